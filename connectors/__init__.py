@@ -1,0 +1,1 @@
+"""The edges of Logwax: everything that talks to the outside world."""

@@ -1,0 +1,103 @@
+"""The one item type that travels through a flow: log lines, first as bytes, then as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+COLUMNS: dict[str, pl.DataType] = {
+    "timestamp": pl.Datetime("us", "UTC"),
+    "customer_id": pl.String(),
+    "method": pl.String(),
+    "request_path": pl.String(),
+    "endpoint": pl.String(),
+    "status_code": pl.UInt16(),
+    "status_class": pl.String(),
+    "success": pl.Boolean(),
+    "duration": pl.Float64(),
+    "client_ip": pl.String(),
+    "user_agent": pl.String(),
+    "referer": pl.String(),
+    "bytes_sent": pl.UInt64(),
+    "level": pl.String(),
+    "message": pl.String(),
+    "host": pl.String(),
+    "source": pl.String(),
+    "attributes": pl.String(),
+    "file_id": pl.UInt64(),
+    "offset": pl.UInt64(),
+}
+"""Columns a stored line can have, with their types. `duration` is in seconds, `source` is the path
+of the file, `attributes` a JSON object of everything else the line had, `offset` the line's first
+byte in the file; (`file_id`, `offset`) is the identity of a line. No column holds nulls: a format
+leaves out the columns it never has, and stores fill them with empty text or 0."""
+
+REJECTED: dict[str, pl.DataType] = {
+    "file_id": pl.UInt64(),
+    "offset": pl.UInt64(),
+    "source": pl.String(),
+    "raw": pl.Binary(),
+    "reason": pl.String(),
+    "detail": pl.String(),
+}
+"""Columns of a line that could not be parsed; `raw` is its bytes without the line end."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a file is recognised by, whatever its path: see docs/architecture.md, "Files".
+
+    `head_hash` covers the first `head_length` bytes (up to 1 KiB), `tail_hash` the up to 1 KiB
+    before the end of the segment that carries it; `inode` breaks ties.
+    """
+
+    inode: int
+    head_length: int
+    head_hash: int
+    tail_hash: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The bytes [start, end) of one file: whole lines, the first of them number `first_line`."""
+
+    file_id: int
+    path: str
+    start: int
+    end: int
+    first_line: int
+    lines: int
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class BlockId:
+    """Identity of what one write stores: the writer's id, and its own running number."""
+
+    writer: int
+    sequence: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Up to `STREAM_MAX_SIZE` lines of one or several files, on their way to the store.
+
+    `data` is the segments' bytes one after another; parsing turns it into `rows` (a subset of
+    `COLUMNS`) and `rejected` (`REJECTED`). `in_doubt` names the earlier block that this batch
+    repeats: the store may hold some of its lines already. Whoever has stored the batch calls
+    `acknowledge`.
+    """
+
+    segments: tuple[Segment, ...]
+    data: bytes = b""
+    rows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=COLUMNS))
+    rejected: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTED))
+    in_doubt: BlockId | None = None
+    acknowledge: Callable[[], None] = lambda: None
+
+    @property
+    def lines(self) -> int:
+        """Lines read, the empty ones included."""
+        return sum(segment.lines for segment in self.segments)

@@ -1,0 +1,50 @@
+"""Every error Logwax raises on purpose.
+
+LogwaxError
+├── SettingsError       the configuration is wrong; carries every problem found
+├── StoreError          the store refused, or cannot be reached
+│   └── StoreBusyError  another process has the embedded store open
+└── MalformedLine       one line does not fit its format; becomes a dead letter, never a crash
+
+A message says what happened, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class LogwaxError(Exception):
+    """Base of all errors below; catch this to catch what Logwax itself reports."""
+
+
+class SettingsError(LogwaxError):
+    """The configuration is wrong.
+
+    `problems` holds one sentence per problem: all are found before anything starts.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class StoreError(LogwaxError):
+    """The store refused an operation or cannot be reached."""
+
+
+class StoreBusyError(StoreError):
+    """Another process has the embedded store open."""
+
+
+class MalformedLine(LogwaxError):  # noqa: N818 - an outcome of parsing
+    """A line does not fit its format.
+
+    `reason` is a short fixed word to count and filter by (`bad_timestamp`); `detail` says what was
+    found. Both are stored beside the line in `dead_letters`.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")

@@ -1,0 +1,45 @@
+"""What a running pipeline says of itself: for `/health`, progress and the closing line."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """How far reading is: files followed, and what of them is not stored yet."""
+
+    files: int = 0
+    lag_bytes: int = 0
+    lag_seconds: float = 0.0
+    problems: tuple[str, ...] = ()
+
+
+class Status:
+    """Counters of one process, shared by its workers and its API; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.started = time.monotonic()
+        self.lines = 0
+        self.stored = 0
+        self.dead = 0
+        self.last_error = ""
+
+    def add(self, *, lines: int, stored: int, dead: int) -> None:
+        """Count one batch that is stored."""
+        with self._lock:
+            self.lines += lines
+            self.stored += stored
+            self.dead += dead
+
+    def report(self, error: str) -> None:
+        """Keep the newest error for `/health`."""
+        self.last_error = error
+
+    def summary(self) -> str:
+        """The closing line of a run: `lines=N stored=N dead=N seconds=S`."""
+        seconds = time.monotonic() - self.started
+        return f"lines={self.lines} stored={self.stored} dead={self.dead} seconds={seconds:.2f}"

@@ -1,0 +1,100 @@
+"""What every store offers: a ledger of positions, writers for batches, a reader for questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib import import_module
+from typing import Protocol
+
+from connectors.batch import Batch, BlockId, Segment
+from connectors.sinks import STORES
+from settings import Settings
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the store remembers of the files of this instance.
+
+    `files` holds the last segment of every known file: its `end` is the position reached.
+    `in_doubt` holds the blocks of which nobody has said yet that they are stored: at most one for
+    each writer that died. `is_new`: this instance never started before.
+    """
+
+    files: Sequence[Segment]
+    in_doubt: Mapping[BlockId, Sequence[Segment]]
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Request statistics of one day or one range; latencies in seconds."""
+
+    total: int
+    successful: int
+    average: float
+    median: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Figures of a whole range, and of each UTC day in it that has rows."""
+
+    overall: Figures
+    daily: Sequence[tuple[date, Figures]]
+
+
+class Writer(Protocol):
+    """Writes batches, one after another; belongs to one worker thread."""
+
+    def write(self, batch: Batch) -> None:
+        """Store the batch's rows and rejected lines, each exactly once; return when they are."""
+
+    def close(self) -> None:
+        """Say in the ledger that the last batch is stored: a clean stop."""
+
+
+class Reader(Protocol):
+    """Answers the API's questions; may be used from any thread."""
+
+    def statistics(self, customer_id: str | None, first: date, last: date) -> Statistics | None:
+        """Figures of one customer (None: of all) over whole UTC days, both included.
+
+        Percentiles are exact, by linear interpolation. None: no row matches.
+        """
+
+    def has_customer(self, customer_id: str) -> bool:
+        """Whether any row, of any date, belongs to this customer."""
+
+    def counts(self) -> tuple[int, int]:
+        """Rows in the table of lines, and dead letters."""
+
+
+class Store(Protocol):
+    """An open store."""
+
+    reader: Reader | None
+
+    def ledger(self) -> Ledger:
+        """What is known of the files of this instance; read once, at the start."""
+
+    def writer(self) -> Writer:
+        """A writer for one worker."""
+
+    def start_at(self, files: Sequence[Segment]) -> None:
+        """Record positions that were chosen, not read: `LOG_START=end` at the first start."""
+
+    def close(self) -> None:
+        """Release everything; nothing may be used afterwards."""
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the store that `STORE` names, making its tables where they are missing.
+
+    Raises `StoreBusyError` if another process has the embedded store, `StoreError` if it cannot be
+    opened.
+    """
+    store: Store = import_module(STORES[settings.store]).open_store(settings)
+    return store

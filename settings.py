@@ -1,0 +1,172 @@
+"""Every setting of Logwax: name, default, meaning. The documentation is made from this table.
+
+Settings come from environment variables and from `.env.local` in the working directory, read by
+python-dotenv; the real environment wins, and an empty value means the default. The variable of a
+field is its name in capitals (`log_paths` is `LOG_PATHS`).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from connectors.errors import SettingsError
+
+ENV_FILE = ".env.local"
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, KeyError, ValueError):
+        raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Berlin") from None
+    return name
+
+
+def _format(name: str) -> str:
+    from flows.parsing import FORMATS
+
+    return _one_of(name, FORMATS)
+
+
+def _store(name: str) -> str:
+    from connectors.sinks import STORES
+
+    return _one_of(name, STORES)
+
+
+def _one_of(name: str, table: Iterable[str]) -> str:
+    if name not in table:
+        raise ValueError(f"{name!r} is unknown; known are {', '.join(sorted(table))}")
+    return name
+
+
+def _default_instance() -> str:
+    """The machine id, else the host name: two hosts may hold the same bytes."""
+    try:
+        machine_id = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine_id = ""
+    return machine_id or socket.gethostname()
+
+
+class Settings(BaseSettings):
+    """The effective settings of one process. Make one with `load()`."""
+
+    model_config = SettingsConfigDict(
+        env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    # What is read
+    log_file_path: Path = Field(
+        Path("data/logs/api_requests.log"),
+        description="The file the log generator appends to, and the default of LOG_PATHS.",
+    )
+    log_paths: str = Field(
+        "",
+        description="Files to read: globs, separated by commas (`**` crosses directories). "
+        "Default: LOG_FILE_PATH.",
+    )
+    log_format: Annotated[str, AfterValidator(_format)] = Field(
+        "api_requests", description="Format of the lines: api_requests, json or combined."
+    )
+    log_timezone: Annotated[str, AfterValidator(_time_zone)] = Field(
+        "UTC",
+        description="IANA zone of times in the lines that carry none. Stored times are UTC always.",
+    )
+    log_start: Literal["beginning", "end"] = Field(
+        "beginning",
+        description="Where to begin in the files that exist at the very first start. Later files "
+        "are read from their beginning; after the first start the store knows the position.",
+    )
+    follow: bool = Field(
+        True,
+        description="false: read what is there, print one summary line and exit; no API is served.",
+    )
+
+    # How lines are collected into batches
+    stream_max_size: int = Field(
+        100_000, ge=1, le=10_000_000, description="Lines in a batch, at most."
+    )
+    stream_max_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1024,
+        le=1024**3,
+        description="Bytes in a batch, at most (a single longer line excepted).",
+    )
+    stream_max_wait_time_in_seconds: float = Field(
+        1.0,
+        ge=0,
+        le=3600,
+        description="A smaller batch is written once its oldest line has waited this long.",
+    )
+
+    # Where it is stored
+    store: Annotated[str, AfterValidator(_store)] = Field(
+        "embedded",
+        description="embedded: ClickHouse inside this process, in DATA_DIR/clickhouse. "
+        "null: discard finished batches, for measuring.",
+    )
+    data_dir: Path = Field(Path("data"), description="Directory of everything Logwax keeps.")
+    clickhouse_table: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = (
+        Field("logs", description="Table of the stored lines.")
+    )
+    retention_days: int = Field(
+        0, ge=0, le=36_500, description="Stored lines older than this are deleted; 0 keeps all."
+    )
+    instance: Annotated[str, StringConstraints(min_length=1)] = Field(
+        default_factory=_default_instance,
+        description="Name of this host in the ledger, so that equal bytes on two hosts stay "
+        "two files. Default: the machine id, else the host name.",
+    )
+
+    # The API
+    api_host: str = Field("127.0.0.1", description="Address the API binds.")
+    api_port: int = Field(8000, ge=0, le=65_535, description="Port of the API; 0 serves none.")
+
+    # The log generator
+    log_batch_size: int = Field(10, ge=1, description="Generator: lines appended at a time.")
+    log_interval_seconds: float = Field(
+        1.0, ge=0, description="Generator: pause between appends; 0 writes as fast as it can."
+    )
+    max_logs_to_generate: int = Field(
+        0, ge=0, description="Generator: stop after this many lines; 0 goes on for ever."
+    )
+    log_generator_format: Literal["api_requests", "json", "combined", "logfmt"] = Field(
+        "api_requests", description="Generator: format of the lines."
+    )
+    log_generator_seed: int | None = Field(
+        None, description="Generator: the same seed writes the same values. Default: random."
+    )
+    log_generator_bad_ratio: float = Field(
+        0.0, ge=0, le=1, description="Generator: share of lines that are malformed on purpose."
+    )
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The globs to read: `LOG_PATHS` split at its commas, else `LOG_FILE_PATH`."""
+        given = tuple(part.strip() for part in self.log_paths.split(",") if part.strip())
+        return given or (str(self.log_file_path),)
+
+
+def load() -> Settings:
+    """Read and validate all settings.
+
+    Raises `SettingsError` with one sentence for every setting that is wrong, all at once.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(
+            [
+                f"{'_'.join(map(str, problem['loc'][:1])).upper()}={problem['input']!r}: "
+                f"{problem['msg'].removeprefix('Value error, ')}"
+                for problem in error.errors()
+            ]
+        ) from None
