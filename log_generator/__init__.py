@@ -1,0 +1,1 @@
+"""Writes realistic log files, seeded, for trying and measuring: `python -m log_generator`."""
