@@ -1,0 +1,1 @@
+"""What runs: each module is one dataflow."""

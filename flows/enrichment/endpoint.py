@@ -1,0 +1,34 @@
+"""Enricher `endpoint`: the path without its query, ids as `:id`, to group requests by."""
+
+from __future__ import annotations
+
+import polars as pl
+
+_ID = (
+    r"/(?:[0-9]+"
+    r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+    r"|[0-9a-fA-F]{16,})/"
+)
+"""A whole path segment that is a number, a UUID (RFC 9562) or 16 and more hexadecimal digits."""
+
+
+def enrich(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add `endpoint`, made of `request_path`."""
+    if "request_path" not in rows.columns:
+        return rows
+    path = rows["request_path"]
+    distinct = path.unique()
+    if len(distinct) > len(path) // 2:
+        return rows.with_columns(_endpoint(path).alias("endpoint"))
+    known = pl.DataFrame({"request_path": distinct, "endpoint": _endpoint(distinct)})
+    return rows.join(known, on="request_path", how="left", maintain_order="left")
+
+
+def _endpoint(path: pl.Series) -> pl.Series:
+    path = path.str.split_exact("?", 1).struct.field("field_0")
+    # A segment stands between slashes; two that follow one another share theirs, hence the second
+    # go.
+    path = (path + "/").str.replace_all(_ID, "/:id/")
+    if path.str.contains("/:id/[0-9a-fA-F]").any():
+        path = path.str.replace_all(_ID, "/:id/")
+    return path.str.strip_suffix("/")

@@ -1,0 +1,21 @@
+"""The enrich step: every enricher of the table, one after another, on the rows of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from connectors.batch import Batch
+from flows.enrichment import ENRICHERS
+
+
+def enricher() -> Callable[[Batch], Batch]:
+    """The enrich step."""
+
+    def enrich(batch: Batch) -> Batch:
+        rows = batch.rows
+        for add_columns in ENRICHERS:
+            rows = add_columns(rows)
+        return replace(batch, rows=rows)
+
+    return enrich

@@ -1,0 +1,57 @@
+"""The main job: log files -> store. Run it with `python -m bytewax.run flows.main`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+
+from connectors.errors import LogwaxError
+from connectors.preflight import refuse_problems
+from connectors.sinks.store_sink import StoreSink
+from connectors.sources.files import FileSource
+from connectors.sources.tailed_file import Limits
+from connectors.status import Status
+from connectors.store import Store, open_store
+from flows.enrichment.enricher import enricher
+from flows.parsing.parser import parser
+from flows.process import keep_freed_memory, run_beside
+from settings import Settings, load
+
+
+def build(settings: Settings, source: FileSource, store: Store, status: Status) -> Dataflow:
+    """The pipeline, from left to right; nothing is opened here."""
+    flow = Dataflow("logs")
+    batches = op.input("tail", flow, source)  # collected by size or age
+    parsed = op.map("parse", batches, parser(settings.log_format, settings.log_timezone))
+    enriched = op.map("enrich", parsed, enricher())
+    op.output("write", enriched, StoreSink(store, status))  # ledger, dead letters, rows
+    return flow
+
+
+def flow() -> Dataflow:
+    """What `bytewax.run` calls: settings first, all their errors at once, then everything opens."""
+    try:
+        settings = load()
+        refuse_problems(settings)
+        keep_freed_memory()
+        store = open_store(settings)
+        status, stop = Status(), threading.Event()
+        source = FileSource(
+            settings.patterns,
+            store,
+            Limits(
+                settings.stream_max_size,
+                settings.stream_max_bytes,
+                settings.stream_max_wait_time_in_seconds,
+            ),
+            follow=settings.follow,
+            from_end=settings.log_start == "end",
+            stop=stop,
+        )
+        run_beside(settings, source, store, status, stop)  # signals, API, summary, orderly exit
+    except LogwaxError as error:
+        sys.exit(str(error))
+    return build(settings, source, store, status)

@@ -1,0 +1,152 @@
+r"""Format `combined`: the access log of Apache httpd and nginx, `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"`.
+
+Source: Apache HTTP Server documentation, "Log Files" and mod_log_config (quotes, backslashes and
+control characters inside quoted fields are escaped as `\"`, `\\`, `\n`, `\xhh`); nginx,
+ngx_http_log_module, `combined` (`\xHH`). The remote user is the customer. The request line gives method,
+path and `attributes.protocol`; one that is not of that shape is kept whole as `attributes.request`, the
+identd name as `attributes.ident`. Escapes are undone where the result is UTF-8.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from connectors.errors import MalformedLine
+from flows.parsing.fields import count, dash_is_empty, status_code
+from flows.parsing.lines import Lines
+from flows.parsing.parser import OK, Row
+from flows.parsing.times import in_range, utc
+
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_LINE = re.compile(
+    rf"(\S+) (\S+) (.*?) \[([^\]]*)\] {_QUOTED} (\S+) (\S+) {_QUOTED} {_QUOTED}", re.DOTALL
+)
+_REQUEST = re.compile(
+    r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S(?:.*\S)?)(?: (HTTP/\d(?:\.\d)?))|"
+    r"([A-Z]+) (\S+)",
+    re.DOTALL,
+)
+_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
+_ESCAPED = {b'"': b'"', b"\\": b"\\", b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"v": b"\v"}
+_SHAPE = 'host ident user [time] "request" status bytes "referer" "user agent"'
+_UTC = ZoneInfo("UTC")
+_METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"]
+_PROTOCOLS = ["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/2", "HTTP/3.0", "HTTP/3"]
+
+
+def make(time_zone: ZoneInfo) -> Combined:
+    """The parser of this format; its times always carry their zone, so `time_zone` is not needed."""
+    return Combined()
+
+
+class Combined:
+    """See the module's docstring."""
+
+    def line(self, text: str) -> Row:
+        """One line. Raises `MalformedLine`."""
+        found = _LINE.fullmatch(text)
+        if not found:
+            raise MalformedLine("not_combined", "not of the shape " + _SHAPE)
+        host, ident, user, time, request, status, size, referer, agent = found.groups()
+        attributes: dict[str, str] = {}
+        row: Row = {
+            "timestamp": _time(time),
+            "client_ip": dash_is_empty(host),
+            "customer_id": dash_is_empty(user),
+            "status_code": status_code(status),
+            "bytes_sent": count("bytes", size),
+            "referer": dash_is_empty(_unescape(referer)),
+            "user_agent": dash_is_empty(_unescape(agent)),
+        }
+        asked = _REQUEST.fullmatch(_unescape(request))
+        if asked:
+            row["method"] = asked.group(1) or asked.group(4)
+            row["request_path"] = asked.group(2) or asked.group(5)
+            if asked.group(3):
+                attributes["protocol"] = asked.group(3)
+        elif request not in ("", "-"):
+            attributes["request"] = _unescape(request)
+        if ident != "-":
+            attributes["ident"] = ident
+        row["attributes"] = json.dumps(attributes, ensure_ascii=False, separators=(",", ":"))
+        return row
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once, split at their quotes; those with escapes or rarities are left open."""
+        quoted = lines.series.str.splitn('"', 7).struct.unnest()
+        quoted.columns = ["client", "request", "result", "referer", "blank", "user_agent", "end"]
+        client = quoted["client"].str.splitn(" ", 4).struct.unnest()
+        client.columns = ["client_ip", "ident", "customer_id", "time"]
+        request = quoted["request"].str.splitn(" ", 3).struct.unnest()
+        request.columns = ["method", "request_path", "protocol"]
+        result = quoted["result"].str.splitn(" ", 4).struct.unnest()
+        result.columns = ["before", "status_code", "bytes_sent", "after"]
+        fields = pl.concat([quoted, client, request, result], how="horizontal")
+        size, time = pl.col("bytes_sent"), pl.col("time")
+        times = time.str.to_datetime("[%d/%b/%Y:%H:%M:%S %z] ", time_unit="us", strict=False)
+        sure = (
+            in_range(times).is_not_null()
+            & (time.str.len_bytes() == len("[17/May/2015:10:05:03 +0000] "))
+            & (pl.col("client_ip") != "")
+            & (pl.col("ident") == "-")
+            & (pl.col("customer_id") != "")
+            & pl.col("method").is_in(_METHODS)
+            & pl.col("protocol").is_in(_PROTOCOLS)
+            & (pl.col("request_path") != "")
+            & (pl.col("before") == "")
+            & (pl.col("after") == "")
+            & (pl.col("blank") == " ")
+            & pl.col("end").is_in(["\n", "\r\n", ""])
+            & pl.col("status_code").cast(pl.UInt16, strict=False).is_between(100, 599)
+            & ((size == "-") | size.cast(pl.UInt64, strict=False).is_not_null())
+            & ~pl.any_horizontal(
+                pl.col(name).str.contains("\\", literal=True)
+                for name in ("request", "referer", "user_agent")
+            )
+        )
+
+        def dashed(name: str) -> pl.Expr:
+            return pl.when(pl.col(name) == "-").then(pl.lit("")).otherwise(name).alias(name)
+
+        return fields.select(
+            times.alias("timestamp"),
+            dashed("client_ip"),
+            dashed("customer_id"),
+            "method",
+            "request_path",
+            pl.col("status_code").cast(pl.UInt16, strict=False),
+            size.cast(pl.UInt64, strict=False).fill_null(0),
+            dashed("referer"),
+            dashed("user_agent"),
+            pl.concat_str(pl.lit('{"protocol":"'), "protocol", pl.lit('"}')).alias("attributes"),
+            sure.fill_null(False).alias(OK),
+        )
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z")
+    except ValueError:
+        raise MalformedLine(
+            "bad_timestamp", f"[{text[:64]}] is not a time like 17/May/2015:10:05:03 +0000"
+        ) from None
+    return utc(moment, _UTC)
+
+
+def _unescape(text: str) -> str:
+    """Undo the escapes of a quoted field; bytes that are not UTF-8 stay escaped."""
+    if "\\" not in text:
+        return text
+
+    def plain(found: re.Match[bytes]) -> bytes:
+        escape = found.group(1)
+        if len(escape) == 3:
+            return bytes.fromhex(escape[1:].decode())
+        return _ESCAPED.get(escape, found.group(0))
+
+    return _ESCAPE.sub(plain, text.encode()).decode(errors="backslashreplace")
