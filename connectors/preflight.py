@@ -1,0 +1,94 @@
+"""What would keep a pipeline from starting on this machine, found before anything starts."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import socket
+import sys
+from glob import iglob
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from connectors.errors import SettingsError
+from settings import Settings
+
+
+def problems(settings: Settings) -> list[str]:
+    """One sentence for everything that is wrong around correct settings; empty when all is well."""
+    busy = holder(settings.data_dir) if settings.store == "embedded" else None
+    found = [_data_dir_problem(settings.data_dir), busy]
+    if settings.follow and settings.api_port and not busy:  # else the holder has the port as well
+        found.append(_port_problem(settings.api_host, settings.api_port))
+    return [problem for problem in found if problem]
+
+
+def warnings(settings: Settings) -> list[str]:
+    """One sentence for everything that is worth a look, but may well be meant."""
+    return [
+        f"{pattern} matches no file yet; files are read as soon as they appear."
+        for pattern in settings.patterns
+        if next(iglob(pattern, recursive=True), None) is None
+    ]
+
+
+def holder(data_dir: Path) -> str | None:
+    """The sentence that says who has the embedded store in `data_dir` open; None: nobody has."""
+    try:
+        with (data_dir / "embedded.lock").open(encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _who(data_dir, lock.read())
+    except OSError:  # no such file yet: nobody can hold it
+        pass
+    return None
+
+
+def _who(data_dir: Path, text: str) -> str:
+    try:
+        found = json.loads(text)
+    except ValueError:  # it has only just taken the lock
+        found = {}
+    where = f", its API is at {found['api']}" if found.get("api") else ""
+    return (
+        f"DATA_DIR={data_dir} is in use by process {found.get('pid', '(just starting)')}{where}; "
+        "stop that one first, or choose another directory."
+    )
+
+
+def _data_dir_problem(data_dir: Path) -> str | None:
+    path = data_dir.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent  # what is missing will be made in the nearest directory that is there
+    try:
+        TemporaryDirectory(dir=path).cleanup()  # asking for permission is not enough: /proc, root
+    except OSError as error:
+        return (
+            f"DATA_DIR={data_dir}: cannot write in {path}: {error.strerror}; "
+            "choose another directory, or give this user the right to write there."
+        )
+    return None
+
+
+def _port_problem(host: str, port: int) -> str | None:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server((str(address[0]), port), family=family).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return (
+                f"API_PORT={port}: port {port} of {host} is in use; "
+                "stop what listens there, or choose another port (0: no API)."
+            )
+        return f"API_HOST={host}, API_PORT={port}: cannot listen there: {error.strerror}."
+    return None
+
+
+def refuse_problems(settings: Settings) -> None:
+    """Print the warnings to stderr; raise `SettingsError` with all problems, if there are any."""
+    for warning in warnings(settings):
+        print(warning, file=sys.stderr)
+    if found := problems(settings):
+        raise SettingsError(found)

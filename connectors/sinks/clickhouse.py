@@ -1,0 +1,322 @@
+"""Store: ClickHouse, wherever its engine runs. The tables, the ledger, and writing exactly once.
+
+How a batch is stored (docs/architecture.md, "Exactly once"): its block is recorded in
+`ingest_blocks`, then its dead letters and its rows are inserted, each in one insert that carries a
+deduplication token of the block's identity. The next block of a writer, or a clean stop, says that
+the one before is stored. A block of which nobody said so is settled at the next start: the same
+bytes are read again, the tables are asked which of their lines they hold, and the rest is inserted.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from connectors.batch import Batch, BlockId, Evidence, Segment
+from connectors.errors import StoreError
+from connectors.sinks.clickhouse_reader import ClickHouseReader
+from connectors.store import Ledger, Reader
+from settings import Settings
+
+DEAD_LETTERS = "dead_letters"
+LEDGER = "ingest_blocks"
+
+# Tokens are forgotten beyond the window; only blocks in doubt are ever repeated, so it is ample.
+_DURABLE = (
+    "non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1"
+)
+
+_LOGS_TABLE = """
+CREATE TABLE IF NOT EXISTS {table:Identifier} (
+    timestamp DateTime64(6, 'UTC'),
+    customer_id String,
+    method LowCardinality(String),
+    request_path String,
+    endpoint String,
+    status_code UInt16,
+    status_class LowCardinality(String),
+    success Bool,
+    duration Float64,
+    client_ip String,
+    user_agent String,
+    referer String,
+    bytes_sent UInt64,
+    level LowCardinality(String),
+    message String,
+    host LowCardinality(String),
+    source LowCardinality(String),
+    attributes String DEFAULT '{}',
+    file_id UInt64,
+    offset UInt64,
+    ingested_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
+) ENGINE = MergeTree ORDER BY (customer_id, timestamp) SETTINGS """
+
+_DEAD_LETTERS_TABLE = f"""
+CREATE TABLE IF NOT EXISTS {DEAD_LETTERS} (
+    file_id UInt64,
+    offset UInt64,
+    source LowCardinality(String),
+    raw String,
+    reason LowCardinality(String),
+    detail String,
+    seen_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
+) ENGINE = MergeTree ORDER BY (file_id, offset) SETTINGS """
+
+_LEDGER_TABLE = f"""
+CREATE TABLE IF NOT EXISTS {LEDGER} (
+    instance String,
+    writer UInt64,
+    sequence UInt64,
+    kind Enum8('block' = 1, 'stored' = 2, 'position' = 3),
+    file_id UInt64,
+    path String,
+    inode UInt64,
+    head_length UInt16,
+    head_hash UInt64,
+    tail_hash UInt64,
+    start UInt64,
+    end UInt64,
+    first_line UInt64,
+    lines UInt64,
+    recorded_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
+) ENGINE = MergeTree ORDER BY (instance, file_id, end) SETTINGS """
+
+_SEGMENT = "file_id, path, start, end, first_line, lines, inode, head_length, head_hash, tail_hash"
+
+_POSITIONS = f"""
+SELECT {_SEGMENT} FROM {LEDGER}
+WHERE instance = {{instance:String}} AND file_id != 0
+ORDER BY end DESC, recorded_at DESC LIMIT 1 BY file_id
+"""
+
+_IN_DOUBT = f"""
+SELECT writer, sequence, {_SEGMENT} FROM {LEDGER}
+WHERE instance = {{instance:String}} AND kind = 'block'
+    AND (writer, sequence) IN (
+        SELECT writer, max(sequence) FROM {LEDGER}
+        WHERE instance = {{instance:String}} AND kind = 'block' GROUP BY writer)
+    AND (writer, sequence) NOT IN (
+        SELECT writer, sequence FROM {LEDGER}
+        WHERE instance = {{instance:String}} AND kind = 'stored')
+ORDER BY writer, file_id
+"""
+
+_HELD = """
+SELECT file_id, offset FROM {table:Identifier}
+WHERE file_id IN {files:Array(UInt64)} AND offset >= {first:UInt64} AND offset < {last:UInt64}
+"""
+
+
+class ClickHouseStore:
+    """A store behind `connect`, which makes one more client of the same database each time."""
+
+    def __init__(
+        self, connect: Callable[[], Client], settings: Settings, release: Callable[[], None]
+    ) -> None:
+        self._connect = connect
+        self._settings = settings
+        self._release = release
+        self._clients: list[Client] = []
+        self._client = self._new_client()
+        self._make_tables()
+        self.reader: Reader | None = ClickHouseReader(self._new_client(), settings.clickhouse_table)
+
+    def ledger(self) -> Ledger:
+        """What is known of this instance's files."""
+        instance = {"instance": self._settings.instance}
+        files = [_segment(row) for row in _rows(self._client, _POSITIONS, instance)]
+        in_doubt: dict[BlockId, list[Segment]] = {}
+        for writer, sequence, *row in _rows(self._client, _IN_DOUBT, instance):
+            in_doubt.setdefault(BlockId(writer, sequence), []).append(_segment(row))
+        marks = _rows(
+            self._client,
+            f"SELECT count() FROM {LEDGER} WHERE instance = {{instance:String}}",
+            instance,
+        )
+        return Ledger(files, in_doubt, is_new=marks[0][0] == 0)
+
+    def start_at(self, files: Sequence[Segment]) -> None:
+        """Record chosen positions, and by an entry without a file that there was a first start."""
+        nobody = BlockId(0, 0)
+        _insert_ledger(self._client, self._settings.instance, nobody, "position", files)
+        _insert_ledger(self._client, self._settings.instance, nobody, "stored", [_NO_FILE])
+
+    def writer(self) -> ClickHouseWriter:
+        """A writer with a client of its own, so that workers do not wait for one another."""
+        return ClickHouseWriter(self._new_client(), self._settings)
+
+    def close(self) -> None:
+        """Close every client, and let another process have the store."""
+        for client in self._clients:
+            client.close()
+        self._release()
+
+    def _new_client(self) -> Client:
+        client = self._connect()
+        self._clients.append(client)
+        return client
+
+    def _make_tables(self) -> None:
+        table = {"table": self._settings.clickhouse_table}
+        days = self._settings.retention_days
+        try:
+            self._client.command(_LOGS_TABLE + _DURABLE, parameters=table)
+            self._client.command(_DEAD_LETTERS_TABLE + _DURABLE)
+            self._client.command(_LEDGER_TABLE + _DURABLE)
+            (made,) = _rows(
+                self._client,
+                "SELECT create_table_query FROM system.tables "
+                "WHERE database = currentDatabase() AND name = {table:String}",
+                table,
+            )
+            wanted = f"TTL timestamp + toIntervalDay({days})"
+            if days and wanted not in made[0]:
+                self._client.command(
+                    f"ALTER TABLE {{table:Identifier}} MODIFY {wanted}", parameters=table
+                )
+            elif not days and "TTL " in made[0]:
+                self._client.command("ALTER TABLE {table:Identifier} REMOVE TTL", parameters=table)
+        except ClickHouseError as error:
+            raise StoreError(f"ClickHouse could not make its tables: {error}") from error
+
+
+class ClickHouseWriter:
+    """Stores one batch after another, each exactly once; see the module's docstring."""
+
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self._client = client
+        self._table = settings.clickhouse_table
+        self._instance = settings.instance
+        self._block = BlockId(secrets.randbits(63), 0)
+        self._limits = {
+            "async_insert": 0,
+            # One insert is one part, or its token would not cover it.
+            "max_insert_block_size": settings.stream_max_size + 1,
+            "min_insert_block_size_rows": settings.stream_max_size + 1,
+            "min_insert_block_size_bytes": 0,
+        }
+
+    def write(self, batch: Batch) -> None:
+        """Store the batch; when this returns it is on disk. Raises `StoreError`."""
+        try:
+            if batch.in_doubt:
+                self._settle(batch, batch.in_doubt)
+                return
+            self._block = BlockId(self._block.writer, self._block.sequence + 1)
+            _insert_ledger(self._client, self._instance, self._block, "block", batch.segments)
+            self._insert(batch.rejected, DEAD_LETTERS, self._token(self._block))
+            self._insert(batch.rows, self._table, self._token(self._block))
+        except ClickHouseError as error:
+            raise StoreError(f"ClickHouse refused a batch: {error}") from error
+
+    def close(self) -> None:
+        """Say that the last block is stored: a clean stop."""
+        if self._block.sequence:
+            _insert_ledger(self._client, self._instance, self._block, "stored", [_NO_FILE])
+
+    def _settle(self, batch: Batch, block: BlockId) -> None:
+        for lines, table in ((batch.rejected, DEAD_LETTERS), (batch.rows, self._table)):
+            token = self._token(block)
+            held = self._held(batch.segments, table)
+            rest = lines.join(held, on=["file_id", "offset"], how="anti") if len(held) else lines
+            if len(rest) < len(lines):
+                # The block's own token may be known to the table, which would drop these lines.
+                token += ":rest:" + blake2b(rest["offset"].to_numpy().tobytes()).hexdigest()[:32]
+            self._insert(rest, table, token)
+        _insert_ledger(self._client, self._instance, block, "stored", [_NO_FILE])
+
+    def _held(self, segments: Sequence[Segment], table: str) -> pl.DataFrame:
+        """Which lines of these segments a table holds: `file_id`, `offset`."""
+        wanted = {
+            "table": table,
+            "files": [segment.file_id for segment in segments],
+            "first": min(segment.start for segment in segments),
+            "last": max(segment.end for segment in segments),
+        }
+        found = pl.from_arrow(self._client.query_arrow(_HELD, parameters=wanted))
+        assert isinstance(found, pl.DataFrame)
+        return found
+
+    def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
+        if lines.is_empty():
+            return
+        columns = lines.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+        self._client.insert_arrow(
+            table, columns, settings={**self._limits, "insert_deduplication_token": token}
+        )
+
+    def _token(self, block: BlockId) -> str:
+        return f"{self._instance}:{block.writer}:{block.sequence}"
+
+
+_NO_FILE = Segment(0, "", 0, 0, 0, 0, Evidence(0, 0, 0, 0))
+
+
+def _insert_ledger(
+    client: Client, instance: str, block: BlockId, kind: str, segments: Iterable[Segment]
+) -> None:
+    entries = [
+        {
+            "instance": instance,
+            "writer": block.writer,
+            "sequence": block.sequence,
+            "kind": kind,
+            "file_id": segment.file_id,
+            "path": segment.path,
+            "inode": segment.evidence.inode,
+            "head_length": segment.evidence.head_length,
+            "head_hash": segment.evidence.head_hash,
+            "tail_hash": segment.evidence.tail_hash,
+            "start": segment.start,
+            "end": segment.end,
+            "first_line": segment.first_line,
+            "lines": segment.lines,
+        }
+        for segment in segments
+    ]
+    if entries:
+        token = f"{instance}:{block.writer}:{block.sequence}:{kind}"
+        client.insert_arrow(
+            LEDGER,
+            pa.Table.from_pylist(entries, schema=_LEDGER_SCHEMA),
+            settings={"async_insert": 0, "insert_deduplication_token": token},
+        )
+
+
+_LEDGER_SCHEMA = pa.schema(
+    [
+        ("instance", pa.string()),
+        ("writer", pa.uint64()),
+        ("sequence", pa.uint64()),
+        ("kind", pa.string()),
+        ("file_id", pa.uint64()),
+        ("path", pa.string()),
+        ("inode", pa.uint64()),
+        ("head_length", pa.uint16()),
+        ("head_hash", pa.uint64()),
+        ("tail_hash", pa.uint64()),
+        ("start", pa.uint64()),
+        ("end", pa.uint64()),
+        ("first_line", pa.uint64()),
+        ("lines", pa.uint64()),
+    ]
+)
+
+
+def _rows(client: Client, query: str, parameters: dict[str, str]) -> Sequence[Sequence[Any]]:
+    try:
+        return client.query(query, parameters=parameters).result_rows
+    except ClickHouseError as error:
+        raise StoreError(f"ClickHouse could not answer: {error}") from error
+
+
+def _segment(row: Sequence[Any]) -> Segment:
+    file_id, path, start, end, first_line, lines, *evidence = row
+    return Segment(file_id, path, start, end, first_line, lines, Evidence(*evidence))

@@ -1,0 +1,95 @@
+"""Answers the API's questions from ClickHouse, embedded or a server: the same SQL for both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from connectors.errors import StoreError
+from connectors.store import Figures, Statistics
+
+# The table is sorted by (customer_id, timestamp): so a customer's range is one short read.
+# Bounds are integers and days are Date32, since DateTime64 literals and Date end in 2299 and 2149.
+# quantilesExactInclusive interpolates linearly between closest ranks: R-7, numpy's default.
+_STATISTICS = """
+SELECT
+    toDate32(timestamp, 'UTC') AS day,
+    count(),
+    countIf(success),
+    avg(duration),
+    quantilesExactInclusive(0.5, 0.99)(duration)
+FROM {{table:Identifier}}
+WHERE {customer}
+    timestamp >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
+    AND timestamp < fromUnixTimestamp64Micro({{end:Int64}}, 'UTC')
+GROUP BY GROUPING SETS ((), (day))
+ORDER BY grouping(day) DESC, day
+"""
+_OF_ALL = _STATISTICS.format(customer="")
+_OF_ONE = _STATISTICS.format(customer="customer_id = {customer:String} AND")
+
+_HAS_CUSTOMER = "SELECT 1 FROM {table:Identifier} WHERE customer_id = {customer:String} LIMIT 1"
+
+_COUNTS = """
+SELECT (SELECT count() FROM {table:Identifier}), (SELECT count() FROM dead_letters)
+"""
+
+_DAY = timedelta(days=1) // timedelta(microseconds=1)  # in microseconds
+
+
+class ClickHouseReader:
+    """The `Reader` of a ClickHouse store; every method raises `StoreError` if the store fails.
+
+    Safe in any thread: the embedded client runs one query at a time; a server's must be made with
+    `autogenerate_session_id=False`. The client stays the caller's to close. Values travel as
+    parameters only, never as part of the SQL.
+    """
+
+    def __init__(self, client: Client, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def statistics(self, customer_id: str | None, first: date, last: date) -> Statistics | None:
+        """Figures of one customer (None: of all) over whole UTC days, both included.
+
+        Percentiles are exact, by linear interpolation. None: no row matches. One query, hence one
+        consistent view: the days add up to the whole, however fast the table grows.
+        """
+        overall, *daily = self._query(
+            _OF_ALL if customer_id is None else _OF_ONE,
+            customer=customer_id,
+            start=_microseconds(first),
+            end=_microseconds(last) + _DAY,
+        )
+        if not overall[1]:
+            return None
+        return Statistics(_figures(overall), [(row[0], _figures(row)) for row in daily])
+
+    def has_customer(self, customer_id: str) -> bool:
+        """Whether any row, of any date, belongs to this customer."""
+        return bool(self._query(_HAS_CUSTOMER, customer=customer_id))
+
+    def counts(self) -> tuple[int, int]:
+        """Rows in the table of lines, and dead letters."""
+        [(rows, dead_letters)] = self._query(_COUNTS)
+        return rows, dead_letters
+
+    def _query(self, sql: str, **parameters: object) -> Sequence[Sequence[Any]]:
+        try:
+            return self._client.query(sql, {"table": self._table, **parameters}).result_rows
+        except ClickHouseError as error:
+            raise StoreError(f"ClickHouse cannot answer: {error}") from error
+
+
+def _microseconds(day: date) -> int:
+    """The beginning of a UTC day, in microseconds since 1970."""
+    return (day - date(1970, 1, 1)).days * _DAY
+
+
+def _figures(row: Sequence[Any]) -> Figures:
+    _, total, successful, average, (median, p99) = row
+    return Figures(total, successful, average, median, p99)

@@ -1,0 +1,44 @@
+"""Store `null`: takes finished batches and discards them, for measuring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connectors.batch import Batch, Segment
+from connectors.store import Ledger, Reader
+from settings import Settings
+
+
+class NullStore:
+    """Remembers nothing: every start reads from the beginning."""
+
+    reader: Reader | None = None
+
+    def ledger(self) -> Ledger:
+        """Nothing is known."""
+        return Ledger(files=(), in_doubt={}, is_new=True)
+
+    def writer(self) -> NullWriter:
+        """A writer that discards."""
+        return NullWriter()
+
+    def start_at(self, files: Sequence[Segment]) -> None:
+        """Positions are not kept."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class NullWriter:
+    """Discards."""
+
+    def write(self, batch: Batch) -> None:
+        """The batch has arrived as finished columns, which is all that is measured."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def open_store(settings: Settings) -> NullStore:
+    """The null store; needs no settings."""
+    return NullStore()

@@ -1,0 +1,40 @@
+"""Sink: batches into a store, one after another on each worker."""
+
+from __future__ import annotations
+
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+
+from connectors.batch import Batch
+from connectors.status import Status
+from connectors.store import Store, Writer
+
+
+class _Partition(StatelessSinkPartition[Batch]):
+    def __init__(self, writer: Writer, status: Status) -> None:
+        self._writer = writer
+        self._status = status
+
+    def write_batch(self, items: list[Batch]) -> None:
+        for batch in items:
+            self._writer.write(batch)
+            batch.acknowledge()
+            self._status.add(lines=batch.lines, stored=len(batch.rows), dead=len(batch.rejected))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class StoreSink(DynamicSink[Batch]):
+    """Writes each batch to `store` and then acknowledges it; counts what was stored in `status`.
+
+    Guarantee: that of the store's writer. Nothing is buffered: when `write_batch` returns, the
+    batch is stored, and while the store is slow, nothing more is read.
+    """
+
+    def __init__(self, store: Store, status: Status | None = None) -> None:
+        self._store = store
+        self._status = status or Status()
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
+        """One writer a worker; called by Bytewax."""
+        return _Partition(self._store.writer(), self._status)

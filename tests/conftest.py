@@ -1,0 +1,132 @@
+"""What several tests share: waiting with a deadline, running the pipeline, opening its store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import clickhouse_connect
+import httpx
+import pytest
+from clickhouse_connect.driver.client import Client
+
+ROOT = Path(__file__).resolve().parent.parent
+DEADLINE = 60.0
+
+
+def wait_for(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
+    """Return when `condition` is true; fail with `what` if it is not in time."""
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, f"waited {deadline} s for {what}"
+        time.sleep(0.02)
+
+
+class Pipeline:
+    """`python -m bytewax.run flows.main` in a directory of its own, with these settings."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.directory = directory
+        self.port = port
+        self.running: subprocess.Popen[str] | None = None
+
+    def environment(self, **settings: object) -> dict[str, str]:
+        """This process's environment, less what could be set in it, with these settings."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        return {
+            **kept,
+            "PYTHONPATH": str(ROOT),
+            "API_PORT": str(self.port),
+            "STREAM_MAX_WAIT_TIME_IN_SECONDS": "0.1",
+            **{name: str(value) for name, value in settings.items()},
+        }
+
+    def start(self, *arguments: str, **settings: object) -> subprocess.Popen[str]:
+        """Start it; it is ended with the test."""
+        self.running = subprocess.Popen(
+            [sys.executable, "-m", "bytewax.run", "flows.main", *arguments],
+            cwd=self.directory,
+            env=self.environment(**settings),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        return self.running
+
+    def run(self, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+        """Read what is there (`FOLLOW=false`), and wait for the end."""
+        process = self.start(*arguments, FOLLOW="false", **settings)
+        out, err = process.communicate(timeout=DEADLINE)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self.running
+        self.running.send_signal(signal.SIGTERM)
+        self.running.communicate(timeout=DEADLINE)
+        return self.running.returncode
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask the API."""
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=DEADLINE)
+
+    def is_healthy(self) -> bool:
+        """Whether the API answers, and says so."""
+        try:
+            return self.get("/health").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def wait_until_healthy(self) -> None:
+        """Wait until `/health` is green."""
+        wait_for(self.is_healthy, "a healthy pipeline")
+
+    def wait_until_stored(self, lines: int) -> None:
+        """Wait until so many lines are in the store, dead letters included."""
+
+        def stored() -> bool:
+            health = self.get("/health").json()
+            return bool(health["rows_stored"] + health["dead_letters"] >= lines)
+
+        wait_for(stored, f"{lines} stored lines")
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, free_port: int) -> Iterator[Pipeline]:
+    """A pipeline that has not been started yet."""
+    made = Pipeline(tmp_path, free_port)
+    yield made
+    if made.running and made.running.poll() is None:
+        made.running.kill()
+        made.running.communicate()
+
+
+@pytest.fixture
+def open_client(tmp_path: Path) -> Iterator[Callable[[], Client]]:
+    """Opens the embedded store of a pipeline that has ended, as anybody can."""
+    clients: list[Client] = []
+
+    def open_it() -> Client:
+        path = str(tmp_path / "data" / "clickhouse")
+        clients.append(clickhouse_connect.get_client(interface="chdb", path=path))
+        return clients[-1]
+
+    yield open_it
+    for client in clients:
+        client.close()

@@ -1,0 +1,220 @@
+"""The reader against a real embedded ClickHouse: its figures equal those of plain Python."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from statistics import fmean
+from typing import cast
+
+import clickhouse_connect
+import pytest
+from clickhouse_connect.driver.client import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from connectors.errors import StoreError
+from connectors.sinks.clickhouse_reader import ClickHouseReader
+from connectors.store import Figures, Statistics
+
+Row = tuple[datetime, str, bool, float]
+COLUMNS = ["timestamp", "customer_id", "success", "duration"]
+YEAR_ONE, END_OF_TIME = date.min, date.max
+HOSTILE_IDS = [
+    "it's",
+    'say "hi"',
+    "back\\slash\\",
+    "\\N",
+    "'; DROP TABLE logs; --",
+    "{customer:String}",
+    "%(customer)s",
+    "tab\tand\nline",
+    "Ünïcödé ☃ 客户",
+    "a/b/../c",
+    "",
+]
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    client = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "clickhouse"))
+    client.command(
+        "CREATE TABLE logs (timestamp DateTime64(6, 'UTC'), customer_id String, success Bool, "
+        "duration Float64) ENGINE = MergeTree ORDER BY (customer_id, timestamp)"
+    )
+    client.command("CREATE TABLE dead_letters (raw String) ENGINE = MergeTree ORDER BY raw")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def reader(client: Client) -> ClickHouseReader:
+    return ClickHouseReader(client, "logs")
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+def insert(client: Client, *rows: Row) -> None:
+    client.insert("logs", rows, column_names=COLUMNS)
+
+
+def approx(value: float) -> float:
+    return cast(float, pytest.approx(value))  # it compares like one
+
+
+def percentile(values: Sequence[float], fraction: float) -> float:
+    """Linear interpolation between closest ranks: R-7, numpy's default."""
+    ordered = sorted(values)
+    rank = fraction * (len(ordered) - 1)
+    below, above = ordered[math.floor(rank)], ordered[math.ceil(rank)]
+    return below + (above - below) * (rank - math.floor(rank))
+
+
+def figures(rows: Sequence[Row]) -> Figures:
+    durations = [duration for _, _, _, duration in rows]
+    return Figures(
+        total=len(rows),
+        successful=sum(success for _, _, success, _ in rows),
+        average=approx(fmean(durations)),
+        median=approx(percentile(durations, 0.5)),
+        p99=approx(percentile(durations, 0.99)),
+    )
+
+
+def expected(rows: Sequence[Row]) -> Statistics:
+    ordered = sorted(rows, key=lambda row: row[0])
+    days = itertools.groupby(ordered, key=lambda row: row[0].date())
+    return Statistics(figures(rows), [(day, figures(list(of_day))) for day, of_day in days])
+
+
+def test_percentiles_lie_between_the_closest_ranks(
+    client: Client, reader: ClickHouseReader
+) -> None:
+    for duration in (4.0, 1.0, 2.0, 3.0):
+        insert(client, (at("2024-01-01"), "cust_1", duration > 1, duration))
+
+    whole = Figures(4, 3, 2.5, 2.5, approx(3.97))
+    assert reader.statistics("cust_1", date(2024, 1, 1), date(2024, 1, 1)) == Statistics(
+        whole, [(date(2024, 1, 1), whole)]
+    )
+
+
+days = st.datetimes(datetime(2024, 2, 28), datetime(2024, 3, 2))
+durations = st.floats(0, 1e4, allow_subnormal=False)
+requests = st.lists(st.tuples(days, st.booleans(), durations), min_size=1, max_size=40)
+customers = map("customer {}".format, itertools.count())  # one for each example
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # examples share one table
+)
+@given(requests=requests)
+def test_figures_equal_those_of_plain_python(
+    client: Client, reader: ClickHouseReader, requests: list[tuple[datetime, bool, float]]
+) -> None:
+    customer = next(customers)
+    rows = [
+        (time.replace(tzinfo=timezone.utc), customer, success, duration)
+        for time, success, duration in requests
+    ]
+    insert(client, *rows)
+
+    assert reader.statistics(customer, date(2024, 1, 1), date(2024, 12, 31)) == expected(rows)
+
+
+def test_days_are_whole_utc_days_and_both_included(
+    client: Client, reader: ClickHouseReader
+) -> None:
+    inside = [
+        (at("2024-03-01T00:00:00"), "cust_1", True, 1.0),
+        (at("2024-03-02T23:59:59.999999"), "cust_1", True, 2.0),
+    ]
+    insert(
+        client,
+        (at("2024-02-29T23:59:59.999999"), "cust_1", True, 100.0),
+        *inside,
+        (at("2024-03-03T00:00:00"), "cust_1", True, 100.0),
+    )
+
+    assert reader.statistics("cust_1", date(2024, 3, 1), date(2024, 3, 2)) == expected(inside)
+
+
+@pytest.mark.parametrize("year", [1900, 1969, 1970, 2106, 2150, 2299])
+def test_days_of_far_years_are_themselves(
+    client: Client, reader: ClickHouseReader, year: int
+) -> None:
+    rows = [
+        (at(f"{year}-01-01T00:00:00"), "cust_1", True, 1.0),
+        (at(f"{year}-12-31T23:59:59.999999"), "cust_1", False, 2.0),
+    ]
+    insert(client, *rows)
+
+    assert reader.statistics("cust_1", date(year, 1, 1), date(year, 12, 31)) == expected(rows)
+    assert reader.statistics("cust_1", YEAR_ONE, END_OF_TIME) == expected(rows)
+    assert reader.statistics("cust_1", date(year + 1, 1, 1), END_OF_TIME) is None
+    assert reader.statistics("cust_1", YEAR_ONE, date(year - 1, 12, 31)) is None
+
+
+def test_a_customers_figures_are_his_own(client: Client, reader: ClickHouseReader) -> None:
+    mine = (at("2024-01-01"), "cust_1", True, 1.0)
+    insert(client, mine, (at("2024-01-01"), "cust_10", False, 9.0))
+
+    assert reader.statistics("cust_1", YEAR_ONE, END_OF_TIME) == expected([mine])
+
+
+def test_figures_of_all_customers(client: Client, reader: ClickHouseReader) -> None:
+    rows = [
+        (at("2024-01-01") + timedelta(hours=hours), f"cust_{hours % 3}", hours % 2 == 0, hours / 7)
+        for hours in range(100)
+    ]
+    insert(client, *rows)
+
+    assert reader.statistics(None, YEAR_ONE, END_OF_TIME) == expected(rows)
+
+
+def test_no_rows_have_no_statistics(reader: ClickHouseReader) -> None:
+    assert reader.statistics("cust_1", YEAR_ONE, END_OF_TIME) is None
+    assert reader.statistics(None, YEAR_ONE, END_OF_TIME) is None
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_IDS)
+def test_customer_ids_are_values_never_sql(
+    client: Client, reader: ClickHouseReader, hostile: str
+) -> None:
+    row = (at("2024-01-01"), hostile, True, 1.0)
+    insert(client, (at("2024-01-01"), "cust_1", False, 9.0))
+    assert not reader.has_customer(hostile)
+
+    insert(client, row)
+
+    assert reader.has_customer(hostile)
+    assert reader.statistics(hostile, YEAR_ONE, END_OF_TIME) == expected([row])
+    assert reader.counts() == (2, 0)
+
+
+def test_counts_rows_and_dead_letters(client: Client, reader: ClickHouseReader) -> None:
+    assert reader.counts() == (0, 0)
+
+    insert(client, *[(at("2024-01-01"), "cust_1", True, 1.0)] * 3)
+    client.command("INSERT INTO dead_letters VALUES ('?'), ('!')")
+
+    assert reader.counts() == (3, 2)
+
+
+def test_a_refusal_is_a_store_error_that_says_why(client: Client) -> None:
+    with pytest.raises(StoreError, match=r"ClickHouse cannot answer: .*nowhere"):
+        ClickHouseReader(client, "nowhere").has_customer("cust_1")
+
+
+def test_a_closed_store_is_a_store_error(client: Client, reader: ClickHouseReader) -> None:
+    client.close()
+
+    with pytest.raises(StoreError, match="closed"):
+        reader.counts()

@@ -1,0 +1,239 @@
+"""The ClickHouse store on a real engine: tables, the ledger, and every line exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from connectors.batch import REJECTED, Batch, BlockId, Evidence, Segment
+from connectors.errors import StoreBusyError, StoreError
+from connectors.sinks.clickhouse import ClickHouseStore
+from connectors.sinks.embedded import open_store
+from settings import Settings
+
+EVIDENCE = Evidence(inode=11, head_length=4, head_hash=2**64 - 1, tail_hash=5)
+
+
+@pytest.fixture
+def open_it(tmp_path: Path) -> Iterator[Callable[..., ClickHouseStore]]:
+    opened: list[ClickHouseStore] = []
+
+    def open_again(**settings: object) -> ClickHouseStore:
+        """Open the store, closing it first if it is open: a restart."""
+        while opened:
+            opened.pop().close()
+        chosen = {"data_dir": tmp_path / "data", "instance": "host", **settings}
+        opened.append(open_store(Settings(_env_file=None, **chosen)))
+        return opened[-1]
+
+    yield open_again
+    for store in opened:
+        store.close()
+
+
+def segment(start: int, end: int, file_id: int = 2**63 - 1, path: str = "/var/log/a.log") -> Segment:
+    return Segment(file_id, path, start, end, start, end - start, EVIDENCE)
+
+
+def batch(start: int, end: int, bad: tuple[int, ...] = (), **options: object) -> Batch:
+    """A batch of one line a byte from `start` to `end`, of which `bad` are dead letters."""
+    part = segment(start, end)
+    offsets = [offset for offset in range(start, end) if offset not in bad]
+    rows = pl.DataFrame(
+        {
+            "timestamp": pl.Series([0] * len(offsets), dtype=pl.Datetime("us", "UTC")),
+            "customer_id": ["cust_1"] * len(offsets),
+            "status_code": pl.Series([200] * len(offsets), dtype=pl.UInt16),
+            "file_id": pl.Series([part.file_id] * len(offsets), dtype=pl.UInt64),
+            "offset": pl.Series(offsets, dtype=pl.UInt64),
+        }
+    )
+    rejected = pl.DataFrame(
+        [(part.file_id, offset, part.path, b"\xff\x00", "bad", "why") for offset in bad],
+        schema=REJECTED,
+        orient="row",
+    )
+    return Batch((part,), rows=rows, rejected=rejected, **options)  # type: ignore[arg-type]
+
+
+def offsets(store: ClickHouseStore, table: str = "logs") -> list[int]:
+    found = store._client.query(f"SELECT offset FROM {table} ORDER BY offset").result_rows
+    return [row[0] for row in found]
+
+
+def test_stores_rows_and_dead_letters_with_their_places(open_it):
+    store = open_it()
+    store.writer().write(batch(0, 5, bad=(3,)))
+    assert offsets(store) == [0, 1, 2, 4]
+    found = store._client.query(
+        "SELECT file_id, offset, source, raw, reason, detail FROM dead_letters",
+        column_formats={"raw": "bytes"},
+    ).result_rows
+    assert found == [(2**63 - 1, 3, "/var/log/a.log", b"\xff\x00", "bad", "why")]
+
+
+def test_fills_columns_that_a_format_does_not_have(open_it):
+    store = open_it()
+    store.writer().write(batch(0, 1))
+    found = store._client.query("SELECT method, bytes_sent, attributes, duration FROM logs")
+    assert found.result_rows == [("", 0, "{}", 0.0)]
+
+
+def test_remembers_where_every_file_was_left(open_it):
+    store = open_it()
+    assert store.ledger().is_new
+    writer = store.writer()
+    writer.write(batch(0, 5))
+    writer.write(batch(5, 9))
+    other = replace(batch(0, 0), segments=(segment(0, 3, file_id=7, path="/b"),))
+    writer.write(other)
+    writer.close()
+    ledger = open_it().ledger()
+    assert not ledger.is_new
+    assert sorted(ledger.files, key=lambda s: s.file_id) == [
+        segment(0, 3, file_id=7, path="/b"),
+        segment(5, 9),
+    ]
+    assert ledger.in_doubt == {}
+
+
+def test_remembers_positions_that_were_chosen(open_it):
+    open_it().start_at([segment(100, 100)])
+    ledger = open_it().ledger()
+    assert (ledger.files, ledger.in_doubt, ledger.is_new) == ([segment(100, 100)], {}, False)
+
+
+def test_remembers_a_first_start_that_found_no_files(open_it):
+    open_it().start_at([])
+    assert not open_it().ledger().is_new
+
+
+def test_keeps_the_files_of_other_instances_apart(open_it):
+    open_it().writer().write(batch(0, 5))
+    ledger = open_it(instance="other").ledger()
+    assert (ledger.files, ledger.in_doubt, ledger.is_new) == ([], {}, True)
+
+
+def test_doubts_only_the_last_block_of_a_writer_that_died(open_it):
+    store = open_it()
+    dead, alive = store.writer(), store.writer()
+    dead.write(batch(0, 5))
+    dead.write(batch(5, 9))
+    alive.write(batch(9, 12))
+    alive.close()
+    assert list(open_it().ledger().in_doubt.values()) == [[segment(5, 9)]]
+
+
+@pytest.mark.parametrize("died", ["before the dead letters", "before the rows", "after the rows"])
+def test_settles_a_block_in_doubt_wherever_its_writer_died(open_it, monkeypatch, died):
+    store = open_it()
+    writer = store.writer()
+    inserted: list[str] = []
+    insert = writer._insert
+
+    def die_in_time(lines: pl.DataFrame, table: str, token: str) -> None:
+        if died == "before the dead letters" or (died == "before the rows" and table == "logs"):
+            raise KeyboardInterrupt
+        insert(lines, table, token)
+        inserted.append(table)
+
+    monkeypatch.setattr(writer, "_insert", die_in_time)
+    if died == "after the rows":
+        writer.write(batch(0, 5, bad=(2,)))
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            writer.write(batch(0, 5, bad=(2,)))
+    restarted = open_it()
+    (block,) = restarted.ledger().in_doubt
+    restarted.writer().write(batch(0, 5, bad=(2,), in_doubt=block))
+    assert offsets(restarted) == [0, 1, 3, 4]
+    assert offsets(restarted, "dead_letters") == [2]
+    assert restarted.ledger().in_doubt == {}
+
+
+def test_settles_a_block_of_which_some_rows_are_there(open_it):
+    store = open_it()
+    store.writer().write(batch(0, 5, bad=(2,)))
+    (block,) = store.ledger().in_doubt
+    store._client.command("ALTER TABLE logs DELETE WHERE offset > 2 SETTINGS mutations_sync = 2")
+    restarted = open_it()
+    restarted.writer().write(batch(0, 5, bad=(2,), in_doubt=block))
+    assert offsets(restarted) == [0, 1, 3, 4]
+
+
+def test_drops_the_same_block_sent_twice(open_it):
+    store = open_it()
+    writer = store.writer()
+    writer.write(batch(0, 5))
+    writer._block = BlockId(writer._block.writer, 0)  # an acknowledgement that got lost
+    writer.write(batch(0, 5))
+    assert offsets(store) == [0, 1, 2, 3, 4]
+
+
+def test_a_block_in_doubt_stays_in_doubt_until_it_is_settled(open_it):
+    open_it().writer().write(batch(0, 5))
+    (block,) = open_it().ledger().in_doubt
+    assert list(open_it().ledger().in_doubt) == [block]
+
+
+def test_writes_nothing_when_a_writer_that_wrote_nothing_stops(open_it):
+    open_it().writer().close()
+    assert open_it().ledger().is_new
+
+
+def test_one_insert_is_one_part_even_for_the_largest_batch(open_it):
+    store = open_it(stream_max_size=200_000)
+    store._client.command("SYSTEM STOP MERGES")
+    store.writer().write(batch(0, 200_000))
+    parts = store._client.query("SELECT count() FROM system.parts WHERE table = 'logs' AND active")
+    assert parts.result_rows == [(1,)]
+
+
+def test_sets_and_lifts_the_retention(open_it):
+    def engine() -> str:
+        query = "SELECT engine_full FROM system.tables WHERE name = 'logs'"
+        return str(opened._client.query(query).result_rows[0][0])
+
+    for days, expected in ((30, True), (7, True), (0, False)):
+        opened = open_it(retention_days=days)
+        assert (f"TTL timestamp + toIntervalDay({days})" in engine()) is expected
+        assert ("TTL" in engine()) is expected
+
+
+def test_deletes_what_is_older_than_the_retention_and_nothing_else(open_it):
+    store = open_it()
+    old = batch(0, 2)
+    now = pl.lit("2026-01-01").str.to_datetime(time_zone="UTC", time_unit="us")
+    store.writer().write(old)
+    young = batch(2, 4)
+    store.writer().write(
+        replace(young, rows=young.rows.with_columns(now.dt.offset_by("100y").alias("timestamp")))
+    )
+    store = open_it(retention_days=30)
+    store._client.command("OPTIMIZE TABLE logs FINAL")
+    assert offsets(store) == [2, 3]
+
+
+def test_uses_the_table_that_is_configured(open_it):
+    store = open_it(clickhouse_table="requests")
+    store.writer().write(batch(0, 5, bad=(1,)))
+    assert offsets(store, "requests") == [0, 2, 3, 4]
+    assert store.reader.counts() == (4, 1)
+
+
+def test_says_who_has_the_store_and_where_its_api_is(open_it, tmp_path):
+    open_it()
+    with pytest.raises(StoreBusyError, match=r"open in process \d+; its API is at http://127"):
+        open_store(Settings(_env_file=None, data_dir=tmp_path / "data"))
+
+
+def test_says_why_a_batch_was_refused(open_it):
+    store = open_it()
+    wrong = batch(0, 1)
+    wrong = replace(wrong, rows=wrong.rows.with_columns(pl.lit(1).alias("nonsense")))
+    with pytest.raises(StoreError, match="nonsense"):
+        store.writer().write(wrong)

@@ -1,0 +1,432 @@
+"""The file source on real files: what it reads, when, and how it knows a file again."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from connectors.batch import Batch, BlockId, Segment
+from connectors.sources.files import FileSource
+from connectors.sources.tailed_file import Limits
+from connectors.store import Ledger
+from tests.conftest import wait_for
+
+SOON = Limits(lines=1000, bytes=1024 * 1024, seconds=0.0)
+
+
+class Memory:
+    """Positions kept in memory, as a store keeps them: what a sink would have recorded."""
+
+    def __init__(self) -> None:
+        self.files: dict[int, Segment] = {}
+        self.in_doubt: dict[BlockId, Sequence[Segment]] = {}
+        self.started = False
+
+    def ledger(self) -> Ledger:
+        return Ledger(list(self.files.values()), self.in_doubt, not self.started)
+
+    def start_at(self, files: Sequence[Segment]) -> None:
+        self.started = True
+        self.files.update({segment.file_id: segment for segment in files})
+
+    def record(self, batch: Batch) -> None:
+        self.started = True
+        self.files.update({segment.file_id: segment for segment in batch.segments})
+
+
+class Tail:
+    """One worker's partition, driven by hand."""
+
+    def __init__(self, pattern: Path | str, memory: Memory | None = None, **options: object) -> None:
+        self.memory = memory or Memory()
+        limits = options.pop("limits", SOON)
+        self.source = FileSource([str(pattern)], self.memory, limits, **options)  # type: ignore[arg-type]
+        self.partition = self.source.build("tail", 0, 1)
+
+    def batch(self) -> Batch | None:
+        """The next batch, stored, if one is due."""
+        for batch in self.partition.next_batch():
+            self.memory.record(batch)
+            batch.acknowledge()
+            return batch
+        return None
+
+    def read(self, size: int) -> bytes:
+        """Wait for the next `size` bytes."""
+        data = b""
+
+        def enough() -> bool:
+            nonlocal data
+            batch = self.batch()
+            data += batch.data if batch else b""
+            return len(data) >= size
+
+        wait_for(enough, f"{size} bytes")
+        return data
+
+    def is_quiet(self) -> bool:
+        """Whether nothing comes although names and sizes have just been looked at."""
+        self.source._catalog._next_scan = 0.0
+        return self.batch() is None
+
+
+@pytest.fixture
+def tail() -> Iterator[Callable[..., Tail]]:
+    made: list[Tail] = []
+
+    def make(pattern: Path | str, memory: Memory | None = None, **options: object) -> Tail:
+        made.append(Tail(pattern, memory, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.source.close()
+
+
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def test_reads_what_is_there_and_what_is_appended(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\n")
+    tailed = tail(log)
+    assert tailed.read(4) == b"one\n"
+    append(log, b"two\n")
+    assert tailed.read(4) == b"two\n"
+
+
+def test_holds_a_last_line_until_it_ends(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\ntw")
+    tailed = tail(log)
+    assert tailed.read(4) == b"one\n"
+    assert tailed.is_quiet()
+    append(log, b"o\n")
+    assert tailed.read(4) == b"two\n"
+
+
+def test_takes_an_unfinished_last_line_when_not_following(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\ntwo")
+    tailed = tail(log, follow=False)
+    batch = tailed.batch()
+    assert (batch.data, batch.lines) == (b"one\ntwo", 2)
+    with pytest.raises(StopIteration):
+        tailed.batch()
+
+
+def test_finds_files_that_appear_later_also_in_new_directories(tail, tmp_path):
+    tailed = tail(tmp_path / "sub" / "*.log")
+    assert tailed.is_quiet()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "new.log").write_bytes(b"hello\n")
+    assert tailed.read(6) == b"hello\n"
+
+
+def test_sees_growth_in_a_directory_that_was_made_anew(tail, tmp_path):
+    log = tmp_path / "sub" / "a.log"
+    log.parent.mkdir()
+    log.write_bytes(b"one\n")
+    tailed = tail(log)
+    tailed.read(4)
+    log.unlink()
+    log.parent.rmdir()
+    assert tailed.is_quiet()
+    log.parent.mkdir()
+    log.write_bytes(b"another\n")
+    assert tailed.read(8) == b"another\n"
+    tailed.source._catalog._next_scan = time.monotonic() + 3600
+    append(log, b"more\n")
+    assert tailed.read(5) == b"more\n"
+
+
+def test_reads_a_file_once_that_two_names_lead_to(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\n")
+    (tmp_path / "b.log").symlink_to(log)
+    os.link(log, tmp_path / "c.log")
+    tailed = tail(tmp_path / "*.log")
+    assert tailed.read(4) == b"one\n"
+    assert tailed.is_quiet()
+
+
+def test_sees_growth_behind_a_symbolic_link_without_waiting_for_the_slow_scan(tail, tmp_path):
+    target = tmp_path / "elsewhere" / "target"
+    target.parent.mkdir()
+    target.write_bytes(b"one\n")
+    (tmp_path / "a.log").symlink_to(target)
+    tailed = tail(tmp_path / "*.log")
+    assert tailed.read(4) == b"one\n"
+    tailed.source._catalog._next_scan = time.monotonic() + 3600
+    append(target, b"two\n")
+    assert tailed.read(4) == b"two\n"
+
+
+def test_goes_on_at_the_recorded_position_after_a_restart(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\n")
+    first = tail(log)
+    first.read(4)
+    append(log, b"two\nthree\n")
+    second = tail(log, first.memory)
+    batch = second.batch()
+    assert batch.data == b"two\nthree\n"
+    assert (batch.segments[0].start, batch.segments[0].first_line) == (4, 1)
+    assert batch.segments[0].file_id in first.memory.files
+
+
+def test_knows_a_renamed_file_again_while_running_and_after_a_restart(tail, tmp_path):
+    log = tmp_path / "app.log"
+    log.write_bytes(b"one\n")
+    running = tail(tmp_path / "app*")
+    running.read(4)
+    log.rename(tmp_path / "app.log.1")
+    append(tmp_path / "app.log.1", b"late\n")
+    log.write_bytes(b"fresh\n")
+    assert running.read(11) in (b"late\nfresh\n", b"fresh\nlate\n")
+    (tmp_path / "app.log.1").rename(tmp_path / "app.log.2")
+    restarted = tail(tmp_path / "app*", running.memory)
+    assert restarted.is_quiet()
+    append(tmp_path / "app.log.2", b"later\n")
+    assert restarted.read(6) == b"later\n"
+
+
+def test_takes_a_file_that_shrank_for_a_new_one(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\ntwo\n")
+    tailed = tail(log)
+    tailed.read(8)
+    log.write_bytes(b"new\n")
+    assert tailed.read(4) == b"new\n"
+    assert len(tailed.memory.files) == 2
+
+
+def test_takes_other_content_in_the_same_file_for_a_new_one(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\ntwo\n")
+    tailed = tail(log)
+    tailed.read(8)
+    with log.open("r+b") as file:
+        file.write(b"ONE\nTWO\nTHREE\n")
+    assert tailed.read(14) == b"ONE\nTWO\nTHREE\n"
+
+
+def test_does_not_take_a_recreated_file_for_the_deleted_one(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\n")
+    tailed = tail(log)
+    tailed.read(4)
+    log.unlink()
+    log.write_bytes(b"two\nthree\n")  # file systems like to give the same inode again
+    assert tailed.read(10) == b"two\nthree\n"
+
+
+def test_gives_equal_files_identities_of_their_own(tail, tmp_path):
+    for name in ("a.log", "b.log"):
+        (tmp_path / name).write_bytes(b"same\n")
+    tailed = tail(tmp_path / "*.log")
+    assert tailed.read(10) == b"same\nsame\n"
+    assert len(tailed.memory.files) == 2
+    restarted = tail(tmp_path / "*.log", tailed.memory)
+    assert restarted.is_quiet()
+
+
+def test_skips_at_the_very_first_start_only_what_is_there_if_told_to_begin_at_the_end(
+    tail, tmp_path
+):
+    old = tmp_path / "old.log"
+    old.write_bytes(b"skipped\nhalf")
+    first = tail(tmp_path / "*.log", from_end=True)
+    assert first.is_quiet()
+    append(old, b" line\n")
+    (tmp_path / "new.log").write_bytes(b"whole\n")
+    assert sorted(first.read(16).splitlines()) == [b"half line", b"whole"]
+    (tmp_path / "newer.log").write_bytes(b"between the starts\n")
+    second = tail(tmp_path / "*.log", first.memory, from_end=True)
+    assert second.read(19) == b"between the starts\n"
+
+
+def test_emits_a_batch_when_enough_lines_are_there_however_young(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"x\n" * 9)
+    tailed = tail(log, limits=Limits(lines=10, bytes=1 << 20, seconds=3600))
+    assert tailed.is_quiet()
+    append(log, b"x\n" * 6)
+    assert tailed.read(20) == b"x\n" * 10
+    assert tailed.is_quiet()
+
+
+def test_emits_a_batch_when_enough_bytes_are_there_however_young(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"123456789\n" * 102)
+    tailed = tail(log, limits=Limits(lines=1000, bytes=1024, seconds=3600))
+    assert tailed.is_quiet()
+    append(log, b"123456789\n")
+    assert tailed.read(1020) == b"123456789\n" * 102
+
+
+def test_waits_counting_from_the_oldest_unread_line(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"old\n")
+    limits = Limits(lines=1000, bytes=1 << 20, seconds=0.5)
+    started = time.monotonic()
+    tailed = tail(log, limits=limits)
+    writing = threading.Event()
+
+    def keep_writing() -> None:
+        while not writing.wait(0.02):
+            append(log, b"young\n")
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    try:
+        data = tailed.read(1)
+    finally:
+        writing.set()
+        writer.join()
+    assert data.startswith(b"old\nyoung\n")
+    assert time.monotonic() - started >= limits.seconds
+
+
+def test_collects_the_lines_of_several_files_in_one_batch_with_their_places(tail, tmp_path):
+    (tmp_path / "a.log").write_bytes(b"a1\na2\n")
+    (tmp_path / "b.log").write_bytes(b"b1\n")
+    batch = tail(tmp_path / "*.log").batch()
+    found = {Path(s.path).name: (s.start, s.end, s.lines) for s in batch.segments}
+    assert found == {"a.log": (0, 6, 2), "b.log": (0, 3, 1)}
+    assert len(batch.data) == 9
+
+
+def test_reads_a_line_longer_than_a_batch_whole(tail, tmp_path):
+    log = tmp_path / "a.log"
+    long = b"x" * 5000 + b"\n"
+    log.write_bytes(b"short\n" + long + b"short\n")
+    tailed = tail(log, limits=Limits(lines=1000, bytes=1024, seconds=0))
+    assert tailed.read(len(long) + 12) == b"short\n" + long + b"short\n"
+
+
+def test_does_not_hand_out_the_next_bytes_of_a_file_before_the_last_are_stored(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\n")
+    tailed = tail(log)
+    (batch,) = tailed.partition.next_batch()
+    append(log, b"two\n")
+    assert tailed.is_quiet()
+    batch.acknowledge()
+    assert tailed.read(4) == b"two\n"
+
+
+def test_repeats_a_block_in_doubt_as_the_same_bytes_before_anything_else(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\ntwo\n")
+    crashed = tail(log)
+    batch = crashed.batch()
+    crashed.memory.in_doubt[BlockId(7, 1)] = batch.segments
+    append(log, b"three\n")
+    restarted = tail(log, crashed.memory)
+    repeated = restarted.batch()
+    assert (repeated.in_doubt, repeated.data) == (BlockId(7, 1), b"one\ntwo\n")
+    assert restarted.read(6) == b"three\n"
+
+
+def test_says_that_a_file_in_doubt_is_missing(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\n")
+    crashed = tail(log)
+    crashed.memory.in_doubt[BlockId(7, 1)] = crashed.batch().segments
+    log.unlink()
+    restarted = tail(log, crashed.memory)
+    assert restarted.is_quiet()
+    (problem,) = restarted.source.status().problems
+    assert "a.log is not there" in problem
+
+
+def test_reports_what_it_cannot_read_and_reads_the_rest(tail, tmp_path, capfd):
+    (tmp_path / "directory.log").mkdir()
+    os.mkfifo(tmp_path / "pipe.log")
+    (tmp_path / "a.log").write_bytes(b"one\n")
+    tailed = tail(tmp_path / "*.log")
+    assert tailed.read(4) == b"one\n"
+    assert tailed.is_quiet()
+    assert len(tailed.source.status().problems) == 2
+    assert capfd.readouterr().err.count("not a regular file") == 2
+
+
+def test_shows_a_path_that_is_not_utf8_escaped(tail, tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.log"
+    with open(path, "wb") as file:
+        file.write(b"one\n")
+    batch = tail(tmp_path / "*.log").batch()
+    assert batch.segments[0].path.endswith("/caf\\xe9.log")
+
+
+def test_status_tells_files_and_how_far_the_store_is_behind(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\nunfinished")
+    tailed = tail(log)
+    (batch,) = tailed.partition.next_batch()
+    before = tailed.source.status()
+    assert (before.files, before.lag_bytes) == (1, 4)
+    wait_for(lambda: tailed.source.status().lag_seconds > 0, "a lag that grows")
+    batch.acknowledge()
+    assert tailed.source.status().lag_bytes == 0
+    assert tailed.source.status().lag_seconds == 0
+
+
+def test_ends_when_told_to_stop(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"one\n")
+    stop = threading.Event()
+    tailed = tail(log, stop=stop)
+    stop.set()
+    with pytest.raises(StopIteration):
+        tailed.batch()
+
+
+def test_two_workers_never_have_the_same_file_at_once(tmp_path):
+    for name in ("a.log", "b.log"):
+        (tmp_path / name).write_bytes(b"line\n" * 1000)
+    source = FileSource(
+        [str(tmp_path / "*.log")], None, Limits(lines=10, bytes=1 << 20, seconds=0), follow=False
+    )
+    first, second = source.build("tail", 0, 2), source.build("tail", 1, 2)
+    total = 0
+    while True:
+        try:
+            held = [*first.next_batch(), *second.next_batch()]
+        except StopIteration:
+            break
+        ids = [segment.file_id for batch in held for segment in batch.segments]
+        assert len(ids) == len(set(ids))
+        for batch in held:
+            total += batch.lines
+            batch.acknowledge()
+    assert total == 2000
+
+
+def test_goes_on_seeing_growth_when_events_flood(tail, tmp_path):
+    paths = [tmp_path / "a.log", tmp_path / "b.log"]
+    tailed = tail(tmp_path / "*.log")
+    watcher = tailed.source._catalog._watcher
+    read = 0
+
+    def flooded() -> bool:
+        nonlocal read
+        for _ in range(1000):
+            for path in paths:  # in turn, or the kernel would make one event of many
+                append(path, b"x\n")
+        batch = tailed.batch()
+        read += len(batch.data) if batch else 0
+        return watcher.blind
+
+    wait_for(flooded, "the watcher to give up on growth")
+    tailed.read(sum(path.stat().st_size for path in paths) - read)
+    append(paths[0], b"last\n")
+    assert tailed.read(5) == b"last\n"
