@@ -1,0 +1,1 @@
+"""Reads the stores: request statistics and health over HTTP."""

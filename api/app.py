@@ -1,0 +1,168 @@
+"""The API: statistics of requests, and the health of the pipeline that stores them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BeforeValidator
+
+from api.schemas import CustomerStats, DailyFigures, Health, Problem, Stats, rounded
+from connectors.errors import StoreError
+from connectors.status import SourceStatus, Status
+from connectors.store import Figures, Reader, Statistics
+
+DESCRIPTION = """
+Statistics of the requests in the logs. Dates are whole UTC days, both included; latencies are in
+seconds. Every error is `{"detail": "a sentence"}`.
+"""
+EPOCH = date(1970, 1, 1)
+NOTHING = Statistics(Figures(0, 0, 0.0, 0.0, 0.0), [])
+
+
+def _iso_day(text: str) -> date:
+    # stricter than pydantic, which reads 20240101 as seconds since 1970
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("must be a day such as 2024-01-31")
+    return date.fromisoformat(text)
+
+
+IsoDay = Annotated[date, BeforeValidator(_iso_day)]
+CustomerId = Annotated[str, Path(description="As it stands in the logs, percent-encoded.")]
+
+
+@dataclass(frozen=True)
+class Days:
+    """Whole UTC days, both included."""
+
+    first: date
+    last: date
+
+
+def _days(
+    from_date: Annotated[IsoDay, Query(description="First UTC day.")] = EPOCH,
+    to_date: Annotated[IsoDay | None, Query(description="Last UTC day. Default: today.")] = None,
+) -> Days:
+    last = to_date or datetime.now(timezone.utc).date()
+    if from_date > last:
+        raise HTTPException(422, f"from_date {from_date} is after to_date {last}.")
+    return Days(from_date, last)
+
+
+DaysAsked = Annotated[Days, Depends(_days)]
+
+
+def _problems(descriptions: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """What `/docs` says of a route's errors."""
+    return {code: {"model": Problem, "description": why} for code, why in descriptions.items()}
+
+
+_NO_DATA = "The customer is not in the logs at all, or has no requests in the range."
+_BAD_RANGE = "A date is not YYYY-MM-DD, or `from_date` is after `to_date`."
+_NO_STORE = "The store cannot answer now."
+
+
+def create_app(reader: Reader, health: Callable[[], Health]) -> FastAPI:
+    """The API over one store; `health` is asked anew at every `GET /health`."""
+    app = FastAPI(title="Logwax", description=DESCRIPTION)
+    app.add_exception_handler(StoreError, _store_failed)
+    app.add_exception_handler(RequestValidationError, _bad_request)
+
+    @app.get(
+        "/customers/{customer_id:path}/stats",
+        summary="Statistics of one customer",
+        tags=["statistics"],
+        responses=_problems({404: _NO_DATA, 422: _BAD_RANGE, 503: _NO_STORE}),
+    )
+    def customer_stats(customer_id: CustomerId, days: DaysAsked) -> CustomerStats:
+        """Requests, uptime and latencies of one customer: of the whole range, and day by day."""
+        statistics = reader.statistics(customer_id, days.first, days.last)
+        if statistics is None:
+            if reader.has_customer(customer_id):
+                reason = f"has no requests from {days.first} to {days.last}."
+            else:
+                reason = "is not in the logs."
+            raise HTTPException(404, f"Customer {customer_id!r} {reason}")
+        return CustomerStats(customer_id=customer_id, **_stats(statistics, days))
+
+    @app.get(
+        "/stats",
+        summary="Statistics of all customers",
+        tags=["statistics"],
+        responses=_problems({422: _BAD_RANGE, 503: _NO_STORE}),
+    )
+    def stats(days: DaysAsked) -> Stats:
+        """Requests, uptime and latencies of everybody; zeros if there are no requests."""
+        return Stats(**_stats(reader.statistics(None, days.first, days.last) or NOTHING, days))
+
+    @app.get(
+        "/health",
+        summary="Health of the pipeline and its store",
+        tags=["health"],
+        responses={503: {"model": Health, "description": "Not healthy; the answer says why."}},
+    )
+    def get_health(response: Response) -> Health:
+        """200 if the store can be reached and the last write succeeded, else 503."""
+        now = health()
+        response.status_code = 200 if now.status == "ok" else 503
+        return now
+
+    return app
+
+
+def check_health(reader: Reader, status: Status, source: Callable[[], SourceStatus]) -> Health:
+    """Ask everybody now: the store by a query, the flow's counters, the source for its lag.
+
+    Healthy means that the store answers and that no error stands in `status`.
+    """
+    store, rows, dead_letters = "ok", None, None
+    try:
+        rows, dead_letters = reader.counts()
+    except StoreError as error:
+        store = str(error)
+    reading = source()
+    return Health(
+        status="ok" if store == "ok" and not status.last_error else "unhealthy",
+        store=store,
+        files=reading.files,
+        lag_bytes=reading.lag_bytes,
+        lag_seconds=reading.lag_seconds,
+        lines_in=status.lines,
+        lines_stored=status.stored,
+        rows_stored=rows,
+        dead_letters=dead_letters,
+        last_error=status.last_error,
+        problems=list(reading.problems),
+    )
+
+
+def _stats(statistics: Statistics, days: Days) -> dict[str, Any]:
+    return {
+        "from_date": days.first,
+        "to_date": days.last,
+        **rounded(statistics.overall).model_dump(),
+        "daily": [
+            DailyFigures(date=day, **rounded(figures).model_dump())
+            for day, figures in statistics.daily
+        ],
+    }
+
+
+def _store_failed(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 503)
+
+
+def _bad_request(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # what it is registered for
+    reasons = [
+        f"{problem['loc'][-1]} {problem['input']!r}: "
+        f"{problem['msg'].removeprefix('Value error, ')}."
+        for problem in error.errors()
+    ]
+    return JSONResponse({"detail": " ".join(reasons)}, 422)

@@ -1,0 +1,494 @@
+"""The API over a real socket and a real embedded ClickHouse."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from queue import SimpleQueue
+from urllib.parse import quote
+
+import clickhouse_connect
+import httpx
+import pytest
+from clickhouse_connect.driver.client import Client
+from fastapi import FastAPI
+
+from api.app import check_health, create_app
+from api.schemas import Health
+from api.server import ApiServer
+from connectors.errors import LogwaxError
+from connectors.sinks.clickhouse_reader import ClickHouseReader
+from connectors.status import SourceStatus, Status
+
+ZEROS = {
+    "total_requests": 0,
+    "successful_requests": 0,
+    "failed_requests": 0,
+    "uptime": 0.0,
+    "average_latency": 0.0,
+    "median_latency": 0.0,
+    "p99_latency": 0.0,
+}
+# 2024-01-01: two requests of three succeed; 2024-01-03: the only one does
+CUST_1 = [
+    ("2024-01-01T00:00:00", True, 0.1),
+    ("2024-01-01T12:00:00", True, 0.2),
+    ("2024-01-01T23:59:59.999999", False, 0.4),
+    ("2024-01-03T08:00:00", True, 1.1234567),
+]
+CUST_1_ON_JANUARY_1 = {
+    "total_requests": 3,
+    "successful_requests": 2,
+    "failed_requests": 1,
+    "uptime": 66.66667,
+    "average_latency": 0.23333,
+    "median_latency": 0.2,
+    "p99_latency": 0.396,
+}
+CUST_1_ON_JANUARY_3 = {
+    "total_requests": 1,
+    "successful_requests": 1,
+    "failed_requests": 0,
+    "uptime": 100.0,
+    "average_latency": 1.12346,
+    "median_latency": 1.12346,
+    "p99_latency": 1.12346,
+}
+CUST_1_IN_ALL = {
+    "total_requests": 4,
+    "successful_requests": 3,
+    "failed_requests": 1,
+    "uptime": 75.0,
+    "average_latency": 0.45586,
+    "median_latency": 0.3,
+    "p99_latency": 1.10175,
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Client]:
+    client = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "clickhouse"))
+    client.command(
+        "CREATE TABLE logs (timestamp DateTime64(6, 'UTC'), customer_id String, success Bool, "
+        "duration Float64) ENGINE = MergeTree ORDER BY (customer_id, timestamp)"
+    )
+    client.command("CREATE TABLE dead_letters (raw String) ENGINE = MergeTree ORDER BY raw")
+    yield client
+    client.close()
+
+
+@dataclass
+class Pipeline:
+    """The parts of a running pipeline that the API looks at."""
+
+    status: Status
+    source: SourceStatus
+
+
+@pytest.fixture
+def pipeline() -> Pipeline:
+    return Pipeline(Status(), SourceStatus())
+
+
+@pytest.fixture
+def app(store: Client, pipeline: Pipeline) -> FastAPI:
+    reader = ClickHouseReader(store, "logs")
+    return create_app(
+        reader, lambda: check_health(reader, pipeline.status, lambda: pipeline.source)
+    )
+
+
+@pytest.fixture
+def server(app: FastAPI) -> Iterator[ApiServer]:
+    server = ApiServer("127.0.0.1", 0)
+    server.start(app)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def api(server: ApiServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as api:
+        yield api
+
+
+def insert(store: Client, customer: str, *requests: tuple[str, bool, float]) -> None:
+    store.insert(
+        "logs",
+        [
+            (datetime.fromisoformat(when).replace(tzinfo=timezone.utc), customer, success, duration)
+            for when, success, duration in requests
+        ],
+        column_names=["timestamp", "customer_id", "success", "duration"],
+    )
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def port_of(server: ApiServer) -> int:
+    return int(server.url.rpartition(":")[2])
+
+
+def is_serving() -> bool:
+    return "api" in {thread.name for thread in threading.enumerate()}
+
+
+def is_refused(server: ApiServer) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port_of(server))) == errno.ECONNREFUSED
+
+
+@dataclass
+class SlowHealth:
+    """A server in the middle of a request that is answered at `release`."""
+
+    server: ApiServer
+    release: threading.Event
+    answer: SimpleQueue[int]
+
+
+@pytest.fixture
+def slow(store: Client) -> Iterator[SlowHealth]:
+    reader = ClickHouseReader(store, "logs")
+    entered, release = threading.Event(), threading.Event()
+    answer: SimpleQueue[int] = SimpleQueue()
+    server = ApiServer("127.0.0.1", 0)
+
+    def health() -> Health:
+        entered.set()
+        release.wait(30)
+        return check_health(reader, Status(), SourceStatus)
+
+    def ask() -> None:
+        with suppress(httpx.TransportError):
+            answer.put(httpx.get(f"{server.url}/health", trust_env=False, timeout=30).status_code)
+
+    server.start(create_app(reader, health))
+    asker = threading.Thread(target=ask)
+    asker.start()
+    assert entered.wait(30)
+    yield SlowHealth(server, release, answer)
+    release.set()
+    asker.join(30)
+    wait_until(lambda: not is_serving())
+
+
+def test_statistics_of_one_customer_by_range_and_day(store: Client, api: httpx.Client) -> None:
+    insert(store, "cust_1", *CUST_1)
+    insert(store, "cust_2", ("2024-01-01T00:00:00", False, 99.0))
+
+    answer = api.get("/customers/cust_1/stats?from_date=2024-01-01&to_date=2024-01-31")
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "customer_id": "cust_1",
+        "from_date": "2024-01-01",
+        "to_date": "2024-01-31",
+        **CUST_1_IN_ALL,
+        "daily": [
+            {"date": "2024-01-01", **CUST_1_ON_JANUARY_1},
+            {"date": "2024-01-03", **CUST_1_ON_JANUARY_3},
+        ],
+    }
+
+
+def test_a_range_of_one_day(store: Client, api: httpx.Client) -> None:
+    insert(store, "cust_1", *CUST_1)
+
+    answer = api.get("/customers/cust_1/stats?from_date=2024-01-01&to_date=2024-01-01").json()
+
+    assert answer == {
+        "customer_id": "cust_1",
+        "from_date": "2024-01-01",
+        "to_date": "2024-01-01",
+        **CUST_1_ON_JANUARY_1,
+        "daily": [{"date": "2024-01-01", **CUST_1_ON_JANUARY_1}],
+    }
+
+
+def test_statistics_of_all_customers(store: Client, api: httpx.Client) -> None:
+    insert(store, "cust_1", *CUST_1[:2])
+    insert(store, "cust_2", *CUST_1[2:])
+
+    answer = api.get("/stats?from_date=2024-01-01&to_date=2024-01-31")
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "from_date": "2024-01-01",
+        "to_date": "2024-01-31",
+        **CUST_1_IN_ALL,
+        "daily": [
+            {"date": "2024-01-01", **CUST_1_ON_JANUARY_1},
+            {"date": "2024-01-03", **CUST_1_ON_JANUARY_3},
+        ],
+    }
+
+
+def test_statistics_of_all_without_rows_are_zeros(api: httpx.Client) -> None:
+    answer = api.get("/stats?from_date=2024-01-01&to_date=2024-01-31")
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "from_date": "2024-01-01",
+        "to_date": "2024-01-31",
+        **ZEROS,
+        "daily": [],
+    }
+
+
+@pytest.mark.parametrize("path", ["/stats", "/customers/cust_1/stats"])
+def test_the_default_range_is_1970_until_today_in_utc(
+    store: Client, api: httpx.Client, path: str
+) -> None:
+    now = datetime.now(timezone.utc)
+    insert(
+        store,
+        "cust_1",
+        ("1969-12-31T23:59:59.999999", True, 1.0),
+        ("1970-01-01T00:00:00", True, 1.0),
+        (now.replace(tzinfo=None).isoformat(), True, 1.0),
+        ((now.replace(tzinfo=None) + timedelta(days=2)).isoformat(), True, 1.0),
+    )
+
+    answer = api.get(path).json()
+
+    assert answer["from_date"] == "1970-01-01"
+    assert now.date() <= date.fromisoformat(answer["to_date"]) <= datetime.now(timezone.utc).date()
+    assert [day["date"] for day in answer["daily"]] == ["1970-01-01", now.date().isoformat()]
+
+
+def test_the_widest_range_is_answered(store: Client, api: httpx.Client) -> None:
+    insert(store, "cust_1", *CUST_1)
+
+    answer = api.get("/customers/cust_1/stats?from_date=0001-01-01&to_date=9999-12-31")
+
+    assert answer.json()["total_requests"] == 4
+
+
+def test_404_for_a_customer_that_is_not_in_the_logs(store: Client, api: httpx.Client) -> None:
+    insert(store, "cust_1", *CUST_1)
+
+    answer = api.get("/customers/cust_2/stats")
+
+    assert answer.status_code == 404
+    assert answer.json() == {"detail": "Customer 'cust_2' is not in the logs."}
+
+
+def test_404_for_a_customer_without_requests_in_the_range(store: Client, api: httpx.Client) -> None:
+    insert(store, "cust_1", *CUST_1)
+
+    answer = api.get("/customers/cust_1/stats?from_date=2023-01-01&to_date=2023-12-31")
+
+    assert answer.status_code == 404
+    assert answer.json() == {
+        "detail": "Customer 'cust_1' has no requests from 2023-01-01 to 2023-12-31."
+    }
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2024-02-30", "20240101", "2024-1-1", "0", ""])
+@pytest.mark.parametrize("parameter", ["from_date", "to_date"])
+def test_422_for_what_is_not_a_day(api: httpx.Client, day: str, parameter: str) -> None:
+    answer = api.get("/customers/cust_1/stats", params={parameter: day})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(f"{parameter} {day!r}: ")
+
+
+@pytest.mark.parametrize("path", ["/stats", "/customers/cust_1/stats"])
+def test_422_for_a_reversed_range(api: httpx.Client, path: str) -> None:
+    answer = api.get(f"{path}?from_date=2024-01-02&to_date=2024-01-01")
+
+    assert answer.status_code == 422
+    assert answer.json() == {"detail": "from_date 2024-01-02 is after to_date 2024-01-01."}
+
+
+@pytest.mark.parametrize(
+    "customer",
+    [
+        "it's",
+        'say "hi"',
+        "back\\slash\\",
+        "'; DROP TABLE logs; --",
+        "{customer:String}",
+        "a/b",
+        "a/stats",
+        "100%",
+        "a b+c",
+        "?from_date=x#y",
+        "Ünïcödé ☃ 客户",
+        "",
+    ],
+)
+def test_any_customer_id_can_be_asked_for(store: Client, api: httpx.Client, customer: str) -> None:
+    insert(store, "cust_1", *CUST_1)
+    path = f"/customers/{quote(customer, safe='')}/stats"
+    assert api.get(path).json() == {"detail": f"Customer {customer!r} is not in the logs."}
+
+    insert(store, customer, ("2024-01-01T00:00:00", True, 0.5))
+
+    answer = api.get(path).json()
+    assert (answer["customer_id"], answer["total_requests"]) == (customer, 1)
+    assert api.get("/stats").json()["total_requests"] == 5
+
+
+@pytest.mark.parametrize("path", ["/stats", "/customers/cust_1/stats"])
+def test_503_when_the_store_cannot_answer(store: Client, api: httpx.Client, path: str) -> None:
+    store.close()
+
+    answer = api.get(path)
+
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith("ClickHouse cannot answer: ")
+
+
+def test_health_is_200_while_the_store_answers_and_no_error_stands(
+    store: Client, api: httpx.Client, pipeline: Pipeline
+) -> None:
+    insert(store, "cust_1", *CUST_1)
+    store.command("INSERT INTO dead_letters VALUES ('?')")
+    pipeline.status.add(lines=3, stored=2, dead=1)
+    pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",))
+
+    answer = api.get("/health")
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ok",
+        "store": "ok",
+        "files": 2,
+        "lag_bytes": 100,
+        "lag_seconds": 0.5,
+        "lines_in": 3,
+        "lines_stored": 2,
+        "rows_stored": 4,
+        "dead_letters": 1,
+        "last_error": "",
+        "problems": ["a.log: permission denied"],
+    }
+
+
+def test_health_is_503_while_an_error_stands(api: httpx.Client, pipeline: Pipeline) -> None:
+    pipeline.status.report("disk full")
+
+    answer = api.get("/health")
+
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "unhealthy"
+    assert answer.json()["store"] == "ok"
+    assert answer.json()["last_error"] == "disk full"
+
+
+def test_health_is_503_when_the_store_cannot_be_reached(store: Client, api: httpx.Client) -> None:
+    store.close()
+
+    answer = api.get("/health")
+
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "unhealthy"
+    assert answer.json()["store"].startswith("ClickHouse cannot answer: ")
+    assert answer.json()["rows_stored"] is None
+
+
+def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
+    assert api.get("/docs").status_code == 200
+    paths = api.get("/openapi.json").json()["paths"]
+
+    assert {path: set(of["get"]["responses"]) for path, of in paths.items()} == {
+        "/customers/{customer_id}/stats": {"200", "404", "422", "503"},
+        "/stats": {"200", "422", "503"},
+        "/health": {"200", "503"},
+    }
+    assert all(of["get"]["summary"] and of["get"]["description"] for of in paths.values())
+
+
+def test_a_taken_port_is_a_sentence_before_anything_starts() -> None:
+    first = ApiServer("127.0.0.1", 0)
+    try:
+        with pytest.raises(LogwaxError, match=r"already in use; set API_PORT") as refusal:
+            ApiServer("127.0.0.1", port_of(first))
+        assert f"127.0.0.1:{port_of(first)}" in str(refusal.value)
+    finally:
+        first.stop()
+
+
+def test_an_address_of_another_host_is_a_sentence() -> None:
+    with pytest.raises(LogwaxError, match=r"192\.0\.2\.1:0: [^(]+; .*API_HOST"):
+        ApiServer("192.0.2.1", 0)
+
+
+def test_an_ipv6_address_is_served(app: FastAPI) -> None:
+    server = ApiServer("::1", 0)
+    try:
+        server.start(app)
+        assert server.url == f"http://[::1]:{port_of(server)}"
+        assert httpx.get(f"{server.url}/health", trust_env=False).status_code == 200
+    finally:
+        server.stop()
+
+
+def test_a_stopped_server_says_that_it_cannot_start(app: FastAPI) -> None:
+    server = ApiServer("127.0.0.1", 0)
+    server.stop()
+
+    with pytest.raises(LogwaxError, match=r"cannot start on 127\.0\.0\.1"):
+        server.start(app)
+
+
+def test_stop_under_load_ends_the_thread_and_frees_the_port(
+    store: Client, server: ApiServer
+) -> None:
+    insert(store, "cust_1", *CUST_1)
+    answered, refused = threading.Semaphore(0), threading.Semaphore(0)
+
+    def ask_until_refused() -> None:
+        with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as api:
+            try:
+                while api.get("/customers/cust_1/stats").status_code == 200:
+                    answered.release()
+            except httpx.TransportError:
+                refused.release()
+
+    askers = [threading.Thread(target=ask_until_refused) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for _ in range(40):
+        assert answered.acquire(timeout=30)
+
+    server.stop()
+
+    assert not is_serving()
+    assert all(refused.acquire(timeout=30) for _ in askers)
+    ApiServer("127.0.0.1", port_of(server)).stop()
+
+
+def test_stop_finishes_the_request_under_way(slow: SlowHealth) -> None:
+    stopping = threading.Thread(target=slow.server.stop)
+    stopping.start()
+    wait_until(lambda: is_refused(slow.server))
+
+    slow.release.set()
+
+    assert slow.answer.get(timeout=30) == 200
+    stopping.join(30)
+    assert not is_serving()
+
+
+def test_stop_leaves_a_hanging_request_behind(slow: SlowHealth) -> None:
+    stopping = threading.Thread(target=slow.server.stop)
+    stopping.start()
+    stopping.join(30)
+
+    assert not stopping.is_alive()
+    assert not slow.release.is_set()
