@@ -1,0 +1,35 @@
+"""The commands of `logwax`, one function each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="logwax",
+    help="Log files into ClickHouse: every line stored once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def up(
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="First delete everything in DATA_DIR.")
+    ] = False,
+) -> None:
+    """Run the log generator and the pipeline, and show their progress, until Ctrl-C."""
+    from cli.up import run
+
+    raise typer.Exit(run(fresh=fresh))
+
+
+@app.command()
+def check() -> None:
+    """Print the effective settings, and everything that is wrong with them."""
+    from cli.check import run
+
+    raise typer.Exit(run())

@@ -1,0 +1,47 @@
+"""Shows how far the pipeline is: one line rewritten on a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.live import Live
+
+from cli.health import Health
+
+
+class Progress:
+    """Use it as a context; `seconds` is how often `show` is worth calling."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, markup=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self.seconds = 1.0 if self._console.is_terminal else 10.0
+        self._before: tuple[float, int] | None = None
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, health: Health | None) -> None:
+        """Show one answer of `/health`."""
+        line = self._line(health) if health else "no answer from /health"
+        if self._console.is_terminal:
+            self._live.update(line, refresh=True)
+        else:
+            print(line, flush=True)
+
+    def _line(self, health: Health) -> str:
+        now, stored = time.monotonic(), health.lines_stored
+        before, stored_before = self._before or (now - self.seconds, stored)
+        self._before = now, stored
+        rate = (stored - stored_before) / (now - before)
+        return (
+            f"lines in {health.lines_in:,} | lines stored {stored:,} | {rate:,.0f} lines/s"
+            f" | lag {health.lag_bytes:,} bytes, {health.lag_seconds:.1f} s"
+            + (f" | {health.last_error}" if health.last_error else "")
+        )

@@ -1,0 +1,116 @@
+"""`logwax up`: the pipeline and the log generator, started, watched and stopped together."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+from cli.children import Child, ChildFailed
+from cli.health import HealthClient, api_url
+from cli.progress import Progress
+from cli.wipe import wipe
+from connectors import preflight
+from connectors.errors import LogwaxError, SettingsError
+from settings import Settings, load
+
+HEALTHY_WITHIN_SECONDS = 60.0
+LOOK_EVERY_SECONDS = 0.1
+
+
+class StopRequest:
+    """Made by the first SIGTERM or SIGINT; later ones change nothing, so that draining goes on."""
+
+    def __init__(self) -> None:
+        self.made = False
+        signal.signal(signal.SIGTERM, self._make)
+        signal.signal(signal.SIGINT, self._make)
+
+    def _make(self, _signal: int, _frame: FrameType | None) -> None:
+        self.made = True
+
+
+def run(*, fresh: bool) -> int:
+    """Run until SIGTERM or SIGINT; return the exit code: 0 if all ended well."""
+    stop = StopRequest()
+    try:
+        settings = load()
+        if problems := preflight.problems(settings):
+            raise LogwaxError("\n".join(problems))
+        if fresh:
+            wipe(settings.data_dir)
+        _supervise(settings, stop)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except ChildFailed as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except (LogwaxError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _supervise(settings: Settings, stop: StopRequest) -> None:
+    with ExitStack() as children:  # it stops the generator first, then the pipeline drains
+        print("Starting the pipeline ...", flush=True)
+        pipeline = children.enter_context(_running("pipeline", "bytewax.run", "flows.main"))
+        health = None
+        if settings.follow and settings.api_port:
+            health = HealthClient(api_url(settings))
+            _wait_until_healthy(health, pipeline, stop)
+        if stop.made:
+            return
+        generator = children.enter_context(_running("log generator", "log_generator"))
+        print(_greeting(api_url(settings)) if health else "Started. Ctrl-C stops it.", flush=True)
+        _watch(pipeline, generator, health, stop)
+    print("Stopped.", flush=True)
+
+
+@contextmanager
+def _running(name: str, *arguments: str) -> Iterator[Child]:
+    child = Child(name, *arguments)
+    try:
+        yield child
+    finally:
+        child.stop()
+
+
+def _wait_until_healthy(health: HealthClient, pipeline: Child, stop: StopRequest) -> None:
+    deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS
+    answer = None
+    while not stop.made and not (answer and answer.is_ok):
+        if pipeline.has_finished() or time.monotonic() > deadline:
+            reason = f" ({answer.last_error})" if answer and answer.last_error else ""
+            raise LogwaxError(f"The pipeline did not become healthy{reason}.")
+        time.sleep(LOOK_EVERY_SECONDS)
+        answer = health.ask()
+
+
+def _watch(
+    pipeline: Child, generator: Child, health: HealthClient | None, stop: StopRequest
+) -> None:
+    """Return when a stop is asked for or the pipeline has read all; raise if a child fails."""
+    with Progress() as progress:
+        due = time.monotonic()
+        while not stop.made and not pipeline.has_finished():
+            generator.has_finished()  # which is fine: it may have written all it was told to
+            if health and time.monotonic() >= due:
+                progress.show(health.ask())
+                due = time.monotonic() + progress.seconds
+            time.sleep(LOOK_EVERY_SECONDS)
+
+
+def _greeting(url: str) -> str:
+    return f"""
+Logwax is up. Ctrl-C stops it.
+  API     {url}
+  docs    {url}/docs
+  health  {url}/health
+Try:
+  curl '{url}/customers/cust_1/stats?from_date=1970-01-01'
+"""

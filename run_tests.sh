@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Lint, types, tests; arguments go to pytest: ./run_tests.sh tests/test_cli.py -k check
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+source scripts/python.sh
+
+install "[dev]"
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+exec .venv/bin/python -m pytest "$@"

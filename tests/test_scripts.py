@@ -1,0 +1,369 @@
+"""The shell scripts, up to where the programs take over, in a copy of the checkout.
+
+Installing takes minutes and a network, so a stand-in for Python notes what it is started for.
+tests/test_start.py is about the real thing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+COPIED = ("start.sh", "run_tests.sh", "cleanup.sh", ".ci/run", "scripts/python.sh")
+TOOLS = (
+    "bash",
+    "cat",
+    "cksum",
+    "cp",
+    "dirname",
+    "env",
+    "find",
+    "grep",
+    "mkdir",
+    "rm",
+    "rmdir",
+    "sleep",
+)
+
+# It answers probes, makes a .venv of copies of itself, fails at what BROKEN names, and hangs at
+# what SLOW names.
+PYTHON = r"""#!/usr/bin/env bash
+call="${{0##*/}} ${{*//$'\n'/ }}"
+echo "$call" >>"$CALLS"
+if [[ -n ${{BROKEN:-}} && $call == *"$BROKEN"* ]]; then exit 3; fi
+if [[ -n ${{SLOW:-}} && $call == *"$SLOW"* ]]; then echo $$ >"$CALLS.slow" && exec sleep 300; fi
+case "$*" in
+    -c*) echo "{verdict}" ;;
+    -V) echo "Python 3.11.9" ;;
+    "-m venv"*) rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    "-m pip install"*) cp "$0" .venv/bin/ruff && cp "$0" .venv/bin/mypy ;;
+    "-m cli.wipe") rm -f data/* && echo data ;;
+esac
+"""
+PROBES = (" -c ", " -V", " -m pip --version")
+
+
+class Checkout:
+    """A copy of the scripts, and a PATH that holds nothing but `TOOLS` and stand-ins."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "check out"  # people have spaces in their paths
+        for name in COPIED:
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, self.path / name)
+        self.write("pyproject.toml", "the project")
+        self.write("constraints.txt", "the pins")
+        self._bin = directory / "bin"
+        self._bin.mkdir()
+        self._calls = directory / "calls"
+        for tool in TOOLS:
+            found = shutil.which(tool)
+            assert found, f"{tool} is needed"
+            (self._bin / tool).symlink_to(found)
+
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).parent.mkdir(exist_ok=True)
+        (self.path / name).write_text(text)
+
+    def add_python(self, name: str, verdict: str = "ok 3.11.9") -> Path:
+        path = self._bin / name
+        path.write_text(PYTHON.format(verdict=verdict))
+        path.chmod(0o755)
+        return path
+
+    def run(
+        self, script: str, *arguments: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        process = self.start(script, *arguments, **variables)
+        output, errors = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+    def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        self._calls.write_text("")
+        return subprocess.Popen(
+            [self.path / script, *arguments],
+            cwd=self.path.parent,
+            env={"PATH": str(self._bin), "CALLS": str(self._calls)} | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def slow_process(self) -> psutil.Process:
+        """The stand-in that hangs, once it does."""
+        note = self._calls.with_name("calls.slow")
+        deadline = time.monotonic() + 30
+        while not (note.exists() and note.read_text()):
+            assert time.monotonic() < deadline, "nothing hangs"
+            time.sleep(0.02)
+        return psutil.Process(int(note.read_text()))
+
+    @property
+    def calls(self) -> list[str]:
+        """What the stand-ins were started for in the last run, probes aside."""
+        lines = self._calls.read_text().splitlines()
+        return [line.strip() for line in lines if not any(probe in line for probe in PROBES)]
+
+    @property
+    def installs(self) -> list[str]:
+        return [call for call in self.calls if "pip install" in call]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+@pytest.fixture
+def started(checkout: Checkout) -> Checkout:
+    """A checkout that was started once."""
+    checkout.add_python("python3")
+    assert checkout.run("start.sh").returncode == 0
+    return checkout
+
+
+# --- a Python ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", ["start.sh", "run_tests.sh"])
+def test_no_python_is_one_sentence(checkout: Checkout, script: str) -> None:
+    result = checkout.run(script)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "needs CPython 3.10, 3.11 or 3.12 (found: none)" in result.stderr
+
+
+def test_wrong_pythons_are_named_in_one_sentence(checkout: Checkout) -> None:
+    checkout.add_python("python3", "version 3.13.1")
+    checkout.add_python("python", "version 2.7.18")
+    result = checkout.run("start.sh")
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "(found: python3 is 3.13.1, python is 2.7.18)" in result.stderr
+
+
+def test_a_missing_venv_module_is_one_sentence(checkout: Checkout) -> None:
+    checkout.add_python("python3", "venv 3.11.9")
+    result = checkout.run("start.sh")
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "venv module, which python3 lacks" in result.stderr
+
+
+def test_a_wrong_python_is_passed_over(checkout: Checkout) -> None:
+    checkout.add_python("python3.12", "venv 3.12.0")
+    checkout.add_python("python3", "version 3.13.1")
+    checkout.add_python("python")
+    assert checkout.run("start.sh").returncode == 0
+    assert "python -m venv --clear .venv" in checkout.calls
+
+
+def test_the_newest_suitable_python_is_taken(checkout: Checkout) -> None:
+    for name in ("python", "python3", "python3.10", "python3.12"):
+        checkout.add_python(name)
+    checkout.run("start.sh")
+    assert "python3.12 -m venv --clear .venv" in checkout.calls
+
+
+def test_a_named_python_is_taken(checkout: Checkout) -> None:
+    checkout.add_python("python3.12")
+    mine = checkout.add_python("mine")
+    checkout.run("start.sh", PYTHON=str(mine))
+    assert "mine -m venv --clear .venv" in checkout.calls
+
+
+def test_a_named_python_that_is_wrong_is_not_replaced(checkout: Checkout) -> None:
+    checkout.add_python("python3.12")
+    checkout.add_python("mine", "version 3.9.2")
+    result = checkout.run("start.sh", PYTHON="mine")
+    assert result.returncode == 1
+    assert "(found: mine is 3.9.2)" in result.stderr
+
+
+# --- the packages ------------------------------------------------------------------------------
+
+
+def test_the_first_start_installs_and_starts(started: Checkout) -> None:
+    assert len(started.installs) == 1
+    assert started.calls[-1] == "python -m cli up"
+
+
+def test_the_next_start_installs_nothing(started: Checkout) -> None:
+    started.run("start.sh")
+    assert started.calls == ["python -m cli up"]
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
+def test_a_change_of_what_is_wanted_is_installed(started: Checkout, name: str) -> None:
+    started.write(name, "changed")
+    started.run("start.sh")
+    assert len(started.installs) == 1
+
+
+def test_an_install_that_fails_starts_nothing_and_is_done_again(checkout: Checkout) -> None:
+    checkout.add_python("python3")
+    failed = checkout.run("start.sh", BROKEN="pip install")
+    assert failed.returncode == 1
+    assert "Installing failed" in failed.stderr
+    assert "python -m cli up" not in checkout.calls
+
+    assert checkout.run("start.sh").returncode == 0
+    assert len(checkout.installs) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_installing_leaves_nothing_running(
+    checkout: Checkout, number: signal.Signals
+) -> None:
+    checkout.add_python("python3")
+    script = checkout.start("start.sh", SLOW="pip install")
+    installing = checkout.slow_process()
+    script.send_signal(number)
+    script.communicate(timeout=30)
+    assert script.returncode == 143
+    installing.wait(timeout=30)
+    assert checkout.calls[-1] == checkout.installs[-1]
+
+
+def test_a_change_that_fails_to_install_is_not_forgotten_when_undone(started: Checkout) -> None:
+    started.write("constraints.txt", "changed")
+    started.run("start.sh", BROKEN="pip install")
+    started.write("constraints.txt", "the pins")
+    started.run("start.sh")
+    assert len(started.installs) == 1
+
+
+def test_a_venv_whose_python_is_gone_is_made_anew(started: Checkout) -> None:
+    python = started.path / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("gone")
+    assert started.run("start.sh").returncode == 0
+    assert "python3 -m venv --clear .venv" in started.calls
+    assert len(started.installs) == 1
+
+
+def test_running_the_tests_also_installs_what_a_start_needs(checkout: Checkout) -> None:
+    checkout.add_python("python3")
+    checkout.run("run_tests.sh")
+    assert checkout.installs[0].endswith(".[dev]")
+    checkout.run("start.sh")
+    assert checkout.installs == []
+
+
+def test_running_the_tests_after_a_start_installs_what_tests_need(started: Checkout) -> None:
+    started.run("run_tests.sh")
+    assert len(started.installs) == 1
+
+
+# --- start.sh ----------------------------------------------------------------------------------
+
+
+def test_fresh_is_passed_on(started: Checkout) -> None:
+    started.run("start.sh", "--fresh")
+    assert started.calls == ["python -m cli up --fresh"]
+
+
+def test_help_is_no_start(checkout: Checkout) -> None:
+    result = checkout.run("start.sh", "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith("usage: ./start.sh [--fresh]")
+
+
+@pytest.mark.parametrize("arguments", [["--frsh"], ["--fresh", "now"], [""]])
+def test_an_unknown_option_is_refused_before_anything_happens(
+    checkout: Checkout, arguments: list[str]
+) -> None:
+    checkout.add_python("python3")
+    result = checkout.run("start.sh", *arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: ./start.sh [--fresh]")
+    assert checkout.calls == []
+
+
+def test_the_exit_code_is_that_of_the_supervisor(started: Checkout) -> None:
+    assert started.run("start.sh", BROKEN="cli up").returncode == 3
+
+
+# --- run_tests.sh ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", ["run_tests.sh", ".ci/run"])
+def test_lint_and_types_come_before_the_tests(started: Checkout, script: str) -> None:
+    assert started.run(script).returncode == 0
+    assert started.calls[1:] == [
+        "ruff check .",
+        "ruff format --check .",
+        "mypy",
+        "python -m pytest",
+    ]
+
+
+def test_arguments_go_to_pytest(started: Checkout) -> None:
+    started.run("run_tests.sh", "tests/test_x.py", "-k", "this or that")
+    assert started.calls[-1] == "python -m pytest tests/test_x.py -k this or that"
+
+
+@pytest.mark.parametrize("broken", ["ruff check", "ruff format", "mypy", "pytest"])
+def test_any_failure_is_a_failure_of_the_run(started: Checkout, broken: str) -> None:
+    assert started.run("run_tests.sh", BROKEN=broken).returncode == 3
+
+
+# --- cleanup.sh --------------------------------------------------------------------------------
+
+
+def test_cleanup_leaves_the_checkout_as_it_was(started: Checkout) -> None:
+    def files() -> set[str]:
+        found = (path.relative_to(started.path) for path in started.path.rglob("*"))
+        return {str(path) for path in found if path.parts[0] != ".venv"}
+
+    before = files()
+    for made in ("data/rows", "cli/__pycache__/x.pyc", "logwax.egg-info/x", ".mypy_cache/x"):
+        (started.path / made).parent.mkdir(parents=True)
+        started.write(made, "")
+    (started.path / "cli" / "own.py").touch()
+    assert started.run("cleanup.sh").returncode == 0
+    assert files() == before | {"cli", "cli/own.py"}
+    assert not (started.path / ".venv").exists()
+
+
+def test_cleanup_says_what_it_removes(started: Checkout) -> None:
+    assert ".venv" in started.run("cleanup.sh").stdout
+
+
+def test_cleanup_removes_nothing_if_the_data_cannot_go(started: Checkout) -> None:
+    started.write("data/rows", "")
+    assert started.run("cleanup.sh", BROKEN="cli.wipe").returncode == 3
+    assert (started.path / "data" / "rows").exists()
+    assert (started.path / ".venv").exists()
+
+
+def test_cleanup_without_a_venv_leaves_the_data(checkout: Checkout) -> None:
+    checkout.write("data/rows", "")
+    result = checkout.run("cleanup.sh")
+    assert result.returncode == 0
+    assert "data" in result.stderr
+    assert (checkout.path / "data" / "rows").exists()
+
+
+# --- the pins ----------------------------------------------------------------------------------
+
+
+def test_every_pin_is_exact() -> None:
+    lines = (PROJECT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert pins
+    assert [pin for pin in pins if "==" not in pin.split(";")[0]] == []
+
+
+@pytest.mark.parametrize("script", ["start.sh", "run_tests.sh", "cleanup.sh", ".ci/run"])
+def test_scripts_are_executable(script: str) -> None:
+    assert os.access(PROJECT / script, os.X_OK)
