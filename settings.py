@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,7 +23,9 @@ ENV_FILE = ".env.local"
 
 def _time_zone(name: str) -> str:
     try:
-        ZoneInfo(name)
+        # Polars knows the IANA zones only, and not the aliases that a machine makes of its own.
+        if ZoneInfo(name).key not in available_timezones() - {"localtime", "Factory"}:
+            raise ValueError(name)
     except (OSError, KeyError, ValueError):
         raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Berlin") from None
     return name
@@ -133,7 +135,10 @@ class Settings(BaseSettings):
     # The log generator
     log_batch_size: int = Field(10, ge=1, description="Generator: lines appended at a time.")
     log_interval_seconds: float = Field(
-        1.0, ge=0, description="Generator: pause between appends; 0 writes as fast as it can."
+        1.0,
+        ge=0,
+        le=86_400,
+        description="Generator: pause between appends; 0 writes as fast as it can.",
     )
     max_logs_to_generate: int = Field(
         0, ge=0, description="Generator: stop after this many lines; 0 goes on for ever."

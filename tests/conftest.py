@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import clickhouse_connect
@@ -25,6 +27,16 @@ def wait_for(condition: Callable[[], object], what: str, deadline: float = DEADL
     while not condition():
         assert time.monotonic() < end, f"waited {deadline} s for {what}"
         time.sleep(0.02)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the long tests at full length")
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> bool:
+    """Whether the long tests run at full length."""
+    return bool(request.config.getoption("--soak"))
 
 
 class Pipeline:
@@ -64,12 +76,26 @@ class Pipeline:
         out, err = process.communicate(timeout=DEADLINE)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def stop(self) -> int:
+    def stop(self, deadline: float = DEADLINE) -> int:
         """SIGTERM; returns the exit code."""
         assert self.running
         self.running.send_signal(signal.SIGTERM)
-        self.running.communicate(timeout=DEADLINE)
+        self.running.communicate(timeout=deadline)
         return self.running.returncode
+
+    @contextmanager
+    def generator(self, **settings: object) -> Iterator[None]:
+        """The log generator beside it, at 50,000 lines a second."""
+        generator = subprocess.Popen(
+            [sys.executable, "-m", "log_generator"],
+            cwd=self.directory,
+            env=self.environment(LOG_BATCH_SIZE=500, LOG_INTERVAL_SECONDS=0.01, **settings),
+        )
+        try:
+            yield
+        finally:
+            generator.terminate()
+            generator.wait()
 
     def get(self, path: str) -> httpx.Response:
         """Ask the API."""
@@ -99,8 +125,6 @@ class Pipeline:
 @pytest.fixture
 def free_port() -> int:
     """A port that nobody listens on."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

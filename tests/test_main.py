@@ -7,10 +7,13 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import ROOT, wait_for
@@ -101,50 +104,42 @@ def test_answers_for_a_line_that_was_just_written(pipeline):
     assert pipeline.stop() == 0
 
 
-def test_drains_exits_0_and_goes_on_where_it_left_off(pipeline, open_client):
+def test_drains_exits_0_and_goes_on_where_it_left_off(pipeline, open_client, soak):
     log = write_log(pipeline, "")
-    generator = subprocess.Popen(
-        [sys.executable, "-m", "log_generator"],
-        cwd=pipeline.directory,
-        env=pipeline.environment(LOG_BATCH_SIZE=500, LOG_INTERVAL_SECONDS=0.01),
-    )
-    try:
-        for stop in range(4):
-            pipeline.start("-w", str(1 + stop % 2))
-            pipeline.wait_until_healthy()
-            pipeline.wait_until_stored(1000)
-            pipeline.get("/stats")
-            if stop % 2:
-                pipeline.running.send_signal(signal.SIGTERM)
-            assert pipeline.stop() == 0
-    finally:
-        generator.terminate()
-        generator.wait()
+    over = threading.Event()
+
+    def keep_asking() -> None:
+        while not over.is_set():
+            with suppress(httpx.TransportError):  # it is stopped all the time
+                pipeline.get("/stats")
+
+    asking = threading.Thread(target=keep_asking)
+    with pipeline.generator():
+        asking.start()
+        try:
+            for stop in range(50 if soak else 4):
+                pipeline.start("-w", str(1 + stop % 2))
+                pipeline.wait_until_healthy()
+                if stop % 2:
+                    pipeline.running.send_signal(signal.SIGTERM)
+                assert pipeline.stop(deadline=5) == 0
+        finally:
+            over.set()
+            asking.join()
     pipeline.run()
     lines = log.read_bytes().count(b"\n")
     assert count(open_client()) == (lines, lines)
 
 
-def test_neither_loses_nor_repeats_a_line_when_it_is_killed(pipeline, open_client):
+def test_neither_loses_nor_repeats_a_line_when_it_is_killed(pipeline, open_client, soak):
     log = write_log(pipeline, "")
-    generator = subprocess.Popen(
-        [sys.executable, "-m", "log_generator"],
-        cwd=pipeline.directory,
-        env=pipeline.environment(
-            LOG_BATCH_SIZE=500, LOG_INTERVAL_SECONDS=0.01, LOG_GENERATOR_BAD_RATIO=0.01
-        ),
-    )
     moments = random.Random(4)
-    try:
-        for _ in range(6):
+    with pipeline.generator(LOG_GENERATOR_BAD_RATIO=0.01):
+        for _ in range(100 if soak else 6):
             process = pipeline.start("-w", "2", API_PORT=0, STREAM_MAX_SIZE=2000)
-            wait_for((pipeline.directory / "data/embedded.lock").exists, "the store to be opened")
-            time.sleep(1.0 + moments.random())  # any moment will do: this is not waited for
+            time.sleep(1.0 + 2 * moments.random())  # any moment will do: this waits for nothing
             process.kill()
             process.communicate()
-    finally:
-        generator.terminate()
-        generator.wait()
     done = pipeline.run()
     assert done.returncode == 0, done.stderr
     lines = log.read_bytes().count(b"\n")
@@ -160,7 +155,11 @@ def test_refuses_a_store_that_another_process_has(pipeline):
     first = pipeline.start()
     pipeline.wait_until_healthy()
     second = subprocess.run(
-        first.args, cwd=pipeline.directory, env=pipeline.environment(), text=True, capture_output=True
+        first.args,
+        cwd=pipeline.directory,
+        env=pipeline.environment(),
+        text=True,
+        capture_output=True,
     )
     assert second.returncode != 0
     assert f"process {first.pid}" in second.stderr
@@ -201,7 +200,12 @@ def test_reads_local_times_in_the_configured_zone(pipeline, open_client):
 
 
 def test_keeps_what_no_column_takes(pipeline, open_client):
-    line = {"ts": "2026-11-01T10:00:00Z", "path": "/x?q=1", "deep": {"a": [1, None, "ü"]}, "n": None}
+    line = {
+        "ts": "2026-11-01T10:00:00Z",
+        "path": "/x?q=1",
+        "deep": {"a": [1, None, "ü"]},
+        "n": None,
+    }
     write_log(pipeline, json.dumps(line) + "\n")
     pipeline.run(LOG_FORMAT="json")
     found = open_client().query("SELECT request_path, endpoint, attributes FROM logs").result_rows
