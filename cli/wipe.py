@@ -6,11 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from connectors import preflight
 from connectors.errors import LogwaxError
+from connectors.sinks.embedded_lock import LOCK, holder
 from settings import load
 
-MADE_BY_PIPELINES = {"claims", "embedded.lock"}
+MADE_BY_PIPELINES = {"claims", LOCK}
 MADE_BY_GENERATOR = {"logs"}
 
 
@@ -21,7 +21,7 @@ def wipe(data_dir: Path) -> None:
     """
     if not data_dir.exists():
         return
-    if busy := preflight.holder(data_dir):
+    if busy := holder(data_dir):
         raise LogwaxError(f"Nothing is deleted: {busy}")
     _refuse_unless_ours(data_dir)
     for path in data_dir.iterdir():

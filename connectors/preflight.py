@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import json
 import socket
 import sys
 from glob import iglob
@@ -12,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from connectors.errors import SettingsError
+from connectors.sinks.embedded_lock import holder
 from settings import Settings
 
 
@@ -31,31 +30,6 @@ def warnings(settings: Settings) -> list[str]:
         for pattern in settings.patterns
         if next(iglob(pattern, recursive=True), None) is None
     ]
-
-
-def holder(data_dir: Path) -> str | None:
-    """The sentence that says who has the embedded store in `data_dir` open; None: nobody has."""
-    try:
-        with (data_dir / "embedded.lock").open(encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return _who(data_dir, lock.read())
-    except OSError:  # no such file yet: nobody can hold it
-        pass
-    return None
-
-
-def _who(data_dir: Path, text: str) -> str:
-    try:
-        found = json.loads(text)
-    except ValueError:  # it has only just taken the lock
-        found = {}
-    where = f", its API is at {found['api']}" if found.get("api") else ""
-    return (
-        f"DATA_DIR={data_dir} is in use by process {found.get('pid', '(just starting)')}{where}; "
-        "stop that one first, or choose another directory."
-    )
 
 
 def _data_dir_problem(data_dir: Path) -> str | None:

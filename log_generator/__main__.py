@@ -95,7 +95,8 @@ def _on_signals() -> Callable[[float], bool]:
 
     def wait(seconds: float) -> bool:
         try:
-            asked.get(timeout=seconds)
+            # A tiny timeout can make CPython wait for ever.
+            asked.get(block=seconds > 0.001, timeout=seconds)
         except queue.Empty:
             return False
         return True

@@ -35,7 +35,9 @@ def open_it(tmp_path: Path) -> Iterator[Callable[..., ClickHouseStore]]:
         store.close()
 
 
-def segment(start: int, end: int, file_id: int = 2**63 - 1, path: str = "/var/log/a.log") -> Segment:
+def segment(
+    start: int, end: int, file_id: int = 2**63 - 1, path: str = "/var/log/a.log"
+) -> Segment:
     return Segment(file_id, path, start, end, start, end - start, EVIDENCE)
 
 
@@ -227,7 +229,7 @@ def test_uses_the_table_that_is_configured(open_it):
 
 def test_says_who_has_the_store_and_where_its_api_is(open_it, tmp_path):
     open_it()
-    with pytest.raises(StoreBusyError, match=r"open in process \d+; its API is at http://127"):
+    with pytest.raises(StoreBusyError, match=r"in use by process \d+, its API is at http://127"):
         open_store(Settings(_env_file=None, data_dir=tmp_path / "data"))
 
 

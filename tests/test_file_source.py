@@ -42,7 +42,9 @@ class Memory:
 class Tail:
     """One worker's partition, driven by hand."""
 
-    def __init__(self, pattern: Path | str, memory: Memory | None = None, **options: object) -> None:
+    def __init__(
+        self, pattern: Path | str, memory: Memory | None = None, **options: object
+    ) -> None:
         self.memory = memory or Memory()
         limits = options.pop("limits", SOON)
         self.source = FileSource([str(pattern)], self.memory, limits, **options)  # type: ignore[arg-type]

@@ -22,7 +22,8 @@ REAL_LOGS = ROOT.parent / "shared" / "data"
 
 
 def request(number: int, status: int = 200) -> str:
-    return f"2026-11-01 10:00:{number % 60:02} cust_{number % 3} /orders/{number} {status} 0.{number:06}\n"
+    time, customer = f"2026-11-01 10:00:{number % 60:02}", f"cust_{number % 3}"
+    return f"{time} {customer} /orders/{number} {status} 0.{number:06}\n"
 
 
 def write_log(pipeline, lines: str, name: str = "data/logs/api_requests.log") -> Path:
