@@ -7,6 +7,7 @@ field is its name in capitals (`log_paths` is `LOG_PATHS`).
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,6 +42,14 @@ def _store(name: str) -> str:
     from connectors.sinks import STORES
 
     return _one_of(name, STORES)
+
+
+def _table(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("a table's name has letters, digits and underscores")
+    if name in ("dead_letters", "ingest_blocks"):
+        raise ValueError("Logwax has a table of that name for itself")
+    return name
 
 
 def _one_of(name: str, table: Iterable[str]) -> str:
@@ -97,7 +106,7 @@ class Settings(BaseSettings):
         100_000, ge=1, le=10_000_000, description="Lines in a batch, at most."
     )
     stream_max_bytes: int = Field(
-        16 * 1024 * 1024,
+        12 * 1024 * 1024,
         ge=1024,
         le=1024**3,
         description="Bytes in a batch, at most (a single longer line excepted).",
@@ -116,8 +125,8 @@ class Settings(BaseSettings):
         "null: discard finished batches, for measuring.",
     )
     data_dir: Path = Field(Path("data"), description="Directory of everything Logwax keeps.")
-    clickhouse_table: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = (
-        Field("logs", description="Table of the stored lines.")
+    clickhouse_table: Annotated[str, AfterValidator(_table)] = Field(
+        "logs", description="Table of the stored lines."
     )
     retention_days: int = Field(
         0, ge=0, le=36_500, description="Stored lines older than this are deleted; 0 keeps all."
@@ -152,6 +161,15 @@ class Settings(BaseSettings):
     log_generator_bad_ratio: float = Field(
         0.0, ge=0, le=1, description="Generator: share of lines that are malformed on purpose."
     )
+
+    @property
+    def api_url(self) -> str:
+        """Where this process serves the API, as seen from this machine; empty if it serves none."""
+        if not (self.follow and self.api_port) or self.store == "null":  # nothing could be asked
+            return ""
+        every_address = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # bound there, asked here
+        host = every_address.get(self.api_host, self.api_host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
     @property
     def patterns(self) -> tuple[str, ...]:

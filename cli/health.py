@@ -5,10 +5,6 @@ from __future__ import annotations
 import httpx
 import msgspec
 
-from settings import Settings
-
-_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # bound there, asked here
-
 
 class Health(msgspec.Struct):
     """The part of `GET /health` that is shown."""
@@ -24,12 +20,6 @@ class Health(msgspec.Struct):
     def is_ok(self) -> bool:
         """Whether the status code was 200."""
         return self.status == "ok"
-
-
-def api_url(settings: Settings) -> str:
-    """Where the API of a pipeline with these settings is, seen from this machine."""
-    host = _EVERY_ADDRESS.get(settings.api_host, settings.api_host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
 
 
 class HealthClient:

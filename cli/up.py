@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from cli.children import Child, ChildFailed
-from cli.health import HealthClient, api_url
+from cli.health import HealthClient
 from cli.progress import Progress
 from cli.wipe import wipe
 from connectors import preflight
@@ -60,13 +60,13 @@ def _supervise(settings: Settings, stop: StopRequest) -> None:
         print("Starting the pipeline ...", flush=True)
         pipeline = children.enter_context(_running("pipeline", "bytewax.run", "flows.main"))
         health = None
-        if settings.follow and settings.api_port:
-            health = HealthClient(api_url(settings))
+        if settings.api_url:
+            health = HealthClient(settings.api_url)
             _wait_until_healthy(health, pipeline, stop)
         if stop.made:
             return
         generator = children.enter_context(_running("log generator", "log_generator"))
-        print(_greeting(api_url(settings)) if health else "Started. Ctrl-C stops it.", flush=True)
+        print(_greeting(settings.api_url) if health else "Started. Ctrl-C stops it.", flush=True)
         _watch(pipeline, generator, health, stop)
     print("Stopped.", flush=True)
 

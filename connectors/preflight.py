@@ -18,15 +18,16 @@ def problems(settings: Settings) -> list[str]:
     """One sentence for everything that is wrong around correct settings; empty when all is well."""
     busy = holder(settings.data_dir) if settings.store == "embedded" else None
     found = [_data_dir_problem(settings.data_dir), busy]
-    if settings.follow and settings.api_port and not busy:  # else the holder has the port as well
+    if settings.api_url and not busy:  # else the holder has the port as well
         found.append(_port_problem(settings.api_host, settings.api_port))
     return [problem for problem in found if problem]
 
 
 def warnings(settings: Settings) -> list[str]:
     """One sentence for everything that is worth a look, but may well be meant."""
+    then = "yet; files are read as soon as they appear" if settings.follow else "and is skipped"
     return [
-        f"{pattern} matches no file yet; files are read as soon as they appear."
+        f"{pattern} matches no file {then}."
         for pattern in settings.patterns
         if next(iglob(pattern, recursive=True), None) is None
     ]

@@ -23,7 +23,7 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
-        mallopt(_M_TRIM_THRESHOLD, 256 * 1024 * 1024)
+        mallopt(_M_TRIM_THRESHOLD, 64 * 1024 * 1024)
         mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
 
 
@@ -42,7 +42,7 @@ def run_beside(
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     closers = [source.close]
-    if settings.follow and settings.api_port and store.reader:
+    if settings.api_url and store.reader:
         # Imported here: a run that serves no API shall not pay for one.
         from api.app import check_health, create_app
         from api.server import ApiServer

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from connectors.batch import REJECTED, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreBusyError, StoreError
@@ -239,3 +240,28 @@ def test_says_why_a_batch_was_refused(open_it):
     wrong = replace(wrong, rows=wrong.rows.with_columns(pl.lit(1).alias("nonsense")))
     with pytest.raises(StoreError, match="nonsense"):
         store.writer().write(wrong)
+
+
+def test_a_block_that_was_refused_stays_in_doubt_when_its_writer_is_closed(open_it, monkeypatch):
+    writer = open_it().writer()
+
+    def refuse(lines: pl.DataFrame, table: str, token: str) -> None:
+        raise DatabaseError("disk full")
+
+    monkeypatch.setattr(writer, "_insert", refuse)
+    with pytest.raises(StoreError, match="disk full"):
+        writer.write(batch(0, 5))
+    writer.close()  # Bytewax does so after a failed write, too
+    restarted = open_it()
+    (block,) = restarted.ledger().in_doubt
+    restarted.writer().write(batch(0, 5, in_doubt=block))
+    assert offsets(restarted) == [0, 1, 2, 3, 4]
+
+
+def test_settles_each_line_once_though_the_format_was_changed_in_between(open_it):
+    store = open_it()
+    store.writer().write(batch(0, 5, bad=(1, 2)))
+    (block,) = store.ledger().in_doubt
+    store.writer().write(batch(0, 5, bad=(2, 3), in_doubt=block))
+    assert offsets(store) == [0, 3, 4]
+    assert offsets(store, "dead_letters") == [1, 2]

@@ -347,7 +347,7 @@ def test_says_that_a_file_in_doubt_is_missing(tail, tmp_path):
     restarted = tail(log, crashed.memory)
     assert restarted.is_quiet()
     (problem,) = restarted.source.status().problems
-    assert "a.log is not there" in problem
+    assert "a.log' is not there" in problem
 
 
 def test_reports_what_it_cannot_read_and_reads_the_rest(tail, tmp_path, capfd):

@@ -26,10 +26,8 @@ def take(settings: Settings) -> int:
     except BlockingIOError:
         os.close(lock)
         raise StoreBusyError(_sentence(settings.data_dir, path.read_text())) from None
-    served = settings.follow and settings.api_port
-    api = f"http://{settings.api_host}:{settings.api_port}" if served else ""
     os.ftruncate(lock, 0)
-    os.pwrite(lock, json.dumps({"pid": os.getpid(), "api": api}).encode(), 0)
+    os.pwrite(lock, json.dumps({"pid": os.getpid(), "api": settings.api_url}).encode(), 0)
     return lock
 
 

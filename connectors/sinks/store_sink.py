@@ -5,6 +5,7 @@ from __future__ import annotations
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from connectors.batch import Batch
+from connectors.errors import StoreError
 from connectors.status import Status
 from connectors.store import Store, Writer
 
@@ -16,7 +17,11 @@ class _Partition(StatelessSinkPartition[Batch]):
 
     def write_batch(self, items: list[Batch]) -> None:
         for batch in items:
-            self._writer.write(batch)
+            try:
+                self._writer.write(batch)
+            except StoreError as error:
+                self._status.report(str(error))
+                raise
             batch.acknowledge()
             self._status.add(lines=batch.lines, stored=len(batch.rows), dead=len(batch.rejected))
 

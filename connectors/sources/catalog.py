@@ -66,8 +66,10 @@ class Catalog:
             self._miss(TailedFile.at(segment, limits, follow))
         self._in_doubt: dict[BlockId, Sequence[Segment]] = dict(ledger.in_doubt)
         self._look()
-        if positions and from_end and ledger.is_new:
-            self._skip_what_is_there(positions)
+        if positions and ledger.is_new:
+            positions.start_at(self._skip_what_is_there() if from_end else [])
+        for missing in self._missing():
+            print(missing, file=sys.stderr)
 
     def collect(self) -> Batch | None:
         """The next batch, read and claimed, or None if none is due yet."""
@@ -110,21 +112,13 @@ class Catalog:
         now = time.monotonic()
         with self._lock:
             behind = [file for file in self._by_path.values() if file.behind]
-            found = {file.file_id for file in self._by_path.values()}
-            missing = [
-                f"{segment.path} is not there, and it is not known whether its bytes from "
-                f"{segment.start} to {segment.end} are stored"
-                for segments in self._in_doubt.values()
-                for segment in segments
-                if segment.file_id not in found
-            ]
             return SourceStatus(
-                files=len(found),
+                files=len(self._by_path),
                 lag_bytes=sum(file.behind for file in behind),
                 lag_seconds=max(
                     (now - (file.waiting_since(file.stored) or now) for file in behind), default=0.0
                 ),
-                problems=(*self._problems.values(), *missing),
+                problems=(*self._problems.values(), *self._missing()),
             )
 
     def close(self) -> None:
@@ -251,7 +245,18 @@ class Catalog:
             self._problems[path] = problem
             print(problem, file=sys.stderr)
 
-    def _skip_what_is_there(self, positions: Positions) -> None:
+    def _missing(self) -> list[str]:
+        """What cannot be settled, because the file is not there."""
+        found = {file.file_id for file in self._by_path.values()}
+        return [
+            f"{segment.path!r} is not there, and it is not known whether its bytes from "
+            f"{segment.start} to {segment.end} are stored"
+            for segments in self._in_doubt.values()
+            for segment in segments
+            if segment.file_id not in found
+        ]
+
+    def _skip_what_is_there(self) -> list[Segment]:
         segments = []
         for file in self._by_path.values():
             try:
@@ -263,7 +268,7 @@ class Catalog:
                 file.move_to(segment)
                 file.store(segment)
                 segments.append(segment)
-        positions.start_at(segments)
+        return segments
 
     # Choosing, with the lock held, and reading, without
 

@@ -22,7 +22,7 @@ class Limits:
     """When a batch is complete: `lines` or `bytes` are there, or one has waited `seconds`."""
 
     lines: int = 100_000
-    bytes: int = 16 * 1024 * 1024
+    bytes: int = 12 * 1024 * 1024
     seconds: float = 1.0
 
 

@@ -1,0 +1,169 @@
+"""The shape of the code: who may import whom, what the tables promise, what no file may name."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from connectors.sinks import STORES
+from flows.enrichment import ENRICHERS
+from flows.parsing import FORMATS
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = {"api", "benchmarks", "capture", "cli", "connectors", "examples", "flows", "log_generator"}
+
+MAY_IMPORT = {
+    "connectors": set(),
+    "flows": {"connectors", "api"},  # api: by flows/process.py only, see below
+    "api": {"connectors"},
+    "cli": OURS,
+    "log_generator": {"connectors"},  # connectors.errors by __main__ only, see below
+    "capture": set(),
+}
+"""Package -> the other packages it may import; beside these everybody may import `settings`."""
+
+MADE = {".git", ".venv", "build", "data", "__pycache__"}
+ENDINGS = {".py", ".md", ".sh", ".toml", ".txt", ".yml", ".yaml", ".local", ".cfg", ""}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, anywhere in it, by their full names."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names.add(str(node.module))
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def packages(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imported(path)} & OURS
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_one_way(package: str) -> None:
+    allowed = MAY_IMPORT[package] | {package}
+    strangers = {
+        str(path.relative_to(ROOT)): beyond
+        for path in sources(package)
+        if (beyond := packages(path) - allowed)
+    }
+    assert strangers == {}
+
+
+def test_a_flow_knows_the_api_only_where_its_process_is_put_together() -> None:
+    importing = [path.name for path in sources("flows") if "api" in packages(path)]
+    assert importing == ["process.py"]
+
+
+def test_the_log_generator_knows_no_more_than_errors() -> None:
+    connectors = {
+        name
+        for path in sources("log_generator")
+        for name in imported(path)
+        if name.startswith("connectors") and name not in ("connectors", "connectors.errors")
+    }
+    assert {name.rpartition(".")[0] for name in connectors} <= {"connectors.errors"}
+
+
+def test_settings_look_into_tables_only_when_they_are_asked() -> None:
+    tree = ast.parse((ROOT / "settings.py").read_text(encoding="utf-8"))
+    at_import = ast.Module([node for node in tree.body if isinstance(node, ast.ImportFrom)], [])
+    modules = {str(node.module) for node in at_import.body if isinstance(node, ast.ImportFrom)}
+    assert {name for name in modules if name.partition(".")[0] in OURS} == {"connectors.errors"}
+    assert packages(ROOT / "settings.py") == {"connectors", "flows"}
+
+
+@pytest.mark.parametrize(("name", "module"), FORMATS.items())
+def test_every_format_has_its_module(name: str, module: str) -> None:
+    from zoneinfo import ZoneInfo
+
+    made = import_module(module).make(ZoneInfo("UTC"))
+    assert callable(made.line), name
+    assert callable(made.columns), name
+
+
+@pytest.mark.parametrize(("name", "module"), STORES.items())
+def test_every_store_has_its_module(name: str, module: str) -> None:
+    assert callable(import_module(module).open_store), name
+
+
+@pytest.mark.parametrize("enrich", ENRICHERS)
+def test_every_enricher_is_a_module_of_its_own(enrich: object) -> None:
+    assert callable(enrich)
+    module = import_module(enrich.__module__)
+    assert module.__name__.startswith("flows.enrichment.")
+    assert module.enrich is enrich
+
+
+@pytest.mark.parametrize(
+    ("folder", "modules"),
+    [
+        ("flows/parsing", set(FORMATS.values())),
+        ("flows/enrichment", {enrich.__module__ for enrich in ENRICHERS}),
+        ("connectors/sinks", set(STORES.values())),
+    ],
+)
+def test_no_module_is_left_out_of_its_table(folder: str, modules: set[str]) -> None:
+    contract = {"make", "enrich", "open_store"}
+    with_contract = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / folder).glob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name in contract
+    }
+    assert with_contract == modules
+
+
+def test_the_main_job_fits_on_one_screen() -> None:
+    assert len((ROOT / "flows" / "main.py").read_text(encoding="utf-8").splitlines()) <= 80
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Every text file of the project, less what is made by running it."""
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        made = MADE.intersection(parts) or any(
+            part.endswith(("_cache", ".egg-info")) for part in parts
+        )
+        if path.is_file() and not made and ".hypothesis" not in parts and path.suffix in ENDINGS:
+            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        # In two parts, so that this file does not name them either.
+        r"(?:files\.)?python" + r"hosted\.org",
+        r"\bpypi" + r"\.org",
+        r"registry\." + r"npmjs",
+        r"proxy\.golang" + r"\.org",
+        r"deb\." + r"debian\.org",
+        r"archive\.ubuntu" + r"\.com",
+        r"(?<![\w.*-])/ro" + r"ot/",
+        r"(?<![\w.*-])/ho" + r"me/",
+        r"(?<![\w.*-])/wo" + r"rk/",
+        r"(?<![\w.*-])/Us" + r"ers/",
+    ],
+)
+def test_no_file_names_a_registry_or_a_place_on_a_machine(what: str) -> None:
+    pattern = re.compile(what)
+    found = [f"{name}: {hit.group()}" for name, text in texts() for hit in pattern.finditer(text)]
+    assert found == []
+
+
+def test_the_texts_that_are_searched_are_those_of_the_project() -> None:
+    names = {name for name, _ in texts()}
+    assert {"README.md", "settings.py", "start.sh", ".env.local", "Dockerfile", ".ci/run"} <= names

@@ -1,0 +1,367 @@
+"""What the documentation says is what the code does, wherever that can be compared."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+import pytest
+import typer
+
+from api.app import check_health, create_app
+from api.schemas import Health
+from cli.main import app as commands
+from connectors.batch import COLUMNS, REJECTED, Batch, Evidence, Segment
+from connectors.errors import MalformedLine
+from connectors.sinks import STORES
+from connectors.sinks.clickhouse import _DEAD_LETTERS_TABLE, _LOGS_TABLE
+from connectors.status import SourceStatus, Status
+from connectors.store import Reader
+from flows.parsing import FORMATS
+from flows.parsing.json_lines import ALIASES
+from flows.parsing.lines import Lines
+from flows.parsing.parser import OK, Format, parser
+from settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
+)
+SECONDS_TO_UNIT = {1: "seconds", 1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def code_blocks(text: str, language: str = "") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def table(text: str, *header: str) -> list[list[str]]:
+    """The cells of all tables with this header."""
+    lines = text.splitlines()
+    rows: list[list[str]] = []
+    for number, line in enumerate(lines):
+        if cells(line) == list(header):
+            for row in lines[number + 2 :]:
+                if not row.startswith("|"):
+                    break
+                rows.append(cells(row))
+    assert rows, f"no table {header}"
+    return rows
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def code(text: str) -> list[str]:
+    """What stands in backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+# --- settings and commands -------------------------------------------------------------------
+
+
+def default_of(name: str) -> str:
+    field = Settings.model_fields[name]
+    if field.default_factory or field.default in (None, ""):
+        return ""
+    value = field.default
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def test_every_setting_is_documented_with_its_default_and_its_meaning() -> None:
+    expected = [
+        [f"`{name.upper()}`", default_of(name), field.description]
+        for name, field in Settings.model_fields.items()
+    ]
+    found = table(page("docs/configuration.md"), "Name", "Default", "Meaning")
+    missing = ["| " + " | ".join(map(str, row)) + " |" for row in expected if row not in found]
+    assert missing == [], "lines to put into docs/configuration.md"
+    assert found == expected  # in this order, and no others
+
+
+@pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in PAGES])
+def test_no_page_speaks_of_a_setting_that_does_not_exist(name: str) -> None:
+    families = "LOG|STREAM|API|CLICKHOUSE|MAX|RETENTION|DATA|STORE|LEDGER|INFLUXDB"
+    named = set(re.findall(rf"\b(?:{families})_[A-Z_]*[A-Z]\b", page(name)))
+    assert named - {field.upper() for field in Settings.model_fields} == set()
+
+
+def test_every_command_and_option_is_documented() -> None:
+    documented = [
+        code(row[0])[0] for row in table(page("docs/configuration.md"), "Command", "What it does")
+    ]
+    group = typer.main.get_command(commands)
+    subcommands: dict[str, Any] = cast("Any", group).commands
+    wanted = {f"logwax {name}" for name in subcommands}
+    for name, command in subcommands.items():
+        for option in command.params:
+            wanted |= {f"logwax {name} {flag}" for flag in option.opts}
+    assert wanted - set(documented) == set()
+    said = {text for text in documented if text.startswith("logwax ")}
+    assert said == wanted
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in ROOT.glob("*.sh")))
+def test_every_script_and_its_options_are_documented(script: str) -> None:
+    text = page("docs/configuration.md")
+    assert f"`./{script}`" in text
+    usage = re.search(r'^usage="(.*)"', page(script), re.MULTILINE)
+    for option in re.findall(r"\[(--[a-z-]+)\]", usage.group(1) if usage else ""):
+        assert f"`./{script} {option}`" in text
+
+
+def test_every_option_of_the_tests_is_documented() -> None:
+    for option in re.findall(r'addoption\(\s*"(--[a-z-]+)"', page("tests/conftest.py")):
+        assert f"`./run_tests.sh {option}`" in page("docs/configuration.md")
+
+
+# --- formats and columns ---------------------------------------------------------------------
+
+
+def columns_of(ddl: str) -> list[list[str]]:
+    return re.findall(r"^    (\w+) (.+?)(?: DEFAULT .*?)?,?$", ddl, re.MULTILINE)
+
+
+def test_every_column_is_documented_with_its_type() -> None:
+    rows = table(page("docs/formats.md"), "Column", "Type", "Meaning")
+    documented = {code(row[0])[0]: code(row[1])[0] for row in rows if code(row[1])}
+    stored = dict(columns_of(_LOGS_TABLE))
+    assert stored.keys() - COLUMNS.keys() == {"ingested_at"}
+    assert {name: documented.get(name) for name in stored} == stored
+    dead = dict(columns_of(_DEAD_LETTERS_TABLE))
+    assert dead.keys() - REJECTED.keys() == {"seen_at"}
+    assert {name: documented.get(name) for name in dead} == dead
+    assert documented.keys() == stored.keys() | dead.keys()
+
+
+def test_every_alias_of_json_is_documented() -> None:
+    expected: list[list[str]] = []
+    for alias in ALIASES:
+        unit = SECONDS_TO_UNIT[alias.per_second] if alias.column == "duration" else ""
+        column = f"`{alias.column}`"
+        if expected and (expected[-1][0], expected[-1][2]) == (column, unit):
+            expected[-1][1] += f", `{alias.key}`"
+        else:
+            expected.append([column, f"`{alias.key}`", unit])
+    assert table(page("docs/formats.md"), "Column", "Keys", "Unit") == expected
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_documented_with_a_line_that_it_takes(name: str) -> None:
+    chapter = page("docs/formats.md").partition(f"## `{name}`\n")[2].partition("\n## ")[0]
+    (line, *_) = code_blocks(chapter)
+    row = import_module(FORMATS[name]).make(ZoneInfo("UTC")).line(line.removesuffix("\n"))
+    assert row["status_code"] == 200
+    assert str(row["timestamp"]).startswith("2026-11-22 20:15:05")
+
+
+def test_every_reason_of_a_dead_letter_is_documented() -> None:
+    documented = {
+        reason
+        for row in table(page("docs/formats.md"), "Reason", "Formats", "Meaning")
+        for reason in code(row[0])
+    }
+    sources = "".join(path.read_text() for path in (ROOT / "flows" / "parsing").glob("*.py"))
+    raised = set(re.findall(r'MalformedLine\(\s*"([a-z_0-9]+)"', sources))
+    assert raised, "reasons are literals"
+    assert raised - documented == set()
+
+
+# --- what operators read ---------------------------------------------------------------------
+
+
+def test_every_sentence_that_operations_explains_is_in_the_code() -> None:
+    folders = ("api", "cli", "connectors", "flows", "log_generator", "scripts")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    texts = [path.read_text() for path in (*files, ROOT / "settings.py") if path.suffix != ".pyc"]
+    explained = [
+        code(row[0])[0] for row in table(page("docs/operations.md"), "Sentence", "What to do")
+    ]
+    assert [text for text in explained if not any(text in source for source in texts)] == []
+
+
+def test_every_field_of_health_is_explained() -> None:
+    explained = [code(row[0])[0] for row in table(page("docs/operations.md"), "Field", "Meaning")]
+    assert explained == list(Health.model_fields)
+
+
+def test_every_route_of_the_api_is_in_the_readme() -> None:
+    reader = cast(Reader, None)
+    app = create_app(reader, lambda: check_health(reader, Status(), SourceStatus))
+    assert [path for path in app.openapi()["paths"] if path not in page("README.md")] == []
+
+
+# --- links, and tests that are named ---------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as code forges make them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in PAGES])
+def test_every_link_leads_somewhere(name: str) -> None:
+    text = page(name)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        assert "://" not in target, f"{target}: the documentation stands by itself"
+        path, _, anchor = target.partition("#")
+        linked = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors(linked.read_text(encoding="utf-8")), target
+
+
+def test_every_test_that_is_named_exists() -> None:
+    named = re.findall(
+        r"`(?:tests/)?(test_\w+\.py)::(test_\w+)`", page("docs/delivery-guarantees.md")
+    )
+    assert len(named) > 20
+    for file, test in named:
+        tree = ast.parse(page(f"tests/{file}"))
+        assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in PAGES])
+def test_every_path_that_is_named_exists(name: str) -> None:
+    named = re.findall(
+        r"`((?:api|cli|connectors|flows|log_generator|tests|docs|examples|scripts)/[\w/.-]*)`",
+        page(name),
+    )
+    made_up = {"flows/parsing/tabs.py", "flows/enrichment/severity.py", "connectors/sinks/lines.py"}
+    assert [path for path in named if path not in made_up and not (ROOT / path).exists()] == []
+
+
+def test_the_layout_is_that_of_the_files() -> None:
+    layout = page("docs/architecture.md").partition("## Layout")[2]
+    folder, named = "", set()
+    for line in code_blocks(layout)[0].splitlines():
+        indent, first = len(line) - len(line.lstrip()), line.split()[0]
+        if not indent:
+            folder = first if first.endswith("/") else ""
+        for path in line.split() if "benchmarks/" in line else [first]:
+            named.add((folder if indent else "") + path)
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "connectors").rglob("*.py")}
+    assert {path for path in modules if not path.endswith("__init__.py")} - named == set()
+
+
+# --- the examples in docs/extending.md ---------------------------------------------------------
+
+
+def extension(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module that docs/extending.md shows, as if it were in its place."""
+    title = name.rpartition(".")[2]
+    (source,) = (
+        block for block in code_blocks(page("docs/extending.md"), "python") if f"`{title}`" in block
+    )
+    module = ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(compile(source, f"docs/extending.md: {title}", "exec"), module.__dict__)
+    return module
+
+
+def batch_of(data: bytes) -> Batch:
+    evidence = Evidence(0, 0, 0, 0)
+    segment = Segment(7, "/var/log/a.log", 0, len(data), 0, data.count(b"\n"), evidence)
+    return Batch((segment,), data)
+
+
+def test_the_format_in_the_text_works_as_a_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    extension("flows.parsing.tabs", monkeypatch)
+    monkeypatch.setitem(FORMATS, "tabs", "flows.parsing.tabs")
+    good = b"2026-11-22T20:15:05Z\tcust_1\t/a\t200\n"
+    bad = [good.replace(b"\t200", b""), good.replace(b"200", b"999"), b"\xff\n"]
+    parsed = parser("tabs", "UTC")(batch_of(good + b"".join(bad) + good))
+    assert parsed.rows["offset"].to_list() == [0, len(good + b"".join(bad))]
+    assert parsed.rows["status_code"].to_list() == [200, 200]
+    assert parsed.rejected["reason"].to_list() == ["wrong_fields", "bad_status", "invalid_utf8"]
+
+
+def test_the_format_in_the_text_is_never_certain_of_what_it_would_refuse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    form: Format = extension("flows.parsing.tabs", monkeypatch).make(ZoneInfo("Europe/Berlin"))
+    times = ["2026-11-22T20:15:05Z", "2026-11-22T20:15:05.5Z", "2026-13-22T20:15:05Z", ""]
+    states = ["200", "+20", "0200", "99", "2e2", "", "599", "200\t"]
+    texts = [f"{time}\tcust_1\t/a\t{state}" for time in times for state in states]
+    frame = form.columns(Lines("".join(f"{text}\n" for text in texts).encode()))
+    for text, row in zip(texts, frame.to_dicts(), strict=True):
+        if row.pop(OK):
+            assert row == form.line(text)
+    assert np.count_nonzero(frame[OK]) >= 2
+    with pytest.raises(MalformedLine):
+        form.line(texts[-1])
+
+
+def test_the_enricher_in_the_text_works_as_an_enricher(monkeypatch: pytest.MonkeyPatch) -> None:
+    enrich = extension("flows.enrichment.severity", monkeypatch).enrich
+    rows = pl.DataFrame({"status_code": pl.Series([200, 404, 503], dtype=pl.UInt16)})
+    assert enrich(rows)["level"].to_list() == ["info", "warning", "error"]
+    without = pl.DataFrame({"customer_id": ["c"]})
+    assert enrich(without).equals(without)
+    assert set(enrich(rows).columns) <= COLUMNS.keys()
+
+
+def test_the_store_in_the_text_works_as_a_store(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from connectors.store import open_store
+
+    extension("connectors.sinks.lines", monkeypatch)
+    monkeypatch.setitem(STORES, "lines", "connectors.sinks.lines")
+    store = open_store(Settings(_env_file=None, store="lines", data_dir=tmp_path))
+    assert store.ledger().is_new
+    rows = pl.DataFrame({"customer_id": ["cust_1"], "offset": [0]})
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        store.writer().write(replace(batch_of(b"x\n"), rows=rows))
+    assert printed.getvalue() == '{"customer_id":"cust_1","offset":0}\n'
+    store.close()
+
+
+# --- containers --------------------------------------------------------------------------------
+
+
+def test_variables_of_the_containers_are_settings() -> None:
+    compose = re.findall(r"^      ([A-Z_]+): ", page("docker-compose.yml"), re.MULTILINE)
+    image = re.findall(r"\b((?:LOG|DATA|STREAM|API|STORE)_[A-Z_]+)=", page("Dockerfile"))
+    known = {name.upper() for name in Settings.model_fields} | {"BYTEWAX_WORKERS_PER_PROCESS"}
+    assert {"INSTANCE", "API_HOST", "DATA_DIR"} <= {*compose, *image} <= known
+
+
+def test_modules_and_paths_of_the_containers_exist() -> None:
+    image, ignored = page("Dockerfile"), page(".dockerignore")
+    copied = {
+        name
+        for line in re.findall(r"^COPY (?!--from)(.+)$", image, re.MULTILINE)
+        for name in line.split()[:-1]
+    }
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    assert set(re.findall(r"^!(.+)$", ignored, re.MULTILINE)) == copied
+    packages = re.search(r"^include = (\[.*\])$", page("pyproject.toml"), re.MULTILINE)
+    assert packages
+    assert {name.rstrip("*") for name in ast.literal_eval(packages.group(1))} <= copied
+    commands = re.findall(r"^    command: (\[.*\])$", page("docker-compose.yml"), re.MULTILINE)
+    modules = {ast.literal_eval(command)[-1] for command in commands}
+    assert modules == {"log_generator", "flows.main"}
+
+
+def test_the_api_of_the_container_is_published_to_this_machine_only() -> None:
+    ports = re.findall(r'^      - "(.*:\d+)"$', page("docker-compose.yml"), re.MULTILINE)
+    assert ports == ["127.0.0.1:8000:8000"]
