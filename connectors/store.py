@@ -71,6 +71,9 @@ class Reader(Protocol):
     def counts(self) -> tuple[int, int]:
         """Rows in the table of lines, and dead letters."""
 
+    def cancel(self) -> None:
+        """Give up the questions under way, and answer no more."""
+
 
 class Store(Protocol):
     """An open store."""

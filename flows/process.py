@@ -50,7 +50,7 @@ def run_beside(
         reader = store.reader
         server = ApiServer(settings.api_host, settings.api_port)
         server.start(create_app(reader, lambda: check_health(reader, status, source.status)))
-        closers.append(server.stop)
+        closers += [reader.cancel, server.stop]
     closers.append(store.close)
 
     def close() -> None:

@@ -99,7 +99,7 @@ def pipeline() -> Pipeline:
 
 @pytest.fixture
 def app(store: Client, pipeline: Pipeline) -> FastAPI:
-    reader = ClickHouseReader(store, "logs")
+    reader = ClickHouseReader(store, store, "logs")
     return create_app(
         reader, lambda: check_health(reader, pipeline.status, lambda: pipeline.source)
     )
@@ -161,7 +161,7 @@ class SlowHealth:
 
 @pytest.fixture
 def slow(store: Client) -> Iterator[SlowHealth]:
-    reader = ClickHouseReader(store, "logs")
+    reader = ClickHouseReader(store, store, "logs")
     entered, release = threading.Event(), threading.Event()
     answer: SimpleQueue[int] = SimpleQueue()
     server = ApiServer("127.0.0.1", 0)

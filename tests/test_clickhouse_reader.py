@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from statistics import fmean
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.store import Figures, Statistics
+from tests.conftest import wait_for
 
 Row = tuple[datetime, str, bool, float]
 COLUMNS = ["timestamp", "customer_id", "success", "duration"]
@@ -52,7 +54,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
 @pytest.fixture
 def reader(client: Client) -> ClickHouseReader:
-    return ClickHouseReader(client, "logs")
+    return ClickHouseReader(client, client, "logs")
 
 
 def at(text: str) -> datetime:
@@ -210,7 +212,7 @@ def test_counts_rows_and_dead_letters(client: Client, reader: ClickHouseReader) 
 
 def test_a_refusal_is_a_store_error_that_says_why(client: Client) -> None:
     with pytest.raises(StoreError, match=r"ClickHouse cannot answer: .*nowhere"):
-        ClickHouseReader(client, "nowhere").has_customer("cust_1")
+        ClickHouseReader(client, client, "nowhere").has_customer("cust_1")
 
 
 def test_a_closed_store_is_a_store_error(client: Client, reader: ClickHouseReader) -> None:
@@ -218,3 +220,26 @@ def test_a_closed_store_is_a_store_error(client: Client, reader: ClickHouseReade
 
     with pytest.raises(StoreError, match="closed"):
         reader.counts()
+
+
+def test_questions_are_given_up_when_they_are_cancelled(client: Client, tmp_path: Path) -> None:
+    client.command(
+        "INSERT INTO logs SELECT now64(6), 'cust_1', true, rand() / 1e9 FROM numbers(20000000)"
+    )
+    second = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "clickhouse"))
+    reader = ClickHouseReader(client, second, "logs")
+    today = datetime.now(timezone.utc).date()
+
+    def is_asking() -> bool:
+        running = "SELECT count() FROM system.processes WHERE query LIKE '%quantilesExact%'"
+        return bool(second.query(running).result_rows[0][0] > 1)  # this question is one of them
+
+    with ThreadPoolExecutor(1) as asking:
+        answer = asking.submit(reader.statistics, None, today, today)
+        wait_for(is_asking, "the question to be under way")
+        reader.cancel()
+        with pytest.raises(StoreError, match="QUERY_WAS_CANCELLED"):
+            answer.result()
+    with pytest.raises(StoreError, match="about to end"):
+        reader.counts()
+    second.close()

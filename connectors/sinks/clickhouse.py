@@ -132,7 +132,9 @@ class ClickHouseStore:
         self._clients: list[Client] = []
         self._client = self._new_client()
         self._make_tables()
-        self.reader: Reader | None = ClickHouseReader(self._new_client(), settings.clickhouse_table)
+        self.reader: Reader | None = ClickHouseReader(
+            self._new_client(), self._new_client(), settings.clickhouse_table
+        )
 
     def ledger(self) -> Ledger:
         """What is known of this instance's files."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
 
@@ -38,6 +40,8 @@ _COUNTS = """
 SELECT (SELECT count() FROM {table:Identifier}), (SELECT count() FROM dead_letters)
 """
 
+_CANCEL = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC"
+
 _DAY = timedelta(days=1) // timedelta(microseconds=1)  # in microseconds
 
 
@@ -49,9 +53,12 @@ class ClickHouseReader:
     parameters only, never as part of the SQL.
     """
 
-    def __init__(self, client: Client, table: str) -> None:
+    def __init__(self, client: Client, second: Client, table: str) -> None:
         self._client = client
+        self._second = second  # for what must not wait behind a long question
         self._table = table
+        self._mark = secrets.token_hex(8)
+        self._cancelled = False
 
     def statistics(self, customer_id: str | None, first: date, last: date) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
@@ -75,12 +82,27 @@ class ClickHouseReader:
 
     def counts(self) -> tuple[int, int]:
         """Rows in the table of lines, and dead letters."""
-        [(rows, dead_letters)] = self._query(_COUNTS)
+        [(rows, dead_letters)] = self._query(_COUNTS, self._second)
         return rows, dead_letters
 
-    def _query(self, sql: str, **parameters: object) -> Sequence[Sequence[Any]]:
+    def cancel(self) -> None:
+        """Give up the questions under way, and answer no more: the process is about to end."""
+        self._cancelled = True
+        with suppress(ClickHouseError):  # it only saves time
+            self._second.command(_CANCEL, {"mark": self._mark})
+
+    def _query(
+        self, sql: str, client: Client | None = None, **parameters: object
+    ) -> Sequence[Sequence[Any]]:
+        if self._cancelled:
+            raise StoreError("The process is about to end.")
+        values = {"table": self._table, **parameters}
         try:
-            return self._client.query(sql, {"table": self._table, **parameters}).result_rows
+            return (
+                (client or self._client)
+                .query(sql, values, settings={"log_comment": self._mark})
+                .result_rows
+            )
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse cannot answer: {error}") from error
 
