@@ -1,10 +1,12 @@
-r"""Format `combined`: the access log of Apache httpd and nginx, `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"`.
+r"""Format `combined`: the access log of Apache httpd and nginx.
 
-Source: Apache HTTP Server documentation, "Log Files" and mod_log_config (quotes, backslashes and
-control characters inside quoted fields are escaped as `\"`, `\\`, `\n`, `\xhh`); nginx,
-ngx_http_log_module, `combined` (`\xHH`). The remote user is the customer. The request line gives method,
-path and `attributes.protocol`; one that is not of that shape is kept whole as `attributes.request`, the
-identd name as `attributes.ident`. Escapes are undone where the result is UTF-8.
+`%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"`, by the Apache HTTP Server documentation,
+"Log Files" and mod_log_config (quotes, backslashes and control characters inside quoted fields are
+escaped as `\"`, `\\`, `\n`, `\xhh`), and nginx, ngx_http_log_module, `combined` (`\xHH`).
+
+The remote user is the customer. The request line gives method, path and `attributes.protocol`; one
+that is not of that shape is kept whole as `attributes.request`, the identd name as
+`attributes.ident`. Escapes are undone where the result is UTF-8.
 """
 
 from __future__ import annotations
@@ -20,27 +22,38 @@ from connectors.errors import MalformedLine
 from flows.parsing.fields import count, dash_is_empty, status_code
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Row
-from flows.parsing.times import in_range, utc
+from flows.parsing.times import UTC, in_range, iso
 
-_QUOTED = r'"((?:[^"\\]|\\.)*)"'
-_LINE = re.compile(
-    rf"(\S+) (\S+) (.*?) \[([^\]]*)\] {_QUOTED} (\S+) (\S+) {_QUOTED} {_QUOTED}", re.DOTALL
-)
+_QUOTED = r' "([^"\\]*(?:\\.[^"\\]*)*)"'
+_FIELDS = {
+    "host": r"([^ ]+)",
+    "identd name": r" ([^ ]+)",
+    "user": r" (.*?)",
+    "[time]": r" \[([^\[\]]*)\]",
+    '"request"': _QUOTED,
+    "status": r" ([^ ]+)",
+    "bytes": r" ([^ ]+)",
+    '"referer"': _QUOTED,
+    '"user agent"': _QUOTED,
+}
+"""What a line consists of, in order: field -> its pattern, with what stands before it."""
+
+_LINE = re.compile("".join(_FIELDS.values()), re.DOTALL)
 _REQUEST = re.compile(
-    r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S(?:.*\S)?)(?: (HTTP/\d(?:\.\d)?))|"
-    r"([A-Z]+) (\S+)",
-    re.DOTALL,
+    r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ](?:.*[^ ])?) (HTTP/\d(?:\.\d)?)|"
+    r"([A-Z]+) ([^ ]+)",  # HTTP/0.9 names no protocol
+    re.DOTALL | re.ASCII,
 )
+_TIME = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})", re.ASCII)
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
-_ESCAPED = {b'"': b'"', b"\\": b"\\", b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"v": b"\v"}
-_SHAPE = 'host ident user [time] "request" status bytes "referer" "user agent"'
-_UTC = ZoneInfo("UTC")
+_ESCAPED = dict(zip(b'"\\ntrbv', b'"\\\n\t\r\b\v', strict=True))
 _METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"]
 _PROTOCOLS = ["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/2", "HTTP/3.0", "HTTP/3"]
 
 
 def make(time_zone: ZoneInfo) -> Combined:
-    """The parser of this format; its times always carry their zone, so `time_zone` is not needed."""
+    """The parser of this format; its times always carry their zone: `time_zone` is not needed."""
     return Combined()
 
 
@@ -51,13 +64,13 @@ class Combined:
         """One line. Raises `MalformedLine`."""
         found = _LINE.fullmatch(text)
         if not found:
-            raise MalformedLine("not_combined", "not of the shape " + _SHAPE)
+            raise MalformedLine("not_combined", _misfit(text))
         host, ident, user, time, request, status, size, referer, agent = found.groups()
         attributes: dict[str, str] = {}
         row: Row = {
             "timestamp": _time(time),
             "client_ip": dash_is_empty(host),
-            "customer_id": dash_is_empty(user),
+            "customer_id": "" if user == '""' else dash_is_empty(user),  # Apache's empty name
             "status_code": status_code(status),
             "bytes_sent": count("bytes", size),
             "referer": dash_is_empty(_unescape(referer)),
@@ -77,7 +90,7 @@ class Combined:
         return row
 
     def columns(self, lines: Lines) -> pl.DataFrame:
-        """All lines at once, split at their quotes; those with escapes or rarities are left open."""
+        """All lines at once, split at their quotes; those with escapes or rarities are open."""
         quoted = lines.series.str.splitn('"', 7).struct.unnest()
         quoted.columns = ["client", "request", "result", "referer", "blank", "user_agent", "end"]
         client = quoted["client"].str.splitn(" ", 4).struct.unnest()
@@ -87,11 +100,12 @@ class Combined:
         result = quoted["result"].str.splitn(" ", 4).struct.unnest()
         result.columns = ["before", "status_code", "bytes_sent", "after"]
         fields = pl.concat([quoted, client, request, result], how="horizontal")
-        size, time = pl.col("bytes_sent"), pl.col("time")
+        size, status, time = pl.col("bytes_sent"), pl.col("status_code"), pl.col("time")
         times = time.str.to_datetime("[%d/%b/%Y:%H:%M:%S %z] ", time_unit="us", strict=False)
         sure = (
             in_range(times).is_not_null()
-            & (time.str.len_bytes() == len("[17/May/2015:10:05:03 +0000] "))
+            # `to_datetime` takes other spellings, too.
+            & time.str.contains(r"^\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} [+-][0-9]{4}\] $")
             & (pl.col("client_ip") != "")
             & (pl.col("ident") == "-")
             & (pl.col("customer_id") != "")
@@ -102,8 +116,11 @@ class Combined:
             & (pl.col("after") == "")
             & (pl.col("blank") == " ")
             & pl.col("end").is_in(["\n", "\r\n", ""])
-            & pl.col("status_code").cast(pl.UInt16, strict=False).is_between(100, 599)
+            & (status.str.len_bytes() == 3)
+            & status.cast(pl.UInt16, strict=False).is_between(100, 599)
             & ((size == "-") | size.cast(pl.UInt64, strict=False).is_not_null())
+            & ~size.str.starts_with("+")
+            & (size.str.len_bytes() <= 20)
             & ~pl.any_horizontal(
                 pl.col(name).str.contains("\\", literal=True)
                 for name in ("request", "referer", "user_agent")
@@ -119,7 +136,7 @@ class Combined:
             dashed("customer_id"),
             "method",
             "request_path",
-            pl.col("status_code").cast(pl.UInt16, strict=False),
+            status.cast(pl.UInt16, strict=False),
             size.cast(pl.UInt64, strict=False).fill_null(0),
             dashed("referer"),
             dashed("user_agent"),
@@ -128,14 +145,24 @@ class Combined:
         )
 
 
+def _misfit(text: str) -> str:
+    """Which field of a line is the first that does not fit."""
+    names = list(_FIELDS)
+    for number, name in enumerate(names, 1):
+        begin = re.compile("".join(list(_FIELDS.values())[:number]), re.DOTALL)
+        if not begin.match(text):
+            return f"{name} is missing, or does not end, in {' '.join(names)}"
+    return f"something follows {' '.join(names)}"
+
+
 def _time(text: str) -> datetime:
-    try:
-        moment = datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z")
-    except ValueError:
+    found = _TIME.fullmatch(text)
+    if not found or found.group(2) not in _MONTHS:
         raise MalformedLine(
             "bad_timestamp", f"[{text[:64]}] is not a time like 17/May/2015:10:05:03 +0000"
-        ) from None
-    return utc(moment, _UTC)
+        )
+    day, month, year, clock, offset = found.groups()
+    return iso(f"{year}-{_MONTHS.index(month) + 1:02}-{day} {clock}{offset}", UTC)
 
 
 def _unescape(text: str) -> str:
@@ -147,6 +174,6 @@ def _unescape(text: str) -> str:
         escape = found.group(1)
         if len(escape) == 3:
             return bytes.fromhex(escape[1:].decode())
-        return _ESCAPED.get(escape, found.group(0))
+        return bytes([_ESCAPED[escape[0]]]) if escape[0] in _ESCAPED else found.group(0)
 
     return _ESCAPE.sub(plain, text.encode()).decode(errors="backslashreplace")

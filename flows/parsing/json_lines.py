@@ -1,14 +1,16 @@
 """Format `json`: one JSON object (RFC 8259) a line.
 
-Keys become columns by `ALIASES`; where a line has several keys for one column, the first in the table
-wins. Every other key, nested values too, goes into `attributes`, and so does a known key whose line has
-a better alias. A line needs a timestamp; whatever else is missing or null is empty.
+Keys become columns by `ALIASES`; where a line has several keys for one column, the first in the
+table wins. Every other key, nested values too, goes into `attributes`, and so does a known key
+whose line has a better alias. A known key that is null is as good as missing. A line needs a
+timestamp.
 """
 
 from __future__ import annotations
 
 import json
-import math
+import sys
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -17,47 +19,57 @@ import numpy as np
 import polars as pl
 
 from connectors.errors import MalformedLine
-from flows.parsing.fields import MAX_UINT64
-from flows.parsing.lines import Lines
+from flows.parsing.fields import MAX_UINT16, MAX_UINT64, number
+from flows.parsing.json_keys import accounted
+from flows.parsing.lines import CARRIAGE_RETURN, NEWLINE, Flags, Lines
 from flows.parsing.parser import OK, Row
 from flows.parsing.times import epoch, epoch_column, iso, iso_column
 
 
 @dataclass(frozen=True)
 class Alias:
-    """A key in a line, the column it means, and how many of its unit make a second (durations only)."""
+    """A key in a line, the column it means, and how many of its unit make a second (durations)."""
 
     key: str
     column: str
-    per_second: float = 1
+    per_second: float
 
 
 ALIASES = [
-    *(Alias(key, "timestamp") for key in ("timestamp", "ts", "time", "@timestamp", "datetime")),
-    *(Alias(key, "customer_id") for key in ("customer_id", "customer", "client_id", "tenant_id", "tenant")),
-    *(Alias(key, "method") for key in ("method", "http_method", "request_method", "verb")),
-    *(Alias(key, "request_path") for key in ("request_path", "path", "uri", "url", "request_uri")),
-    *(Alias(key, "status_code") for key in ("status_code", "status", "http_status")),
-    *(Alias(key, "duration") for key in ("duration", "duration_s", "duration_seconds", "request_time")),
-    *(Alias(key, "duration", 1e3) for key in ("duration_ms", "latency_ms", "elapsed_ms", "response_time_ms")),
-    *(Alias(key, "duration", 1e6) for key in ("duration_us", "latency_us", "elapsed_us")),
-    *(Alias(key, "duration", 1e9) for key in ("duration_ns", "latency_ns", "elapsed_ns")),
-    *(Alias(key, "client_ip") for key in ("client_ip", "ip", "remote_addr", "remote_ip", "clientip")),
-    *(Alias(key, "user_agent") for key in ("user_agent", "ua", "http_user_agent")),
-    *(Alias(key, "referer") for key in ("referer", "referrer", "http_referer")),
-    *(Alias(key, "bytes_sent") for key in ("bytes_sent", "bytes", "body_bytes_sent", "response_size")),
-    *(Alias(key, "level") for key in ("level", "severity", "loglevel")),
-    *(Alias(key, "message") for key in ("message", "msg")),
-    *(Alias(key, "host") for key in ("host", "hostname")),
+    Alias(key, column, per_second)
+    for column, per_second, keys in (
+        ("timestamp", 1, "timestamp ts time @timestamp datetime"),
+        ("customer_id", 1, "customer_id customer client_id tenant_id tenant"),
+        ("method", 1, "method http_method request_method verb"),
+        ("request_path", 1, "request_path path uri url request_uri"),
+        ("status_code", 1, "status_code status http_status"),
+        ("duration", 1, "duration duration_s duration_seconds request_time"),
+        ("duration", 1e3, "duration_ms latency_ms elapsed_ms response_time_ms"),
+        ("duration", 1e6, "duration_us latency_us elapsed_us"),
+        ("duration", 1e9, "duration_ns latency_ns elapsed_ns"),
+        ("client_ip", 1, "client_ip ip remote_addr remote_ip clientip"),
+        ("user_agent", 1, "user_agent ua http_user_agent"),
+        ("referer", 1, "referer referrer http_referer"),
+        ("bytes_sent", 1, "bytes_sent bytes body_bytes_sent response_size"),
+        ("level", 1, "level severity loglevel"),
+        ("message", 1, "message msg"),
+        ("host", 1, "host hostname"),
+    )
+    for key in keys.split()
 ]
-"""Which keys mean which column. Times are ISO 8601, or numbers since 1970 whose size tells their unit."""
+"""Which keys mean which column. Times are ISO 8601, or numbers since 1970 that tell their unit by
+their size."""
 
 _BY_KEY = {alias.key: alias for alias in ALIASES}
 _RANK = {alias.key: rank for rank, alias in enumerate(ALIASES)}
-_NUMBERS = {"status_code": 2**16 - 1, "bytes_sent": MAX_UINT64}
+_WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
+_DTYPES = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
 _SAMPLE = 100
+_COMMON = 50
+_BRACE, _ENDING_BRACE = b"{}"
 _decode = msgspec.json.Decoder().decode
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def make(time_zone: ZoneInfo) -> JsonLines:
@@ -77,21 +89,24 @@ class JsonLines:
         """One line. Raises `MalformedLine`."""
         try:
             found = _decode(text)
+            if not isinstance(found, dict):
+                raise MalformedLine("not_an_object", f"{type(found).__name__}, not an object")
+            return self._row(found)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise MalformedLine("bad_json", str(error)) from None
-        if not isinstance(found, dict):
-            raise MalformedLine("not_an_object", f"a JSON {type(found).__name__}, not an object")
+
+    def _row(self, found: dict[str, object]) -> Row:
         row: Row = {}
         for key in sorted(found.keys() & _BY_KEY.keys(), key=_RANK.__getitem__):
             alias = _BY_KEY[key]
-            if alias.column not in row:
-                value = found.pop(key)
-                if value is not None:
-                    row[alias.column] = self._value(alias, value)
+            if found[key] is None:
+                del found[key]
+            elif alias.column not in row:
+                row[alias.column] = self._value(alias, found.pop(key))
         if "timestamp" not in row:
             raise MalformedLine("no_timestamp", "none of the keys that mean a time")
         if found:
-            row["attributes"] = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+            row["attributes"] = _encode(found)
         return row
 
     def _value(self, alias: Alias, value: object) -> object:
@@ -102,51 +117,53 @@ class JsonLines:
                 return epoch(value)
             raise MalformedLine("bad_timestamp", f"{alias.key} is {_short(value)}")
         if alias.column == "duration":
-            number = _number(value)
-            if number is None or not 0 <= number < math.inf:
+            duration = _number(value)
+            if duration is None or not 0 <= duration <= sys.float_info.max:
                 raise MalformedLine("bad_duration", f"{alias.key} is {_short(value)}")
-            return number / alias.per_second
-        if alias.column in _NUMBERS:
-            number = _number(value)
-            if number is None or number != int(number) or not 0 <= number <= _NUMBERS[alias.column]:
+            return duration / alias.per_second
+        if alias.column in _WHOLE_NUMBERS:
+            whole = _number(value)
+            if whole is None or not 0 <= whole <= _WHOLE_NUMBERS[alias.column] or whole % 1:
                 raise MalformedLine(f"bad_{alias.column}", f"{alias.key} is {_short(value)}")
-            return int(number)
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            return int(whole)
+        return value if isinstance(value, str) else _encode(value)
 
     # Many lines: Polars reads what is as usual, and every key in the bytes is accounted for
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that Polars did not read whole are left open.
 
-        The schema comes from the batch's own first and last lines. Polars drops keys that are not in it
-        without a word, so the keys in the bytes are counted against the values in the columns.
+        Polars refuses all lines for one that is malformed, so those are taken out: first the ones
+        that a look at both ends tells, and only if others remain, those that a JSON parser finds.
         """
-        try:
-            return self._read(lines)
-        except pl.exceptions.PolarsError:
-            pass  # Polars refuses a batch for one malformed line, so take those out
-        masked = Lines(lines.text)
-        good = np.array([_is_json(masked.raw(number)) for number in range(len(lines))], np.bool_)
-        nothing = pl.DataFrame({OK: np.zeros(len(lines), np.bool_)})
-        if not good.any():
-            return nothing
-        try:
-            frame = self._read(Lines(masked.join(np.flatnonzero(good))))
-        except pl.exceptions.PolarsError:
-            return nothing
-        place = np.maximum(np.cumsum(good) - 1, 0)
-        return frame[place].with_columns(pl.col(OK) & pl.Series(good))
+        for find_good in (_whole, _parsable):
+            good = find_good(lines)
+            try:
+                return self._read(lines, good)
+            except pl.exceptions.PolarsError:
+                continue
+        return _nothing(lines)
 
-    def _read(self, lines: Lines) -> pl.DataFrame:
-        first, last = lines.starts[min(_SAMPLE, len(lines))], lines.starts[-_SAMPLE - 1 :][0]
-        sample = lines.text[:first] + lines.text[max(first, last) :]
-        seen = pl.read_ndjson(sample, infer_schema_length=None, ignore_errors=True).schema
-        schema = {key: dtype for key, dtype in map(_readable, seen.items()) if dtype is not None}
+    def _read(self, lines: Lines, good: Flags) -> pl.DataFrame:
+        """One row for each of the lines, of which Polars reads the good ones."""
+        if good.all():
+            return self._read_all(lines)
+        if not good.any():
+            return _nothing(lines)
+        frame = self._read_all(Lines(Lines(lines.text).join(np.flatnonzero(good))))
+        # Each line gets its row; a line that was not read gets any, which is not `OK`.
+        place = np.maximum(np.cumsum(good) - 1, 0)
+        return frame.select(pl.all().gather(place)).with_columns(pl.col(OK) & pl.Series(good))
+
+    def _read_all(self, lines: Lines) -> pl.DataFrame:
+        schema = _schema(lines)
+        if not any(_is_for("timestamp", key) for key in schema):
+            return _nothing(lines)
         frame = pl.read_ndjson(lines.text, schema=schema, ignore_errors=True)
         if len(frame) != len(lines):
-            raise pl.exceptions.ComputeError("lines and rows differ in number")
-        sure = _accounted(lines, frame)
-        return self._rows(frame).with_columns(pl.col(OK) & sure)
+            raise pl.exceptions.ComputeError("a line is no value, or several")
+        whole = pl.Series(accounted(lines, frame, _BY_KEY))
+        return self._rows(frame).with_columns(pl.col(OK) & whole)
 
     def _rows(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The columns of one batch from the keys of its lines."""
@@ -157,14 +174,15 @@ class JsonLines:
             alias = _BY_KEY.get(key)
             if alias is None:
                 extra.append(key)
+                if frame.schema[key] == pl.Float64:
+                    # 1 and 1.0 are both 1.0 now.
+                    sure &= (pl.col(key) % 1 != 0).fill_null(True)
             elif alias.column in columns:
                 # Which of two aliases wins differs by line: ask where this one is present.
                 sure &= pl.col(key).is_null()
             else:
                 columns[alias.column], fits = self._column(alias, frame[key])
                 sure &= fits
-        if "timestamp" not in columns:
-            return frame.select(pl.lit(False).alias(OK))
         if extra:
             columns["attributes"] = _attributes(frame, extra)
         made = frame.select(
@@ -176,85 +194,100 @@ class JsonLines:
         """A column of the store from the values of a key, and where it can be trusted."""
         column = pl.col(alias.key)
         if alias.column == "timestamp":
-            if values.dtype == pl.String:
-                return pl.lit(iso_column(values, self._zone)), pl.lit(True)
-            return epoch_column(column), pl.lit(True)
+            text = values.dtype == pl.String
+            return pl.lit(iso_column(values, self._zone) if text else epoch_column(values)), pl.lit(
+                True
+            )
         if alias.column == "duration":
-            fits = column.is_null() | (column.is_finite() & (column >= 0))
-            return (column / alias.per_second).fill_null(0.0), fits
-        if alias.column in _NUMBERS:
-            limit = min(_NUMBERS[alias.column], 2**63 - 1)
+            fits = column.is_null() | (column >= 0)
+            # NumPy divides; Polars would multiply by the rounded reciprocal.
+            seconds = values.fill_null(0.0).to_numpy() / alias.per_second
+            return pl.lit(pl.Series(seconds)), fits
+        if alias.column in _WHOLE_NUMBERS:
+            limit = min(_WHOLE_NUMBERS[alias.column], 2**63 - 1)
             dtype = pl.UInt16 if alias.column == "status_code" else pl.UInt64
             fits = column.is_null() | column.is_between(0, limit)
             return column.cast(dtype, strict=False).fill_null(0), fits
         return column.cast(pl.String).fill_null(""), pl.lit(True)
 
 
-def _readable(field: tuple[str, pl.DataType]) -> tuple[str, pl.DataType | None]:
-    """How Polars shall read a key; None: not at all, so that its lines are asked one by one."""
-    key, seen = field
+def _nothing(lines: Lines) -> pl.DataFrame:
+    """No line is certain."""
+    return pl.DataFrame({OK: np.zeros(len(lines), np.bool_)})
+
+
+def _whole(lines: Lines) -> Flags:
+    """Which lines begin and end as an object does, with no hole between."""
+    text = np.frombuffer(lines.text, np.uint8)
+    ends = lines.starts[1:] - 1
+    for ending in (NEWLINE, CARRIAGE_RETURN):
+        ends = ends - (text.take(ends, mode="clip") == ending)
+    braces: Flags = (text[lines.starts[:-1]] == _BRACE) & (
+        text.take(ends, mode="clip") == _ENDING_BRACE
+    )
+    if b"\0" in lines.text:
+        # To Polars, a number ends at NUL, whatever follows.
+        braces &= ~lines.series.str.contains("\0", literal=True).to_numpy()
+    return braces
+
+
+def _parsable(lines: Lines) -> Flags:
+    """Which lines are JSON."""
+    parts = lines.text.split(b"\n")[: len(lines)]
+    return np.fromiter(map(_is_json, parts), np.bool_, len(lines))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        _skim(line)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def _schema(lines: Lines) -> dict[str, pl.DataType]:
+    """How Polars shall read each key: as most of the first and last lines have it.
+
+    Lines with another key or another type are asked one by one.
+    """
+    numbers = range(len(lines))
+    sample = {*numbers[:_SAMPLE], *numbers[-_SAMPLE:]}
+    seen: defaultdict[str, Counter[type]] = defaultdict(Counter)
+    for line in sample:
+        try:
+            found = _decode(lines.raw(line))
+        except (msgspec.MsgspecError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            for key, value in found.items():
+                seen[key][type(value)] += 1
+    return {
+        key: dtype
+        for key, types in seen.items()
+        # Keys that are rare here are not worth a column: there may be any number of them.
+        if types.total() * _COMMON >= len(sample) and (dtype := _dtype(key, types))
+    }
+
+
+def _dtype(key: str, types: Counter[type]) -> pl.DataType | None:
+    """How Polars shall read a key of these types; None: not at all."""
+    if key == "*" or key.startswith("^") or ":" in key:
+        return None  # patterns to Polars; and the colons of lines are counted
+    if _is_for("duration", key):
+        return pl.Float64()
+    if any(_is_for(column, key) for column in _WHOLE_NUMBERS):
+        return pl.Int64()
+    common = max(_DTYPES, key=types.__getitem__)
     alias = _BY_KEY.get(key)
     if alias is None:
-        return key, seen if seen in (pl.String, pl.Int64, pl.Float64, pl.Boolean) else None
-    if seen == pl.Null:
-        return key, pl.Float64() if alias.column == "duration" else pl.Int64() if alias.column in _NUMBERS else pl.String()
-    if alias.column == "timestamp":
-        return key, seen if seen in (pl.String, pl.Int64, pl.Float64) else None
-    if alias.column == "duration":
-        return key, pl.Float64() if seen in (pl.Float64, pl.Int64) else None
-    if alias.column in _NUMBERS:
-        return key, seen if seen == pl.Int64 else None
-    return key, seen if seen in (pl.String, pl.Int64) else None
+        return _DTYPES[common] if types[common] else None
+    if common is bool or (common is float and alias.column != "timestamp"):
+        return None
+    return _DTYPES[common]
 
 
-def _accounted(lines: Lines, frame: pl.DataFrame) -> pl.Series:
-    """Where every key of a line is the key of one value in the frame, and every text was quoted.
-
-    A key is a quote, optional space and a colon, at any depth; a text has two quotes more. The count of
-    keys can only come out too high (a nested, unknown or repeated key, a `":` within a text), so that a
-    line whose counts agree has nothing that is not in the frame. First for the batch as a whole, which
-    costs next to nothing; line by line only if that does not come out even.
-    """
-    text = lines.text
-    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    keys = sum(len(frame) - frame[name].null_count() for name in frame.columns)
-    strings = sum(len(frame) - frame[name].null_count() for name in texts)
-    escapes = b"\\" in text
-    quotes = int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord('"')))
-    if (
-        _pairs(text, b'":') == keys
-        and not any(_pairs(text, space + b":") for space in (b" ", b"\t", b"\r") if space in text)
-        and not (escapes and _pairs(text, b"\\u"))
-        and quotes - (_pairs(text, b'\\"') if escapes else 0) == 2 * (keys + strings)
-    ):
-        return pl.repeat(True, len(frame), dtype=pl.Boolean, eager=True)
-    line = pl.col("line")
-    present = [pl.col(name).is_not_null().cast(pl.UInt32) for name in frame.columns]
-    # A known key that is null is empty; an unknown one is asked about, to keep its null.
-    nulls = [
-        line.str.count_matches(f'"{name}":null', literal=True)
-        for name in frame.columns
-        if name in _BY_KEY and frame[name].null_count()
-    ]
-    named = pl.sum_horizontal(pl.lit(0, pl.UInt32), *present, *nulls)
-    quoted = pl.sum_horizontal(pl.lit(0, pl.UInt32), *(pl.col(name).is_not_null() for name in texts))
-    marks = line.str.count_matches('"', literal=True)
-    sure = (line.str.count_matches(r'"\s*:') == named) & (
-        marks - line.str.count_matches('\\"', literal=True) == 2 * (named + quoted)
-    )
-    if escapes:
-        # Polars reads half of a surrogate pair as NUL.
-        sure &= ~line.str.contains(r"\\u[dD][89a-fA-F]")
-    return frame.with_columns(lines.series.alias("line")).select(sure).to_series()
-
-
-def _pairs(text: bytes, pair: bytes) -> int:
-    """How often two bytes follow one another."""
-    (wanted,) = np.frombuffer(pair, np.uint16)
-    return sum(
-        int(np.count_nonzero(np.frombuffer(text, np.uint16, (len(text) - start) // 2, start) == wanted))
-        for start in (0, 1)
-    )
+def _is_for(column: str, key: str) -> bool:
+    return key in _BY_KEY and _BY_KEY[key].column == column
 
 
 def _attributes(frame: pl.DataFrame, keys: list[str]) -> pl.Expr:
@@ -272,25 +305,12 @@ def _attributes(frame: pl.DataFrame, keys: list[str]) -> pl.Expr:
     )
 
 
-def _is_json(line: bytes) -> bool:
-    try:
-        _skim(line)
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    return True
-
-
-def _number(value: object) -> float | int | None:
+def _number(value: object) -> int | float | None:
     """A number, or a text that is one."""
-    if isinstance(value, bool):
-        return None
     if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+        return number(value)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _short(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)[:64]
+    return _encode(value)[:64]

@@ -11,13 +11,16 @@ import pyarrow as pa
 
 NEWLINE, CARRIAGE_RETURN = 10, 13
 
+Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
 
 class Lines:
     """Whole lines of bytes; a last line may lack its newline.
 
-    `data` is what the batch holds; `text` the same as UTF-8, in which every byte of a line that is not
-    valid UTF-8 is a `?`, so that columns can be made of the others. `starts` holds where each line
-    begins in `data`, and one entry more for where the last one ends.
+    `data` is what the batch holds; `text` the same as UTF-8, in which every byte of a line that is
+    not valid UTF-8 is a `?`, so that columns can be made of the others. `starts` holds where each
+    line begins in `data`, and one entry more for where the last one ends.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -25,7 +28,7 @@ class Lines:
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE) + 1
         if data and not data.endswith(b"\n"):
             ends = np.append(ends, len(data))
-        self.starts: npt.NDArray[np.int64] = np.concatenate(([0], ends)).astype(np.int64)
+        self.starts: Numbers = np.concatenate(([0], ends)).astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -35,19 +38,16 @@ class Lines:
         line = self.data[self.starts[number] : self.starts[number + 1]]
         return line.removesuffix(b"\n").removesuffix(b"\r")
 
-    def without_empty(self) -> tuple[Lines, npt.NDArray[np.int64] | None]:
+    def without_empty(self) -> tuple[Lines, Numbers | None]:
         """These lines less the empty ones, and the numbers of those kept (None: all are)."""
-        lengths = np.diff(self.starts)
-        empty = lengths == 1
-        first = np.frombuffer(self.data, np.uint8)[self.starts[:-1]]
-        empty &= first == NEWLINE
-        empty |= (lengths == 2) & (first == CARRIAGE_RETURN)
-        if not empty.any():
+        short = np.flatnonzero(np.diff(self.starts) <= len("\r\n"))
+        empty = [number for number in short.tolist() if not self.raw(number)]
+        if not empty:
             return self, None
-        kept = np.flatnonzero(~empty)
+        kept = np.delete(np.arange(len(self)), empty)
         return Lines(self.join(kept)), kept
 
-    def join(self, numbers: npt.NDArray[np.int64]) -> bytes:
+    def join(self, numbers: Numbers) -> bytes:
         """The bytes of the lines with these numbers, one after another."""
         chosen = np.zeros(len(self), np.bool_)
         chosen[numbers] = True

@@ -1,8 +1,9 @@
 """The parse step: lines in, columns out, and a dead letter for every line that does not fit.
 
-A format says twice what its lines are. `line` is the definition: one line at a time, in plain Python,
-with a reason for every refusal. `columns` is the fast way for the lines that are as usual; where it is
-not sure, it leaves the line to `line`. So a batch costs what columns cost, and no odd line is lost.
+A format says twice what its lines are. `line` is the definition: one line at a time, in plain
+Python, with a reason for every refusal. `columns` is the fast way for the lines that are as usual;
+where it is not sure, it leaves the line to `line`. So a batch costs what columns cost, and no odd
+line is lost.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from connectors.batch import COLUMNS, REJECTED, Batch
 from connectors.errors import MalformedLine
 from flows.parsing import FORMATS
-from flows.parsing.lines import Lines
+from flows.parsing.lines import Lines, Numbers
 
 Row = dict[str, object]
 """One parsed line: names of `COLUMNS` to values of their Python types; absent means empty."""
@@ -82,7 +82,7 @@ def _identity(batch: Batch, lines: Lines) -> pl.DataFrame:
 
 
 def _ask_one_by_one(
-    form: Format, lines: Lines, numbers: npt.NDArray[np.int64], identity: pl.DataFrame
+    form: Format, lines: Lines, numbers: Numbers, identity: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     good: list[int] = []
     rows: list[Row] = []
@@ -99,7 +99,9 @@ def _ask_one_by_one(
     present = {name: dtype for name, dtype in COLUMNS.items() if any(name in row for row in rows)}
     parsed = pl.DataFrame(rows, schema=present).hstack(identity[good])
     refused = pl.DataFrame(
-        refusals, schema={name: REJECTED[name] for name in ("raw", "reason", "detail")}, orient="row"
+        refusals,
+        schema={name: REJECTED[name] for name in ("raw", "reason", "detail")},
+        orient="row",
     )
     return parsed, identity[bad].hstack(refused).select(*REJECTED)
 

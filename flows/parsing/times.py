@@ -1,8 +1,8 @@
 """Times in lines: ISO 8601 and epoch, as values and as columns, always to UTC in microseconds.
 
-A local time that occurs twice (the clock goes back) is the earlier one; one that does not exist (the
-clock goes forward) is read with the offset from before the change. Both are what `datetime` does with
-`fold=0` (PEP 495).
+What is finer than a microsecond is cut off. A local time that occurs twice (the clock goes back)
+is the earlier one; one that does not exist (the clock goes forward) is read with the offset from
+before the change. Both are what `datetime` does with `fold=0` (PEP 495).
 """
 
 from __future__ import annotations
@@ -15,19 +15,26 @@ import polars as pl
 
 from connectors.errors import MalformedLine
 
+UTC = ZoneInfo("UTC")
 FIRST = datetime(1900, 1, 1, tzinfo=timezone.utc)
-LAST = datetime(2299, 12, 31, tzinfo=timezone.utc)
-"""What ClickHouse's DateTime64 can hold; it wraps silently beyond."""
+END = datetime(2300, 1, 1, tzinfo=timezone.utc)
+"""What ClickHouse's DateTime64 holds begins at `FIRST` and is before `END`; it wraps beyond."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _ISO = re.compile(
-    r"\s*\+?(\d+)-(\d\d?)-(\d\d?)([Tt ])(\d\d?):(\d\d?):(\d\d?)(?:[.,](\d+))?"
-    r"\s*([Zz]|[+-]\d\d(?::?\d\d)?)?"
+    r"(\d{4})-(\d\d)-(\d\d)([Tt ])(\d\d):(\d\d):(\d\d)(?:([.,])(\d+))?"
+    r"( ?(?:[Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?",
+    re.ASCII,
 )
 _SECONDS = len("2026-11-01T00:00:00")
 _MICROS = 6
+_SAMPLE = 100
 # Epoch numbers tell their unit by their size: seconds have 10 digits until the year 2286.
-_EPOCH_UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (float("inf"), 0.001))
+# Numbers below the limit become microseconds by the factor and the divisor.
+_EPOCH_UNITS = ((10**11, 1_000_000, 1), (10**14, 1_000, 1), (10**17, 1, 1), (10**20, 1, 1_000))
+_EXACT_FLOAT = 2**53
+# Where Polars and zoneinfo agree on every zone; outside, their data differ in age and end.
+_ZONES_AGREE = datetime(2000, 1, 1), datetime(2099, 12, 31)
 
 
 def utc(local: datetime, zone: ZoneInfo) -> datetime:
@@ -36,7 +43,7 @@ def utc(local: datetime, zone: ZoneInfo) -> datetime:
         moment = (local if local.tzinfo else local.replace(tzinfo=zone)).astimezone(timezone.utc)
     except OverflowError:
         moment = None
-    if moment is None or not FIRST <= moment < LAST:
+    if moment is None or not FIRST <= moment < END:
         raise MalformedLine("bad_timestamp", f"{local} is outside of the years 1900 to 2299")
     return moment
 
@@ -46,7 +53,7 @@ def iso(text: str, zone: ZoneInfo) -> datetime:
     found = _ISO.fullmatch(text)
     if not found:
         raise MalformedLine("bad_timestamp", f"{text[:64]!r} is not an ISO 8601 time")
-    year, month, day, _, hour, minute, second, fraction, offset = found.groups()
+    year, month, day, _, hour, minute, second, _, fraction, offset = found.groups()
     # A leap second is the first one of the next minute, as in Unix time.
     leap = second == "60"
     try:
@@ -57,7 +64,7 @@ def iso(text: str, zone: ZoneInfo) -> datetime:
             int(hour),
             int(minute),
             59 if leap else int(second),
-            int((fraction or "0")[:6].ljust(6, "0")),
+            int((fraction or "")[:_MICROS].ljust(_MICROS, "0")),
             timezone(_offset(offset)) if offset else None,
         ) + timedelta(seconds=leap)
     except (ValueError, OverflowError) as error:
@@ -66,7 +73,8 @@ def iso(text: str, zone: ZoneInfo) -> datetime:
 
 
 def _offset(text: str) -> timedelta:
-    """An offset from UTC: `Z`, `+02`, `+0200` or `+02:00`."""
+    """An offset from UTC: `Z`, `+02`, `+0200` or `+02:00`, maybe after a space."""
+    text = text.strip()
     if text in "Zz":
         return timedelta()
     digits = text[1:].replace(":", "").ljust(4, "0")
@@ -76,45 +84,51 @@ def _offset(text: str) -> timedelta:
 
 def epoch(number: float) -> datetime:
     """Seconds, milli-, micro- or nanoseconds since 1970. Raises `MalformedLine` out of range."""
-    try:
-        scale = next(scale for limit, scale in _EPOCH_UNITS if abs(number) < limit)
-        moment = _EPOCH + timedelta(microseconds=round(number * scale))
-    except (OverflowError, ValueError, StopIteration):
-        raise MalformedLine("bad_timestamp", f"{number!r} is not an epoch time") from None
-    return utc(moment, ZoneInfo("UTC"))
+    for limit, factor, divisor in _EPOCH_UNITS:
+        if abs(number) < limit:
+            whole = isinstance(number, int)
+            micros = number * factor // divisor if whole else round(number * factor / divisor)
+            try:
+                return utc(_EPOCH + timedelta(microseconds=micros), UTC)
+            except OverflowError:
+                break
+    raise MalformedLine("bad_timestamp", f"{str(number)[:64]} is not an epoch time")
 
 
 def iso_column(texts: pl.Series, zone: ZoneInfo) -> pl.Series:
-    """Texts as UTC times, null where they are not shaped like the first of them."""
-    first = texts.drop_nulls().head(1)
-    found = _ISO.fullmatch(first[0]) if len(first) else None
-    if not found:
+    """Texts as UTC times, null where they are not shaped like the first of them that is a time."""
+    shapes = (_ISO.fullmatch(text) for text in texts.head(_SAMPLE).drop_nulls())
+    shape = next((found for found in shapes if found), None)
+    if not shape:
         return pl.repeat(None, len(texts), dtype=pl.Datetime("us", "UTC"), eager=True)
-    separator, fraction, offset = found.group(4), found.group(8) or "", found.group(9)
-    layout = f"%Y-%m-%d{separator}%H:%M:%S"
+    separator, mark, fraction, offset = shape.group(4, 8, 9, 10)
+    ending = offset or ""
+    seconds = f"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{separator}[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}"
+    digits = f"{re.escape(mark)}[0-9]{{{len(fraction)}}}" if mark else ""
     frame, text = texts.to_frame("text"), pl.col("text")
-    ending = first[0][_SECONDS:].removeprefix("." + fraction if fraction else "")
-    alike = (text.str.len_bytes() == len(first[0])) & text.str.ends_with(ending)
-    if fraction:
-        alike &= text.str.slice(_SECONDS, 1) == "."
-    if len(fraction) <= _MICROS and frame.select(alike.all()).item():
-        # The same second is parsed once, fractions are plain numbers, and the offset is known.
-        times = text.str.head(_SECONDS).str.to_datetime(layout, time_unit="us", strict=False)
-        if fraction:
-            digits = text.str.slice(_SECONDS + 1, len(fraction)).cast(pl.UInt32, strict=False)
-            times += pl.duration(microseconds=digits * 10 ** (_MICROS - len(fraction)))
-        if offset:
-            times = (times - _offset(offset)).dt.replace_time_zone("UTC")
+    if frame.select(text.str.contains(f"{seconds}{digits}{re.escape(ending)}$").all()).item():
+        micros = text.str.slice(_SECONDS + 1, min(len(fraction or ""), _MICROS))
     else:
-        layout += "%.f" + ("" if not offset else offset if offset in "Zz" else "%z")
-        times = text.str.to_datetime(layout, time_unit="us", strict=False)
-        if offset:
-            times = times.dt.replace_time_zone("UTC")
-    return frame.select(in_range(times) if offset else local_column(times, zone)).to_series()
+        alike = text.str.contains(rf"{seconds}(?:[.,][0-9]+)?{re.escape(ending)}$")
+        text = pl.when(alike).then(text)
+        micros = text.str.slice(_SECONDS).str.strip_suffix(ending).str.slice(1, _MICROS)
+        micros = micros.str.pad_end(_MICROS, "0")
+        fraction = "0" * _MICROS
+    # The same second is parsed once, fractions are plain numbers, and the offset is known.
+    layout = f"%Y-%m-%d{separator}%H:%M:%S"
+    times = text.str.head(_SECONDS).str.to_datetime(layout, time_unit="us", strict=False)
+    if fraction:
+        scale = 10 ** max(0, _MICROS - len(fraction))
+        times += pl.duration(microseconds=micros.cast(pl.UInt32, strict=False) * scale)
+    if offset:
+        column = in_range((times - _offset(offset)).dt.replace_time_zone("UTC"))
+    else:
+        column = local_column(times, zone)
+    return frame.select(column).to_series()
 
 
 def local_column(times: pl.Expr, zone: ZoneInfo) -> pl.Expr:
-    """Times without a zone, read in `zone`, as UTC times."""
+    """Times without a zone, read in `zone`, as UTC times; null where that is not certain."""
     if zone.key == "UTC":
         return in_range(times.dt.replace_time_zone("UTC"))
 
@@ -122,19 +136,30 @@ def local_column(times: pl.Expr, zone: ZoneInfo) -> pl.Expr:
         return local.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
 
     day = pl.duration(days=1)
-    return in_range(pl.coalesce(read(times), read(times - day) + day).dt.convert_time_zone("UTC"))
+    moments = pl.coalesce(read(times), read(times - day) + day).dt.convert_time_zone("UTC")
+    return pl.when(times.is_between(*_ZONES_AGREE)).then(moments)
 
 
-def epoch_column(column: pl.Expr) -> pl.Expr:
-    """Numbers since 1970 as UTC times, by the same sizes as `epoch`."""
-    micros = column.cast(pl.Float64)
-    scaled = pl.when(False).then(micros)
-    for limit, scale in _EPOCH_UNITS:
-        scaled = scaled.when(micros.abs() < limit).then(micros * scale)
-    whole = scaled.otherwise(None).round().cast(pl.Int64, strict=False)
-    return in_range(whole.cast(pl.Datetime("us", "UTC")))
+def epoch_column(numbers: pl.Series) -> pl.Series:
+    """Numbers since 1970 as UTC times, by the same sizes as `epoch`; null where not certain."""
+    number = pl.col("number")
+    # A float this large was an integer in the line, and has lost its last digits.
+    largest = 2**63 - 1 if numbers.dtype.is_integer() else _EXACT_FLOAT
+    micros = pl.lit(None, pl.Int64)
+    for limit, factor, divisor in reversed(_EPOCH_UNITS):
+        scaled = number * factor
+        if numbers.dtype.is_integer():
+            scaled = scaled // divisor
+        else:
+            scaled = (scaled / divisor).round().cast(pl.Int64, strict=False)
+        bound = min(limit, largest)
+        micros = (
+            pl.when(number.is_between(-bound, bound, closed="none")).then(scaled).otherwise(micros)
+        )
+    times = micros.cast(pl.Datetime("us", "UTC"))
+    return numbers.to_frame("number").select(in_range(times)).to_series()
 
 
 def in_range(times: pl.Expr) -> pl.Expr:
     """The times that a store can hold, null for the others."""
-    return pl.when(times.is_between(FIRST, LAST, closed="left")).then(times)
+    return pl.when(times.is_between(FIRST, END, closed="left")).then(times)
