@@ -14,8 +14,12 @@ from pathlib import Path
 
 import clickhouse_connect
 import httpx
+import hypothesis
 import pytest
 from clickhouse_connect.driver.client import Client
+
+hypothesis.settings.register_profile("logwax", deadline=None)  # no timing is asserted
+hypothesis.settings.load_profile("logwax")
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 60.0

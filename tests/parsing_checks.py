@@ -1,0 +1,94 @@
+"""What the tests of all formats share: batches of lines, and rows that can be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import polars as pl
+from hypothesis import strategies as st
+
+from connectors.batch import COLUMNS, Batch, Evidence, Segment
+from connectors.errors import MalformedLine
+from flows.parsing.lines import Lines
+from flows.parsing.parser import OK, Format, parser
+
+FILE_ID = 2**64 - 1
+PATH = "/var/log/access.log"
+_EMPTY = {pl.String(): "", pl.Boolean(): False}
+_IDENTITY = ("file_id", "offset", "source")
+
+
+def utc(*parts: int) -> datetime:
+    """This moment in UTC."""
+    year, month, day, *clock = parts
+    return datetime(year, month, day, *clock, tzinfo=timezone.utc)
+
+
+def batch(data: bytes, file_id: int = FILE_ID, path: str = PATH, start: int = 0) -> Batch:
+    """One batch of one segment that begins at `start` of its file."""
+    lines = data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
+    evidence = Evidence(inode=1, head_length=0, head_hash=0, tail_hash=0)
+    return Batch((Segment(file_id, path, start, start + len(data), 1, lines, evidence),), data)
+
+
+def parse(name: str, data: bytes, time_zone: str = "UTC") -> Batch:
+    """The batch as the format's parser returns it."""
+    return parser(name, time_zone)(batch(data))
+
+
+def row_of(name: str, line: str, time_zone: str = "UTC") -> dict[str, Any]:
+    """The row that one good line becomes, less its identity."""
+    parsed = parse(name, line.encode() + b"\n", time_zone)
+    assert parsed.rejected.is_empty(), parsed.rejected.to_dicts()
+    (row,) = parsed.rows.iter_rows(named=True)
+    return {key: value for key, value in row.items() if key not in _IDENTITY}
+
+
+def refusal_of(name: str, line: str) -> tuple[str, str]:
+    """Reason and detail of the dead letter that one bad line becomes."""
+    parsed = parse(name, line.encode() + b"\n")
+    assert parsed.rows.is_empty(), parsed.rows.to_dicts()
+    (refused,) = parsed.rejected.iter_rows(named=True)
+    return refused["reason"], refused["detail"]
+
+
+def filled(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with every column of the store; attributes as JSON of one spelling."""
+    whole = {name: row.get(name, _EMPTY.get(dtype, 0)) for name, dtype in COLUMNS.items()}
+    whole["attributes"] = json.dumps(json.loads(whole["attributes"] or "{}"), sort_keys=True)
+    return whole
+
+
+def certain(form: Format, lines: Sequence[str]) -> list[bool]:
+    """Which lines the fast way is sure of; checks each of them against the definition."""
+    frame = form.columns(Lines("".join(f"{line}\n" for line in lines).encode()))
+    assert len(frame) == len(lines)
+    assert frame.schema[OK] == pl.Boolean
+    for name, dtype in frame.drop(OK).schema.items():
+        assert dtype == COLUMNS[name], name
+    sure: list[bool] = frame[OK].to_list()
+    accepted = [line for line, is_sure in zip(lines, sure, strict=True) if is_sure]
+    for line, row in zip(accepted, frame.filter(OK).iter_rows(named=True), strict=True):
+        try:
+            expected = form.line(line.removesuffix("\r"))
+        except MalformedLine as refusal:
+            raise AssertionError(f"accepted {line!r}, but {refusal}") from None
+        assert filled(row) == filled(expected), line
+    return sure
+
+
+def mutated(lines: st.SearchStrategy[str], inserts: str) -> st.SearchStrategy[str]:
+    """The lines, some of them with a few characters dropped, doubled or replaced."""
+    edit = st.tuples(st.floats(0, 1), st.sampled_from(["", "double", *inserts]))
+
+    def apply(line: str, edits: list[tuple[float, str]]) -> str:
+        for where, what in edits:
+            place = int(where * len(line))
+            found = line[place : place + 1]
+            line = line[:place] + (2 * found if what == "double" else what) + line[place + 1 :]
+        return line
+
+    return st.builds(apply, lines, st.one_of(st.just([]), st.lists(edit, max_size=3)))

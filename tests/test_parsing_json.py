@@ -1,0 +1,409 @@
+"""Format `json`: what a line means, and that many lines at once mean the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flows.parsing import json_lines
+from flows.parsing.json_lines import ALIASES, Alias
+from tests.parsing_checks import certain, filled, mutated, parse, refusal_of, row_of, utc
+
+UTC = json_lines.make(ZoneInfo("UTC"))
+BERLIN = json_lines.make(ZoneInfo("Europe/Berlin"))
+NOON = "2026-11-01T12:00:00Z"
+USUAL = json.dumps(
+    {"ts": NOON, "customer": "c", "status": 200, "duration_ms": 1.5, "ip": "::1", "id": "x", "n": 1}
+)
+
+
+def line(**fields: Any) -> str:
+    return json.dumps({"ts": NOON, **fields})
+
+
+def attributes(text: str) -> str:
+    """The attributes of a line, as stored."""
+    stored = row_of("json", text)["attributes"]
+    assert isinstance(stored, str)
+    return stored
+
+
+def by_column(column: str) -> list[Alias]:
+    return [alias for alias in ALIASES if alias.column == column]
+
+
+# Keys and columns
+
+
+@pytest.mark.parametrize("alias", by_column("timestamp"), ids=lambda alias: alias.key)
+def test_every_alias_of_the_time(alias: Alias) -> None:
+    assert row_of("json", json.dumps({alias.key: NOON})) == {"timestamp": utc(2026, 11, 1, 12)}
+
+
+@pytest.mark.parametrize("alias", by_column("duration"), ids=lambda alias: alias.key)
+def test_every_alias_of_the_duration_is_converted_to_seconds(alias: Alias) -> None:
+    unit = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}.get(alias.key[-2:], 1)
+    assert row_of("json", line(**{alias.key: 42.75}))["duration"] == 42.75 / unit
+
+
+@pytest.mark.parametrize(
+    "alias",
+    [alias for alias in ALIASES if alias.column not in ("timestamp", "duration")],
+    ids=lambda alias: alias.key,
+)
+def test_every_other_alias(alias: Alias) -> None:
+    value = 404 if alias.column in ("status_code", "bytes_sent") else "some é text"
+    assert row_of("json", line(**{alias.key: value})) == {
+        "timestamp": utc(2026, 11, 1, 12),
+        alias.column: value,
+    }
+
+
+def test_of_two_aliases_the_first_in_the_table_wins_and_the_other_is_an_attribute() -> None:
+    row = row_of("json", line(http_status=500, status=200, verb="PUT", method="GET"))
+    assert (row["status_code"], row["method"]) == (200, "GET")
+    assert json.loads(row["attributes"]) == {"http_status": 500, "verb": "PUT"}
+
+
+def test_which_of_two_aliases_wins_is_decided_for_each_line() -> None:
+    lines = [line(status=200), line(http_status=500), line(status=200, http_status=500)] * 50
+    parsed = parse("json", "\n".join(lines).encode())
+    in_order = parsed.rows.sort("offset")
+    assert in_order["status_code"].to_list() == [200, 500, 200] * 50
+    assert in_order["attributes"].to_list() == ["{}", "{}", '{"http_status":500}'] * 50
+
+
+def test_a_known_key_that_is_null_is_as_good_as_missing() -> None:
+    row = row_of("json", line(status=None, http_status=404, customer_id=None, duration_ms=None))
+    assert filled(row) == filled({"timestamp": utc(2026, 11, 1, 12), "status_code": 404})
+
+
+def test_of_a_repeated_key_the_last_value_counts() -> None:
+    text = '{"ts":1,"status":200,"a":1,"status":404,"a":"x","ts":1700000000}'
+    row = row_of("json", text)
+    assert row["timestamp"] == utc(2023, 11, 14, 22, 13, 20)
+    assert (row["status_code"], row["attributes"]) == (404, '{"a":"x"}')
+
+
+def test_unknown_keys_are_attributes_with_their_types() -> None:
+    unknown = {
+        "text": 'a "quoted" \\ é 😀 \n',
+        "integer": 2**53 + 1,
+        "large": 2**64,
+        "float": 0.1,
+        "whole": 1.0,
+        "yes": True,
+        "null": None,
+        "list": [1, "a", None, {"b": 2.0}],
+        "object": {"status": 500, "deep": {"er": [[]]}},
+        "": "empty key",
+    }
+    assert attributes(line(**unknown)) == json.dumps(
+        unknown, ensure_ascii=False, separators=(",", ":")
+    )
+
+
+def test_text_columns_keep_other_values_as_json() -> None:
+    row = row_of("json", line(customer_id=17, host=True, message={"a": [1, "é"]}, level=1.5))
+    assert (row["customer_id"], row["host"], row["level"]) == ("17", "true", "1.5")
+    assert json.loads(row["message"]) == {"a": [1, "é"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "status"), [("200", 200), ("404", 404), (204.0, 204), (0, 0), (65535, 65535)]
+)
+def test_a_status_may_be_a_text_or_a_whole_number(value: object, status: int) -> None:
+    assert row_of("json", line(status=value))["status_code"] == status
+
+
+def test_bytes_up_to_64_bits() -> None:
+    assert row_of("json", line(bytes=2**64 - 1))["bytes_sent"] == 2**64 - 1
+    assert row_of("json", line(bytes=str(2**64 - 1)))["bytes_sent"] == 2**64 - 1
+
+
+def test_white_space_between_the_parts_changes_nothing() -> None:
+    spread = '\t{ "ts" : "2026-11-01T12:00:00Z" ,\t"status":\r 200 , "a" :\t[ 1 ] } '
+    assert row_of("json", spread) == row_of("json", line(status=200, a=[1]))
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2026-11-01T12:00:00Z", utc(2026, 11, 1, 12)),
+        ("2026-11-01T12:00:00.5z", utc(2026, 11, 1, 12, 0, 0, 500_000)),
+        ("2026-11-01t12:00:00.123456789+02:00", utc(2026, 11, 1, 10, 0, 0, 123_456)),
+        ("2026-11-01 12:00:00,123 -0330", utc(2026, 11, 1, 15, 30, 0, 123_000)),
+        ("2026-11-01 12:00:00+01", utc(2026, 11, 1, 11)),
+        ("2026-11-01 12:00:00", utc(2026, 11, 1, 11)),  # LOG_TIMEZONE
+        ("2026-07-01T12:00:00.000001", utc(2026, 7, 1, 10, 0, 0, 1)),
+        (1_793_534_400, utc(2026, 11, 1, 12)),
+        (1_793_534_400.25, utc(2026, 11, 1, 12, 0, 0, 250_000)),
+        (1_793_534_400_250, utc(2026, 11, 1, 12, 0, 0, 250_000)),
+        (1_793_534_400_250.5, utc(2026, 11, 1, 12, 0, 0, 250_500)),
+        (1_793_534_400_250_001, utc(2026, 11, 1, 12, 0, 0, 250_001)),
+        (1_793_534_400_250_001_999, utc(2026, 11, 1, 12, 0, 0, 250_001)),
+        (0, utc(1970, 1, 1)),
+        (-1.5, utc(1969, 12, 31, 23, 59, 58, 500_000)),
+    ],
+)
+def test_times(value: object, expected: datetime) -> None:
+    assert row_of("json", json.dumps({"ts": value}), "Europe/Berlin")["timestamp"] == expected
+
+
+# Lines that are refused
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "bad_json"),
+        ("Traceback (most recent call last):", "bad_json"),
+        (USUAL[:-1], "bad_json"),
+        (USUAL + "}", "bad_json"),
+        (USUAL + USUAL, "bad_json"),
+        (USUAL.replace("200", "0200"), "bad_json"),
+        (USUAL.replace("200", "NaN"), "bad_json"),
+        (USUAL.replace("200", "20\0" + "0"), "bad_json"),
+        (USUAL.replace('"c"', r'"\ud800"'), "bad_json"),
+        (USUAL.replace('"c"', '"\t"'), "bad_json"),
+        (USUAL.replace("1.5", "1e400"), "bad_json"),
+        (f"[{USUAL}]", "not_an_object"),
+        ("17", "not_an_object"),
+        ("null", "not_an_object"),
+        ("{}", "no_timestamp"),
+        ('{"ts":null,"status":200}', "no_timestamp"),
+        ('{"ts":"yesterday"}', "bad_timestamp"),
+        ('{"ts":"2026-02-30T00:00:00Z"}', "bad_timestamp"),
+        ('{"ts":"1899-12-31T23:59:59Z"}', "bad_timestamp"),
+        ('{"ts":true}', "bad_timestamp"),
+        ('{"ts":[]}', "bad_timestamp"),
+        ('{"ts":1e30}', "bad_timestamp"),
+        (line(status=70000), "bad_status_code"),
+        (line(status=-1), "bad_status_code"),
+        (line(status=1.5), "bad_status_code"),
+        (line(status="OK"), "bad_status_code"),
+        (line(status="2_00"), "bad_status_code"),
+        (line(status=True), "bad_status_code"),
+        (line(bytes=2**64), "bad_bytes_sent"),
+        (line(bytes=-5), "bad_bytes_sent"),
+        (line(duration_ms=-0.5), "bad_duration"),
+        (line(duration_ms="fast"), "bad_duration"),
+        (line(duration="inf"), "bad_duration"),
+        (f'{{"ts":0,"duration":{"9" * 400}}}', "bad_duration"),
+    ],
+)
+@pytest.mark.parametrize("surrounded", [False, True])
+def test_refused_with_a_reason(text: str, reason: str, surrounded: bool) -> None:
+    if not surrounded and text:
+        assert refusal_of("json", text)[0] == reason
+    form = json_lines.make(ZoneInfo("UTC"))
+    sure = certain(form, [USUAL, text, USUAL] if surrounded else [text])
+    assert not sure[len(sure) // 2]
+
+
+def test_the_refusal_says_what_was_found() -> None:
+    assert refusal_of("json", line(status=70000))[1] == "status is 70000"
+    assert refusal_of("json", line(latency_us="fast"))[1] == 'latency_us is "fast"'
+
+
+@pytest.mark.parametrize("depth", [100, 900, 1_020, 5_000, 200_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_a_deeply_nested_line_costs_at_most_itself(depth: int, opening: str, closing: str) -> None:
+    deep = f'{{"ts":0,"a":{opening * depth}1{closing * depth}}}'
+    parsed = parse("json", "\n".join([USUAL, deep, USUAL]).encode())
+    assert parsed.rows.height + parsed.rejected.height == 3
+    assert parsed.rejected["raw"].to_list() in ([], [deep.encode()])
+
+
+# Whole batches
+
+
+def test_strangers_in_one_of_10_000_lines_are_all_found_again() -> None:
+    strangers = {
+        5_000: {"never_seen": 1},
+        15_000: {"another": {"nested": [1, {"deep": None}]}},
+        25_000: {"line": None},
+        35_000: {"line": "of a file", "status_text": "OK"},
+        45_000: {"customer_id": "an alias not used before"},
+    }
+    lines = [
+        line(customer="c", n=number, text=f"t{number}", **strangers.get(number, {}))
+        for number in range(50_000)
+    ]
+    parsed = parse("json", "\n".join(lines).encode())
+    stored = parsed.rows.sort("offset")["attributes"].to_list()
+    for number, text in enumerate(stored):
+        expected = {"n": number, "text": f"t{number}", **strangers.get(number, {})}
+        if number == 45_000:
+            expected = {"n": number, "text": f"t{number}", "customer": "c"}
+        assert json.loads(text) == expected
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace("200", '"n/a"'),
+        lambda text: text.replace("200", "70000"),
+        lambda text: text.replace("200", "tru"),
+        lambda text: "\0" * 64,
+        lambda text: text.replace('"c"', r'"\ud800"'),
+        lambda text: text.replace("200", "1e400"),
+    ],
+    ids=["truncated", "text", "range", "malformed", "hole", "surrogate", "overflow"],
+)
+def test_one_bad_line_in_a_thousand_costs_exactly_the_bad_ones(spoil: Callable[[str], str]) -> None:
+    lines = [USUAL] * 5_000
+    bad = range(0, 5_000, 1_000)
+    for number in bad:
+        lines[number] = spoil(USUAL)
+    parsed = parse("json", "\n".join(lines).encode())
+    assert parsed.rows.height == 4_995
+    assert parsed.rejected["raw"].to_list() == [lines[number].encode() for number in bad]
+
+
+@pytest.mark.parametrize(
+    ("others", "odd"),
+    [
+        ({"status": 500}, '"status":500,"status":null'),
+        ({"status": 500}, '"status":null,"status":500'),
+        ({"status": None}, r'"x\"status":null'),
+        ({"a": "t"}, '"a":["x"]'),
+        ({"a": "t", "b": "t"}, '"a":1,"b":["x","y"]'),
+        ({"a": "t", "b": 1}, '"a":1,"b":"1"'),
+        ({"line": 1}, '"stranger":1'),
+        ({"a": 1}, '"b":{"a":1}'),
+        ({"a": 1}, '"a" :1,"b":2'),
+        ({"a": 1}, '"a"     :1,"b":2'),
+        ({"a": 1}, '"a":-0.0'),
+        ({"a": 1.5}, '"a":1'),
+        ({"a": 1.5}, '"a":1.0'),
+        ({"a": 1.5}, '"a":12345678901234567890'),
+        ({"*": 1, "a": 2}, '"*":3,"a":4'),
+        ({"^a$": "x", "a": 2}, '"^a$":"y","a":4'),
+        ({"ok": False}, '"ok":true'),
+        ({"text": "t", "number": 1}, r'"text":"a\":","number":2'),
+        ({"text": "t", "number": 1}, r'"text":"::1","number":2'),
+        ({":": "t"}, r'":":["x"]'),
+        ({r"a\":": "t"}, r'"a\":":["x"]'),
+        ({"a": "t"}, r'":":1'),
+        ({"a": "t"}, r'"a":"\ud83d\ude00"'),
+        ({"duration_ns": 2.0}, '"duration_ns":3.0'),
+        ({"status": 200, "http_status": None}, '"status":200,"http_status":null'),
+    ],
+)
+def test_traps(others: dict[str, Any], odd: str) -> None:
+    trap = f'{{"ts":"{NOON}",{odd}}}'
+    certain(UTC, [line(**others)] * 5 + [trap] + [line(**others)] * 5)
+    certain(UTC, [json.dumps({"ts": NOON, **others}, separators=(",", ":"))] * 5 + [trap])
+
+
+# Many lines at once mean what each of them means
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [
+        USUAL,
+        USUAL.replace(": ", ":"),
+        USUAL.replace("Z", ".123+01:00"),
+        USUAL.replace("T", " ").replace("Z", ",123"),
+        USUAL.replace(f'"{NOON}"', "1793534400250"),
+        USUAL.replace(f'"{NOON}"', "1793534400.25"),
+        USUAL.replace("1.5", "7"),
+        USUAL.replace('"c"', "null"),
+        USUAL.replace('"x"', r'"a\"b\\c\u00e9: é"'),
+    ],
+)
+def test_usual_lines_are_read_the_fast_way(usual: str) -> None:
+    assert all(certain(BERLIN, [usual] * 300))
+
+
+TEXTS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        ['":', '":"', ":", " :", "a :b", '"', "\\", '{"a":1}', 'x":null', "null", "é😀"]
+    ),
+)
+TIMES = st.builds(
+    lambda moment, pattern, zone: moment.strftime(pattern) + zone,
+    st.one_of(
+        st.datetimes(datetime(2026, 3, 28), datetime(2026, 3, 30)),
+        st.datetimes(datetime(1890, 1, 1), datetime(2310, 1, 1)),
+    ),
+    st.sampled_from(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S,%f", "%Y-%m-%dT%H:%M:%S.%f9", "%F"]),
+    st.sampled_from(["", "Z", "+00:00", "-0330", "+02", " +0100", "+24:00"]),
+)
+LITERALS: dict[str, st.SearchStrategy[str]] = {
+    "text": st.builds(json.dumps, TEXTS, ensure_ascii=st.booleans()),
+    "int": st.one_of(st.integers(-(2**70), 2**70), st.integers(0, 700)).map(str),
+    "float": st.one_of(
+        st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 9).map(float)
+    ).map(repr),
+    "bool": st.sampled_from(["true", "false"]),
+    "time": mutated(TIMES, "0 9:-+.T").map(json.dumps),
+    "epoch": st.one_of(
+        st.integers(-(10**20), 10**20), st.integers(0, 2 * 10**9), st.floats(-1e18, 1e18)
+    ).map(repr),
+    "odd": st.sampled_from(
+        [
+            *("null", "-0", "-0.0", "1.0", "1e3", "1E400", "01", "1.", "NaN", "+1", "9" * 400),
+            *("9223372036854775807", "9223372036854775808", "18446744073709551616"),
+            *("[]", '["x"]', '[":"]', '["x","y"]', "[1]", "{}", '{"status":null}', '{"b":{"c":1}}'),
+            *(r'"\ud800"', r'"\ud83d\ude00"', r'"\u0041"', r'"\q"', r'"\\ud800"', r'"a\":"'),
+            *('"200"', '"1.5"', '"true"', '"\x01"', "1\0", "1\0" + "2"),
+        ]
+    ),
+}
+ODD_KEYS = ["line", "ok", "a", "b", "", "*", "^a$", "é", "a b", "x:y", r"x\"status", r"\u0061"]
+KEYS = st.sampled_from([*(alias.key for alias in ALIASES), *ODD_KEYS])
+KINDS = {"timestamp": ["time", "epoch"], "status_code": ["int"], "bytes_sent": ["int"]}
+COLUMN = {alias.key: alias.column for alias in ALIASES}
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[str]:
+    """Lines that mostly have the same keys and types, as those of one file do."""
+    usual = ["text", "int", "float", "bool"]
+    keys = ["ts", *draw(st.lists(KEYS, max_size=5))]
+    kinds = {key: draw(st.sampled_from(KINDS.get(COLUMN.get(key, ""), usual))) for key in keys}
+    separator = draw(st.sampled_from([":", ":", ": ", " : ", ":\t", "    :"]))
+
+    def member(key: str, kind: str) -> str:
+        if draw(st.integers(0, 30)) == 0:
+            kind = draw(st.sampled_from(sorted(LITERALS)))
+        return f'"{key}"{separator}{draw(LITERALS[kind])}'
+
+    lines = []
+    for _ in range(draw(st.integers(1, 8))):
+        members = [member(key, kinds[key]) for key in keys]
+        if draw(st.integers(0, 5)) == 0:
+            members.pop(draw(st.integers(0, len(members) - 1)))
+        if draw(st.integers(0, 5)) == 0:
+            members.append(member(draw(KEYS), "odd"))
+        lines.append("{" + ",".join(members) + "}")
+    return lines
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(batches(), st.sampled_from([UTC, BERLIN]))
+def test_many_lines_at_once_agree_with_the_definition(
+    lines: list[str], form: json_lines.JsonLines
+) -> None:
+    certain(form, lines)
+
+
+@settings(max_examples=300, deadline=None)
+@given(mutated(st.just(USUAL), '"\\:,{}[]0-. \0\r\x0cné'))
+def test_malformed_lines_agree_with_the_definition(text: str) -> None:
+    certain(UTC, [USUAL, text, USUAL])

@@ -1,0 +1,163 @@
+"""The parse step: every line of a batch becomes a row or a dead letter, with its identity."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import reduce
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.batch import COLUMNS, REJECTED, Batch
+from flows.parsing import FORMATS
+from flows.parsing.parser import parser
+from tests.parsing_checks import FILE_ID, PATH, batch, parse
+
+GOOD = {
+    "api_requests": b"2026-11-01 12:00:00 cust_1 /a 200 0.5",
+    "json": b'{"ts":"2026-11-01T12:00:00Z","path":"/a","status":200,"id":"x"}',
+    "combined": b'::1 - bob [01/Nov/2026:12:00:00 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl/8.0"',
+}
+ODD = {  # good as well, but not as usual
+    "api_requests": b"2026-11-01  12:00:00 - /caf\xc3\xa9 200 0.5 more",
+    "json": b'{"timestamp":1793534400,"path":"/caf\xc3\xa9","nested":{"a":[null]},"n":null}',
+    "combined": b'::1 id - [01/Nov/2026:12:00:00 +0000] "-" 408 - "-" "caf\xc3\xa9 \\"x\\""',
+}
+BAD = [b"Traceback (most recent call last):", b"\0" * 64, b"caf\xc3\xa9", b" ", b"{}", b"\r\r"]
+NOT_UTF_8 = [b"\xff\xfe", b"caf\xe9", b"cut \xf0\x9f\x98", b"\xed\xa0\x80", b"\0\x80\0"]
+
+
+def check_types(parsed: Batch) -> None:
+    """Rows and dead letters are as `connectors.batch` has it."""
+    assert parsed.data == b""
+    for name, dtype in parsed.rows.schema.items():
+        assert dtype == COLUMNS[name], name
+    assert dict(parsed.rejected.schema) == REJECTED
+    assert sum(parsed.rows.null_count().row(0)) == 0
+    assert sum(parsed.rejected.null_count().row(0)) == 0
+
+
+def check_identity(parsed: Batch, files: dict[int, tuple[str, bytes]]) -> None:
+    """Each row and dead letter is of the very line at its offset; each line has one of them."""
+    names = ["file_id", "offset", "source"]
+    found = pl.concat([parsed.rows.select(names), parsed.rejected.select(names)])
+    for segment in parsed.segments:
+        path, data = files[segment.file_id]
+        begins = [
+            begin
+            for begin in range(segment.start, segment.end)
+            if (begin == 0 or data[begin - 1 : begin] == b"\n")
+            and data[begin:].partition(b"\n")[0].removesuffix(b"\r")
+        ]
+        mine = found.filter(
+            pl.col("file_id") == segment.file_id,
+            pl.col("offset").is_between(segment.start, segment.end - 1),
+        )
+        assert sorted(mine["offset"]) == begins
+        assert mine["source"].unique().to_list() in ([path], [])
+    for refused in parsed.rejected.iter_rows(named=True):
+        line = files[refused["file_id"]][1][refused["offset"] :].partition(b"\n")[0]
+        assert refused["raw"] == line.removesuffix(b"\r")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_usual_odd_and_bad_lines_are_told_apart(name: str) -> None:
+    data = b"\n".join([GOOD[name], ODD[name], BAD[0], NOT_UTF_8[0], b"", GOOD[name], ODD[name]])
+    parsed = parse(name, data)
+    check_types(parsed)
+    check_identity(parsed, {FILE_ID: (PATH, data)})
+    assert (parsed.rows.height, parsed.rejected.height) == (4, 2)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("raw", NOT_UTF_8)
+def test_bytes_that_are_not_utf_8_are_kept_as_they_are(name: str, raw: bytes) -> None:
+    refused = parse(name, b"\n".join([GOOD[name], raw, GOOD[name]])).rejected.row(0, named=True)
+    assert (refused["raw"], refused["reason"]) == (raw, "invalid_utf8")
+    assert refused["offset"] == len(GOOD[name]) + 1
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_good_line_with_one_invalid_byte_is_refused(name: str) -> None:
+    raw = GOOD[name].replace(b"/a", b"/\xe9")
+    assert parse(name, raw).rejected["raw"].to_list() == [raw]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("last", [b"", b"\n", b"\r\n"])
+def test_line_ends_are_no_part_of_a_line(name: str, ending: bytes, last: bytes) -> None:
+    data = ending.join([GOOD[name], ODD[name], BAD[0]]) + last
+    parsed, plain = parse(name, data), parse(name, b"\n".join([GOOD[name], ODD[name], BAD[0]]))
+    assert parsed.rows.drop("offset").equals(plain.rows.drop("offset"))
+    assert parsed.rejected["raw"].to_list() == [BAD[0]]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_batch_of_bad_lines_only(name: str) -> None:
+    data = b"\n".join([*BAD, *NOT_UTF_8])
+    parsed = parse(name, data)
+    check_types(parsed)
+    assert parsed.rows.is_empty()
+    assert parsed.rejected["raw"].to_list() == [raw.removesuffix(b"\r") for raw in BAD + NOT_UTF_8]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("data", [b"\n", b"\r\n", b"\n\r\n\n\n"])
+def test_a_batch_of_empty_lines_only(name: str, data: bytes) -> None:
+    parsed = parse(name, data)
+    check_types(parsed)
+    assert (parsed.rows.height, parsed.rejected.height) == (0, 0)
+    assert parsed.lines == data.count(b"\n")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("lines", [GOOD, ODD])
+def test_a_batch_of_one_line(name: str, lines: dict[str, bytes]) -> None:
+    parsed = parse(name, lines[name])
+    check_types(parsed)
+    assert (parsed.rows.height, parsed.rejected.height) == (1, 0)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_offsets_count_from_the_beginning_of_the_file(name: str) -> None:
+    far = 2**40
+    rows = parser(name, "UTC")(batch(GOOD[name] + b"\n" + GOOD[name], start=far)).rows
+    assert rows["offset"].to_list() == [far, far + len(GOOD[name]) + 1]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_segments_of_several_files_keep_their_identities(name: str, data: st.DataObject) -> None:
+    kinds = st.sampled_from([GOOD[name]] * 4 + [ODD[name], BAD[0], NOT_UTF_8[1], b""])
+    ends = st.sampled_from([b"\n", b"\n", b"\r\n"])
+    contents = st.lists(st.tuples(kinds, ends).map(b"".join), min_size=1, max_size=6)
+    parts, files = [], {}
+    for file_id in data.draw(st.lists(st.sampled_from([1, 7, 2**64 - 1]), min_size=1, unique=True)):
+        before = GOOD[name] + b"\n"
+        lines = b"".join(data.draw(contents))
+        files[file_id] = (f"/logs/{file_id}.log", before + lines)
+        parts.append(batch(lines, file_id, f"/logs/{file_id}.log", len(before)))
+    together = reduce(
+        lambda one, two: Batch(one.segments + two.segments, one.data + two.data), parts
+    )
+    parsed = parser(name, "UTC")(together)
+    check_types(parsed)
+    check_identity(parsed, files)
+
+
+def test_what_else_a_batch_carries_is_kept() -> None:
+    given = replace(batch(GOOD["json"]), acknowledge=lambda: None)
+    parsed = parser("json", "UTC")(given)
+    assert parsed.segments == given.segments
+    assert parsed.acknowledge is given.acknowledge
+
+
+def test_attributes_are_objects_even_where_a_line_has_none() -> None:
+    lines = [b'{"ts":0,"a":1}', b'{"ts":0}', b'{"ts":0,"a":{}}', b'{"time":0}']
+    stored = parse("json", b"\n".join(lines)).rows.sort("offset")["attributes"]
+    assert [json.loads(text) for text in stored] == [{"a": 1}, {}, {"a": {}}, {}]
