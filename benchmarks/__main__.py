@@ -1,0 +1,35 @@
+"""`python -m benchmarks throughput`: what a line costs; see docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import throughput
+from benchmarks.measure import BenchmarkError
+
+
+def main() -> None:
+    """Run the benchmark that was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    benchmarks = parser.add_subparsers(required=True, metavar="benchmark")
+    lines = benchmarks.add_parser("throughput", help="lines per CPU second and wall, and memory")
+    lines.add_argument(
+        "--lines",
+        type=int,
+        default=throughput.LINES,
+        help="lines of the largest case, the others in proportion (default: %(default)s); startup "
+        "counts in every figure, so that small runs look slow",
+    )
+    lines.add_argument("--rounds", type=int, default=3, help="runs of each (default: %(default)s)")
+    lines.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
+    arguments = parser.parse_args()
+    try:
+        throughput.main(arguments.lines, arguments.rounds, arguments.json)
+    except BenchmarkError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
