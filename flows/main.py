@@ -17,7 +17,7 @@ from connectors.status import Status
 from connectors.store import Store, open_store
 from flows.enrichment.enricher import enricher
 from flows.parsing.parser import parser
-from flows.process import keep_freed_memory, run_beside
+from flows.process import run_beside, tune_memory
 from settings import Settings, load
 
 
@@ -36,7 +36,7 @@ def flow() -> Dataflow:
     try:
         settings = load()
         refuse_problems(settings)
-        keep_freed_memory()
+        tune_memory()
         store = open_store(settings)
         status, stop = Status(), threading.Event()
         source = FileSource(

@@ -69,15 +69,15 @@ _ERRORS = {400: 12, 401: 10, 403: 6, 404: 32, 409: 4, 422: 8, 429: 8, 500: 12, 5
 
 _USER_AGENTS = {
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
-    "Chrome/126.0.0.0 Safari/537.36": 9,
+    "Chrome/126.0.0.0 Safari/537.36": 90,
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
-    "(KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1": 4,
-    "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0": 9,
+    "(KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1": 40,
+    "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0": 90,
     'Mozilla/5.0 (compatible; ShopBot/2.1; "price watch"; +https://bots.example.com/)': 2,
-    "ShopApp/4.12.0 (Android 14; Pixel 8) okhttp/4.12.0": 13,
-    "python-requests/2.32.3": 30,
-    "Go-http-client/2.0": 20,
-    "curl/8.7.1": 13,
+    "ShopApp/4.12.0 (Android 14; Pixel 8) okhttp/4.12.0": 130,
+    "python-requests/2.32.3": 300,
+    "Go-http-client/2.0": 200,
+    "curl/8.7.1": 130,
 }
 _REFERERS = {
     "-": 50,

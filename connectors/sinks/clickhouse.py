@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -262,9 +262,8 @@ class ClickHouseWriter:
     def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
         if lines.is_empty():
             return
-        columns = lines.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
-        self._client.insert_arrow(
-            table, columns, settings={**self._limits, "insert_deduplication_token": token}
+        _insert_arrow(
+            self._client, table, lines, {**self._limits, "insert_deduplication_token": token}
         )
 
     def _token(self, block: BlockId) -> str:
@@ -298,31 +297,50 @@ def _insert_ledger(
     ]
     if entries:
         token = f"{instance}:{block.writer}:{block.sequence}:{kind}"
-        client.insert_arrow(
-            LEDGER,
-            pa.Table.from_pylist(entries, schema=_LEDGER_SCHEMA),
-            settings={"async_insert": 0, "insert_deduplication_token": token},
+        # Made by Polars: PyArrow would import pandas for it, half a second and 60 MB.
+        lines = pl.DataFrame(entries, schema=_LEDGER_COLUMNS)
+        _insert_arrow(
+            client, LEDGER, lines, {"async_insert": 0, "insert_deduplication_token": token}
         )
 
 
-_LEDGER_SCHEMA = pa.schema(
-    [
-        ("instance", pa.string()),
-        ("writer", pa.uint64()),
-        ("sequence", pa.uint64()),
-        ("kind", pa.string()),
-        ("file_id", pa.uint64()),
-        ("path", pa.string()),
-        ("inode", pa.uint64()),
-        ("head_length", pa.uint16()),
-        ("head_hash", pa.uint64()),
-        ("tail_hash", pa.uint64()),
-        ("start", pa.uint64()),
-        ("end", pa.uint64()),
-        ("first_line", pa.uint64()),
-        ("lines", pa.uint64()),
-    ]
-)
+_LEDGER_COLUMNS = {
+    "instance": pl.String(),
+    "writer": pl.UInt64(),
+    "sequence": pl.UInt64(),
+    "kind": pl.String(),
+    "file_id": pl.UInt64(),
+    "path": pl.String(),
+    "inode": pl.UInt64(),
+    "head_length": pl.UInt16(),
+    "head_hash": pl.UInt64(),
+    "tail_hash": pl.UInt64(),
+    "start": pl.UInt64(),
+    "end": pl.UInt64(),
+    "first_line": pl.UInt64(),
+    "lines": pl.UInt64(),
+}
+
+
+def _insert_arrow(
+    client: Client, table: str, lines: pl.DataFrame, settings: dict[str, object]
+) -> None:
+    """Insert lines as one record batch, hence one block.
+
+    As `Client.insert_arrow` does, but with texts as views and into a buffer of the right size:
+    three copies less.
+    """
+    columns = lines.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+
+    def write(sink: pa.NativeFile) -> int:
+        with pa.ipc.new_stream(sink, columns.schema) as stream:
+            stream.write_table(columns)
+        return int(sink.tell())
+
+    buffer = pa.allocate_buffer(write(pa.MockOutputStream()))
+    write(pa.FixedSizeBufferWriter(buffer))
+    data = cast(bytes, memoryview(buffer))  # which it takes as well
+    client.raw_insert(table, columns.column_names, data, settings=settings, fmt="ArrowStream")
 
 
 def _rows(client: Client, query: str, parameters: dict[str, str]) -> Sequence[Sequence[Any]]:

@@ -101,9 +101,13 @@ class Combined:
         result.columns = ["before", "status_code", "bytes_sent", "after"]
         fields = pl.concat([quoted, client, request, result], how="horizontal")
         size, status, time = pl.col("bytes_sent"), pl.col("status_code"), pl.col("time")
-        times = time.str.to_datetime("[%d/%b/%Y:%H:%M:%S %z] ", time_unit="us", strict=False)
+        fields = fields.with_columns(
+            time.str.to_datetime("[%d/%b/%Y:%H:%M:%S %z] ", strict=False).alias("timestamp"),
+            size.cast(pl.UInt64, strict=False).alias("bytes"),
+            status.cast(pl.UInt16, strict=False).alias("status"),
+        )
         sure = (
-            in_range(times).is_not_null()
+            in_range(pl.col("timestamp")).is_not_null()
             # `to_datetime` takes other spellings, too.
             & time.str.contains(r"^\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} [+-][0-9]{4}\] $")
             & (pl.col("client_ip") != "")
@@ -117,8 +121,8 @@ class Combined:
             & (pl.col("blank") == " ")
             & pl.col("end").is_in(["\n", "\r\n", ""])
             & (status.str.len_bytes() == 3)
-            & status.cast(pl.UInt16, strict=False).is_between(100, 599)
-            & ((size == "-") | size.cast(pl.UInt64, strict=False).is_not_null())
+            & pl.col("status").is_between(100, 599)
+            & ((size == "-") | pl.col("bytes").is_not_null())
             & ~size.str.starts_with("+")
             & (size.str.len_bytes() <= 20)
             & ~pl.any_horizontal(
@@ -131,13 +135,13 @@ class Combined:
             return pl.when(pl.col(name) == "-").then(pl.lit("")).otherwise(name).alias(name)
 
         return fields.select(
-            times.alias("timestamp"),
+            "timestamp",
             dashed("client_ip"),
             dashed("customer_id"),
             "method",
             "request_path",
-            status.cast(pl.UInt16, strict=False),
-            size.cast(pl.UInt64, strict=False).fill_null(0),
+            pl.col("status").alias("status_code"),
+            pl.col("bytes").fill_null(0).alias("bytes_sent"),
             dashed("referer"),
             dashed("user_agent"),
             pl.concat_str(pl.lit('{"protocol":"'), "protocol", pl.lit('"}')).alias("attributes"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -66,6 +67,7 @@ _WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
 _DTYPES = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
 _SAMPLE = 100
 _COMMON = 50
+_MOST_NESTED = 512
 _BRACE, _ENDING_BRACE = b"{}"
 _decode = msgspec.json.Decoder().decode
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
@@ -133,11 +135,9 @@ class JsonLines:
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that Polars did not read whole are left open.
 
-        Polars refuses all lines for one that is malformed, so those are taken out: first the ones
-        that a look at both ends tells, and only if others remain, those that a JSON parser finds.
+        Polars refuses all lines for one that is malformed, so those are taken out before.
         """
-        for find_good in (_whole, _parsable):
-            good = find_good(lines)
+        for good in _guesses(lines):
             try:
                 return self._read(lines, good)
             except pl.exceptions.PolarsError:
@@ -194,10 +194,9 @@ class JsonLines:
         """A column of the store from the values of a key, and where it can be trusted."""
         column = pl.col(alias.key)
         if alias.column == "timestamp":
-            text = values.dtype == pl.String
-            return pl.lit(iso_column(values, self._zone) if text else epoch_column(values)), pl.lit(
-                True
-            )
+            is_text = values.dtype == pl.String
+            times = iso_column(values, self._zone) if is_text else epoch_column(values)
+            return pl.lit(times), pl.lit(True)
         if alias.column == "duration":
             fits = column.is_null() | (column >= 0)
             # NumPy divides; Polars would multiply by the rounded reciprocal.
@@ -216,25 +215,23 @@ def _nothing(lines: Lines) -> pl.DataFrame:
     return pl.DataFrame({OK: np.zeros(len(lines), np.bool_)})
 
 
-def _whole(lines: Lines) -> Flags:
-    """Which lines begin and end as an object does, with no hole between."""
+def _guesses(lines: Lines) -> Iterator[Flags]:
+    """Which lines Polars can read: as a look at them tells, and if that fails, as a parser does."""
     text = np.frombuffer(lines.text, np.uint8)
     ends = lines.starts[1:] - 1
     for ending in (NEWLINE, CARRIAGE_RETURN):
         ends = ends - (text.take(ends, mode="clip") == ending)
-    braces: Flags = (text[lines.starts[:-1]] == _BRACE) & (
-        text.take(ends, mode="clip") == _ENDING_BRACE
-    )
+    good = (text[lines.starts[:-1]] == _BRACE) & (text.take(ends, mode="clip") == _ENDING_BRACE)
     if b"\0" in lines.text:
         # To Polars, a number ends at NUL, whatever follows.
-        braces &= ~lines.series.str.contains("\0", literal=True).to_numpy()
-    return braces
-
-
-def _parsable(lines: Lines) -> Flags:
-    """Which lines are JSON."""
+        good &= ~lines.series.str.contains("\0", literal=True).to_numpy()
+    for long in np.flatnonzero(np.diff(lines.starts) > _MOST_NESTED).tolist():
+        # Polars 2.0 dies of some thousands of levels.
+        line = lines.raw(long)
+        good[long] &= line.count(b"[") + line.count(b"{") <= _MOST_NESTED
+    yield good
     parts = lines.text.split(b"\n")[: len(lines)]
-    return np.fromiter(map(_is_json, parts), np.bool_, len(lines))
+    yield good & np.fromiter(map(_is_json, parts), np.bool_, len(lines))
 
 
 def _is_json(line: bytes) -> bool:

@@ -29,6 +29,7 @@ _ISO = re.compile(
 _SECONDS = len("2026-11-01T00:00:00")
 _MICROS = 6
 _SAMPLE = 100
+_MOSTLY = 0.97
 # Epoch numbers tell their unit by their size: seconds have 10 digits until the year 2286.
 # Numbers below the limit become microseconds by the factor and the divisor.
 _EPOCH_UNITS = ((10**11, 1_000_000, 1), (10**14, 1_000, 1), (10**17, 1, 1), (10**20, 1, 1_000))
@@ -105,15 +106,17 @@ def iso_column(texts: pl.Series, zone: ZoneInfo) -> pl.Series:
     ending = offset or ""
     seconds = f"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{separator}[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}"
     digits = f"{re.escape(mark)}[0-9]{{{len(fraction)}}}" if mark else ""
-    frame, text = texts.to_frame("text"), pl.col("text")
-    if frame.select(text.str.contains(f"{seconds}{digits}{re.escape(ending)}$").all()).item():
-        micros = text.str.slice(_SECONDS + 1, min(len(fraction or ""), _MICROS))
-    else:
-        alike = text.str.contains(rf"{seconds}(?:[.,][0-9]+)?{re.escape(ending)}$")
-        text = pl.when(alike).then(text)
-        micros = text.str.slice(_SECONDS).str.strip_suffix(ending).str.slice(1, _MICROS)
-        micros = micros.str.pad_end(_MICROS, "0")
+    alike = texts.str.contains(f"{seconds}{digits}{re.escape(ending)}$")
+    micros = pl.col("text").str.slice(_SECONDS + 1, min(len(fraction or ""), _MICROS))
+    if (alike.sum() or 0) < _MOSTLY * len(texts):
+        alike = texts.str.contains(rf"{seconds}(?:[.,][0-9]+)?{re.escape(ending)}$")
+        rest = pl.col("text").str.slice(_SECONDS).str.strip_suffix(ending)
+        micros = rest.str.slice(1, _MICROS).str.pad_end(_MICROS, "0")
         fraction = "0" * _MICROS
+    if not alike.all():
+        # What is not alike may yet look like a time to Polars.
+        texts = texts.set(~alike, None)
+    frame, text = texts.to_frame("text"), pl.col("text")
     # The same second is parsed once, fractions are plain numbers, and the offset is known.
     layout = f"%Y-%m-%d{separator}%H:%M:%S"
     times = text.str.head(_SECONDS).str.to_datetime(layout, time_unit="us", strict=False)
