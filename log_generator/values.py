@@ -169,7 +169,7 @@ class Traffic:
         duration = pl.col("median_ms") * pl.col("slowness") * self._factors(0.6)
         request_ids = random.bytes(16 * BLOCK).hex()
         is_bad = random.random(BLOCK) < self._bad_ratio
-        return (
+        requests: pl.DataFrame = (
             self._clients[client[session]]
             .hstack(self._paths[random.integers(0, _PATHS, BLOCK)])
             .select(
@@ -195,6 +195,7 @@ class Traffic:
             )
             .with_columns(bytes=pl.when(pl.col("status") == 304).then(0).otherwise("bytes"))
         )
+        return requests
 
     def _factors(self, sigma: float) -> pl.Series:
         """Log-normal factors around 1."""
