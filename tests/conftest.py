@@ -25,7 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 60.0
 
 
-def wait_for(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
+def wait_for(
+    condition: Callable[[], object], what: str = "what was expected", deadline: float = DEADLINE
+) -> None:
     """Return when `condition` is true; fail with `what` if it is not in time."""
     end = time.monotonic() + deadline
     while not condition():
@@ -158,3 +160,16 @@ def open_client(tmp_path: Path) -> Iterator[Callable[[], Client]]:
     yield open_it
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    """An embedded engine with just the columns that statistics are made of."""
+    client = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "clickhouse"))
+    client.command(
+        "CREATE TABLE logs (timestamp DateTime64(6, 'UTC'), customer_id String, success Bool, "
+        "duration Float64) ENGINE = MergeTree ORDER BY (customer_id, timestamp)"
+    )
+    client.command("CREATE TABLE dead_letters (raw String) ENGINE = MergeTree ORDER BY raw")
+    yield client
+    client.close()

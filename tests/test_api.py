@@ -5,16 +5,13 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from pathlib import Path
 from queue import SimpleQueue
 from urllib.parse import quote
 
-import clickhouse_connect
 import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -26,6 +23,7 @@ from api.server import ApiServer
 from connectors.errors import LogwaxError
 from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.status import SourceStatus, Status
+from tests.conftest import wait_for
 
 ZEROS = {
     "total_requests": 0,
@@ -73,15 +71,8 @@ CUST_1_IN_ALL = {
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Client]:
-    client = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "clickhouse"))
-    client.command(
-        "CREATE TABLE logs (timestamp DateTime64(6, 'UTC'), customer_id String, success Bool, "
-        "duration Float64) ENGINE = MergeTree ORDER BY (customer_id, timestamp)"
-    )
-    client.command("CREATE TABLE dead_letters (raw String) ENGINE = MergeTree ORDER BY raw")
-    yield client
-    client.close()
+def store(client: Client) -> Client:
+    return client
 
 
 @dataclass
@@ -130,13 +121,6 @@ def insert(store: Client, customer: str, *requests: tuple[str, bool, float]) -> 
     )
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def port_of(server: ApiServer) -> int:
     return int(server.url.rpartition(":")[2])
 
@@ -182,7 +166,7 @@ def slow(store: Client) -> Iterator[SlowHealth]:
     yield SlowHealth(server, release, answer)
     release.set()
     asker.join(30)
-    wait_until(lambda: not is_serving())
+    wait_for(lambda: not is_serving())
 
 
 def test_statistics_of_one_customer_by_range_and_day(store: Client, api: httpx.Client) -> None:
@@ -476,7 +460,7 @@ def test_stop_under_load_ends_the_thread_and_frees_the_port(
 def test_stop_finishes_the_request_under_way(slow: SlowHealth) -> None:
     stopping = threading.Thread(target=slow.server.stop)
     stopping.start()
-    wait_until(lambda: is_refused(slow.server))
+    wait_for(lambda: is_refused(slow.server))
 
     slow.release.set()
 

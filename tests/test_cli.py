@@ -12,12 +12,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.conftest import wait_for
 
 PROJECT = Path(__file__).parent.parent
 DEADLINE = 30.0
@@ -39,13 +40,6 @@ def logwax(command: str, directory: Path, **variables: object) -> subprocess.Com
         text=True,
         timeout=DEADLINE,
     )
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -182,8 +176,8 @@ class Up:
 
     def wait_for_lines(self) -> None:
         log = self._directory / "data" / "logs" / "api_requests.log"
-        wait_until(lambda: log.exists() and log.stat().st_size, "generated lines")
-        wait_until((self._directory / "pipeline.started").exists, "the pipeline")
+        wait_for(lambda: log.exists() and log.stat().st_size, "generated lines")
+        wait_for((self._directory / "pipeline.started").exists, "the pipeline")
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
@@ -257,7 +251,7 @@ def test_a_second_signal_does_not_cut_the_draining_short(
     running = up(stand_in(tmp_path, drain=drain))
     running.wait_for_lines()
     running.process.terminate()
-    wait_until((tmp_path / "draining").exists, "the pipeline to drain")
+    wait_for((tmp_path / "draining").exists, "the pipeline to drain")
     running.process.terminate()
     (tmp_path / "go").touch()
     assert running.end() == (0, "")
@@ -304,7 +298,7 @@ def test_a_generator_that_has_written_all_ends_nothing(
 ) -> None:
     running = up(stand_in(tmp_path), MAX_LOGS_TO_GENERATE=1)
     running.wait_for_lines()
-    wait_until(lambda: len(running.children()) == 1, "the generator to end")
+    wait_for(lambda: len(running.children()) == 1, "the generator to end")
     running.process.terminate()
     assert running.end() == (0, "")
 

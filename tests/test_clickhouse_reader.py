@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -38,18 +38,6 @@ HOSTILE_IDS = [
     "a/b/../c",
     "",
 ]
-
-
-@pytest.fixture
-def client(tmp_path: Path) -> Iterator[Client]:
-    client = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "clickhouse"))
-    client.command(
-        "CREATE TABLE logs (timestamp DateTime64(6, 'UTC'), customer_id String, success Bool, "
-        "duration Float64) ENGINE = MergeTree ORDER BY (customer_id, timestamp)"
-    )
-    client.command("CREATE TABLE dead_letters (raw String) ENGINE = MergeTree ORDER BY raw")
-    yield client
-    client.close()
 
 
 @pytest.fixture

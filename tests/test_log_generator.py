@@ -10,15 +10,16 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+
+from tests.conftest import wait_for
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEADLINE_SECONDS = 30
@@ -95,14 +96,6 @@ def read(log: Path) -> list[str]:
     return lines
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return once the condition holds; fails when it has not by the deadline."""
-    end = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
 def size(path: Path) -> int:
     """Bytes in the file, 0 if there is none."""
     return path.stat().st_size if path.exists() else 0
@@ -162,7 +155,7 @@ def test_appends_to_what_is_there(log: Path) -> None:
 
 def test_an_append_has_the_batch_size(log: Path) -> None:
     with running(log, LOG_INTERVAL_SECONDS=3600, LOG_BATCH_SIZE=7):
-        wait_until(lambda: size(log) > 0)
+        wait_for(lambda: size(log) > 0)
         assert len(read(log)) == 7
 
 
@@ -293,16 +286,16 @@ def test_two_generators_append_to_one_file_without_mixing_lines(log: Path) -> No
 def test_a_rotated_file_ends_and_a_new_one_begins(log: Path) -> None:
     rotated = log.with_suffix(".1")
     with running(log, LOG_INTERVAL_SECONDS=0.01):
-        wait_until(lambda: size(log) > 0)
+        wait_for(lambda: size(log) > 0)
         log.rename(rotated)
-        wait_until(lambda: size(log) > 0)
+        wait_for(lambda: size(log) > 0)
     assert all(is_well_formed(line, "api_requests") for line in read(rotated) + read(log))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_at_full_speed_ends_it_after_a_whole_line(log: Path, number: int) -> None:
     with running(log) as process:
-        wait_until(lambda: size(log) > 0)
+        wait_for(lambda: size(log) > 0)
         process.send_signal(number)
         assert finish(process) == (0, "")
     assert is_well_formed(read(log)[-1], "api_requests")
@@ -311,7 +304,7 @@ def test_a_signal_at_full_speed_ends_it_after_a_whole_line(log: Path, number: in
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_wait_for_the_next_append(log: Path, number: int) -> None:
     with running(log, LOG_INTERVAL_SECONDS=3600) as process:
-        wait_until(lambda: size(log) > 0)
+        wait_for(lambda: size(log) > 0)
         process.send_signal(number)
         assert finish(process) == (0, "")
 
