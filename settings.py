@@ -91,6 +91,16 @@ class Settings(BaseSettings):
         "UTC",
         description="IANA zone of times in the lines that carry none. Stored times are UTC always.",
     )
+    log_encoding: Literal["utf-8", "latin-1", "cp1252", "utf-16-le", "utf-16-be"] = Field(
+        "utf-8",
+        description="Encoding of the files. A byte order mark at their beginning is skipped.",
+    )
+    log_max_line_bytes: int = Field(
+        1024 * 1024,
+        ge=1024,
+        le=1024**3,
+        description="A longer line becomes a dead letter with its first bytes.",
+    )
     log_start: Literal["beginning", "end"] = Field(
         "beginning",
         description="Where to begin in the files that exist at the very first start. Later files "
@@ -130,6 +140,13 @@ class Settings(BaseSettings):
     )
     retention_days: int = Field(
         0, ge=0, le=36_500, description="Stored lines older than this are deleted; 0 keeps all."
+    )
+    ledger_keep_days: int = Field(
+        30,
+        ge=1,
+        le=36_500,
+        description="Files that have been gone for so long are forgotten, and so are the entries "
+        "of the ledger that nothing needs any more.",
     )
     instance: Annotated[str, StringConstraints(min_length=1)] = Field(
         default_factory=_default_instance,

@@ -61,7 +61,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Segment:
-    """The bytes [start, end) of one file: whole lines, the first of them number `first_line`."""
+    """The bytes [start, end) of one file: whole lines, the first of them number `first_line`.
+
+    `path` is the name by which the globs cover the file, also after it was renamed. `content_hash`
+    is the XXH3 (64 bits) of the bytes; 0: unknown. `continued`: the bytes begin inside a line whose
+    beginning was stored as a line, when nobody was going to finish it.
+    """
 
     file_id: int
     path: str
@@ -70,6 +75,8 @@ class Segment:
     first_line: int
     lines: int
     evidence: Evidence
+    content_hash: int = 0
+    continued: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,8 @@ class BlockId:
 class Batch:
     """Up to `STREAM_MAX_SIZE` lines of one or several files, on their way to the store.
 
-    `data` is the segments' bytes one after another; parsing turns it into `rows` (a subset of
+    `data` is the segments' bytes one after another; a line longer than a batch makes a batch of its
+    own, in which `data` is its first bytes only. Parsing turns `data` into `rows` (a subset of
     `COLUMNS`) and `rejected` (`REJECTED`). `in_doubt` names the earlier block that this batch
     repeats: the store may hold some of its lines already. Whoever has stored the batch calls
     `acknowledge`.

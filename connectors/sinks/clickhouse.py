@@ -91,10 +91,14 @@ CREATE TABLE IF NOT EXISTS {LEDGER} (
     end UInt64,
     first_line UInt64,
     lines UInt64,
+    content_hash UInt64,
     recorded_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
 ) ENGINE = MergeTree ORDER BY (instance, file_id, end) SETTINGS """
 
-_SEGMENT = "file_id, path, start, end, first_line, lines, inode, head_length, head_hash, tail_hash"
+_SEGMENT = (
+    "file_id, path, start, end, first_line, lines, content_hash, "
+    "inode, head_length, head_hash, tail_hash"
+)
 
 _POSITIONS = f"""
 SELECT {_SEGMENT} FROM {LEDGER}
@@ -292,6 +296,7 @@ def _insert_ledger(
             "end": segment.end,
             "first_line": segment.first_line,
             "lines": segment.lines,
+            "content_hash": segment.content_hash,
         }
         for segment in segments
     ]
@@ -319,6 +324,7 @@ _LEDGER_COLUMNS = {
     "end": pl.UInt64(),
     "first_line": pl.UInt64(),
     "lines": pl.UInt64(),
+    "content_hash": pl.UInt64(),
 }
 
 
@@ -351,5 +357,5 @@ def _rows(client: Client, query: str, parameters: dict[str, str]) -> Sequence[Se
 
 
 def _segment(row: Sequence[Any]) -> Segment:
-    file_id, path, start, end, first_line, lines, *evidence = row
-    return Segment(file_id, path, start, end, first_line, lines, Evidence(*evidence))
+    file_id, path, start, end, first_line, lines, content_hash, *evidence = row
+    return Segment(file_id, path, start, end, first_line, lines, Evidence(*evidence), content_hash)
