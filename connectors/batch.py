@@ -94,8 +94,8 @@ class Batch:
     `data` is the segments' bytes one after another; a line longer than a batch makes a batch of its
     own, in which `data` is its first bytes only. Parsing turns `data` into `rows` (a subset of
     `COLUMNS`) and `rejected` (`REJECTED`). `in_doubt` names the earlier block that this batch
-    repeats: the store may hold some of its lines already. Whoever has stored the batch calls
-    `acknowledge`.
+    repeats: the store may hold some of its lines already; unless the batch `is_whole`, the rest of
+    the block cannot be read now. Whoever has stored the batch calls `acknowledge`.
     """
 
     segments: tuple[Segment, ...]
@@ -103,6 +103,7 @@ class Batch:
     rows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=COLUMNS))
     rejected: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTED))
     in_doubt: BlockId | None = None
+    is_whole: bool = True
     acknowledge: Callable[[], None] = lambda: None
 
     @property

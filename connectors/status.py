@@ -17,6 +17,17 @@ class SourceStatus:
     problems: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class FileStatus:
+    """One file: its id, its `name` in the ledger, its `path` now, and bytes: there, and stored."""
+
+    file_id: int
+    name: str
+    path: str
+    size: int
+    stored: int
+
+
 class Status:
     """Counters of one process, shared by its workers and its API; safe to use from any thread."""
 

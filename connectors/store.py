@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
@@ -80,14 +80,27 @@ class Store(Protocol):
 
     reader: Reader | None
 
-    def ledger(self) -> Ledger:
-        """What is known of the files of this instance; read once, at the start."""
+    is_shared: bool
+    """Whether several processes may write into it at a time."""
+
+    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
+        """What is known of these files of this instance (None: of all)."""
+
+    def before(self, file_id: int, end: int) -> Segment | None:
+        """The last recorded segment of a file that ends at or before `end`."""
 
     def writer(self) -> Writer:
         """A writer for one worker."""
 
     def start_at(self, files: Sequence[Segment]) -> None:
         """Record positions that were chosen, not read: `LOG_START=end` at the first start."""
+
+    def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
+        """Note which known files are there and which are gone, and clear the ledger.
+
+        Forgets what is older than `LEDGER_KEEP_DAYS` and not needed any more, and files that have
+        been gone for so long; returns the ids of these. Never what is in doubt.
+        """
 
     def close(self) -> None:
         """Release everything; nothing may be used afterwards."""

@@ -46,9 +46,12 @@ def flow() -> Dataflow:
                 settings.stream_max_size,
                 settings.stream_max_bytes,
                 settings.stream_max_wait_time_in_seconds,
+                settings.log_max_line_bytes,
             ),
+            encoding=settings.log_encoding,
             follow=settings.follow,
             from_end=settings.log_start == "end",
+            claims=settings.data_dir / "claims" if store.is_shared else None,
             stop=stop,
         )
         run_beside(settings, source, store, status, stop)  # signals, API, summary, orderly exit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,17 +26,27 @@ class Memory:
         self.files: dict[int, Segment] = {}
         self.in_doubt: dict[BlockId, Sequence[Segment]] = {}
         self.started = False
+        self.history: list[Segment] = []
 
-    def ledger(self) -> Ledger:
+    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         return Ledger(list(self.files.values()), self.in_doubt, not self.started)
+
+    def before(self, file_id: int, end: int) -> Segment | None:
+        found = [s for s in self.history if s.file_id == file_id and s.end <= end]
+        return max(found, key=lambda s: s.end, default=None)
+
+    def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
+        return ()
 
     def start_at(self, files: Sequence[Segment]) -> None:
         self.started = True
         self.files.update({segment.file_id: segment for segment in files})
+        self.history.extend(files)
 
     def record(self, batch: Batch) -> None:
         self.started = True
         self.files.update({segment.file_id: segment for segment in batch.segments})
+        self.history.extend(batch.segments)
 
 
 class Tail:
@@ -73,7 +83,7 @@ class Tail:
 
     def is_quiet(self) -> bool:
         """Whether nothing comes although names and sizes have just been looked at."""
-        self.source._catalog._next_scan = 0.0
+        self.source._catalog._roster._next_scan = 0.0
         return self.batch() is None
 
 
@@ -144,7 +154,7 @@ def test_sees_growth_in_a_directory_that_was_made_anew(tail, tmp_path):
     log.parent.mkdir()
     log.write_bytes(b"another\n")
     assert tailed.read(8) == b"another\n"
-    tailed.source._catalog._next_scan = time.monotonic() + 3600
+    tailed.source._catalog._roster._next_scan = time.monotonic() + 3600
     append(log, b"more\n")
     assert tailed.read(5) == b"more\n"
 
@@ -166,7 +176,7 @@ def test_sees_growth_behind_a_symbolic_link_without_waiting_for_the_slow_scan(ta
     (tmp_path / "a.log").symlink_to(target)
     tailed = tail(tmp_path / "*.log")
     assert tailed.read(4) == b"one\n"
-    tailed.source._catalog._next_scan = time.monotonic() + 3600
+    tailed.source._catalog._roster._next_scan = time.monotonic() + 3600
     append(target, b"two\n")
     assert tailed.read(4) == b"two\n"
 
@@ -416,7 +426,7 @@ def test_two_workers_never_have_the_same_file_at_once(tmp_path):
 def test_goes_on_seeing_growth_when_events_flood(tail, tmp_path):
     paths = [tmp_path / "a.log", tmp_path / "b.log"]
     tailed = tail(tmp_path / "*.log")
-    watcher = tailed.source._catalog._watcher
+    watcher = tailed.source._catalog._roster._watcher
     read = 0
 
     def flooded() -> bool:

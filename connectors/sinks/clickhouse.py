@@ -10,7 +10,8 @@ bytes are read again, the tables are asked which of their lines they hold, and t
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, cast
 
@@ -80,7 +81,7 @@ CREATE TABLE IF NOT EXISTS {LEDGER} (
     instance String,
     writer UInt64,
     sequence UInt64,
-    kind Enum8('block' = 1, 'stored' = 2, 'position' = 3),
+    kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4),
     file_id UInt64,
     path String,
     inode UInt64,
@@ -95,28 +96,70 @@ CREATE TABLE IF NOT EXISTS {LEDGER} (
     recorded_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
 ) ENGINE = MergeTree ORDER BY (instance, file_id, end) SETTINGS """
 
+# What ledgers of the first version lack.
+_LEDGER_ADDITIONS = [
+    f"ALTER TABLE {LEDGER} ADD COLUMN IF NOT EXISTS content_hash UInt64 AFTER lines",
+    f"ALTER TABLE {LEDGER} MODIFY COLUMN "
+    "kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4)",
+]
+
 _SEGMENT = (
     "file_id, path, start, end, first_line, lines, content_hash, "
     "inode, head_length, head_hash, tail_hash"
 )
 
+_OURS = "instance = {instance:String}"
+_THESE = "(empty({files:Array(UInt64)}) OR file_id IN {files:Array(UInt64)})"
+
 _POSITIONS = f"""
-SELECT {_SEGMENT} FROM {LEDGER}
-WHERE instance = {{instance:String}} AND file_id != 0
+SELECT {_SEGMENT} FROM {LEDGER} WHERE {_OURS} AND {_THESE} AND file_id != 0
 ORDER BY end DESC, recorded_at DESC LIMIT 1 BY file_id
 """
 
+_BEFORE = f"""
+SELECT {_SEGMENT} FROM {LEDGER}
+WHERE {_OURS} AND file_id = {{file:UInt64}} AND end <= {{end:UInt64}}
+ORDER BY end DESC LIMIT 1
+"""
+
+# The last thing that a writer recorded is a block, or that its last block is stored.
+_LAST = f"""
+SELECT writer, max(sequence) FROM {LEDGER}
+WHERE {_OURS} AND kind IN ('block', 'stored') GROUP BY writer
+"""
+_CLOSED = f"SELECT writer, sequence FROM {LEDGER} WHERE {_OURS} AND kind = 'stored'"
+
 _IN_DOUBT = f"""
+WITH doubtful AS (
+    SELECT DISTINCT writer, sequence FROM {LEDGER}
+    WHERE {_OURS} AND {_THESE} AND kind = 'block'
+        AND (writer, sequence) IN ({_LAST}) AND (writer, sequence) NOT IN ({_CLOSED}))
 SELECT writer, sequence, {_SEGMENT} FROM {LEDGER}
-WHERE instance = {{instance:String}} AND kind = 'block'
-    AND (writer, sequence) IN (
-        SELECT writer, max(sequence) FROM {LEDGER}
-        WHERE instance = {{instance:String}} AND kind = 'block' GROUP BY writer)
-    AND (writer, sequence) NOT IN (
-        SELECT writer, sequence FROM {LEDGER}
-        WHERE instance = {{instance:String}} AND kind = 'stored')
+WHERE {_OURS} AND kind = 'block' AND (writer, sequence) IN (SELECT * FROM doubtful)
 ORDER BY writer, file_id
 """
+
+_MARKED_GONE = f"""
+SELECT file_id, min(marked) FROM (
+    SELECT file_id, kind, recorded_at AS marked FROM {LEDGER}
+    WHERE {_OURS} AND file_id != 0 ORDER BY recorded_at DESC, kind DESC LIMIT 1 BY file_id)
+WHERE kind = 'gone' GROUP BY file_id
+"""
+
+_IS_OLD = "recorded_at < now64(6, 'UTC') - toIntervalDay({days:UInt32})"
+
+# A writer's last entry says that those before are stored, a file's last one where it continues.
+_FORGET_GONE = f"""
+DELETE FROM {LEDGER} WHERE {_OURS} AND file_id IN {{files:Array(UInt64)}}
+    AND (kind != 'block' OR (writer, sequence) NOT IN ({_LAST}))
+"""
+_FORGET_OLD = f"""
+DELETE FROM {LEDGER} WHERE {_OURS} AND {_IS_OLD} AND kind IN ('block', 'gone')
+    AND (writer, sequence) NOT IN ({_LAST})
+    AND (file_id, end) NOT IN (
+        SELECT file_id, max(end) FROM {LEDGER} WHERE {_OURS} GROUP BY file_id)
+"""
+_COUNT_OLD = _FORGET_OLD.replace("DELETE FROM", "SELECT count() FROM", 1)
 
 _HELD = """
 SELECT file_id, offset FROM {table:Identifier}
@@ -126,6 +169,8 @@ WHERE file_id IN {files:Array(UInt64)} AND offset >= {first:UInt64} AND offset <
 
 class ClickHouseStore:
     """A store behind `connect`, which makes one more client of the same database each time."""
+
+    is_shared = False
 
     def __init__(
         self, connect: Callable[[], Client], settings: Settings, release: Callable[[], None]
@@ -140,25 +185,49 @@ class ClickHouseStore:
             self._new_client(), self._new_client(), settings.clickhouse_table
         )
 
-    def ledger(self) -> Ledger:
-        """What is known of this instance's files."""
-        instance = {"instance": self._settings.instance}
-        files = [_segment(row) for row in _rows(self._client, _POSITIONS, instance)]
+    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
+        """What is known of these files of this instance (None: of all)."""
+        files = {"files": list(file_ids or ())}
+        found = [_segment(row) for row in self._ask(_POSITIONS, **files)]
         in_doubt: dict[BlockId, list[Segment]] = {}
-        for writer, sequence, *row in _rows(self._client, _IN_DOUBT, instance):
+        for writer, sequence, *row in self._ask(_IN_DOUBT, **files):
             in_doubt.setdefault(BlockId(writer, sequence), []).append(_segment(row))
-        marks = _rows(
-            self._client,
-            f"SELECT count() FROM {LEDGER} WHERE instance = {{instance:String}}",
-            instance,
-        )
-        return Ledger(files, in_doubt, is_new=marks[0][0] == 0)
+        entries = self._ask(f"SELECT count() FROM {LEDGER} WHERE {_OURS}")
+        return Ledger(found, in_doubt, is_new=entries[0][0] == 0)
+
+    def before(self, file_id: int, end: int) -> Segment | None:
+        """The last recorded segment of a file that ends at or before `end`."""
+        rows = self._ask(_BEFORE, file=file_id, end=end)
+        return _segment(rows[0]) if rows else None
 
     def start_at(self, files: Sequence[Segment]) -> None:
         """Record chosen positions, and by an entry without a file that there was a first start."""
-        nobody = BlockId(0, 0)
+        nobody = BlockId(secrets.randbits(63), 0)
         _insert_ledger(self._client, self._settings.instance, nobody, "position", files)
-        _insert_ledger(self._client, self._settings.instance, nobody, "stored", [_NO_FILE])
+        _insert_ledger(self._client, self._settings.instance, BlockId(0, 0), "stored", [_NO_FILE])
+
+    def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
+        """Note which known files are there and which are gone, and clear the ledger.
+
+        Forgets what is older than `LEDGER_KEEP_DAYS` and not needed any more, and files that have
+        been gone for so long; returns the ids of these. Never what is in doubt.
+        """
+        marked: dict[int, datetime] = {row[0]: row[1] for row in self._ask(_MARKED_GONE)}
+        for kind, ids in (
+            ("gone", set(gone) - marked.keys()),
+            ("position", marked.keys() & set(found)),
+        ):
+            known = self.ledger(ids).files if ids else ()
+            nobody = BlockId(secrets.randbits(63), 0)
+            _insert_ledger(self._client, self._settings.instance, nobody, kind, known)
+        days = self._settings.ledger_keep_days
+        now = self._ask("SELECT now64(6, 'UTC')")[0][0]
+        old = [id for id in set(gone) & marked.keys() if now - marked[id] > timedelta(days=days)]
+        if old:
+            self._command(_FORGET_GONE, files=old)
+        if self._ask(_COUNT_OLD, days=days)[0][0]:
+            self._command(_FORGET_OLD, days=days)
+        return old
 
     def writer(self) -> ClickHouseWriter:
         """A writer with a client of its own, so that workers do not wait for one another."""
@@ -169,6 +238,16 @@ class ClickHouseStore:
         for client in self._clients:
             client.close()
         self._release()
+
+    def _ask(self, query: str, **parameters: object) -> Sequence[Sequence[Any]]:
+        return _rows(self._client, query, {"instance": self._settings.instance, **parameters})
+
+    def _command(self, command: str, **parameters: object) -> None:
+        try:
+            values = {"instance": self._settings.instance, **parameters}
+            self._client.command(command, parameters=values)
+        except ClickHouseError as error:
+            raise StoreError(f"ClickHouse could not clear its ledger: {error}") from error
 
     def _new_client(self) -> Client:
         client = self._connect()
@@ -182,6 +261,8 @@ class ClickHouseStore:
             self._client.command(_LOGS_TABLE + _DURABLE, parameters=table)
             self._client.command(_DEAD_LETTERS_TABLE + _DURABLE)
             self._client.command(_LEDGER_TABLE + _DURABLE)
+            for addition in _LEDGER_ADDITIONS:
+                self._client.command(addition)
             (made,) = _rows(
                 self._client,
                 "SELECT create_table_query FROM system.tables "
@@ -245,11 +326,12 @@ class ClickHouseWriter:
         for lines, table in zip((batch.rejected, batch.rows), tables, strict=True):
             token = self._token(block)
             rest = lines.join(held, on=["file_id", "offset"], how="anti") if len(held) else lines
-            if len(rest) < len(lines):
+            if len(rest) < len(lines) or not batch.is_whole:
                 # The block's own token may be known to the table, which would drop these lines.
                 token += ":rest:" + blake2b(rest["offset"].to_numpy().tobytes()).hexdigest()[:32]
             self._insert(rest, table, token)
-        _insert_ledger(self._client, self._instance, block, "stored", [_NO_FILE])
+        if batch.is_whole:
+            _insert_ledger(self._client, self._instance, block, "stored", [_NO_FILE])
 
     def _held(self, segments: Sequence[Segment], table: str) -> pl.DataFrame:
         """Which lines of these segments a table holds: `file_id`, `offset`."""
@@ -349,7 +431,7 @@ def _insert_arrow(
     client.raw_insert(table, columns.column_names, data, settings=settings, fmt="ArrowStream")
 
 
-def _rows(client: Client, query: str, parameters: dict[str, str]) -> Sequence[Sequence[Any]]:
+def _rows(client: Client, query: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
     try:
         return client.query(query, parameters=parameters).result_rows
     except ClickHouseError as error:

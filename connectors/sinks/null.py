@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from connectors.batch import Batch, Segment
 from connectors.store import Ledger, Reader
@@ -14,7 +14,9 @@ class NullStore:
 
     reader: Reader | None = None
 
-    def ledger(self) -> Ledger:
+    is_shared = False
+
+    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """Nothing is known."""
         return Ledger(files=(), in_doubt={}, is_new=True)
 
@@ -24,6 +26,14 @@ class NullStore:
 
     def start_at(self, files: Sequence[Segment]) -> None:
         """Positions are not kept."""
+
+    def before(self, file_id: int, end: int) -> Segment | None:
+        """Nothing is known."""
+        return None
+
+    def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
+        """Nothing is kept."""
+        return ()
 
     def close(self) -> None:
         """Nothing is open."""

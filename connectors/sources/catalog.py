@@ -1,36 +1,45 @@
-"""Which files there are, and whose bytes make the next batch."""
+"""Whose bytes make the next batch: choosing, claiming and reading files."""
 
 from __future__ import annotations
 
-import glob
-import os
-import secrets
-import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from connectors.batch import Batch, BlockId, Segment
-from connectors.sources.evidence import REACH, digest
+from connectors.encodings import Encoding
+from connectors.sources.claims import Claims, NoClaims
+from connectors.sources.names import Names
+from connectors.sources.roster import GRACE_SECONDS, Identity, Roster
 from connectors.sources.tailed_file import Limits, TailedFile
-from connectors.sources.watcher import Watcher
-from connectors.status import SourceStatus
+from connectors.status import FileStatus, SourceStatus
 from connectors.store import Ledger
 
-SCAN_SECONDS = 2.0
-"""How often all names and sizes are looked at, whatever the events say."""
+RETRY_SECONDS = 0.25
+"""When a file that another process has is asked for again."""
+
+HOUSEKEEPING_SECONDS = 3600.0
+"""How often it is noted which of the known files are gone."""
 
 
 class Positions(Protocol):
     """The part of a store that a file source needs."""
 
-    def ledger(self) -> Ledger:
-        """What is known of the files."""
+    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
+        """What is known of these files (None: of all)."""
+
+    def before(self, file_id: int, end: int) -> Segment | None:
+        """The last recorded segment of a file that ends at or before `end`."""
 
     def start_at(self, files: Sequence[Segment]) -> None:
         """Record positions that were chosen, not read."""
+
+    def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
+        """Note which files are there and which are gone; the ids that were forgotten."""
 
 
 class Catalog:
@@ -38,35 +47,36 @@ class Catalog:
 
     A file is with one worker at a time, and its next bytes are handed out only after the last ones
     are stored, so that the blocks of a file are written in order. Files whose lines have waited
-    longest go first. A file is known again by its content (`evidence.py`), whatever its path is by
-    then.
+    longest go first. Which files there are: see `Roster`. With a `claims` directory, processes
+    that name the same one share the files: a file is with one worker of one process at a time.
     """
 
     def __init__(
         self,
         patterns: Sequence[str],
-        positions: Positions | None,
+        positions: Positions,
         limits: Limits,
         *,
+        encoding: Encoding,
         follow: bool,
         from_end: bool,
+        claims: Path | None,
     ) -> None:
-        self._patterns = patterns
+        self._positions = positions
         self._limits = limits
         self._follow = follow
         self._lock = threading.Lock()
-        self._by_path: dict[str, TailedFile] = {}
-        self._by_inode: dict[tuple[int, int], TailedFile] = {}
-        self._absent: dict[tuple[int, int], list[TailedFile]] = {}
-        self._problems: dict[str, str] = {}
-        self._next_scan = 0.0
-        self._watcher = Watcher() if follow else None
-        ledger = positions.ledger() if positions else Ledger((), {}, True)
-        for segment in ledger.files:
-            self._miss(TailedFile.at(segment, limits, follow))
+        self._claims = Claims(claims) if claims else NoClaims()
+        identity = Identity(self._claims.mint, positions.before, positions.start_at)
+        self._roster = Roster(Names(patterns), limits, encoding, identity, follow=follow)
+        self._started = time.monotonic()
+        self._next_housekeeping = 0.0
+        ledger = positions.ledger()
+        self._roster.know(ledger.files)
         self._in_doubt: dict[BlockId, Sequence[Segment]] = dict(ledger.in_doubt)
-        self._look()
-        if positions and ledger.is_new:
+        self._settled_in_part: set[BlockId] = set()
+        self._roster.look()
+        if ledger.is_new:
             positions.start_at(self._skip_what_is_there() if from_end else [])
         for missing in self._missing():
             print(missing, file=sys.stderr)
@@ -75,179 +85,125 @@ class Catalog:
         """The next batch, read and claimed, or None if none is due yet."""
         with self._lock:
             if self._follow:
-                self._look()
-            doubtful = self._choose_in_doubt()
-            files = doubtful[1] if doubtful else self._choose()
-            for file in files:
-                file.busy = True
-        if not doubtful:
-            return self._read_next(files)
+                self._roster.look(self._refresh)
+            housekeeping = time.monotonic() >= self._next_housekeeping
+            if housekeeping:
+                self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
+                self._keep_house()
+            block, files = self._choose_in_doubt() or (None, self._claim(self._choose()))
         try:
-            return self._read_again(*doubtful)
-        except OSError as error:
+            stale = [file for file in files if not self._claims.is_fresh(file.file_id)]
+            if stale and self._is_shared:
+                self._catch_up(stale)
+            for file in files:
+                self._claims.mark(file.file_id)
+            return self._read_again(block, files) if block else self._read_next(files)
+        except BaseException:
             with self._lock:
                 self._release(files)
-                self._report(error)
-            return None
+            raise
 
     def due_in(self) -> float | None:
         """Seconds until a batch may be due by its age; None: nothing is waiting."""
+        now = time.monotonic()
         with self._lock:
             since = [
-                when
-                for file in self._by_path.values()
-                if not file.busy
+                max(when + self._limits.seconds, file.again_at)
+                for file in self._roster
+                if file.size > file.position
+                and not file.busy
                 and file.is_readable
                 and (when := file.waiting_since(file.position)) is not None
             ]
-        return max(0.0, min(since) + self._limits.seconds - time.monotonic()) if since else None
+        return max(0.0, min(since) - now) if since else None
 
     def exhausted(self) -> bool:
         """Whether everything that was there is stored (when not following)."""
         with self._lock:
-            return not any(file.busy or file.is_readable for file in self._by_path.values())
+            return not any(file.busy or file.is_readable for file in self._roster)
 
     def status(self) -> SourceStatus:
         """Files, and how far the store is behind them."""
         now = time.monotonic()
         with self._lock:
-            behind = [file for file in self._by_path.values() if file.behind]
+            behind = [file for file in self._roster if file.behind]
             return SourceStatus(
-                files=len(self._by_path),
+                files=len(self._roster),
                 lag_bytes=sum(file.behind for file in behind),
                 lag_seconds=max(
                     (now - (file.waiting_since(file.stored) or now) for file in behind), default=0.0
                 ),
-                problems=(*self._problems.values(), *self._missing()),
+                problems=(*self._roster.problems, *self._missing()),
             )
+
+    def files(self) -> list[FileStatus]:
+        """Every file that is there: identity, place, size, and how far it is stored."""
+        with self._lock:
+            return [
+                FileStatus(file.file_id, file.name, file.path, file.size, file.stored)
+                for file in self._roster
+            ]
 
     def close(self) -> None:
-        """Stop watching."""
-        if self._watcher:
-            self._watcher.close()
+        """Stop watching, close all files."""
+        self._roster.close()
 
-    # Looking: names, identities, sizes. With the lock held.
+    # Sharing files with other processes
 
-    def _look(self) -> None:
-        now = time.monotonic()
-        grown, renamed = self._watcher.take() if self._watcher else ({}, True)
-        if renamed or now >= self._next_scan:
-            self._next_scan = now + SCAN_SECONDS
-            if self._watcher:
-                self._watcher.watch(_directories(self._patterns))
-            # Known names first: a file that was renamed is found under its new name only when its
-            # old one has been given up.
-            known = list(self._by_path)
-            new = {path for pattern in self._patterns for path in _expand(pattern)}.difference(
-                known
-            )
-            for path in (*known, *sorted(new)):
-                self._look_at(path, now)
-            return
-        blind = self._watcher is None or self._watcher.blind
-        for path, file in list(self._by_path.items()):
-            if (
-                blind or path in grown or file.is_link
-            ):  # events of a link's target have another name
-                self._look_at(path, grown.get(path, now))
+    @property
+    def _is_shared(self) -> bool:
+        return isinstance(self._claims, Claims)
 
-    def _look_at(self, path: str, now: float) -> None:
-        file = self._by_path.get(path)
-        try:
-            found = os.stat(path)
-            if not stat.S_ISREG(found.st_mode):
-                raise OSError(0, "not a regular file", path)
-        except OSError as error:
-            self._report(error)
-            return
-        if file and (
-            (file.device, file.inode) != (found.st_dev, found.st_ino) or found.st_size < file.size
-        ):
-            if not self._give_up(file):
-                return
-            file = None
-        if file is None:
-            try:
-                file = self._recognise(path, found)
-            except OSError as error:
-                self._report(error)
-        if file:
-            file.grew(found.st_size, now)
+    def _refresh(self) -> None:
+        """Learn what other processes have recorded, before anything is taken for new or lost."""
+        if self._is_shared:
+            self._roster.know(self._positions.ledger().files)
 
-    def _recognise(self, path: str, found: os.stat_result) -> TailedFile | None:
-        """The file at `path`: one that was read before, or a new one.
+    def _claim(self, files: Iterable[TailedFile]) -> list[TailedFile]:
+        """Those of these files that this process can have; busy from now on. With the lock held."""
+        claimed = []
+        for file in files:
+            if self._claims.take(file.file_id):
+                file.busy = True
+                claimed.append(file)
+            else:
+                file.again_at = time.monotonic() + RETRY_SECONDS
+        return claimed
 
-        None for an empty file, and for a second name of a file that is read already.
-        """
-        key = (found.st_dev, found.st_ino)
-        if key in self._by_inode or not found.st_size:
-            return None
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            head = os.pread(fd, REACH, 0)
-            heads = [(length, digest(head[:length])) for length in {n for n, _ in self._absent}]
-            known = [
-                (absent, file)
-                for absent in heads
-                for file in self._absent.get(absent, ())
-                if file.position <= found.st_size and file.is_at(fd)
-            ]
-        finally:
-            os.close(fd)
-        if known:
-            absent, file = max(
-                known,
-                key=lambda k: (k[1].inode == found.st_ino, k[1].path == path, k[1].position),
-            )
-            self._absent[absent].remove(file)
-            file.path, (file.device, file.inode) = path, key
-        else:
-            file_id = secrets.randbits(63)
-            file = TailedFile(file_id, path, *key, self._limits, self._follow)
-        file.is_link = os.path.islink(path)
-        self._problems.pop(path, None)
-        self._by_path[path] = self._by_inode[key] = file
-        return file
+    def _release(self, files: Iterable[TailedFile]) -> None:
+        """With the lock held."""
+        for file in files:
+            file.busy = False
+            self._claims.release(file.file_id)
 
-    def _give_up(self, file: TailedFile) -> bool:
-        """The path leads to other content now, or nowhere. False: later, a batch is on its way."""
-        if file.busy:
-            self._next_scan = 0.0
-            return False
-        del self._by_path[file.path]
-        del self._by_inode[file.device, file.inode]
-        if file.position:
-            self._miss(file)
-        return True
+    def _catch_up(self, files: Sequence[TailedFile]) -> None:
+        """Learn how far others have come with claimed files, and what they left in doubt."""
+        by_id = {file.file_id: file for file in files}
+        dropped = {id for id in by_id if self._claims.was_dropped(id)}
+        ledger = self._positions.ledger(by_id)
+        with self._lock:
+            for segment in ledger.files:
+                file = by_id[segment.file_id]
+                if segment.end > file.position:
+                    file.move_to(segment)
+                    file.store(segment)
+            for block, segments in ledger.in_doubt.items():
+                if dropped.intersection(segment.file_id for segment in segments):
+                    self._in_doubt[block] = segments
+            for block in self._in_doubt.keys() - ledger.in_doubt.keys():
+                if any(segment.file_id in by_id for segment in self._in_doubt[block]):
+                    del self._in_doubt[block]  # another process has settled it
 
-    def _miss(self, file: TailedFile) -> None:
-        """Wait for the content of `file` to turn up under some path."""
-        assert file.evidence, "a position has evidence"
-        file.size = file.scanned = file.complete = file.position
-        file.lines = 0
-        file.noticed.clear()
-        head = (file.evidence.head_length, file.evidence.head_hash)
-        self._absent.setdefault(head, []).append(file)
+    def _keep_house(self) -> None:
+        found = [file.file_id for file in self._roster]
+        self._roster.forget(self._positions.keep(found, self._roster.absent))
 
-    def _report(self, error: OSError) -> None:
-        """Say once, on stderr and in the status, what cannot be read; files may well vanish."""
-        path = str(error.filename)
-        gone = isinstance(error, FileNotFoundError)
-        file = self._by_path.get(path)
-        if file and (gone or not self._follow):
-            self._give_up(file)
-        if gone and self._follow:
-            self._problems.pop(path, None)
-            self._next_scan = 0.0
-            return
-        problem = f"cannot read {path!r}: {error.strerror}"
-        if self._problems.get(path) != problem:
-            self._problems[path] = problem
-            print(problem, file=sys.stderr)
+    # Blocks in doubt
 
     def _missing(self) -> list[str]:
         """What cannot be settled, because the file is not there."""
-        found = {file.file_id for file in self._by_path.values()}
+        wanted = {s.file_id for segments in self._in_doubt.values() for s in segments}
+        found = self._roster.find(wanted) if wanted else {}
         return [
             f"{segment.path!r} is not there, and it is not known whether its bytes from "
             f"{segment.start} to {segment.end} are stored"
@@ -256,19 +212,69 @@ class Catalog:
             if segment.file_id not in found
         ]
 
-    def _skip_what_is_there(self) -> list[Segment]:
-        segments = []
-        for file in self._by_path.values():
-            try:
-                segment = file.end_of_last_line()
-            except OSError as error:
-                self._report(error)
+    def _choose_in_doubt(self) -> tuple[BlockId, list[TailedFile]] | None:
+        """A block whose files are there: all of them, or after a while those that are."""
+        is_late = not self._follow or time.monotonic() - self._started > GRACE_SECONDS
+        for block, segments in self._in_doubt.items():
+            wanted = {segment.file_id for segment in segments}
+            found = self._roster.find(wanted)
+            if len(found) < len(wanted) and (
+                not found or not is_late or block in self._settled_in_part
+            ):
                 continue
-            if segment.end:
-                file.move_to(segment)
-                file.store(segment)
-                segments.append(segment)
-        return segments
+            files = list(found.values())
+            if any(file.busy or file.again_at > time.monotonic() for file in files):
+                continue
+            claimed = self._claim(files)
+            if len(claimed) == len(files):
+                return block, claimed
+            self._release(claimed)
+        return None
+
+    def _read_again(self, block: BlockId, files: list[TailedFile]) -> Batch | None:
+        """The bytes of a block in doubt, as far as they are there."""
+        with self._lock:
+            segments = self._in_doubt.get(block)
+            if segments is None:  # another process has settled it
+                self._release(files)
+                return None
+        by_id = {file.file_id: file for file in files}
+        again: list[tuple[bytes, Segment]] = []
+        for segment in segments:
+            file = by_id.get(segment.file_id)
+            if file is None:
+                continue
+            try:
+                again.append(file.read_again(segment))
+            except OSError as error:
+                with self._lock:
+                    self._release([file])
+                    files.remove(file)
+                    self._roster.report(error, file)
+        is_whole = len(again) == len(segments)
+        if not again or (not is_whole and self._is_too_early()):
+            with self._lock:
+                self._release(files)
+                return None
+
+        def acknowledge() -> None:
+            with self._lock:
+                self._release(files)
+                if is_whole:
+                    self._in_doubt.pop(block, None)
+                else:
+                    self._settled_in_part.add(block)
+
+        return Batch(
+            tuple(segment for _, segment in again),
+            b"".join(data for data, _ in again),
+            in_doubt=block,
+            is_whole=is_whole,
+            acknowledge=acknowledge,
+        )
+
+    def _is_too_early(self) -> bool:
+        return self._follow and time.monotonic() - self._started <= GRACE_SECONDS
 
     # Choosing, with the lock held, and reading, without
 
@@ -276,62 +282,75 @@ class Catalog:
         """The files that make the next batch: those that are due, or all if they are enough."""
         now = time.monotonic()
         waiting: list[tuple[float, TailedFile]] = []
-        for file in list(self._by_path.values()):
-            if file.busy:
+        for file in self._roster:
+            if file.size <= file.position or file.busy or file.again_at > now:
                 continue
             try:
                 file.count()
+                self._roster.opened(file)
             except OSError as error:
-                self._report(error)
+                self._roster.report(error, file)
                 continue
             if file.is_readable:
                 waiting.append((file.waiting_since(file.position) or now, file))
-        waiting.sort(key=lambda item: item[0])
+        # A file with a long backlog goes behind those that have waited since it was read last.
+        waiting.sort(key=lambda item: max(item[0], item[1].served_at))
         due = [f for since, f in waiting if not self._follow or now - since >= self._limits.seconds]
-        if due:
-            return due
-        files = sorted((file for _, file in waiting), key=lambda f: f.position - f.size)
-        enough = (
-            sum(file.size - file.position for file in files) >= self._limits.bytes
-            or sum(file.lines for file in files) >= self._limits.lines
-        )
-        return files if enough else []
+        if not due:
+            files = sorted((file for _, file in waiting), key=lambda f: f.position - f.size)
+            enough = (
+                sum(file.size - file.position for file in files) >= self._limits.bytes
+                or sum(file.lines for file in files) >= self._limits.lines
+            )
+            due = files if enough else []
+        return self._as_many_as_fit(due)
 
-    def _choose_in_doubt(self) -> tuple[BlockId, list[TailedFile], Sequence[Segment]] | None:
-        if not self._in_doubt:
-            return None
-        by_id = {file.file_id: file for file in self._by_path.values() if not file.busy}
-        for block, segments in self._in_doubt.items():
-            if all(segment.file_id in by_id for segment in segments):
-                return block, [by_id[segment.file_id] for segment in segments], segments
-        return None
+    def _as_many_as_fit(self, files: Sequence[TailedFile]) -> list[TailedFile]:
+        """No more files than one batch has room for: the others are for other workers."""
+        room, chosen = self._limits.bytes, []
+        for file in files:
+            if room <= 0:
+                break
+            chosen.append(file)
+            room -= file.size - file.position
+        return chosen
 
     def _read_next(self, files: list[TailedFile]) -> Batch | None:
         parts: list[bytes] = []
         taken: list[tuple[TailedFile, Segment]] = []
         room_bytes, room_lines = self._limits.bytes, self._limits.lines
-        failed: list[OSError] = []
+        failed: list[tuple[OSError, TailedFile]] = []
         for file in files:
             if room_bytes <= 0 or room_lines <= 0:
                 break
             try:
                 found = file.read(room_bytes, room_lines)
             except OSError as error:
-                failed.append(error)
+                failed.append((error, file))
                 continue
             if found:
                 data, segment = found
+                is_cut = len(data) < segment.end - segment.start
+                if is_cut and taken:
+                    continue  # an over-long line makes a batch of its own
                 parts.append(data)
                 taken.append((file, segment))
                 room_bytes -= len(data)
                 room_lines -= segment.lines
+                if is_cut:
+                    break
         with self._lock:
-            self._release(files)
+            busy = {file for file, _ in taken}
+            self._release(file for file in files if file not in busy)
             for file, segment in taken:
                 file.move_to(segment)
-                file.busy = True
-            for failure in failed:
-                self._report(failure)
+                file.served_at = time.monotonic()
+            for file in files:
+                self._roster.opened(file)
+                if file.content and file.content.damage:
+                    self._roster.report(OSError(0, file.content.damage, file.path))
+            for failure, file in failed:
+                self._roster.report(failure, file)
         if not taken:
             return None
         segments = tuple(segment for _, segment in taken)
@@ -342,41 +361,22 @@ class Catalog:
             with self._lock:
                 for file, segment in taken:
                     file.store(segment)
-                    file.busy = False
+                self._release(file for file, _ in taken)
+                self._roster.limit_handles()
 
         return acknowledge
 
-    def _read_again(
-        self, block: BlockId, files: list[TailedFile], segments: Sequence[Segment]
-    ) -> Batch:
-        data = b"".join(
-            file.read_again(segment) for file, segment in zip(files, segments, strict=True)
-        )
-
-        def acknowledge() -> None:
-            with self._lock:
-                self._release(files)
-                self._in_doubt.pop(block, None)
-
-        return Batch(tuple(segments), data, in_doubt=block, acknowledge=acknowledge)
-
-    def _release(self, files: Iterable[TailedFile]) -> None:
-        for file in files:
-            file.busy = False
-
-
-def _expand(pattern: str) -> Iterable[str]:
-    return (os.path.abspath(path) for path in glob.iglob(pattern, recursive=True))
-
-
-def _directories(patterns: Iterable[str]) -> dict[str, bool]:
-    """The directories to watch, and whether those below them count."""
-    directories: dict[str, bool] = {}
-    for pattern in patterns:
-        parent = os.path.dirname(pattern)
-        deep = glob.has_magic(parent)
-        while glob.has_magic(parent):
-            parent = os.path.dirname(parent)
-        parent = os.path.abspath(parent)
-        directories[parent] = directories.get(parent, False) or deep
-    return directories
+    def _skip_what_is_there(self) -> list[Segment]:
+        segments = []
+        for file in self._roster:
+            try:
+                segment = file.end_of_last_line()
+            except OSError as error:
+                self._roster.report(error, file)
+                continue
+            if segment.end:
+                segment = replace(segment, continued=False)
+                file.move_to(segment)
+                file.store(segment)
+                segments.append(segment)
+        return segments

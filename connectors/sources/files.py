@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
-from connectors.batch import Batch
+from connectors.batch import Batch, Segment
+from connectors.encodings import Encoding
 from connectors.sources.catalog import Catalog, Positions
 from connectors.sources.tailed_file import Limits
-from connectors.status import SourceStatus
+from connectors.status import FileStatus, SourceStatus
+from connectors.store import Ledger
 
 POLL = timedelta(milliseconds=250)
 """How long a worker with nothing to do waits before it looks again."""
@@ -55,8 +58,8 @@ class FileSource(DynamicSource[Batch]):
     must call its `acknowledge`: the next bytes of its files come only then.
 
     `follow=False` reads what is there, the unfinished last line included, and ends. `from_end`
-    skips what is there at the first start ever. Setting `stop` ends the source after the batch in
-    hand.
+    skips what is there at the first start ever. Processes that name the same `claims` directory
+    share the files. Setting `stop` ends the source after the batch in hand.
     """
 
     def __init__(
@@ -65,14 +68,22 @@ class FileSource(DynamicSource[Batch]):
         positions: Positions | None = None,
         limits: Limits | None = None,
         *,
+        encoding: str = "utf-8",
         follow: bool = True,
         from_end: bool = False,
+        claims: Path | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         self._follow = follow
         self._stop = stop or threading.Event()
         self._catalog = Catalog(
-            patterns, positions, limits or Limits(), follow=follow, from_end=from_end
+            patterns,
+            positions or _NoPositions(),
+            limits or Limits(),
+            encoding=Encoding(encoding),
+            follow=follow,
+            from_end=from_end,
+            claims=claims,
         )
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
@@ -83,6 +94,26 @@ class FileSource(DynamicSource[Batch]):
         """Files, lag and problems, from any thread."""
         return self._catalog.status()
 
+    def files(self) -> list[FileStatus]:
+        """Every file that is there, and how far it is stored; from any thread."""
+        return self._catalog.files()
+
     def close(self) -> None:
-        """Stop watching the file system."""
+        """Stop watching the file system, close all files."""
         self._catalog.close()
+
+
+class _NoPositions:
+    """Nothing is remembered."""
+
+    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
+        return Ledger((), {}, is_new=True)
+
+    def before(self, file_id: int, end: int) -> Segment | None:
+        return None
+
+    def start_at(self, files: Sequence[Segment]) -> None:
+        pass
+
+    def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
+        return ()

@@ -5,62 +5,93 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import numpy as np
+from xxhash import xxh3_64_intdigest
 
 from connectors.batch import Evidence, Segment
-from connectors.sources.evidence import fits, observe
+from connectors.encodings import Encoding
+from connectors.sources.content import Content, open_content
+from connectors.sources.evidence import REACH, digest, fits, observe
+
+FIRST = 64
+"""Bytes of a file's beginning that are kept in memory."""
 
 _CHUNK = 1024 * 1024
+_PATIENCE = 64 * _CHUNK  # bytes that are looked through for a newline at a time
+_BEGINNING = 1024  # bytes of an over-long line that are handed out
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a batch is complete: `lines` or `bytes` are there, or one has waited `seconds`."""
+    """When a batch is complete: `lines` or `bytes` are there, or one has waited `seconds`.
+
+    A line of more than `line_bytes` that does not fit into a batch is cut.
+    """
 
     lines: int = 100_000
     bytes: int = 12 * 1024 * 1024
     seconds: float = 1.0
+    line_bytes: int = 1024 * 1024
 
 
 @dataclass(eq=False)
 class TailedFile:
     """A file and the state of reading it; not safe for use by several threads at once.
 
-    Everything before `position` has been handed out, everything before `stored` is in the store. Up
-    to `scanned` newlines have been counted: `complete` is where the last whole line ends, `lines`
-    how many wait before it. `evidence` belongs to `position`. While `busy`, a batch of it is on its
-    way.
+    `name` is the path by which the globs covered it first, `path` where it is now, `key` its device
+    and inode. Everything before `position` has been handed out, everything before `stored` is in
+    the store. Up to `scanned` newlines have been counted: `complete` is where the last whole line
+    ends, `lines` how many wait before it; no line ends before `barren`. `evidence` belongs to
+    `position`, `head` is that of the first look. While `busy`, a batch of it is on its way.
+    `is_final`: nobody is going to end its last line. `moved_at`: when it left its name;
+    `lost_at`: when it was gone; `served_at`: when it was read last; `again_at`: not before.
     """
 
     file_id: int
+    name: str
     path: str
-    device: int
-    inode: int
+    key: tuple[int, int]
     limits: Limits
-    follow: bool
+    encoding: Encoding
     position: int = 0
     line: int = 0
     evidence: Evidence | None = None
+    head: tuple[int, int] = (0, 0)
+    first: bytes = b""
     stored: int = 0
     size: int = 0
     scanned: int = 0
+    barren: int = 0
     complete: int = 0
     lines: int = 0
     busy: bool = False
     is_link: bool = False
+    is_final: bool = False
+    is_compressed: bool = False
+    compressed_size: int = 0
+    moved_at: float = 0.0
+    lost_at: float = 0.0
+    again_at: float = 0.0
+    served_at: float = 0.0
+    content: Content | None = None
     noticed: deque[tuple[int, float]] = field(default_factory=deque)
 
     @classmethod
-    def at(cls, segment: Segment, limits: Limits, follow: bool) -> TailedFile:
+    def at(cls, segment: Segment, limits: Limits, encoding: Encoding) -> TailedFile:
         """The file that a ledger knows by its last segment, before it has been found again."""
-        file = cls(segment.file_id, segment.path, 0, segment.evidence.inode, limits, follow)
+        key = (0, segment.evidence.inode)
+        file = cls(segment.file_id, segment.path, segment.path, key, limits, encoding)
         file.move_to(segment)
         file.stored = segment.end
         return file
+
+    @property
+    def fingerprint(self) -> tuple[int, int]:
+        """Length and hash of its first bytes."""
+        if self.evidence and self.evidence.head_length:
+            return self.evidence.head_length, self.evidence.head_hash
+        return self.head
 
     @property
     def is_full(self) -> bool:
@@ -94,39 +125,95 @@ class TailedFile:
         self.evidence = segment.evidence
         self.lines = max(0, self.lines - segment.lines)
         self.complete = max(self.complete, self.position)
+        self.barren = max(self.barren, self.position)
         if self.scanned <= self.position:
             self.scanned = self.complete = self.position
             self.lines = 0
 
     def store(self, segment: Segment) -> None:
         """Note that `segment` is in the store."""
-        self.stored = segment.end
+        self.stored = max(self.stored, segment.end)
         while self.noticed and self.noticed[0][0] <= segment.end:
             self.noticed.popleft()
+
+    def forget_size(self) -> None:
+        """Forget what was seen behind the position: it may be elsewhere by now."""
+        self.size = self.scanned = self.complete = self.barren = self.position
+        self.lines = 0
+        self.noticed.clear()
+
+    # Opening and closing
+
+    def open(self) -> Content:
+        """Its content, opened if it is not. Raises `OSError`, also if other bytes are there now."""
+        try:
+            if not self.content:
+                content = open_content(self.path)
+                if content.key != self.key:
+                    content.close()
+                    raise _replaced(self.path)
+                self.content = content
+            if not self.is_at(self.content):
+                raise _replaced(self.path)
+            return self.content
+        except OSError as error:
+            error.filename = self.path  # reading does not say of which file
+            raise
+
+    def close(self) -> None:
+        """Close it, if it is open."""
+        if self.content:
+            self.content.close()
+            self.content = None
+
+    def is_at(self, content: Content) -> bool:
+        """Whether `content` has, before the position, what has been read of this file."""
+        if self.evidence and self.evidence.head_length:
+            return fits(content, self.evidence, self.position)
+        length, expected = self.head
+        return digest(content.read(length, 0)) == expected
+
+    def see(self, content: Content) -> None:
+        """Remember its first bytes."""
+        head = content.read(REACH, 0)
+        self.head = len(head), digest(head)
+        self.first = head[:FIRST]
+        self.is_compressed = content.is_compressed
+        self.is_final |= content.is_compressed
+
+    # Counting and reading
 
     def count(self) -> None:
         """Count the whole lines that wait, up to a batch's worth; seek the end of a longer line.
 
         Raises `OSError` if the file cannot be read.
         """
-        if self.is_full or self.scanned >= self.size:
+        if self.is_full or self.size <= self.position:
             return
-        with self.open() as fd:
-            self._scan(fd)
+        if self.scanned < self.size:
+            self._scan(self.open())
+        self._end()
 
-    def _scan(self, fd: int) -> None:
-        while self.scanned < self.size and (
+    def _scan(self, content: Content) -> None:
+        patience = self.scanned + _PATIENCE
+        while self.scanned < min(self.size, patience) and (
             self.scanned < self.position + self.limits.bytes or self.complete <= self.position
         ):
-            chunk = os.pread(fd, min(_CHUNK, self.size - self.scanned), self.scanned)
+            chunk = content.read(min(_CHUNK, self.size - self.scanned), self.scanned)
+            if len(chunk) % self.encoding.unit and len(chunk) > 1:
+                chunk = chunk[:-1]
             if not chunk:
                 break
-            self.lines += chunk.count(b"\n")
-            last = chunk.rfind(b"\n") + 1
+            last = self.encoding.last_end(chunk)
+            if self.complete <= self.position:
+                self.barren = self.scanned + (0 if last else len(chunk))
             if last:
                 self.complete = self.scanned + last
+                self.lines += self.encoding.count(chunk)
             self.scanned += len(chunk)
-        if not self.follow and self.scanned == self.size > self.complete:
+
+    def _end(self) -> None:
+        if self.is_final and self.scanned == self.size > self.complete:
             # Nobody is going to write the end of the last line.
             self.complete = self.size
             self.lines += 1
@@ -134,72 +221,105 @@ class TailedFile:
     def read(self, room_bytes: int, room_lines: int) -> tuple[bytes, Segment] | None:
         """The next whole lines, as many as there is room for; None if there is none. Does not move.
 
-        A line that is longer than a batch is read whole, when all of a batch's room is left. Raises
-        `OSError`.
+        A line that is longer than a batch is read when all of a batch's room is left: whole up to
+        `Limits.line_bytes`, else its first 1 KiB only, in bounded memory. Raises `OSError`.
         """
-        with self.open() as fd:
-            end = self.size if self.is_full else self.complete
-            data = os.pread(fd, min(room_bytes, end - self.position), self.position)
-            if self.position + len(data) != self.complete:
-                data = data[: data.rfind(b"\n") + 1]
-            if not data and room_bytes >= self.limits.bytes:
-                # A single line is longer than a batch.
-                self.scanned = max(self.scanned, min(self.size, self.position + room_bytes))
-                self._scan(fd)
-                data = os.pread(fd, self.complete - self.position, self.position)
-            if not data:
-                return None
-            is_newline = np.frombuffer(data, np.uint8) == ord("\n")
-            lines = int(np.count_nonzero(is_newline)) + (not data.endswith(b"\n"))
-            if lines > room_lines:
-                lines = room_lines
-                data = data[: int(np.flatnonzero(is_newline)[lines - 1]) + 1]
-            return data, self._segment(fd, self.position + len(data), lines)
+        content = self.open()
+        room = room_bytes // self.encoding.unit * self.encoding.unit
+        end = self.size if self.is_full else self.complete
+        data = content.read(min(room, end - self.position), self.position)
+        if self.is_compressed:
+            self.look_for_end(content, self.position + len(data))
+        at_end = self.is_final and self.position + len(data) == self.size and not content.damage
+        if not at_end:
+            data = data[: self.encoding.last_end(data)]
+        if not data:
+            return self._read_long_line(content) if room_bytes >= self.limits.bytes else None
+        ends = self.encoding.ends(data)
+        lines = len(ends) + (not len(ends) or int(ends[-1]) < len(data))
+        if lines > room_lines:
+            lines = room_lines
+            data = data[: int(ends[lines - 1])]
+        end = self.position + len(data)
+        return data, self.segment(content, end, lines, xxh3_64_intdigest(data))
 
-    def read_again(self, segment: Segment) -> bytes:
+    def _read_long_line(self, content: Content) -> tuple[bytes, Segment] | None:
+        end = None
+        at = max(self.position, self.barren)
+        while end is None and at < self.size:
+            chunk = content.read(min(_CHUNK, self.size - at), at)
+            if len(chunk) % self.encoding.unit and len(chunk) > 1:
+                chunk = chunk[:-1]
+            if not chunk:
+                break
+            ends = self.encoding.ends(chunk)
+            if len(ends):
+                end = at + int(ends[0])
+            at += len(chunk)
+            if self.is_compressed:
+                self.look_for_end(content, at)
+        if end is None:
+            self.barren = self.scanned = max(self.scanned, at)
+            if not (self.is_final and at == self.size > self.position and not content.damage):
+                return None
+            end = self.size
+        self.complete = max(self.complete, end)
+        self.scanned = max(self.scanned, end)
+        self.lines = max(self.lines, 1)
+        if end - self.position <= self.limits.line_bytes + self.encoding.unit:
+            data = content.read(end - self.position, self.position)
+            return data, self.segment(content, end, 1, xxh3_64_intdigest(data))
+        data = content.read(_BEGINNING, self.position)
+        return data, self.segment(content, end, 1, 0)
+
+    def read_again(self, segment: Segment) -> tuple[bytes, Segment]:
         """The bytes of an earlier segment. Raises `OSError`, also if they are gone."""
-        with self.open() as fd:
-            data = os.pread(fd, segment.end - segment.start, segment.start)
-        if len(data) < segment.end - segment.start:
+        content = self.open()
+        length = segment.end - segment.start
+        is_cut = segment.lines == 1 and length > self.limits.bytes and not segment.content_hash
+        data = content.read(_BEGINNING if is_cut else length, segment.start)
+        if not is_cut and (
+            len(data) < length
+            or (segment.content_hash and xxh3_64_intdigest(data) != segment.content_hash)
+        ):
             raise _replaced(self.path)
-        return data
+        return data, self._continued(content, segment)
 
     def end_of_last_line(self) -> Segment:
         """An empty segment behind the last whole line. Raises `OSError`."""
-        with self.open() as fd:
-            end = self.size
-            while end:
-                start = max(0, end - _CHUNK)
-                last = os.pread(fd, end - start, start).rfind(b"\n") + 1
-                end = start + last
-                if last:
-                    break
-            return self._segment(fd, end, 0, start=end)
+        content = self.open()
+        while self.is_compressed and content.size() is None:
+            self.look_for_end(content, self.size + len(content.read(_CHUNK, self.size)))
+        end = self.size
+        while end:
+            start = max(0, (end - _CHUNK) // self.encoding.unit * self.encoding.unit)
+            last = self.encoding.last_end(content.read(end - start, start))
+            end = start + last
+            if last:
+                break
+        return self.segment(content, end, 0, 0, start=end)
 
-    @contextmanager
-    def open(self) -> Iterator[int]:
-        """A descriptor of this very file. Raises `OSError`, also if its path leads to another."""
-        fd = os.open(self.path, os.O_RDONLY)
-        try:
-            found = os.fstat(fd)
-            if (found.st_dev, found.st_ino) != (self.device, self.inode) or not self.is_at(fd):
-                raise _replaced(self.path)
-            yield fd
-        except OSError as error:
-            error.filename = self.path  # reading does not say of which file
-            raise
-        finally:
-            os.close(fd)
+    def look_for_end(self, content: Content, seen: int) -> None:
+        """Learn the size of a compressed file from what has been read of it, up to `seen`."""
+        known = content.size()
+        self.size = seen + self.limits.bytes if known is None else known
 
-    def is_at(self, fd: int) -> bool:
-        """Whether an open file has, before `position`, what has been read of this one."""
-        return self.evidence is None or fits(fd, self.evidence, self.position)
-
-    def _segment(self, fd: int, end: int, lines: int, start: int | None = None) -> Segment:
-        shown = os.fsencode(self.path).decode(errors="backslashreplace")
+    def segment(
+        self, content: Content, end: int, lines: int, content_hash: int, start: int | None = None
+    ) -> Segment:
+        """The bytes up to `end`, from the position or `start` on, with their evidence."""
+        shown = os.fsencode(self.name).decode(errors="backslashreplace")
         begin = self.position if start is None else start
-        evidence = observe(fd, self.inode, end)
-        return Segment(self.file_id, shown, begin, end, self.line, lines, evidence)
+        evidence = observe(content, self.key[1], end)
+        segment = Segment(self.file_id, shown, begin, end, self.line, lines, evidence, content_hash)
+        return self._continued(content, segment)
+
+    def _continued(self, content: Content, segment: Segment) -> Segment:
+        unit = self.encoding.unit
+        if not segment.start or not segment.lines:
+            return segment
+        before = content.read(unit, segment.start - unit)
+        return replace(segment, continued=before != self.encoding.newline)
 
 
 def _replaced(path: str) -> OSError:

@@ -1,0 +1,121 @@
+"""Who has a file: claims that hold between the processes of a host, and end with them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import struct
+from pathlib import Path
+
+from connectors.sources.evidence import digest
+
+_MINTED = struct.Struct("<QQQHQ")  # device, inode, file_id, length and hash of the first bytes
+
+
+class Claims:
+    """Claims on files, one lock (flock) each, in `directory`.
+
+    A lock is free the moment its process dies. What a lock file holds is a note of its last holder:
+    the same as one's own says that nobody else has had the file since.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._held: dict[int, int] = {}
+        self._notes: dict[int, bytes] = {}
+        self._self = secrets.token_bytes(8)
+        self._count = 0
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def take(self, file_id: int) -> bool:
+        """Claim a file; False: another process has it. Raises `OSError`."""
+        lock = self._lock(str(file_id), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock is None:
+            return False
+        self._held[file_id] = lock
+        return True
+
+    def is_fresh(self, file_id: int) -> bool:
+        """Whether nobody else has had a claimed file since this process had it last."""
+        note = os.pread(self._held[file_id], 64, 0)
+        return bool(note) and note == self._notes.get(file_id)
+
+    def was_dropped(self, file_id: int) -> bool:
+        """Whether the last holder of a claimed file died with it, or is not known."""
+        return not os.pread(self._held[file_id], 64, 0)
+
+    def mark(self, file_id: int) -> None:
+        """Say that something is about to happen to a claimed file."""
+        os.ftruncate(self._held[file_id], 0)
+
+    def release(self, file_id: int) -> None:
+        """Let others have a file, if it is claimed."""
+        lock = self._held.pop(file_id, None)
+        if lock is None:
+            return
+        self._count += 1
+        self._notes[file_id] = self._self + self._count.to_bytes(8, "little")
+        os.pwrite(lock, self._notes[file_id], 0)
+        os.close(lock)
+
+    def mint(self, key: tuple[int, int], head: bytes) -> int:
+        """The id of a new file, the same for every process that sees it."""
+        lock = self._lock("minted", fcntl.LOCK_EX)
+        assert lock is not None, "it was waited for"
+        try:
+            data = os.pread(lock, os.fstat(lock).st_size, 0)
+            whole = data[: len(data) // _MINTED.size * _MINTED.size]
+            for device, inode, file_id, length, said in reversed(list(_MINTED.iter_unpack(whole))):
+                if (device, inode) == key and length <= len(head) and digest(head[:length]) == said:
+                    return int(file_id)
+            file_id = new_id()
+            entry = _MINTED.pack(*key, file_id, len(head), digest(head))
+            os.pwrite(lock, entry, len(whole))
+            return file_id
+        finally:
+            os.close(lock)
+
+    def _lock(self, name: str, how: int) -> int | None:
+        path = self._directory / name
+        while True:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(lock, how)
+                if os.fstat(lock).st_nlink:  # else somebody has deleted it meanwhile
+                    return lock
+            except BlockingIOError:
+                os.close(lock)
+                return None
+            os.close(lock)
+
+
+class NoClaims:
+    """The same for a store that one process has for itself."""
+
+    def take(self, file_id: int) -> bool:
+        """Nobody else is there."""
+        return True
+
+    def is_fresh(self, file_id: int) -> bool:
+        """Nobody else is there."""
+        return True
+
+    def was_dropped(self, file_id: int) -> bool:
+        """Nobody else is there."""
+        return False
+
+    def mark(self, file_id: int) -> None:
+        """Nobody needs to know."""
+
+    def release(self, file_id: int) -> None:
+        """Nobody waits."""
+
+    def mint(self, key: tuple[int, int], head: bytes) -> int:
+        """A new id."""
+        return new_id()
+
+
+def new_id() -> int:
+    """A file id that no other file has, as good as certainly."""
+    return secrets.randbits(63) or 1

@@ -1,0 +1,561 @@
+"""Which files there are, and where each of them is now: names, identities, sizes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from connectors.batch import Segment
+from connectors.encodings import Encoding
+from connectors.sources.content import Content, open_content
+from connectors.sources.evidence import REACH, digest, fits
+from connectors.sources.names import Names, beside
+from connectors.sources.tailed_file import FIRST, Limits, TailedFile
+from connectors.sources.watcher import Watcher
+
+SCAN_SECONDS = 2.0
+"""How often all names and sizes are looked at, whatever the events say."""
+
+STILL_SECONDS = 2.0
+"""How long a file that is like another one must not have changed to be a file of its own."""
+
+LINGER_SECONDS = 5.0
+"""How long a file that has left its name is waited for after it grew last."""
+
+GRACE_SECONDS = 10.0
+"""How long a file that is gone with unread bytes may take to turn up under another name."""
+
+HANDLES = 256
+"""Files that are kept open."""
+
+Key = tuple[int, int]
+
+
+@dataclass
+class Identity:
+    """What the roster has to ask others, of a file that it meets for the first time.
+
+    `mint` gives a new id to the file with this key and these first bytes. `before` is the last
+    known segment of a file that ends at or before an offset. `start_at` records a position.
+    """
+
+    mint: Callable[[Key, bytes], int]
+    before: Callable[[int, int], Segment | None]
+    start_at: Callable[[Sequence[Segment]], None]
+
+
+class Roster:
+    """The files that are followed, and those that are known but not there.
+
+    A file is known again by its content (`evidence.py`), whatever its path is by then: also when it
+    has been renamed to where no glob leads, compressed, or copied and truncated. One that has left
+    its name is read to its end through its open handle. Bytes that are gone before they could be
+    read are a gap: it is printed, and stands in `problems`.
+
+    Not safe for use by several threads at once.
+    """
+
+    def __init__(
+        self, names: Names, limits: Limits, encoding: Encoding, identity: Identity, *, follow: bool
+    ) -> None:
+        self._names = names
+        self._limits = limits
+        self._encoding = encoding
+        self._identity = identity
+        self._follow = follow
+        self._by_key: dict[Key, TailedFile] = {}
+        self._by_path: dict[str, TailedFile] = {}
+        self._absent = Absent()
+        self._firsts: dict[bytes, set[TailedFile]] = {}
+        self._first_lengths: set[int] = set()
+        self._handles: OrderedDict[TailedFile, None] = OrderedDict()
+        self._moved: set[TailedFile] = set()
+        self._lost: set[TailedFile] = set()  # with unread bytes
+        self._held: dict[Key, tuple[int, float]] = {}
+        self._strangers: dict[Key, tuple[int, int]] = {}
+        self._searched: dict[str, int] = {}
+        self._problems: dict[str, str] = {}
+        self._gaps: list[str] = []
+        self._next_scan = 0.0
+        self._watcher = Watcher() if follow else None
+
+    def __iter__(self) -> Iterator[TailedFile]:
+        return iter(list(self._by_key.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def find(self, file_ids: Collection[int]) -> dict[int, TailedFile]:
+        """Those of these files that are there."""
+        return {file.file_id: file for file in self._by_key.values() if file.file_id in file_ids}
+
+    @property
+    def absent(self) -> Collection[int]:
+        """The ids of known files that the globs cover, and that are not there."""
+        return [file.file_id for file in self._absent if self._names.cover(file.name)]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What cannot be read, and what could not."""
+        return (*self._problems.values(), *self._gaps[-20:])
+
+    def know(self, segments: Iterable[Segment]) -> None:
+        """Take over what a ledger says of files; those that a batch is on its way of are left."""
+        followed = {file.file_id: file for file in self._by_key.values()}
+        for segment in segments:
+            file = followed.get(segment.file_id)
+            if file is None:
+                known = self._absent.get(segment.file_id)
+                if known is None or known.position < segment.end:
+                    self._miss(TailedFile.at(segment, self._limits, self._encoding))
+            elif segment.end > file.position and not file.busy:
+                file.move_to(segment)
+                file.store(segment)
+
+    def forget(self, file_ids: Iterable[int]) -> None:
+        """These files are not known any more."""
+        for file_id in file_ids:
+            self._absent.remove(file_id)
+
+    def close(self) -> None:
+        """Stop watching, close all files."""
+        if self._watcher:
+            self._watcher.close()
+        for file in list(self._handles):
+            file.close()
+
+    # Looking
+
+    def look(self, refresh: Callable[[], None] = lambda: None) -> None:
+        """See which files grew, moved, came or went; `refresh` is called before new ones get ids.
+
+        Without events to go by, and every `SCAN_SECONDS`, all names are looked at.
+        """
+        now = time.monotonic()
+        grown, renamed = self._watcher.take() if self._watcher else ({}, True)
+        if renamed or now >= self._next_scan:
+            self._next_scan = now + SCAN_SECONDS
+            if self._watcher:
+                self._watcher.watch(self._names.directories())
+            self._scan(now, refresh)
+        else:
+            blind = self._watcher is None or self._watcher.blind
+            if any(p not in self._by_path and self._names.cover(p) for p in grown):
+                self.look_soon()  # an empty file, or another name of a known one
+            for path, file in list(self._by_path.items()):
+                if blind or path in grown or file.is_link:  # its target has another name
+                    self._look_at(file, grown.get(path, now))
+        for file in list(self._moved):
+            self._look_after(file, now)
+        for file in [f for f in self._lost if now - f.lost_at > GRACE_SECONDS or not self._follow]:
+            self._report_gap(file, refresh)
+
+    def look_soon(self) -> None:
+        """Look at all names at the next look."""
+        self._next_scan = 0.0
+
+    def _scan(self, now: float, refresh: Callable[[], None]) -> None:
+        there: dict[str, os.stat_result] = {}
+        for path in self._names.expand():
+            try:
+                found = os.stat(path)
+                if not stat.S_ISREG(found.st_mode):
+                    raise OSError(0, "not a regular file", path)
+                there[path] = found
+            except OSError as error:
+                if not isinstance(error, FileNotFoundError):  # which files may well be
+                    self.report(error)
+        for path in self._problems.keys() - there.keys():
+            if not os.path.lexists(path):
+                del self._problems[path]
+        paths = {(found.st_dev, found.st_ino): path for path, found in sorted(there.items())}
+        # Known files first: what they leave behind may be the beginning of a new one.
+        for file in self:
+            self._look_at(file, now, paths)
+        unknown = {
+            key: path
+            for key, path in paths.items()
+            if key not in self._by_key and there[path].st_size
+        }
+        self._held = {key: held for key, held in self._held.items() if key in unknown}
+        if unknown:
+            refresh()
+        for path in sorted(unknown.values()):
+            self._meet(path, there[path], now)
+        self._search(now)
+
+    def _look_at(self, file: TailedFile, when: float, paths: dict[Key, str] | None = None) -> None:
+        """See whether a file is still where it was, and how large it is."""
+        try:
+            found = os.stat(file.path)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                self.report(error)
+            found = None
+        if found and (found.st_dev, found.st_ino) == file.key:
+            if file.is_compressed:
+                self._look_at_compressed(file, found.st_size, when)
+            elif found.st_size >= file.size:
+                if found.st_size > file.size:
+                    file.grew(found.st_size, when)
+                    self._keep_open(file)
+            elif not file.busy:
+                self._lose(file, when)
+            else:
+                self.look_soon()
+            return
+        if paths is None or file.busy:
+            self.look_soon()
+            return
+        self._unname(file)
+        moved_to = paths.get(file.key) or self._find_beside(file)
+        if moved_to:
+            file.path = moved_to
+            self._by_path[moved_to] = file
+            self._left_its_name(file, when)
+        elif file.content:
+            self._left_its_name(file, when)
+        else:
+            self._lose(file, when)
+
+    def _look_at_compressed(self, file: TailedFile, size: int, when: float) -> None:
+        if size == file.compressed_size or file.busy:
+            return
+        file.compressed_size = size
+        file.close()
+        file.size = file.position + self._limits.bytes  # until its end has been seen again
+
+    def _unname(self, file: TailedFile) -> None:
+        if self._by_path.get(file.path) is file:
+            del self._by_path[file.path]
+
+    def _find_beside(self, file: TailedFile) -> str | None:
+        for path, found in beside([os.path.dirname(file.path)]):
+            if (found.st_dev, found.st_ino) == file.key:
+                return path
+        return None
+
+    def _left_its_name(self, file: TailedFile, when: float) -> None:
+        file.moved_at = when
+        self._moved.add(file)
+
+    def _look_after(self, file: TailedFile, now: float) -> None:
+        """Read a file that has left its name to its end; give up its handle when that was it."""
+        is_named = self._by_path.get(file.path) is file
+        if not is_named and file.content and not file.is_compressed:
+            size = file.content.size() or 0
+            if size < file.size and not file.busy:
+                self._lose(file, now)
+                return
+            file.grew(size, now)
+        last = file.noticed[-1][1] if file.noticed else 0.0
+        if file.busy or (self._follow and now - max(last, file.moved_at) < LINGER_SECONDS):
+            return
+        file.is_final = True
+        if is_named:
+            self._moved.discard(file)
+        elif file.position == file.size or not file.content:
+            self._lose(file, now)
+
+    def _lose(self, file: TailedFile, now: float) -> None:
+        """Its content is not there any more; it may turn up elsewhere."""
+        file.close()
+        self._handles.pop(file, None)
+        self._moved.discard(file)
+        del self._by_key[file.key]
+        self._unname(file)
+        self._firsts[file.first].discard(file)
+        file.lost_at = now
+        if file.size > file.position and not file.is_compressed:
+            self._lost.add(file)
+        elif not file.position:
+            return  # nothing of it is known to anybody
+        else:
+            file.forget_size()
+        self._miss(file)
+        self.look_soon()
+
+    def _miss(self, file: TailedFile) -> None:
+        self._absent.add(file)
+        self._searched.clear()
+        self._strangers.clear()
+
+    def _report_gap(self, file: TailedFile, refresh: Callable[[], None]) -> None:
+        refresh()
+        self._lost.discard(file)
+        gap = (
+            f"{file.name!r} was truncated or deleted: its bytes from {file.position} to "
+            f"{file.size} were gone before they could be read"
+        )
+        if file.size > file.position:
+            self._gaps.append(gap)
+            print(gap, file=sys.stderr)
+        file.forget_size()
+        if not file.position:
+            self._absent.remove(file.file_id)
+
+    # Meeting files
+
+    def _meet(self, path: str, found: os.stat_result, now: float) -> None:
+        """Say which file is at a covered path: a known one, a copy, or a new one."""
+        key = (found.st_dev, found.st_ino)
+        try:
+            content = open_content(path)
+        except OSError as error:
+            self.report(error)
+            return
+        try:
+            head = content.read(REACH, 0)
+            file = self._recognise(content, head, path) if head else None
+            if head and not file and not self._wait_for(content, head, found, now):
+                file = self._begin(content, head, path)
+        except OSError as error:
+            error.filename = path
+            self.report(error)
+            file = None
+        if file is None:
+            content.close()
+            return
+        self._follow_at(file, path, key, content, found, now)
+
+    def _follow_at(
+        self,
+        file: TailedFile,
+        path: str,
+        key: Key,
+        content: Content,
+        found: os.stat_result,
+        now: float,
+    ) -> None:
+        self._absent.remove(file.file_id)
+        file.path, file.key, file.content = path, key, content
+        file.see(content)
+        file.is_final |= not self._follow
+        file.is_link = os.path.islink(path)
+        self._by_key[key] = self._by_path[path] = file
+        self._firsts.setdefault(file.first, set()).add(file)
+        self._first_lengths.add(len(file.first))
+        self._problems.pop(path, None)
+        self._lost.discard(file)
+        self._held.pop(key, None)
+        self._handles[file] = None
+        if path != file.name:
+            self._left_its_name(file, now)
+        if file.is_compressed:
+            file.compressed_size = found.st_size
+            file.look_for_end(content, file.position)
+            file.noticed.append((1 << 62, now))
+        else:
+            file.grew(found.st_size, now)
+        self.limit_handles()
+
+    def _recognise(self, content: Content, head: bytes, path: str) -> TailedFile | None:
+        """The known file, of those that are not there, whose content this is."""
+        known = [file for file in self._absent.like(head) if _reaches(content, file)]
+        return max(
+            known,
+            key=lambda f: (f.key[1] == content.key[1], f.path == path, f.position),
+            default=None,
+        )
+
+    def _wait_for(self, content: Content, head: bytes, found: os.stat_result, now: float) -> bool:
+        """Whether this may be a copy that is about to take the place of another file.
+
+        Where logs are rotated by copying or compressing, the copy is complete before the original
+        is truncated or deleted: it is left alone until it has been still for a while.
+        """
+        if not self._follow:
+            return False
+        size, since = self._held.get(content.key, (-1, now))
+        if size != found.st_size:
+            since = now
+        likeness = list(self._find_like(content, head, found.st_size))
+        if not content.is_compressed and not likeness:
+            return False
+        self._held[content.key] = (found.st_size, since)
+        self._next_scan = min(self._next_scan, now + 0.5)
+        return now - since < STILL_SECONDS or not all(likeness)
+
+    def _find_like(self, content: Content, head: bytes, size: int) -> Iterator[bool]:
+        """For each file with the same bytes, as far as both have them: whether it has its name."""
+        for file in self._with_beginning(head[:FIRST]):
+            if file.busy and (file.is_compressed or not file.content):
+                continue
+            common = len(head) if content.is_compressed else min(size, file.size)
+            reach = min(common, REACH)
+            try:
+                other = file.open()
+                if all(
+                    other.read(reach, at) == content.read(reach, at) for at in (0, common - reach)
+                ):
+                    yield self._by_path.get(file.path) is file
+            except OSError:  # it has changed or cannot be read: wait until that has been seen
+                yield False
+            finally:
+                self.opened(file)
+
+    def _with_beginning(self, start: bytes) -> list[TailedFile]:
+        """The files of which one begins as the other, as far as both are that long."""
+        if len(start) == FIRST:
+            firsts = [start[:length] for length in self._first_lengths]
+        else:
+            firsts = [first for first in self._firsts if first.startswith(start)]
+            firsts += [start[:length] for length in range(1, len(start))]
+        return [file for first in firsts for file in self._firsts.get(first, ())]
+
+    def _begin(self, content: Content, head: bytes, path: str) -> TailedFile:
+        """A new file; one that is the beginning of what is stored already starts at its end."""
+        file_id = self._identity.mint(content.key, head)
+        file = TailedFile(file_id, path, path, content.key, self._limits, self._encoding)
+        size = content.size()
+        for other in self._absent.like(head):
+            if not size or size >= other.position:
+                continue
+            stored = self._identity.before(other.file_id, size)
+            if stored and fits(content, stored.evidence, stored.end):
+                file.see(content)
+                file.size = size
+                whole = file.segment(content, size, 0, 0, start=size)
+                self._identity.start_at([whole])
+                file.move_to(whole)
+                file.store(whole)
+                break
+        return file
+
+    def _search(self, now: float) -> None:
+        """Look for known files under names that no glob covers, beside the name that one does."""
+        if not self._absent:
+            return
+        directories = {
+            os.path.dirname(file.name) for file in self._absent if self._names.cover(file.name)
+        }
+        for directory in directories:
+            try:
+                changed = os.stat(directory).st_mtime_ns
+            except OSError:
+                continue
+            if self._searched.get(directory) == changed:
+                continue
+            self._searched[directory] = changed
+            for path, found in beside([directory]):
+                key, state = (found.st_dev, found.st_ino), (found.st_size, found.st_mtime_ns)
+                if key in self._by_key or self._strangers.get(key) == state or not found.st_size:
+                    continue
+                if self._names.cover(path):
+                    continue
+                self._strangers[key] = state
+                self._meet_stranger(path, key, found, now)
+
+    def _meet_stranger(self, path: str, key: Key, found: os.stat_result, now: float) -> None:
+        try:
+            content = open_content(path)
+        except OSError:  # it is none of ours, as far as anybody knows
+            return
+        try:
+            file = self._recognise(content, content.read(REACH, 0), path)
+        except OSError:
+            file = None
+        if file and self._names.cover(file.name):
+            self._follow_at(file, path, key, content, found, now)
+        else:
+            content.close()
+
+    # Handles and reports
+
+    def _keep_open(self, file: TailedFile) -> None:
+        """Hold on to a file that has something to read: its name may be taken away."""
+        if not file.content:
+            try:
+                file.open()
+            except OSError as error:
+                self.report(error)
+                return
+        self._handles[file] = None
+        self._handles.move_to_end(file)
+        self.limit_handles()
+
+    def limit_handles(self) -> None:
+        """Close the files that have been quiet for longest, if too many are open."""
+        if len(self._handles) <= HANDLES:
+            return
+        for file in list(self._handles):
+            if len(self._handles) <= HANDLES:
+                return
+            if not file.busy and self._by_path.get(file.path) is file:
+                del self._handles[file]
+                file.close()
+
+    def opened(self, file: TailedFile) -> None:
+        """A file may have been opened to be read."""
+        if file.content:
+            self._handles[file] = None
+            self._handles.move_to_end(file)
+
+    def report(self, error: OSError, file: TailedFile | None = None) -> None:
+        """Say once, on stderr and in the status, what cannot be read; give up what has changed."""
+        path = str(error.filename)
+        gone = isinstance(error, FileNotFoundError)
+        if file and not file.busy and (gone or not self._follow):
+            self._lose(file, time.monotonic())
+        if gone and self._follow:
+            self._problems.pop(path, None)
+            self.look_soon()
+            return
+        problem = f"cannot read {path!r}: {error.strerror}"
+        if self._problems.get(path) != problem:
+            self._problems[path] = problem
+            print(problem, file=sys.stderr)
+
+
+class Absent:
+    """Known files that are not there, found by their first bytes."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, TailedFile] = {}
+        self._by_print: dict[int, dict[int, dict[int, TailedFile]]] = {}
+
+    def __iter__(self) -> Iterator[TailedFile]:
+        return iter(list(self._by_id.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._by_id)
+
+    def get(self, file_id: int) -> TailedFile | None:
+        """The file with this id."""
+        return self._by_id.get(file_id)
+
+    def add(self, file: TailedFile) -> None:
+        """Miss a file; what was known of it under its id is forgotten."""
+        self.remove(file.file_id)
+        self._by_id[file.file_id] = file
+        length, expected = file.fingerprint
+        self._by_print.setdefault(length, {}).setdefault(expected, {})[file.file_id] = file
+
+    def remove(self, file_id: int) -> None:
+        """Do not miss a file any more."""
+        file = self._by_id.pop(file_id, None)
+        if file:
+            length, expected = file.fingerprint
+            self._by_print.get(length, {}).get(expected, {}).pop(file_id, None)
+
+    def like(self, head: bytes) -> list[TailedFile]:
+        """The files that begin with what `head` begins with, as far as it is known of them."""
+        return [
+            file
+            for length, by_hash in self._by_print.items()
+            if 0 < length <= len(head)
+            for file in by_hash.get(digest(head[:length]), {}).values()
+        ]
+
+
+def _reaches(content: Content, file: TailedFile) -> bool:
+    """Whether `content` begins with all that has been read of `file`."""
+    size = content.size()
+    if size is not None:
+        return size >= file.position and file.is_at(content)
+    return content.promises(file.position) or file.is_at(content)
