@@ -66,6 +66,36 @@ def test_the_same_text_makes_the_same_rows_in_every_encoding(
         assert raw.removeprefix(b"" if offset else mark).decode(encoding) == same.decode()
 
 
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), encoding=st.sampled_from(ENCODINGS))
+def test_any_bytes_become_rows_and_dead_letters(data: st.DataObject, encoding: str) -> None:
+    good = f"{LINE}\n".encode(encoding)
+    some = [b"\n", b"\0", b"\r", b"\xd8", b"\xff\xfe", b"\xef\xbb\xbf", b"\x81", b"\n\0", good]
+    contents = st.lists(st.sampled_from(some), min_size=1, max_size=9).map(b"".join)
+    parts = [
+        batch(
+            data.draw(contents),
+            number,
+            start=data.draw(st.sampled_from([0, 0, 7, 8])),
+            encoding=encoding,
+            continued=data.draw(st.booleans()),
+        )
+        for number in range(data.draw(st.integers(1, 3)))
+    ]
+    parsed = parser("json", "UTC", encoding, len(good) + 4)(together(*parts))
+    identity = ["file_id", "offset"]
+    found = pl.concat([parsed.rows.select(identity), parsed.rejected.select(identity)])
+    assert found.is_unique().all()
+    for refused in parsed.rejected.iter_rows(named=True):
+        part = parts[refused["file_id"]]
+        assert refused["raw"]
+        assert part.data.startswith(refused["raw"], refused["offset"] - part.segments[0].start)
+    for file_id, offset in parsed.rows.select(identity).rows():
+        part = parts[file_id]
+        begin = offset - part.segments[0].start
+        assert LINE.encode(encoding) in part.data[begin : begin + len(good) + 4]
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_offsets_count_bytes_of_the_file(encoding: str) -> None:
     line = f"{LINE}\n".encode(encoding)
