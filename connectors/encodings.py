@@ -31,9 +31,9 @@ class Encoding:
         """Whether text is stored as it is in the files."""
         return self.name == "utf-8"
 
-    def begins_marked(self, data: bytes, position: int = 0) -> bool:
-        """Whether there is a byte order mark at this position."""
-        return bool(self.mark) and data.startswith(self.mark, position)
+    def is_marked(self, data: bytes, begin: int, end: int) -> bool:
+        """Whether a file whose bytes are these begins with a byte order mark."""
+        return bool(self.mark) and data.startswith(self.mark, begin, end)
 
     def ends(self, data: bytes | memoryview) -> npt.NDArray[np.int64]:
         """For every line that ends in `data`: the position behind its newline."""

@@ -55,7 +55,7 @@ class FileLines:
             ends += begin + stray
             if size and (not len(ends) or ends[-1] < begin + size):
                 ends = np.append(ends, min(begin + size, len(self._data)))
-            marked = segment.start == 0 and encoding.begins_marked(self._data, begin)
+            marked = segment.start == 0 and encoding.is_marked(self._data, begin, begin + size)
             self._parts.append(_Part(segment, begin, first, first + len(ends), marked, stray))
             starts.append(ends)
             begin += size
