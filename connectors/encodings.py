@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,13 +18,24 @@ class Encoding:
     def __init__(self, name: str = "utf-8") -> None:
         self.name = name
         self.newline = "\n".encode(name)
+        self.carriage_return = "\r".encode(name)
+        self.mark = "\ufeff".encode(name, "ignore")  # empty if the encoding has none
 
     @property
     def unit(self) -> int:
         """Bytes of a newline: 1, or 2 in UTF-16."""
         return len(self.newline)
 
-    def ends(self, data: bytes) -> npt.NDArray[np.int64]:
+    @property
+    def is_utf8(self) -> bool:
+        """Whether text is stored as it is in the files."""
+        return self.name == "utf-8"
+
+    def is_marked(self, data: bytes, begin: int, end: int) -> bool:
+        """Whether a file whose bytes are these begins with a byte order mark."""
+        return bool(self.mark) and data.startswith(self.mark, begin, end)
+
+    def ends(self, data: bytes | memoryview) -> npt.NDArray[np.int64]:
         """For every line that ends in `data`: the position behind its newline."""
         kind = {1: "u1", 2: "<u2" if self.newline[0] else ">u2"}[self.unit]
         whole = memoryview(data)[: len(data) // self.unit * self.unit]
@@ -38,3 +51,39 @@ class Encoding:
     def count(self, data: bytes) -> int:
         """How many lines end in `data`."""
         return data.count(self.newline) if self.unit == 1 else len(self.ends(data))
+
+    def without_end(self, line: bytes) -> bytes:
+        """One line without its line end (LF or CRLF)."""
+        if len(line) % self.unit:
+            return line  # cut within a character: what looks like a newline may be two halves
+        return line.removesuffix(self.newline).removesuffix(self.carriage_return)
+
+    def to_utf8(self, data: bytes, starts: npt.NDArray[np.int64]) -> bytes:
+        """Lines as UTF-8; of one that is not of this encoding, each byte but its end is a `?`.
+
+        `starts` holds where each line begins in `data`, and where the last one ends.
+        """
+        return b"".join(self._pieces(data, starts))
+
+    def _pieces(self, data: bytes, starts: npt.NDArray[np.int64]) -> Iterator[bytes]:
+        piece = data[starts[0] : starts[-1]]
+        text = self._decoded(piece)
+        if text is not None:
+            yield piece if self.is_utf8 else text.encode()
+        elif len(starts) == 2:
+            raw = self.without_end(piece)
+            yield b"?" * len(raw) + piece[len(raw) :].decode(self.name).encode()
+        else:
+            # In halves: a few bad lines cost little more than none, and many not their square.
+            middle = len(starts) // 2
+            yield from self._pieces(data, starts[: middle + 1])
+            yield from self._pieces(data, starts[middle:])
+
+    def _decoded(self, piece: bytes) -> str | None:
+        try:
+            return piece.decode(self.name)
+        except UnicodeDecodeError:
+            return None
+
+
+UTF_8 = Encoding()

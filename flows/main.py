@@ -25,7 +25,13 @@ def build(settings: Settings, source: FileSource, store: Store, status: Status) 
     """The pipeline, from left to right; nothing is opened here."""
     flow = Dataflow("logs")
     batches = op.input("tail", flow, source)  # collected by size or age
-    parsed = op.map("parse", batches, parser(settings.log_format, settings.log_timezone))
+    parse = parser(
+        settings.log_format,
+        settings.log_timezone,
+        settings.log_encoding,
+        settings.log_max_line_bytes,
+    )
+    parsed = op.map("parse", batches, parse)
     enriched = op.map("enrich", parsed, enricher())
     op.output("write", enriched, StoreSink(store, status))  # ledger, dead letters, rows
     return flow

@@ -11,6 +11,7 @@ import polars as pl
 from hypothesis import strategies as st
 
 from connectors.batch import COLUMNS, Batch, Evidence, Segment
+from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, parser
@@ -27,16 +28,33 @@ def utc(*parts: int) -> datetime:
     return datetime(year, month, day, *clock, tzinfo=timezone.utc)
 
 
-def batch(data: bytes, file_id: int = FILE_ID, path: str = PATH, start: int = 0) -> Batch:
+def batch(
+    data: bytes,
+    file_id: int = FILE_ID,
+    path: str = PATH,
+    start: int = 0,
+    *,
+    encoding: str = "utf-8",
+    continued: bool = False,
+) -> Batch:
     """One batch of one segment that begins at `start` of its file."""
-    lines = data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
+    ends = Encoding(encoding).ends(data).tolist()
+    lines = len(ends) + (ends[-1:] != [len(data)] and data != b"")
     evidence = Evidence(inode=1, head_length=0, head_hash=0, tail_hash=0)
-    return Batch((Segment(file_id, path, start, start + len(data), 1, lines, evidence),), data)
+    end = start + len(data)
+    segment = Segment(file_id, path, start, end, 1, lines, evidence, continued=continued)
+    return Batch((segment,), data)
 
 
-def parse(name: str, data: bytes, time_zone: str = "UTC") -> Batch:
+def together(*batches: Batch) -> Batch:
+    """The segments of all these batches as one batch."""
+    segments = tuple(segment for one in batches for segment in one.segments)
+    return Batch(segments, b"".join(one.data for one in batches))
+
+
+def parse(name: str, data: bytes, time_zone: str = "UTC", encoding: str = "utf-8") -> Batch:
     """The batch as the format's parser returns it."""
-    return parser(name, time_zone)(batch(data))
+    return parser(name, time_zone, encoding)(batch(data, encoding=encoding))
 
 
 def row_of(name: str, line: str, time_zone: str = "UTC") -> dict[str, Any]:

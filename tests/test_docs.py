@@ -290,7 +290,11 @@ def test_the_format_in_the_text_works_as_a_format(monkeypatch: pytest.MonkeyPatc
     parsed = parser("tabs", "UTC")(batch_of(good + b"".join(bad) + good))
     assert parsed.rows["offset"].to_list() == [0, len(good + b"".join(bad))]
     assert parsed.rows["status_code"].to_list() == [200, 200]
-    assert parsed.rejected["reason"].to_list() == ["wrong_fields", "bad_status", "invalid_utf8"]
+    assert parsed.rejected["reason"].to_list() == [
+        "wrong_fields",
+        "bad_status_code",
+        "invalid_utf8",
+    ]
 
 
 def test_the_format_in_the_text_is_never_certain_of_what_it_would_refuse(

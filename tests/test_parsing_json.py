@@ -216,7 +216,7 @@ def test_the_refusal_says_what_was_found() -> None:
     assert refusal_of("json", line(latency_us="fast"))[1] == 'latency_us is "fast"'
 
 
-@pytest.mark.parametrize("depth", [100, 900, 1_020, 5_000, 200_000])
+@pytest.mark.parametrize("depth", [100, 900, 1_020, 5_000, 150_000])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_a_deeply_nested_line_costs_at_most_itself(depth: int, opening: str, closing: str) -> None:
     deep = f'{{"ts":0,"a":{opening * depth}1{closing * depth}}}'

@@ -49,14 +49,24 @@ def test_raw_is_the_line_without_its_end(data: bytes, raw: bytes) -> None:
 
 
 @given(BYTES)
-def test_without_empty_keeps_every_line_that_has_something(data: bytes) -> None:
+def test_without_keeps_every_line_that_has_something(data: bytes) -> None:
     every = Lines(data)
-    lines, kept = every.without_empty()
+    lines, kept = every.without([])
     numbers = range(len(every)) if kept is None else kept.tolist()
     assert [lines.raw(number) for number in range(len(lines))] == [
         every.raw(number) for number in numbers
     ]
     assert list(numbers) == [number for number in range(len(every)) if every.raw(number)]
+
+
+def test_without_drops_the_unwanted_as_well() -> None:
+    lines, kept = Lines(b"a\n\nb\nc\nd").without([0, 1, 3])
+    assert (lines.data, kept is not None and kept.tolist()) == (b"b\nd", [2, 4])
+
+
+def test_without_is_the_same_lines_where_nothing_is_dropped() -> None:
+    every = Lines(b"a\nb")
+    assert every.without([])[0] is every
 
 
 @given(BYTES, st.data())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import reduce
 
 import polars as pl
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from connectors.batch import COLUMNS, REJECTED, Batch
 from flows.parsing import FORMATS
 from flows.parsing.parser import parser
-from tests.parsing_checks import FILE_ID, PATH, batch, parse
+from tests.parsing_checks import FILE_ID, PATH, batch, parse, together
 
 GOOD = {
     "api_requests": b"2026-11-01 12:00:00 cust_1 /a 200 0.5",
@@ -136,16 +135,14 @@ def test_segments_of_several_files_keep_their_identities(name: str, data: st.Dat
     kinds = st.sampled_from([GOOD[name]] * 4 + [ODD[name], BAD[0], NOT_UTF_8[1], b""])
     ends = st.sampled_from([b"\n", b"\n", b"\r\n"])
     contents = st.lists(st.tuples(kinds, ends).map(b"".join), min_size=1, max_size=6)
+    unfinished = st.sampled_from([b"", GOOD[name], NOT_UTF_8[2]])
     parts, files = [], {}
     for file_id in data.draw(st.lists(st.sampled_from([1, 7, 2**64 - 1]), min_size=1, unique=True)):
         before = GOOD[name] + b"\n"
-        lines = b"".join(data.draw(contents))
+        lines = b"".join(data.draw(contents)) + data.draw(unfinished)
         files[file_id] = (f"/logs/{file_id}.log", before + lines)
         parts.append(batch(lines, file_id, f"/logs/{file_id}.log", len(before)))
-    together = reduce(
-        lambda one, two: Batch(one.segments + two.segments, one.data + two.data), parts
-    )
-    parsed = parser(name, "UTC")(together)
+    parsed = parser(name, "UTC")(together(*parts))
     check_types(parsed)
     check_identity(parsed, files)
 

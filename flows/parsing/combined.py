@@ -72,7 +72,7 @@ class Combined:
             "client_ip": dash_is_empty(host),
             "customer_id": "" if user == '""' else dash_is_empty(user),  # Apache's empty name
             "status_code": status_code(status),
-            "bytes_sent": count("bytes", size),
+            "bytes_sent": count("bytes_sent", size),
             "referer": dash_is_empty(_unescape(referer)),
             "user_agent": dash_is_empty(_unescape(agent)),
         }

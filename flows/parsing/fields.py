@@ -29,7 +29,7 @@ def number(text: str) -> int | float | None:
 def status_code(text: str) -> int:
     """An HTTP status: three digits from 100 to 599 (RFC 9110, section 15)."""
     if not (_DIGITS.fullmatch(text) and len(text) == 3 and "1" <= text[0] <= "5"):
-        raise MalformedLine("bad_status", f"{text[:64]!r} is not a status from 100 to 599")
+        raise MalformedLine("bad_status_code", f"{text[:64]!r} is not a status from 100 to 599")
     return int(text)
 
 

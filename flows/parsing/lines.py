@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+
+from connectors.encodings import UTF_8
 
 NEWLINE, CARRIAGE_RETURN = 10, 13
 
@@ -16,35 +19,37 @@ Flags = npt.NDArray[np.bool_]
 
 
 class Lines:
-    """Whole lines of bytes; a last line may lack its newline.
+    """Whole lines of UTF-8; a last line may lack its newline.
 
-    `data` is what the batch holds; `text` the same as UTF-8, in which every byte of a line that is
-    not valid UTF-8 is a `?`, so that columns can be made of the others. `starts` holds where each
-    line begins in `data`, and one entry more for where the last one ends.
+    `text` is `data` in which every byte of a line that is not valid UTF-8 is a `?`, so that columns
+    can be made of the others. `starts` holds where each line begins in both, and one entry more for
+    where the last one ends.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, starts: Numbers | None = None) -> None:
         self.data = data
-        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE) + 1
-        if data and not data.endswith(b"\n"):
-            ends = np.append(ends, len(data))
-        self.starts: Numbers = np.concatenate(([0], ends)).astype(np.int64)
+        if starts is None:
+            ends = UTF_8.ends(data)
+            if data and not data.endswith(b"\n"):
+                ends = np.append(ends, len(data))
+            starts = np.concatenate(([0], ends)).astype(np.int64)
+        self.starts = starts
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     def raw(self, number: int) -> bytes:
         """The bytes of one line, without its line end (LF or CRLF)."""
-        line = self.data[self.starts[number] : self.starts[number + 1]]
-        return line.removesuffix(b"\n").removesuffix(b"\r")
+        return UTF_8.without_end(self.data[self.starts[number] : self.starts[number + 1]])
 
-    def without_empty(self) -> tuple[Lines, Numbers | None]:
-        """These lines less the empty ones, and the numbers of those kept (None: all are)."""
+    def without(self, unwanted: Sequence[int]) -> tuple[Lines, Numbers | None]:
+        """These lines less empty and unwanted ones, and the numbers of those kept (None: all)."""
         short = np.flatnonzero(np.diff(self.starts) <= len("\r\n"))
-        empty = [number for number in short.tolist() if not self.raw(number)]
-        if not empty:
+        dropped = [number for number in short.tolist() if not self.raw(number)]
+        dropped += unwanted
+        if not dropped:
             return self, None
-        kept = np.delete(np.arange(len(self)), empty)
+        kept = np.delete(np.arange(len(self)), dropped)
         return Lines(self.join(kept)), kept
 
     def join(self, numbers: Numbers) -> bytes:
@@ -57,23 +62,7 @@ class Lines:
     @cached_property
     def text(self) -> bytes:
         """`data`, with every line that is not valid UTF-8 masked by `?`."""
-        if self.data.isascii():
-            return self.data
-        masked = memoryview(self.data)
-        position = 0
-        while True:
-            try:
-                str(masked[position:], "utf-8")
-            except UnicodeDecodeError as error:
-                number = int(np.searchsorted(self.starts, position + error.start, "right")) - 1
-                begin = int(self.starts[number])
-                end = begin + len(self.raw(number))
-                if masked.readonly:
-                    masked = memoryview(bytearray(self.data))
-                masked[begin:end] = b"?" * (end - begin)
-                position = int(self.starts[number + 1])
-            else:
-                return bytes(masked) if not masked.readonly else self.data
+        return self.data if self.data.isascii() else UTF_8.to_utf8(self.data, self.starts)
 
     @cached_property
     def series(self) -> pl.Series:

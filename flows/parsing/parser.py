@@ -17,9 +17,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from connectors.batch import COLUMNS, REJECTED, Batch
+from connectors.batch import COLUMNS, Batch
+from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
 from flows.parsing import FORMATS
+from flows.parsing.file_lines import DeadLetter, FileLines
 from flows.parsing.lines import Lines, Numbers
 
 Row = dict[str, object]
@@ -39,80 +41,50 @@ class Format(Protocol):
         """One line, without its line end. Raises `MalformedLine` if it is not of this format."""
 
 
-def parser(name: str, time_zone: str) -> Callable[[Batch], Batch]:
-    """The parse step for the format `name`; `time_zone` reads times that carry no zone."""
+def parser(
+    name: str, time_zone: str, encoding: str = "utf-8", max_line_bytes: int = 1024 * 1024
+) -> Callable[[Batch], Batch]:
+    """The parse step for the format `name`; `time_zone` reads times that carry no zone.
+
+    Files are of this `encoding`; a line of more than `max_line_bytes` is no line of any format.
+    """
     form: Format = import_module(FORMATS[name]).make(ZoneInfo(time_zone))
+    written = Encoding(encoding)
 
     def parse(batch: Batch) -> Batch:
-        every = Lines(batch.data)
-        identity = _identity(batch, every)
-        lines, kept = every.without_empty()
-        if kept is not None:
-            identity = identity[kept]
+        every = FileLines(batch, written)
+        unfit = every.unfit(max_line_bytes)
+        lines, kept = every.lines.without([number for number, _, _ in unfit])
         if not len(lines):
-            return replace(batch, data=b"")
+            return replace(batch, data=b"", rejected=every.dead_letters(unfit))
         frame = form.columns(lines)
-        odd = np.flatnonzero(~frame[OK].to_numpy())
+        sure = frame[OK]
+        odd = np.flatnonzero(~sure.to_numpy())
+        identity = every.identity if kept is None else every.identity[kept]
         frame = frame.drop(OK).hstack(identity)
-        if not len(odd):
-            return replace(batch, data=b"", rows=frame)
-        rows, rejected = _ask_one_by_one(form, lines, odd, identity)
-        usual = np.ones(len(lines), np.bool_)
-        usual[odd] = False
-        frame = pl.concat([frame.filter(pl.Series(usual)), rows], how="diagonal")
-        return replace(batch, data=b"", rows=_filled(frame), rejected=rejected)
+        if len(odd):
+            rows, refused = _ask_one_by_one(form, every, odd if kept is None else kept[odd])
+            frame = _filled(pl.concat([frame.filter(sure), rows], how="diagonal"))
+            unfit += refused
+        return replace(batch, data=b"", rows=frame, rejected=every.dead_letters(unfit))
 
     return parse
 
 
-def _identity(batch: Batch, lines: Lines) -> pl.DataFrame:
-    """`file_id`, `offset` and `source` of every line."""
-    counts = [segment.lines for segment in batch.segments]
-    lengths = np.array([segment.end - segment.start for segment in batch.segments], np.int64)
-    shift = np.array([segment.start for segment in batch.segments], np.int64)
-    shift -= np.cumsum(lengths) - lengths
-    which = pl.Series(np.repeat(np.arange(len(counts), dtype=np.uint32), counts))
-    return pl.DataFrame(
-        {
-            "file_id": pl.Series([s.file_id for s in batch.segments], dtype=pl.UInt64)[which],
-            "offset": (lines.starts[:-1] + np.repeat(shift, counts)).astype(np.uint64),
-            "source": pl.Series([s.path for s in batch.segments], dtype=pl.String)[which],
-        }
-    )
-
-
 def _ask_one_by_one(
-    form: Format, lines: Lines, numbers: Numbers, identity: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+    form: Format, lines: FileLines, numbers: Numbers
+) -> tuple[pl.DataFrame, list[DeadLetter]]:
     good: list[int] = []
     rows: list[Row] = []
-    bad: list[int] = []
-    refusals: list[tuple[bytes, str, str]] = []
+    refused: list[DeadLetter] = []
     for number in numbers.tolist():
-        raw = lines.raw(number)
         try:
-            rows.append(form.line(_decode(raw)))
+            rows.append(form.line(lines.text(number)))
             good.append(number)
         except MalformedLine as refusal:
-            bad.append(number)
-            refusals.append((raw, refusal.reason, refusal.detail))
+            refused.append((number, lines.raw(number), refusal))
     present = {name: dtype for name, dtype in COLUMNS.items() if any(name in row for row in rows)}
-    parsed = pl.DataFrame(rows, schema=present).hstack(identity[good])
-    refused = pl.DataFrame(
-        refusals,
-        schema={name: REJECTED[name] for name in ("raw", "reason", "detail")},
-        orient="row",
-    )
-    return parsed, identity[bad].hstack(refused).select(*REJECTED)
-
-
-def _decode(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise MalformedLine(
-            "invalid_utf8", f"byte {raw[error.start]:#04x} at position {error.start} is not UTF-8"
-        ) from None
+    return pl.DataFrame(rows, schema=present).hstack(lines.identity[good]), refused
 
 
 def _filled(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,148 @@
+"""The lines of a batch as they are in their files, and which of them no format is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from connectors.batch import REJECTED, Batch, Segment
+from connectors.encodings import UTF_8, Encoding
+from connectors.errors import MalformedLine
+from flows.parsing.lines import Lines, Numbers
+
+_KEPT_OF_LONG = 1024
+
+DeadLetter = tuple[int, bytes, MalformedLine]
+"""A line's number, what is kept of its bytes, and why it is no row."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A segment, where its bytes begin in the data, and its lines, from `first` to before `end`.
+
+    `marked`: a byte order mark comes first. `stray`: so many bytes come before the first whole
+    character, since a continued line may go on in the midst of one.
+    """
+
+    segment: Segment
+    begin: int
+    first: int
+    end: int
+    marked: bool
+    stray: int
+
+
+class FileLines:
+    """The lines of a batch, as bytes in the encoding of their files.
+
+    A line ends with its newline, or with its segment. Lines have the same numbers here as in
+    `lines`, which is their text.
+    """
+
+    def __init__(self, batch: Batch, encoding: Encoding) -> None:
+        self._data = batch.data
+        self._encoding = encoding
+        self._parts: list[_Part] = []
+        begin = first = 0
+        starts = [np.zeros(1, np.int64)]
+        for segment in batch.segments:
+            stray, size = segment.start % encoding.unit, segment.end - segment.start
+            ends = encoding.ends(memoryview(self._data)[begin + stray : begin + size])
+            ends += begin + stray
+            if size and (not len(ends) or ends[-1] < begin + size):
+                ends = np.append(ends, min(begin + size, len(self._data)))
+            marked = segment.start == 0 and encoding.is_marked(self._data, begin, begin + size)
+            self._parts.append(_Part(segment, begin, first, first + len(ends), marked, stray))
+            starts.append(ends)
+            begin += size
+            first += len(ends)
+        self._starts: Numbers = np.concatenate(starts)
+        self._missing = begin - len(self._data)
+        self._marked = {part.first for part in self._parts if part.marked}
+
+    def raw(self, number: int) -> bytes:
+        """The bytes of one line, without its line end."""
+        line = self._data[self._starts[number] : self._starts[number + 1]]
+        return self._encoding.without_end(line)
+
+    def text(self, number: int) -> str:
+        """One line without its line end. Raises `MalformedLine` if it is of another encoding."""
+        raw, name = self.raw(number), self._encoding.name
+        try:
+            text = raw.decode(name)
+        except UnicodeDecodeError as error:
+            raise MalformedLine(
+                "invalid_utf8" if self._encoding.is_utf8 else "invalid_encoding",
+                f"byte {raw[error.start]:#04x} at position {error.start} is not {name.upper()}",
+            ) from None
+        return text[1:] if number in self._marked else text
+
+    @cached_property
+    def lines(self) -> Lines:
+        """The lines as UTF-8, less the byte order marks at the beginning of files."""
+        inner_ends = [part.begin for part in self._parts[1:]]
+        whole = all(self._data.endswith(b"\n", 0, end) for end in inner_ends)
+        if self._encoding.is_utf8 and whole and not self._marked:
+            return Lines(self._data, self._starts)
+        return Lines(b"".join(map(self._as_utf8, self._parts)))
+
+    @cached_property
+    def identity(self) -> pl.DataFrame:
+        """`file_id`, `offset` and `source` of every line."""
+        segments = [part.segment for part in self._parts]
+        counts = [part.end - part.first for part in self._parts]
+        shift = np.array([part.segment.start - part.begin for part in self._parts], np.int64)
+        which = pl.Series(np.repeat(np.arange(len(counts), dtype=np.uint32), counts))
+        return pl.DataFrame(
+            {
+                "file_id": pl.Series([s.file_id for s in segments], dtype=pl.UInt64)[which],
+                "offset": (self._starts[:-1] + np.repeat(shift, counts)).astype(np.uint64),
+                "source": pl.Series([s.path for s in segments], dtype=pl.String)[which],
+            }
+        )
+
+    def unfit(self, max_line_bytes: int) -> list[DeadLetter]:
+        """What no format is asked about: lines that are too long, and rests of earlier lines."""
+        found = {letter[0]: letter for letter in self._continued()}
+        found |= {letter[0]: letter for letter in self._too_long(max_line_bytes)}
+        return list(found.values())
+
+    def dead_letters(self, letters: list[DeadLetter]) -> pl.DataFrame:
+        """These lines as the store has them."""
+        refused = pl.DataFrame(
+            [(raw, why.reason, why.detail) for _, raw, why in letters],
+            schema={name: REJECTED[name] for name in ("raw", "reason", "detail")},
+            orient="row",
+        )
+        numbers = [number for number, _, _ in letters]
+        return self.identity[numbers].hstack(refused).select(*REJECTED)
+
+    def _too_long(self, limit: int) -> Iterator[DeadLetter]:
+        sizes = np.diff(self._starts)
+        sizes[-1:] += self._missing
+        # Of a line that is not here whole nothing can be parsed, whatever the limit.
+        for number in np.flatnonzero(sizes > (0 if self._missing else limit)).tolist():
+            raw = self.raw(number)
+            if self._missing or len(raw) > limit:
+                detail = f"{sizes[number]} bytes with its line end; LOG_MAX_LINE_BYTES is {limit}"
+                yield number, raw[:_KEPT_OF_LONG], MalformedLine("too_long", detail)
+
+    def _continued(self) -> Iterator[DeadLetter]:
+        for part in self._parts:
+            if part.segment.continued and (raw := self.raw(part.first)):
+                detail = "the rest of a line whose beginning was stored as a line of its own"
+                yield part.first, raw, MalformedLine("continued", detail)
+
+    def _as_utf8(self, part: _Part) -> bytes:
+        """The lines of one segment, each with a line end."""
+        starts = self._starts[part.first : part.end + 1].copy()
+        starts[0] += part.stray
+        text = self._encoding.to_utf8(self._data, starts)
+        if part.marked:
+            text = text.removeprefix(UTF_8.mark)
+        unfinished = part.first < part.end and not text.endswith(b"\n")
+        return text + b"\n" if unfinished else text
