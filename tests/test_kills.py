@@ -27,7 +27,7 @@ def test_stores_every_line_once_though_it_is_killed_while_logs_rotate(
     outcome = kill_and_count(tmp_path / "kills", plan)
     assert outcome.is_exact, f"seed {plan.seed}: {outcome}"
     assert outcome.rotations > plan.files
-    assert outcome.stored_by_killed > outcome.lines // 10, "nobody was killed at work"
+    assert outcome.stored_by_killed > 0, "nobody was killed at work"
 
 
 @pytest.fixture
