@@ -1,0 +1,221 @@
+"""Kills pipelines under load, again and again, and counts what became of every line.
+
+`python -m tests.kill_harness --kills 20 --seed 7`: a writer of its own process appends numbered
+lines to files that it rotates, while pipelines are started and, at random moments, killed
+(SIGKILL). A last run reads the rest. Then every number is to be found once: the exit code is 1 if
+it is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+
+from tests.conftest import ROOT, Pipeline
+
+CATCH_UP_SECONDS = 900.0
+SETTINGS = {"LOG_FORMAT": "api_requests", "API_PORT": "0"}
+LATER_NAMES_TOO = "app*.log*"
+
+Answer = TypeVar("Answer")
+
+_STORED = """
+    SELECT customer_id AS file, extract(request_path, '^/seq/([0-9]+)$') AS number FROM logs
+    UNION ALL
+    SELECT
+        extract(raw, '^broken (file[0-9]+) /seq/[0-9]+$'),
+        extract(raw, '^broken file[0-9]+ /seq/([0-9]+)$')
+    FROM dead_letters
+"""
+
+_OF_ONE_FILE = f"""
+SELECT count(), uniqExact(toUInt64OrNull(number)) FROM ({_STORED})
+WHERE file = {{file:String}} AND toUInt64OrNull(number) < {{lines:UInt64}}
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to whom; equal seeds draw equal moments."""
+
+    kills: int
+    processes: int = 1
+    files: int = 4
+    rate: int = 40_000
+    rotate_every: float = 4.0
+    globs: str = LATER_NAMES_TOO
+    gzip: bool = False
+    seed: int = 4
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Lines that are not stored, rows too many, and rows that are no line that was written."""
+
+    missing: int
+    twice: int
+    strange: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened. `stored_by_killed`: lines stored before the last run, which none could end."""
+
+    kills: int
+    lines: int
+    rotations: int
+    stored_by_killed: int
+    tally: Tally
+    fell: list[str]
+    """What processes said that ended before they were killed."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every line is stored once, and no process ended by itself."""
+        return self.tally == Tally(0, 0, 0) and not self.fell
+
+
+def tally(client: Client, written: Mapping[str, int]) -> Tally:
+    """Compare the store with the numbers 0 to n - 1 of each file; Logwax's ledger is not asked."""
+    missing = twice = known = 0
+    for file, lines in written.items():
+        rows, numbers = _ask(client, _OF_ONE_FILE, {"file": file, "lines": lines})
+        missing += lines - numbers
+        twice += rows - numbers
+        known += rows
+    (stored,) = _ask(client, f"SELECT count() FROM ({_STORED})", {})
+    return Tally(missing, twice, stored - known)
+
+
+def kill_and_count(directory: Path, plan: Plan) -> Outcome:
+    """Carry out the plan in an empty directory."""
+    (directory / "logs").mkdir(parents=True)
+    draw = random.Random(plan.seed)
+    settings = {**SETTINGS, **plan.settings, "LOG_PATHS": f"logs/{plan.globs}"}
+    with _writer(directory / "logs", plan) as writer:
+        kills, fell = 0, []
+        while kills < plan.kills:
+            processes = min(plan.processes, plan.kills - kills)
+            fell += _kill(directory, processes, draw, settings)
+            kills += processes
+            assert writer.poll() is None, "the writer ended by itself"
+        writer.terminate()
+        written = json.loads(writer.communicate()[0])
+    last = Pipeline(directory, 0)
+    process = last.start("-w", "2", FOLLOW="false", **settings)
+    try:
+        summary, errors = process.communicate(timeout=CATCH_UP_SECONDS)
+    finally:
+        process.kill()
+    if process.returncode:
+        fell.append(errors)
+    lines = sum(written["lines"].values())
+    rest = int(summary.split()[0].partition("=")[2]) if summary else 0
+    client = _client(directory, settings)
+    try:
+        counted = tally(client, written["lines"])
+    finally:
+        client.close()
+    return Outcome(kills, lines, written["rotations"], lines - rest, counted, fell)
+
+
+@contextmanager
+def _writer(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.rotating_writer", str(directory)]
+    command += ["--files", str(plan.files), "--rate", str(plan.rate), "--seed", str(plan.seed)]
+    command += ["--rotate-every", str(plan.rotate_every), *(["--gzip"] if plan.gzip else [])]
+    writer = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE)
+    try:
+        yield writer
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+def _kill(
+    directory: Path, processes: int, draw: random.Random, settings: Mapping[str, str]
+) -> list[str]:
+    """Start so many at once, and kill each at a moment of its own; returns who fell before."""
+    began = time.monotonic()
+    # Blocks in doubt are settled by runs with other batch sizes, too.
+    running = [
+        Pipeline(directory, 0).start(
+            "-w", "2", **settings, STREAM_MAX_SIZE=draw.randint(2000, 5000)
+        )
+        for _ in range(processes)
+    ]
+    moments = sorted(began + draw.uniform(0.8, 3.0) for _ in running)
+    fell = []
+    for process, moment in zip(running, moments, strict=True):
+        time.sleep(max(0.0, moment - time.monotonic()))
+        has_ended = process.poll() is not None
+        process.kill()
+        errors = process.communicate()[1]
+        if has_ended:
+            fell.append(errors or f"exit code {process.returncode}")
+    return fell
+
+
+def _client(directory: Path, settings: Mapping[str, str]) -> Client:
+    if settings.get("STORE", "embedded") == "embedded":
+        path = str(directory / "data" / "clickhouse")
+        return clickhouse_connect.get_client(interface="chdb", path=path)
+    address = settings["CLICKHOUSE_URL"].partition("?")[0]
+    return _insist(lambda: clickhouse_connect.get_client(dsn=address, send_receive_timeout=30))
+
+
+def _ask(client: Client, query: str, parameters: dict[str, object]) -> list[int]:
+    return list(_insist(lambda: client.query(query, parameters=parameters)).result_rows[0])
+
+
+def _insist(attempt: Callable[[], Answer]) -> Answer:
+    """What a server with faults answers in the end."""
+    for _ in range(20):
+        try:
+            return attempt()
+        except Exception:  # of whatever kind: what lasts, the last attempt raises
+            time.sleep(0.1)
+    return attempt()
+
+
+def main() -> int:
+    """Kill as the arguments say, and print what happened as JSON."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--kills", type=int, default=10)
+    arguments.add_argument("--processes", type=int, default=1, help="at once")
+    arguments.add_argument("--files", type=int, default=4)
+    arguments.add_argument("--rate", type=int, default=40_000, help="lines a second, all files")
+    arguments.add_argument("--rotate-every", type=float, default=4.0, help="seconds, on average")
+    arguments.add_argument("--globs", default=LATER_NAMES_TOO, help="of the files to read")
+    arguments.add_argument("--gzip", action="store_true", help="compress every other rotated file")
+    arguments.add_argument("--seed", type=int, default=random.randrange(10**6))
+    arguments.add_argument("--store", choices=("embedded", "clickhouse"), default="embedded")
+    arguments.add_argument("--url", default="", help="CLICKHOUSE_URL of --store clickhouse")
+    arguments.add_argument("--directory", type=Path, help="an empty one, which is kept")
+    chosen = vars(arguments.parse_args())
+    directory = chosen.pop("directory")
+    settings = {"STORE": chosen.pop("store"), "CLICKHOUSE_URL": chosen.pop("url")}
+    plan = Plan(**chosen, settings=settings)
+    print(f"seed {plan.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        outcome = kill_and_count(directory or Path(temporary), plan)
+    print(json.dumps(asdict(outcome), indent=2))
+    return 0 if outcome.is_exact else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
