@@ -23,7 +23,11 @@ WRITTEN = {"file0": 2500, "file1": 1500}
 def test_stores_every_line_once_though_it_is_killed_while_logs_rotate(
     tmp_path: Path, soak: bool
 ) -> None:
-    plan = Plan(kills=200, rate=25_000) if soak else Plan(kills=5, rotate_every=1.5)
+    plan = (
+        Plan(kills=200, rate=25_000, gzip=True)
+        if soak
+        else Plan(kills=5, rotate_every=1.5, gzip=True)
+    )
     outcome = kill_and_count(tmp_path / "kills", plan)
     assert outcome.is_exact, f"seed {plan.seed}: {outcome}"
     assert outcome.rotations > plan.files

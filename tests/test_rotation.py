@@ -331,7 +331,7 @@ class Rotation(RuleBasedStateMachine):
             self.clock.now += 0.55
             self.source._catalog._roster.look_soon()
             self._collect()
-        if seconds >= 8:
+        if seconds > roster.GRACE_SECONDS:
             for file in self._files():
                 if file.met:
                     self.must.update(file.lines)
@@ -345,6 +345,9 @@ class Rotation(RuleBasedStateMachine):
                 if not batch.in_doubt:
                     self.store.write(batch, share=random.choice([0.0, 0.5, 0.99]))
         self.source.close()
+        stored = set(self.store.lines.values())
+        for file in self._files():
+            file.met = not stored.isdisjoint(file.lines)  # what is not in the ledger is forgotten
         self._start()
         self._note_meeting()
 
