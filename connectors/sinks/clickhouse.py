@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from typing import Any, cast
 
@@ -21,7 +23,9 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.batch import Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreError
+from connectors.sinks.clickhouse_errors import trouble
 from connectors.sinks.clickhouse_reader import ClickHouseReader
+from connectors.sinks.retry import Retry
 from connectors.store import Ledger, Reader
 from settings import Settings
 
@@ -128,10 +132,15 @@ class ClickHouseStore:
     """A store behind `connect`, which makes one more client of the same database each time."""
 
     def __init__(
-        self, connect: Callable[[], Client], settings: Settings, release: Callable[[], None]
+        self,
+        connect: Callable[[], Client],
+        settings: Settings,
+        retry: Retry,
+        release: Callable[[], None],
     ) -> None:
         self._connect = connect
         self._settings = settings
+        self._retry = retry
         self._release = release
         self._clients: list[Client] = []
         self._client = self._new_client()
@@ -156,13 +165,17 @@ class ClickHouseStore:
 
     def start_at(self, files: Sequence[Segment]) -> None:
         """Record chosen positions, and by an entry without a file that there was a first start."""
-        nobody = BlockId(0, 0)
-        _insert_ledger(self._client, self._settings.instance, nobody, "position", files)
-        _insert_ledger(self._client, self._settings.instance, nobody, "stored", [_NO_FILE])
+        nobody, instance = BlockId(0, 0), self._settings.instance
+        try:
+            for kind, segments in (("position", files), ("stored", [_NO_FILE])):
+                insert = partial(_insert_ledger, self._client, instance, nobody, kind, segments)
+                self._retry(insert, trouble)
+        except ClickHouseError as error:
+            raise StoreError(f"ClickHouse refused the first positions: {error}") from error
 
     def writer(self) -> ClickHouseWriter:
         """A writer with a client of its own, so that workers do not wait for one another."""
-        return ClickHouseWriter(self._new_client(), self._settings)
+        return ClickHouseWriter(self._new_client(), self._settings, self._retry)
 
     def close(self) -> None:
         """Close every client, and let another process have the store."""
@@ -202,8 +215,9 @@ class ClickHouseStore:
 class ClickHouseWriter:
     """Stores one batch after another, each exactly once; see the module's docstring."""
 
-    def __init__(self, client: Client, settings: Settings) -> None:
+    def __init__(self, client: Client, settings: Settings, retry: Retry) -> None:
         self._client = client
+        self._retry = retry
         self._table = settings.clickhouse_table
         self._instance = settings.instance
         self._block = BlockId(secrets.randbits(63), 0)
@@ -226,7 +240,7 @@ class ClickHouseWriter:
                 raise StoreError("The batch before this one is in doubt: restart to settle it.")
             self._block = BlockId(self._block.writer, self._block.sequence + 1)
             self._stored = False
-            _insert_ledger(self._client, self._instance, self._block, "block", batch.segments)
+            self._record(self._block, "block", batch.segments)
             self._insert(batch.rejected, DEAD_LETTERS, self._token(self._block))
             self._insert(batch.rows, self._table, self._token(self._block))
             self._stored = True
@@ -236,7 +250,8 @@ class ClickHouseWriter:
     def close(self) -> None:
         """Say that the last block is stored, if it is: a clean stop."""
         if self._block.sequence and self._stored:
-            _insert_ledger(self._client, self._instance, self._block, "stored", [_NO_FILE])
+            with suppress(ClickHouseError, StoreError):  # unsaid, the next start finds it out
+                self._record(self._block, "stored", [_NO_FILE])
 
     def _settle(self, batch: Batch, block: BlockId) -> None:
         tables = (DEAD_LETTERS, self._table)
@@ -249,7 +264,11 @@ class ClickHouseWriter:
                 # The block's own token may be known to the table, which would drop these lines.
                 token += ":rest:" + blake2b(rest["offset"].to_numpy().tobytes()).hexdigest()[:32]
             self._insert(rest, table, token)
-        _insert_ledger(self._client, self._instance, block, "stored", [_NO_FILE])
+        self._record(block, "stored", [_NO_FILE])
+
+    def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
+        insert = partial(_insert_ledger, self._client, self._instance, block, kind, segments)
+        self._retry(insert, trouble)
 
     def _held(self, segments: Sequence[Segment], table: str) -> pl.DataFrame:
         """Which lines of these segments a table holds: `file_id`, `offset`."""
@@ -259,16 +278,17 @@ class ClickHouseWriter:
             "first": min(segment.start for segment in segments),
             "last": max(segment.end for segment in segments),
         }
-        found = pl.from_arrow(self._client.query_arrow(_HELD, parameters=wanted))
+        found = pl.from_arrow(
+            self._retry(lambda: self._client.query_arrow(_HELD, parameters=wanted), trouble)
+        )
         assert isinstance(found, pl.DataFrame)
         return found
 
     def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
         if lines.is_empty():
             return
-        _insert_arrow(
-            self._client, table, lines, {**self._limits, "insert_deduplication_token": token}
-        )
+        settings = {**self._limits, "insert_deduplication_token": token}
+        self._retry(lambda: _insert_arrow(self._client, table, lines, settings), trouble)
 
     def _token(self, block: BlockId) -> str:
         return f"{self._instance}:{block.writer}:{block.sequence}"

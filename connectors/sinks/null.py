@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from connectors.batch import Batch, Segment
+from connectors.sinks.retry import Retry
 from connectors.store import Ledger, Reader
 from settings import Settings
 
@@ -39,6 +40,6 @@ class NullWriter:
         """Nothing is open."""
 
 
-def open_store(settings: Settings) -> NullStore:
-    """The null store; needs no settings."""
+def open_store(settings: Settings, retry: Retry) -> NullStore:
+    """The null store; needs no settings, and never fails."""
     return NullStore()
