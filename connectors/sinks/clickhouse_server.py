@@ -21,6 +21,7 @@ from connectors.sinks.retry import Retry
 from settings import Settings
 
 _UNKNOWN_DATABASE = 81
+_MAKE_DATABASE = "CREATE DATABASE IF NOT EXISTS {name:Identifier}"
 
 
 def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
@@ -39,21 +40,24 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     def connect() -> Client:
         try:
             try:
-                return _client(urlunsplit(url), url.scheme)
+                return _client(urlunsplit(url), url.scheme, retry)
             except ClickHouseError as error:
                 if not isinstance(error, Error) or error.code != _UNKNOWN_DATABASE:
                     raise
-                _make_database(urlunsplit(url._replace(path="")), url.scheme, unquote(url.path[1:]))
-                return _client(urlunsplit(url), url.scheme)
+                # Asked for only where it is missing: not everybody may make one.
+                client = _client(urlunsplit(url._replace(path="")), url.scheme, retry)
+                client.command(_MAKE_DATABASE, parameters={"name": unquote(url.path[1:])})
+                return _client(urlunsplit(url), url.scheme, retry)
         except ClickHouseError as error:
             raise StoreError(f"Cannot open ClickHouse at {address}: {reason(error)}") from None
         except TypeError as error:  # a parameter that the client does not have
-            raise StoreError(f"CLICKHOUSE_URL has a wrong option: {error}") from None
+            what = str(error).partition("() ")[2]
+            raise StoreError(f"CLICKHOUSE_URL has a wrong option: {what}") from None
 
     return ClickHouseStore(connect, settings, retry, release=lambda: None)
 
 
-def _client(dsn: str, interface: str) -> HttpClient:
+def _client(dsn: str, interface: str, retry: Retry) -> HttpClient:
     client = clickhouse_connect.get_client(
         dsn=dsn,
         interface=interface,
@@ -63,27 +67,25 @@ def _client(dsn: str, interface: str) -> HttpClient:
         send_receive_timeout=60,
     )
     client = cast(HttpClient, client)
-    client.http = cast(PoolManager, _Polite(client.http))
+    client.http = cast(PoolManager, _Pool(client.http, retry))
     return client
 
 
-def _make_database(dsn: str, interface: str, name: str) -> None:
-    client = _client(dsn, interface)
-    client.command("CREATE DATABASE IF NOT EXISTS {name:Identifier}", parameters={"name": name})
-    client.close()
+class _Pool:
+    """A client's connections, with two things that clickhouse-connect does not know.
 
+    No request is waited for much longer than a stop, and an error tells of `Retry-After`.
+    """
 
-class _Polite:
-    """A pool of connections that notes `Retry-After`, of which clickhouse-connect tells nothing."""
-
-    def __init__(self, pool: PoolManager) -> None:
+    def __init__(self, pool: PoolManager, retry: Retry) -> None:
         self._pool = pool
+        self._retry = retry
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pool, name)
 
     def request(self, *arguments: Any, **options: Any) -> Any:
-        response = self._pool.request(*arguments, **options)
+        response = self._retry.bounded(lambda: self._pool.request(*arguments, **options))
         if response.status in (429, 503):
             seconds = Urllib3Retry().get_retry_after(response)
             if seconds:

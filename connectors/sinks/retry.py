@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import sys
 import threading
+import time
 from collections.abc import Callable
+from concurrent import futures
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,6 +15,7 @@ from connectors.errors import StoreError
 from connectors.status import Status
 
 _BASE, _CAP = 0.1, 5.0  # seconds: the first pause, and any pause, at most
+_GRACE = 2.5  # seconds that a request under way has left once the process shall stop
 
 T = TypeVar("T")
 
@@ -35,6 +38,7 @@ class Retry:
     def __init__(self, stop: threading.Event | None = None, status: Status | None = None) -> None:
         self._stop = stop or threading.Event()
         self._status = status or Status()
+        self._deadline: float | None = None
 
     def __call__(
         self, attempt: Callable[[], T], trouble: Callable[[Exception], Trouble | None]
@@ -66,3 +70,31 @@ class Retry:
             else:
                 self._status.overcome(key)
                 return result
+
+    def bounded(self, request: Callable[[], T]) -> T:
+        """What `request` returns; once `stop` is set, it is waited for 2.5 seconds more, at most.
+
+        Raises what `request` raises, `StoreError` if it was left behind. It runs in a thread of its
+        own, since nothing else gets out of a call to a server that hangs.
+        """
+        done: futures.Future[T] = futures.Future()
+
+        def run() -> None:
+            try:
+                done.set_result(request())
+            except BaseException as error:
+                done.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        while not futures.wait([done], timeout=0.1).done:
+            if self._is_over():
+                raise StoreError(
+                    "Stopped while the store did not answer; "
+                    "the next start settles the batch in hand."
+                )
+        return done.result()
+
+    def _is_over(self) -> bool:
+        if self._stop.is_set() and self._deadline is None:
+            self._deadline = time.monotonic() + _GRACE
+        return self._deadline is not None and time.monotonic() >= self._deadline

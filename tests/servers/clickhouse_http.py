@@ -76,7 +76,7 @@ class Server:
     ) -> None:
         self.faults: deque[Fault | None] = deque()
         self.inserts = 0
-        self._ratio = ratio
+        self.ratio = ratio
         self._random = random.Random(seed)
         self.expected = "Basic " + b64encode(user.encode()).decode() if user else ""
         self.closing = threading.Event()
@@ -106,7 +106,7 @@ class Server:
         with self._lock:
             if self.faults:
                 return self.faults.popleft()
-            return self._random.choice(FAULTS) if self._random.random() < self._ratio else None
+            return self._random.choice(FAULTS) if self._random.random() < self.ratio else None
 
     def execute(self, statement: str, data: bytes, encoding: str, params: dict[str, str]) -> bytes:
         bound = {name: value for name, value in params.items() if name.startswith("param_")}
