@@ -17,7 +17,7 @@ from connectors import preflight
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
 from connectors.sinks.clickhouse_errors import TRANSIENT
-from connectors.sinks.retry import Retry
+from connectors.sinks.retry import Retry, Trouble
 from connectors.status import Status
 from connectors.store import open_store
 from settings import Settings
@@ -62,7 +62,8 @@ def open_at(status: Status, stop: threading.Event) -> Iterator[Callable[..., Cli
         store.close()
 
 
-def refused_url(port: int) -> str:
+def with_password(port: int) -> str:
+    """The address of a server on this port, with a user."""
     return f"http://logwax:{SECRET}@127.0.0.1:{port}"
 
 
@@ -79,6 +80,56 @@ def counted(server: Server) -> tuple[int, int]:
     (found,) = client.query("SELECT count(), uniqExact(file_id, offset) FROM logs").result_rows
     client.close()
     return found[0], found[1]
+
+
+# --- trying again -----------------------------------------------------------------------------
+
+
+class Pauses(threading.Event):
+    """A stop that never comes, and the pauses in which it was waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.seconds.append(timeout)
+        return False
+
+
+def test_pauses_grow_to_5_seconds_and_add_to_what_is_asked(monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    pauses, failures = Pauses(), iter([0, 0, 0, 0, 0, 0, 0, 0, 9])
+
+    def attempt() -> str:
+        for asked in failures:
+            raise OSError(asked)
+        return "done"
+
+    retry = Retry(pauses)
+    assert retry(attempt, lambda error: Trouble("busy", error.args[0])) == "done"
+    assert pauses.seconds == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 14])
+
+
+def test_what_stays_wrong_is_raised_at_once(status):
+    def attempt() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        Retry(Pauses(), status)(attempt, lambda error: None)
+    assert status.last_error == ""
+
+
+def test_an_error_stands_until_that_very_trouble_is_overcome(status):
+    status.report("first", 1)
+    status.report("second", 2)
+    status.report("first, again", 1)
+    assert status.last_error == "first, again"
+    status.overcome(1)
+    assert status.last_error == "second"
+    status.overcome(2)
+    assert status.last_error == ""
 
 
 # --- one insert fails -------------------------------------------------------------------------
@@ -211,7 +262,7 @@ def test_makes_the_database_that_is_missing(server, open_at):
 
 def test_says_where_no_server_is(open_at, free_port):
     with pytest.raises(StoreError, match=f"127.0.0.1:{free_port}: Connection refused"):
-        open_at(refused_url(free_port))
+        open_at(with_password(free_port))
 
 
 def test_says_which_option_is_wrong(server, open_at):
@@ -224,7 +275,7 @@ def test_says_which_option_is_wrong(server, open_at):
 def test_lets_in_with_the_password_and_never_says_it(tmp_path, open_at):
     server = Server(tmp_path / "server", user="logwax:ge/heim")
     try:
-        good = refused_url(server.port)
+        good = with_password(server.port)
         assert open_at(good).ledger().is_new
         with pytest.raises(StoreError, match="AUTHENTICATION_FAILED") as caught:
             open_at(good.replace("logwax", "other"))
@@ -236,7 +287,7 @@ def test_lets_in_with_the_password_and_never_says_it(tmp_path, open_at):
 @pytest.mark.parametrize(
     "url",
     [
-        refused_url(1),
+        with_password(1),
         f"http://logwax:{SECRET}@127.0.0.1:1/db?connect_timeout=1",
         f"http://127.0.0.1:1/?password={SECRET}",
         f"http://127.0.0.1:1?access_token={SECRET}&connect_timeout=1",
@@ -298,7 +349,7 @@ def run(pipeline: Pipeline, server: Server) -> Callable[..., subprocess.Complete
 def chosen(server: Server, **settings: object) -> dict[str, object]:
     return {
         "STORE": "clickhouse",
-        "CLICKHOUSE_URL": f"{server.url}?send_receive_timeout=1",
+        "CLICKHOUSE_URL": f"{with_password(server.port)}?send_receive_timeout=1",
         "INSTANCE": "web-1",
         "LOG_PATHS": "in.log",
         **settings,
@@ -320,6 +371,7 @@ def test_stores_every_line_once_with_many_faults(tmp_path, server, run):
     write_log(tmp_path, 2000)
     done = run(STREAM_MAX_SIZE=100)
     assert done.stdout.startswith("lines=2000 stored=2000 "), done.stderr
+    assert "heim" not in done.stderr
     assert counted(server) == (2000, 2000)
 
 
@@ -331,6 +383,7 @@ def test_a_refused_batch_ends_it_and_the_next_run_stores_it(tmp_path, server, ru
     done = run()
     assert done.returncode != 0
     assert "ClickHouse refused a batch" in done.stderr
+    assert "heim" not in done.stderr
     assert run().stdout.startswith("lines=50 stored=50 ")
     assert counted(server) == (150, 150)
 
@@ -391,7 +444,7 @@ def test_a_stop_while_the_server_is_away_takes_no_5_seconds(tmp_path, pipeline):
 
 def test_a_stop_while_the_server_hangs_takes_no_5_seconds(tmp_path, pipeline, server):
     write_log(tmp_path, 10)
-    pipeline.start(**chosen(server, CLICKHOUSE_URL=server.url))
+    pipeline.start(**chosen(server, CLICKHOUSE_URL=with_password(server.port)))
     pipeline.wait_until_healthy()
     pipeline.wait_until_stored(10)
     server.faults.extend([None, Delay(60)])  # the rows
