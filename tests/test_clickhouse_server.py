@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 import sys
@@ -74,10 +75,10 @@ def write_log(directory: Path, lines: int, first: int = 0) -> Path:
     return log
 
 
-def counted(server: Server) -> tuple[int, int]:
+def counted(server: Server, table: str = "logs") -> tuple[int, int]:
     """Rows, and distinct lines among them."""
     client = clickhouse_connect.get_client(dsn=server.url)
-    (found,) = client.query("SELECT count(), uniqExact(file_id, offset) FROM logs").result_rows
+    (found,) = client.query(f"SELECT count(), uniqExact(file_id, offset) FROM {table}").result_rows
     client.close()
     return found[0], found[1]
 
@@ -373,6 +374,24 @@ def test_stores_every_line_once_with_many_faults(tmp_path, server, run):
     assert done.stdout.startswith("lines=2000 stored=2000 "), done.stderr
     assert "heim" not in done.stderr
     assert counted(server) == (2000, 2000)
+
+
+def test_killed_again_and_again_beside_a_server_with_faults(tmp_path, pipeline, server, soak):
+    server.ratio = 0.1
+    moments = random.Random(4)
+    settings = chosen(server, STREAM_MAX_SIZE=2000)
+    with pipeline.generator(LOG_FILE_PATH="in.log", LOG_GENERATOR_BAD_RATIO=0.01):
+        for _ in range(100 if soak else 4):
+            process = pipeline.start("-w", "2", API_PORT=0, **settings)
+            time.sleep(1.5 + 2 * moments.random())  # any moment will do: this waits for nothing
+            process.kill()
+            process.communicate()
+    done = pipeline.run(**chosen(server))
+    assert done.returncode == 0, done.stderr
+    rows, dead = counted(server), counted(server, "dead_letters")
+    assert rows[0] == rows[1]
+    assert dead[0] == dead[1]
+    assert rows[0] + dead[0] == (tmp_path / "in.log").read_bytes().count(b"\n")
 
 
 def test_a_refused_batch_ends_it_and_the_next_run_stores_it(tmp_path, server, run):
