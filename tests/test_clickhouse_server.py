@@ -43,16 +43,11 @@ def status() -> Status:
 
 
 @pytest.fixture
-def stop() -> threading.Event:
-    return threading.Event()
-
-
-@pytest.fixture
-def open_at(status: Status, stop: threading.Event) -> Iterator[Callable[..., ClickHouseStore]]:
+def open_at(status: Status) -> Iterator[Callable[..., ClickHouseStore]]:
     opened: list[ClickHouseStore] = []
 
-    def open_it(url: str, **settings: object) -> ClickHouseStore:
-        chosen = {"store": "clickhouse", "clickhouse_url": url, "instance": "host", **settings}
+    def open_it(url: str, stop: threading.Event | None = None) -> ClickHouseStore:
+        chosen = {"store": "clickhouse", "clickhouse_url": url, "instance": "host"}
         store = open_store(Settings(_env_file=None, **chosen), Retry(stop, status))
         assert isinstance(store, ClickHouseStore)
         opened.append(store)
@@ -204,10 +199,9 @@ def test_goes_on_when_a_server_that_was_away_is_back(tmp_path, open_at, status):
         server.close()
 
 
-def test_gives_up_when_it_is_stopped(tmp_path, open_at, status, stop):
-    server = Server(tmp_path / "server")
-    store = open_at(server.url)
-    writer = store.writer()
+def test_gives_up_when_it_is_stopped(tmp_path, open_at):
+    server, stop = Server(tmp_path / "server"), threading.Event()
+    writer = open_at(server.url, stop).writer()
     writer.write(batch(0, 5))
     server.close()
     threading.Timer(0.3, stop.set).start()
@@ -216,6 +210,7 @@ def test_gives_up_when_it_is_stopped(tmp_path, open_at, status, stop):
     writer.close()
     server = Server(tmp_path / "server", server.port)
     try:
+        store = open_at(server.url)
         (block,) = store.ledger().in_doubt  # the one before, of which nobody said that it is stored
         store.writer().write(batch(0, 5, in_doubt=block))
         assert offsets(store) == [0, 1, 2, 3, 4]

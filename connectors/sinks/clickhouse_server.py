@@ -46,7 +46,8 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
                     raise
                 # Asked for only where it is missing: not everybody may make one.
                 client = _client(urlunsplit(url._replace(path="")), url.scheme, retry)
-                client.command(_MAKE_DATABASE, parameters={"name": unquote(url.path[1:])})
+                name = unquote(url.path.split("/")[1])
+                client.command(_MAKE_DATABASE, parameters={"name": name})
                 return _client(urlunsplit(url), url.scheme, retry)
         except ClickHouseError as error:
             raise StoreError(f"Cannot open ClickHouse at {address}: {reason(error)}") from None
