@@ -12,9 +12,10 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, Secret, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingsError
@@ -50,6 +51,33 @@ def _table(name: str) -> str:
     if name in ("dead_letters", "ingest_blocks"):
         raise ValueError("Logwax has a table of that name for itself")
     return name
+
+
+class ClickHouseUrl(Secret[str]):
+    """The address of a server; everything that shows it leaves its secrets out."""
+
+    def _display(self) -> str:
+        return _without_secrets(self.get_secret_value())
+
+
+def _clickhouse_url(url: ClickHouseUrl) -> ClickHouseUrl:
+    try:
+        parts = urlsplit(url.get_secret_value())
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(
+            "must be http://user:password@host:port/database, or https; "
+            "in user and password, percent-encode what is not a letter or a digit"
+        )
+    return url
+
+
+def _without_secrets(url: str) -> str:
+    """A URL as it may be shown: without its password and its secret options."""
+    shown = re.sub(r"^(\w+://)?([^:/@]*).*@", r"\1\2:***@", url, flags=re.DOTALL)
+    return re.sub(r"([?&][^=&]*(?:pass|token|secret|key|proxy|headers)\w*=)[^&]*", r"\1***", shown)
 
 
 def _one_of(name: str, table: Iterable[str]) -> str:
@@ -132,9 +160,15 @@ class Settings(BaseSettings):
     store: Annotated[str, AfterValidator(_store)] = Field(
         "embedded",
         description="embedded: ClickHouse inside this process, in DATA_DIR/clickhouse. "
+        "clickhouse: the ClickHouse server at CLICKHOUSE_URL. "
         "null: discard finished batches, for measuring.",
     )
     data_dir: Path = Field(Path("data"), description="Directory of everything Logwax keeps.")
+    clickhouse_url: Annotated[ClickHouseUrl, AfterValidator(_clickhouse_url)] = Field(
+        ClickHouseUrl("http://127.0.0.1:8123"),
+        description="The server of STORE=clickhouse: http or https, user, password, host, port, "
+        "database, and options such as `?send_receive_timeout=60`.",
+    )
     clickhouse_table: Annotated[str, AfterValidator(_table)] = Field(
         "logs", description="Table of the stored lines."
     )
@@ -205,8 +239,9 @@ def load() -> Settings:
     except ValidationError as error:
         raise SettingsError(
             [
-                f"{'_'.join(map(str, problem['loc'][:1])).upper()}={problem['input']!r}: "
+                f"{name.upper()}={'***' if name == 'clickhouse_url' else problem['input']!r}: "
                 f"{problem['msg'].removeprefix('Value error, ')}"
                 for problem in error.errors()
+                for name in map(str, problem["loc"][:1])
             ]
         ) from None

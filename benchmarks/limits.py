@@ -73,7 +73,7 @@ def clickhouse(form: str, file: Path) -> tuple[int, float]:
     """`INSERT ... SELECT ... FROM file(...)` into the table that Logwax makes in `DATA_DIR`."""
     import clickhouse_connect
 
-    from connectors.sinks.embedded import open_store
+    from connectors.store import open_store
     from settings import load
 
     settings = load()

@@ -13,11 +13,17 @@ from connectors.errors import SettingsError
 from connectors.sinks.embedded_lock import holder
 from settings import Settings
 
+CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+
 
 def problems(settings: Settings) -> list[str]:
     """One sentence for everything that is wrong around correct settings; empty when all is well."""
     busy = holder(settings.data_dir) if settings.store == "embedded" else None
-    found = [_data_dir_problem(settings.data_dir), busy]
+    on_server = settings.store == "clickhouse"
+    found = [
+        _instance_problem(settings) if on_server else _data_dir_problem(settings.data_dir),
+        busy,
+    ]
     if settings.api_url and not busy:  # else the holder has the port as well
         found.append(_port_problem(settings.api_host, settings.api_port))
     return [problem for problem in found if problem]
@@ -31,6 +37,15 @@ def warnings(settings: Settings) -> list[str]:
         for pattern in settings.patterns
         if next(iglob(pattern, recursive=True), None) is None
     ]
+
+
+def _instance_problem(settings: Settings) -> str | None:
+    if "instance" in settings.model_fields_set or not any(map(Path.exists, CONTAINER_MARKS)):
+        return None
+    return (
+        "INSTANCE is not set, and this is a container, whose identity changes: "
+        "give it a name that stays, or a new container would store all files again."
+    )
 
 
 def _data_dir_problem(data_dir: Path) -> str | None:

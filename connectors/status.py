@@ -37,7 +37,7 @@ class Status:
         self.lines = 0
         self.stored = 0
         self.dead = 0
-        self.last_error = ""
+        self._errors: dict[object, str] = {}
 
     def add(self, *, lines: int, stored: int, dead: int) -> None:
         """Count one batch that is stored."""
@@ -46,9 +46,22 @@ class Status:
             self.stored += stored
             self.dead += dead
 
-    def report(self, error: str) -> None:
-        """Keep the newest error for `/health`."""
-        self.last_error = error
+    def report(self, error: str, trouble: object = None) -> None:
+        """Keep the newest error for `/health`; `trouble` is what it can be `overcome` by."""
+        with self._lock:
+            self._errors.pop(trouble, None)
+            self._errors[trouble] = error
+
+    def overcome(self, trouble: object) -> None:
+        """Forget what was reported of `trouble`, if anything was."""
+        with self._lock:
+            self._errors.pop(trouble, None)
+
+    @property
+    def last_error(self) -> str:
+        """The newest error that is not overcome; empty if there is none."""
+        with self._lock:
+            return next(reversed(self._errors.values()), "")
 
     def summary(self) -> str:
         """The closing line of a run: `lines=N stored=N dead=N seconds=S`."""

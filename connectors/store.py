@@ -10,6 +10,7 @@ from typing import Protocol
 
 from connectors.batch import Batch, BlockId, Segment
 from connectors.sinks import STORES
+from connectors.sinks.retry import Retry
 from settings import Settings
 
 
@@ -89,6 +90,9 @@ class Store(Protocol):
     def before(self, file_id: int, end: int) -> Segment | None:
         """The last recorded segment of a file that ends at or before `end`."""
 
+    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
+        """Where the stored lines of a file begin, from `first` to before `last`."""
+
     def writer(self) -> Writer:
         """A writer for one worker."""
 
@@ -106,11 +110,12 @@ class Store(Protocol):
         """Release everything; nothing may be used afterwards."""
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings, retry: Retry | None = None) -> Store:
     """Open the store that `STORE` names, making its tables where they are missing.
 
+    `retry` repeats what fails for a while only; by default it never gives up and tells nobody.
     Raises `StoreBusyError` if another process has the embedded store, `StoreError` if it cannot be
     opened.
     """
-    store: Store = import_module(STORES[settings.store]).open_store(settings)
+    store: Store = import_module(STORES[settings.store]).open_store(settings, retry or Retry())
     return store

@@ -10,6 +10,7 @@ from bytewax.dataflow import Dataflow
 
 from connectors.errors import LogwaxError
 from connectors.preflight import refuse_problems
+from connectors.sinks.retry import Retry
 from connectors.sinks.store_sink import StoreSink
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
@@ -43,8 +44,8 @@ def flow() -> Dataflow:
         settings = load()
         refuse_problems(settings)
         tune_memory()
-        store = open_store(settings)
         status, stop = Status(), threading.Event()
+        store = open_store(settings, Retry(stop, status))
         source = FileSource(
             settings.patterns,
             store,

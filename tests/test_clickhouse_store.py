@@ -13,27 +13,35 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from connectors.batch import REJECTED, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreBusyError, StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
-from connectors.sinks.embedded import open_store
+from connectors.store import open_store
 from settings import Settings
+from tests.servers.clickhouse_http import Server
 
 EVIDENCE = Evidence(inode=11, head_length=4, head_hash=2**64 - 1, tail_hash=5)
 
 
-@pytest.fixture
-def open_it(tmp_path: Path) -> Iterator[Callable[..., ClickHouseStore]]:
+@pytest.fixture(params=["embedded", "clickhouse"])
+def open_it(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[..., ClickHouseStore]]:
     opened: list[ClickHouseStore] = []
+    always: dict[str, object] = {"data_dir": tmp_path / "data", "instance": "host"}
+    server = Server(tmp_path / "server") if request.param == "clickhouse" else None
+    if server:
+        always |= {"store": "clickhouse", "clickhouse_url": server.url}
 
     def open_again(**settings: object) -> ClickHouseStore:
         """Open the store, closing it first if it is open: a restart."""
         while opened:
             opened.pop().close()
-        chosen = {"data_dir": tmp_path / "data", "instance": "host", **settings}
-        opened.append(open_store(Settings(_env_file=None, **chosen)))
+        opened.append(open_store(Settings(_env_file=None, **{**always, **settings})))
         return opened[-1]
 
     yield open_again
     for store in opened:
         store.close()
+    if server:
+        server.close()
 
 
 def segment(
@@ -228,6 +236,7 @@ def test_uses_the_table_that_is_configured(open_it):
     assert store.reader.counts() == (4, 1)
 
 
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
 def test_says_who_has_the_store_and_where_its_api_is(open_it, tmp_path):
     open_it()
     with pytest.raises(StoreBusyError, match=r"in use by process \d+, its API is at http://127"):

@@ -27,6 +27,7 @@ class Memory:
         self.in_doubt: dict[BlockId, Sequence[Segment]] = {}
         self.started = False
         self.history: list[Segment] = []
+        self.lines: set[tuple[int, int]] = set()
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         return Ledger(list(self.files.values()), self.in_doubt, not self.started)
@@ -34,6 +35,9 @@ class Memory:
     def before(self, file_id: int, end: int) -> Segment | None:
         found = [s for s in self.history if s.file_id == file_id and s.end <= end]
         return max(found, key=lambda s: s.end, default=None)
+
+    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
+        return {at for id, at in self.lines if id == file_id and first <= at < last}
 
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
         return ()
@@ -47,6 +51,13 @@ class Memory:
         self.started = True
         self.files.update({segment.file_id: segment for segment in batch.segments})
         self.history.extend(batch.segments)
+        at = 0
+        for segment in batch.segments:
+            offset = segment.start
+            for line in batch.data[at : at + segment.end - segment.start].splitlines(True):
+                self.lines.add((segment.file_id, offset))
+                offset += len(line)
+            at += segment.end - segment.start
 
 
 class Tail:

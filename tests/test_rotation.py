@@ -77,6 +77,9 @@ class Store:
         found = [s for s in self.history if s.file_id == file_id and s.end <= end]
         return max(found, key=lambda s: s.end, default=None)
 
+    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
+        return {at for id, at in self.lines if id == file_id and first <= at < last}
+
     def start_at(self, files: Sequence[Segment]) -> None:
         self.started = True
         self.history.extend(files)
@@ -233,6 +236,8 @@ class Rotation(RuleBasedStateMachine):
             elif self.clock.now - self.slept < 1000:
                 self._collect()
         os.truncate(self.live, 0)
+        if copy.size < 1024:  # too short to be known again, if it is killed before the next look
+            self.peek()
         gone = self.current.lines[len(copy.lines) :]
         self._legally_gone(gone)
         self.rotated[1] = copy

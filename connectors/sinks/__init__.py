@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 STORES: dict[str, str] = {
+    "clickhouse": "connectors.sinks.clickhouse_server",
     "embedded": "connectors.sinks.embedded",
     "null": "connectors.sinks.null",
 }
-"""Value of `STORE` -> the module whose `open_store(settings) -> Store` opens it.
+"""Value of `STORE` -> the module whose `open_store(settings, retry) -> Store` opens it.
 
 Modules are imported when chosen, so that one store never pays for the libraries of another.
 """

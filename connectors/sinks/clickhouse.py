@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import polars as pl
 import pyarrow as pa
@@ -22,9 +24,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.batch import Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreError
+from connectors.sinks.clickhouse_errors import trouble
 from connectors.sinks.clickhouse_reader import ClickHouseReader
+from connectors.sinks.retry import Retry
 from connectors.store import Ledger, Reader
 from settings import Settings
+
+T = TypeVar("T")
 
 DEAD_LETTERS = "dead_letters"
 LEDGER = "ingest_blocks"
@@ -170,13 +176,19 @@ WHERE file_id IN {files:Array(UInt64)} AND offset >= {first:UInt64} AND offset <
 class ClickHouseStore:
     """A store behind `connect`, which makes one more client of the same database each time."""
 
-    is_shared = False
-
     def __init__(
-        self, connect: Callable[[], Client], settings: Settings, release: Callable[[], None]
+        self,
+        connect: Callable[[], Client],
+        settings: Settings,
+        retry: Retry,
+        *,
+        is_shared: bool = True,
+        release: Callable[[], None] = lambda: None,
     ) -> None:
+        self.is_shared = is_shared
         self._connect = connect
         self._settings = settings
+        self._retry = retry
         self._release = release
         self._clients: list[Client] = []
         self._client = self._new_client()
@@ -200,11 +212,19 @@ class ClickHouseStore:
         rows = self._ask(_BEFORE, file=file_id, end=end)
         return _segment(rows[0]) if rows else None
 
+    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
+        """Where the stored lines of a file begin, from `first` to before `last`."""
+        found: set[int] = set()
+        for table in (DEAD_LETTERS, self._settings.clickhouse_table):
+            held = self._ask(_HELD, table=table, files=[file_id], first=first, last=last)
+            found.update(row[1] for row in held)
+        return found
+
     def start_at(self, files: Sequence[Segment]) -> None:
         """Record chosen positions, and by an entry without a file that there was a first start."""
         nobody = BlockId(secrets.randbits(63), 0)
-        _insert_ledger(self._client, self._settings.instance, nobody, "position", files)
-        _insert_ledger(self._client, self._settings.instance, BlockId(0, 0), "stored", [_NO_FILE])
+        self._record(nobody, "position", files)
+        self._record(BlockId(0, 0), "stored", [_NO_FILE])
 
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
         """Note which known files are there and which are gone, and clear the ledger.
@@ -219,7 +239,7 @@ class ClickHouseStore:
         ):
             known = self.ledger(ids).files if ids else ()
             nobody = BlockId(secrets.randbits(63), 0)
-            _insert_ledger(self._client, self._settings.instance, nobody, kind, known)
+            self._record(nobody, kind, known)
         days = self._settings.ledger_keep_days
         now = self._ask("SELECT now64(6, 'UTC')")[0][0]
         old = [id for id in set(gone) & marked.keys() if now - marked[id] > timedelta(days=days)]
@@ -231,7 +251,7 @@ class ClickHouseStore:
 
     def writer(self) -> ClickHouseWriter:
         """A writer with a client of its own, so that workers do not wait for one another."""
-        return ClickHouseWriter(self._new_client(), self._settings)
+        return ClickHouseWriter(self._new_client(), self._settings, self._retry)
 
     def close(self) -> None:
         """Close every client, and let another process have the store."""
@@ -240,14 +260,22 @@ class ClickHouseStore:
         self._release()
 
     def _ask(self, query: str, **parameters: object) -> Sequence[Sequence[Any]]:
-        return _rows(self._client, query, {"instance": self._settings.instance, **parameters})
+        values = {"instance": self._settings.instance, **parameters}
+        return self._try(lambda: self._client.query(query, parameters=values)).result_rows
 
     def _command(self, command: str, **parameters: object) -> None:
+        values = {"instance": self._settings.instance, **parameters}
+        self._try(lambda: self._client.command(command, parameters=values))
+
+    def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
+        instance = self._settings.instance
+        self._try(partial(_insert_ledger, self._client, instance, block, kind, segments))
+
+    def _try(self, attempt: Callable[[], T]) -> T:
         try:
-            values = {"instance": self._settings.instance, **parameters}
-            self._client.command(command, parameters=values)
+            return self._retry(attempt, trouble)
         except ClickHouseError as error:
-            raise StoreError(f"ClickHouse could not clear its ledger: {error}") from error
+            raise StoreError(f"ClickHouse refused to keep its ledger: {error}") from error
 
     def _new_client(self) -> Client:
         client = self._connect()
@@ -283,8 +311,9 @@ class ClickHouseStore:
 class ClickHouseWriter:
     """Stores one batch after another, each exactly once; see the module's docstring."""
 
-    def __init__(self, client: Client, settings: Settings) -> None:
+    def __init__(self, client: Client, settings: Settings, retry: Retry) -> None:
         self._client = client
+        self._retry = retry
         self._table = settings.clickhouse_table
         self._instance = settings.instance
         self._block = BlockId(secrets.randbits(63), 0)
@@ -307,7 +336,7 @@ class ClickHouseWriter:
                 raise StoreError("The batch before this one is in doubt: restart to settle it.")
             self._block = BlockId(self._block.writer, self._block.sequence + 1)
             self._stored = False
-            _insert_ledger(self._client, self._instance, self._block, "block", batch.segments)
+            self._record(self._block, "block", batch.segments)
             self._insert(batch.rejected, DEAD_LETTERS, self._token(self._block))
             self._insert(batch.rows, self._table, self._token(self._block))
             self._stored = True
@@ -317,7 +346,8 @@ class ClickHouseWriter:
     def close(self) -> None:
         """Say that the last block is stored, if it is: a clean stop."""
         if self._block.sequence and self._stored:
-            _insert_ledger(self._client, self._instance, self._block, "stored", [_NO_FILE])
+            with suppress(ClickHouseError, StoreError):  # unsaid, the next start finds it out
+                self._record(self._block, "stored", [_NO_FILE])
 
     def _settle(self, batch: Batch, block: BlockId) -> None:
         tables = (DEAD_LETTERS, self._table)
@@ -331,7 +361,11 @@ class ClickHouseWriter:
                 token += ":rest:" + blake2b(rest["offset"].to_numpy().tobytes()).hexdigest()[:32]
             self._insert(rest, table, token)
         if batch.is_whole:
-            _insert_ledger(self._client, self._instance, block, "stored", [_NO_FILE])
+            self._record(block, "stored", [_NO_FILE])
+
+    def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
+        insert = partial(_insert_ledger, self._client, self._instance, block, kind, segments)
+        self._retry(insert, trouble)
 
     def _held(self, segments: Sequence[Segment], table: str) -> pl.DataFrame:
         """Which lines of these segments a table holds: `file_id`, `offset`."""
@@ -341,16 +375,17 @@ class ClickHouseWriter:
             "first": min(segment.start for segment in segments),
             "last": max(segment.end for segment in segments),
         }
-        found = pl.from_arrow(self._client.query_arrow(_HELD, parameters=wanted))
+        found = pl.from_arrow(
+            self._retry(lambda: self._client.query_arrow(_HELD, parameters=wanted), trouble)
+        )
         assert isinstance(found, pl.DataFrame)
         return found
 
     def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
         if lines.is_empty():
             return
-        _insert_arrow(
-            self._client, table, lines, {**self._limits, "insert_deduplication_token": token}
-        )
+        settings = {**self._limits, "insert_deduplication_token": token}
+        self._retry(lambda: _insert_arrow(self._client, table, lines, settings), trouble)
 
     def _token(self, block: BlockId) -> str:
         return f"{self._instance}:{block.writer}:{block.sequence}"

@@ -88,7 +88,7 @@ class ClickHouseReader:
     def cancel(self) -> None:
         """Give up the questions under way, and answer no more: the process is about to end."""
         self._cancelled = True
-        with suppress(ClickHouseError):  # it only saves time
+        with suppress(ClickHouseError, StoreError):  # it only saves time
             self._second.command(_CANCEL, {"mark": self._mark})
 
     def _query(

@@ -11,10 +11,11 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
 from connectors.sinks.embedded_lock import take
+from connectors.sinks.retry import Retry
 from settings import Settings
 
 
-def open_store(settings: Settings) -> ClickHouseStore:
+def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     """Open the embedded store; its directory belongs to one process at a time.
 
     Raises `StoreBusyError` with who has it and where its API is, `StoreError` if it cannot be
@@ -33,4 +34,6 @@ def open_store(settings: Settings) -> ClickHouseStore:
         except ClickHouseError as error:
             raise StoreError(f"Cannot open the embedded store in {directory}: {error}") from error
 
-    return ClickHouseStore(connect, settings, release=lambda: os.close(lock))
+    return ClickHouseStore(
+        connect, settings, retry, is_shared=False, release=lambda: os.close(lock)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from connectors.batch import Batch, Segment
+from connectors.sinks.retry import Retry
 from connectors.store import Ledger, Reader
 from settings import Settings
 
@@ -31,6 +32,10 @@ class NullStore:
         """Nothing is known."""
         return None
 
+    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
+        """Nothing is stored."""
+        return set()
+
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
         """Nothing is kept."""
         return ()
@@ -49,6 +54,6 @@ class NullWriter:
         """Nothing is open."""
 
 
-def open_store(settings: Settings) -> NullStore:
-    """The null store; needs no settings."""
+def open_store(settings: Settings, retry: Retry) -> NullStore:
+    """The null store; needs no settings, and never fails."""
     return NullStore()

@@ -14,7 +14,7 @@ from connectors.batch import Batch, BlockId, Segment
 from connectors.encodings import Encoding
 from connectors.sources.claims import Claims, NoClaims
 from connectors.sources.names import Names
-from connectors.sources.roster import GRACE_SECONDS, Identity, Roster
+from connectors.sources.roster import GRACE_SECONDS, Known, Roster
 from connectors.sources.tailed_file import Limits, TailedFile
 from connectors.status import FileStatus, SourceStatus
 from connectors.store import Ledger
@@ -26,17 +26,11 @@ HOUSEKEEPING_SECONDS = 3600.0
 """How often it is noted which of the known files are gone."""
 
 
-class Positions(Protocol):
+class Positions(Known, Protocol):
     """The part of a store that a file source needs."""
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """What is known of these files (None: of all)."""
-
-    def before(self, file_id: int, end: int) -> Segment | None:
-        """The last recorded segment of a file that ends at or before `end`."""
-
-    def start_at(self, files: Sequence[Segment]) -> None:
-        """Record positions that were chosen, not read."""
 
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
         """Note which files are there and which are gone; the ids that were forgotten."""
@@ -67,8 +61,9 @@ class Catalog:
         self._follow = follow
         self._lock = threading.Lock()
         self._claims = Claims(claims) if claims else NoClaims()
-        identity = Identity(self._claims.mint, positions.before, positions.start_at)
-        self._roster = Roster(Names(patterns), limits, encoding, identity, follow=follow)
+        self._roster = Roster(
+            Names(patterns), limits, encoding, positions, self._claims.mint, follow=follow
+        )
         self._started = time.monotonic()
         self._next_housekeeping = 0.0
         ledger = positions.ledger()

@@ -112,6 +112,9 @@ class _NoPositions:
     def before(self, file_id: int, end: int) -> Segment | None:
         return None
 
+    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
+        return set()
+
     def start_at(self, files: Sequence[Segment]) -> None:
         pass
 

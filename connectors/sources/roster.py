@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import sys
@@ -9,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from connectors.batch import Segment
 from connectors.encodings import Encoding
@@ -36,17 +38,26 @@ HANDLES = 256
 Key = tuple[int, int]
 
 
+class Known(Protocol):
+    """What a roster asks of what is stored."""
+
+    def before(self, file_id: int, end: int) -> Segment | None:
+        """The last recorded segment of a file that ends at or before `end`."""
+
+    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
+        """Where the stored lines of a file begin, from `first` to before `last`."""
+
+    def start_at(self, files: Sequence[Segment]) -> None:
+        """Record positions that were chosen, not read."""
+
+
 @dataclass
-class Identity:
-    """What the roster has to ask others, of a file that it meets for the first time.
+class Copy:
+    """A file that is like others: it may be about to take the place of one of them."""
 
-    `mint` gives a new id to the file with this key and these first bytes. `before` is the last
-    known segment of a file that ends at or before an offset. `start_at` records a position.
-    """
-
-    mint: Callable[[Key, bytes], int]
-    before: Callable[[int, int], Segment | None]
-    start_at: Callable[[Sequence[Segment]], None]
+    size: int
+    since: float
+    likes: set[int]
 
 
 class Roster:
@@ -61,12 +72,20 @@ class Roster:
     """
 
     def __init__(
-        self, names: Names, limits: Limits, encoding: Encoding, identity: Identity, *, follow: bool
+        self,
+        names: Names,
+        limits: Limits,
+        encoding: Encoding,
+        known: Known,
+        mint: Callable[[Key, bytes], int],
+        *,
+        follow: bool,
     ) -> None:
         self._names = names
         self._limits = limits
         self._encoding = encoding
-        self._identity = identity
+        self._known = known
+        self._mint = mint
         self._follow = follow
         self._by_key: dict[Key, TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
@@ -76,7 +95,7 @@ class Roster:
         self._handles: OrderedDict[TailedFile, None] = OrderedDict()
         self._moved: set[TailedFile] = set()
         self._lost: set[TailedFile] = set()  # with unread bytes
-        self._held: dict[Key, tuple[int, float]] = {}
+        self._copies: dict[Key, Copy] = {}
         self._strangers: dict[Key, tuple[int, int]] = {}
         self._searched: dict[str, int] = {}
         self._problems: dict[str, str] = {}
@@ -182,7 +201,7 @@ class Roster:
             for key, path in paths.items()
             if key not in self._by_key and there[path].st_size
         }
-        self._held = {key: held for key, held in self._held.items() if key in unknown}
+        self._copies = {key: copy for key, copy in self._copies.items() if key in unknown}
         if unknown:
             refresh()
         for path in sorted(unknown.values()):
@@ -342,7 +361,7 @@ class Roster:
         self._first_lengths.add(len(file.first))
         self._problems.pop(path, None)
         self._lost.discard(file)
-        self._held.pop(key, None)
+        self._copies.pop(key, None)
         self._handles[file] = None
         if path != file.name:
             self._left_its_name(file, now)
@@ -371,18 +390,18 @@ class Roster:
         """
         if not self._follow:
             return False
-        size, since = self._held.get(content.key, (-1, now))
-        if size != found.st_size:
-            since = now
-        likeness = list(self._find_like(content, head, found.st_size))
-        if not content.is_compressed and not likeness:
+        likes = dict(self._find_like(content, head, found.st_size))
+        if not content.is_compressed and not likes:
             return False
-        self._held[content.key] = (found.st_size, since)
+        copy = self._copies.get(content.key)
+        if copy is None or copy.size != found.st_size:
+            copy = self._copies[content.key] = Copy(found.st_size, now, set())
+        copy.likes |= likes.keys()
         self._next_scan = min(self._next_scan, now + 0.5)
-        return now - since < STILL_SECONDS or not all(likeness)
+        return now - copy.since < STILL_SECONDS or not all(likes.values())
 
-    def _find_like(self, content: Content, head: bytes, size: int) -> Iterator[bool]:
-        """For each file with the same bytes, as far as both have them: whether it has its name."""
+    def _find_like(self, content: Content, head: bytes, size: int) -> Iterator[tuple[int, bool]]:
+        """Files with the same bytes, as far as both have them, and whether they have a name."""
         for file in self._with_beginning(head[:FIRST]):
             if file.busy and (file.is_compressed or not file.content):
                 continue
@@ -393,9 +412,9 @@ class Roster:
                 if all(
                     other.read(reach, at) == content.read(reach, at) for at in (0, common - reach)
                 ):
-                    yield self._by_path.get(file.path) is file
+                    yield file.file_id, self._by_path.get(file.path) is file
             except OSError:  # it has changed or cannot be read: wait until that has been seen
-                yield False
+                yield file.file_id, False
             finally:
                 self.opened(file)
 
@@ -410,22 +429,45 @@ class Roster:
 
     def _begin(self, content: Content, head: bytes, path: str) -> TailedFile:
         """A new file; one that is the beginning of what is stored already starts at its end."""
-        file_id = self._identity.mint(content.key, head)
+        file_id = self._mint(content.key, head)
         file = TailedFile(file_id, path, path, content.key, self._limits, self._encoding)
         size = content.size()
-        for other in self._absent.like(head):
-            if not size or size >= other.position:
-                continue
-            stored = self._identity.before(other.file_id, size)
-            if stored and fits(content, stored.evidence, stored.end):
-                file.see(content)
-                file.size = size
-                whole = file.segment(content, size, 0, 0, start=size)
-                self._identity.start_at([whole])
-                file.move_to(whole)
-                file.store(whole)
-                break
+        if size and any(
+            self._is_stump(content, size, other) for other in self._like(content, head)
+        ):
+            file.see(content)
+            file.size = size
+            whole = file.segment(content, size, 0, 0, start=size)
+            self._known.start_at([whole])
+            file.move_to(whole)
+            file.store(whole)
         return file
+
+    def _like(self, content: Content, head: bytes) -> Iterator[TailedFile]:
+        yield from self._absent.like(head)
+        if content.key in self._copies:
+            lost = map(self._absent.get, self._copies[content.key].likes)
+            yield from (file for file in lost if file)
+
+    def _is_stump(self, content: Content, size: int, file: TailedFile) -> bool:
+        """Whether these are the first `size` bytes of a file that is stored beyond them."""
+        if size >= file.position:
+            return False
+        copy = self._copies.get(content.key)
+        if copy and copy.size == size and file.file_id in copy.likes:
+            return True
+        stored = self._known.before(file.file_id, size)
+        if stored and not fits(content, stored.evidence, stored.end):
+            return False
+        first = stored.end if stored else 0
+        data = content.read(size - first, first)
+        ends = [0, *self._encoding.ends(data).tolist(), len(data)]
+        lines = {
+            first + start
+            for start, end in itertools.pairwise(ends)
+            if self._encoding.without_end(data[start:end])
+        }
+        return lines == self._known.offsets(file.file_id, first, size)
 
     def _search(self, now: float) -> None:
         """Look for known files under names that no glob covers, beside the name that one does."""

@@ -1,0 +1,101 @@
+"""Store `clickhouse`: a ClickHouse server, over HTTP or HTTPS, at `CLICKHOUSE_URL`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from clickhouse_connect.driver.httpclient import HttpClient
+from urllib3 import PoolManager
+from urllib3 import Retry as Urllib3Retry
+from urllib3.exceptions import HTTPError
+
+from connectors.errors import StoreError
+from connectors.sinks.clickhouse import ClickHouseStore
+from connectors.sinks.clickhouse_errors import reason
+from connectors.sinks.retry import Retry
+from settings import Settings
+
+_UNKNOWN_DATABASE = 81
+_MAKE_DATABASE = "CREATE DATABASE IF NOT EXISTS {name:Identifier}"
+
+
+def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
+    """Open the store on the server, making the URL's database where it is missing.
+
+    Raises `StoreError` with the server's host and port if it cannot be reached, refuses the user,
+    or has no such database and will not make one. No message holds the password.
+    """
+    # Both say every failure by themselves, once for each layer; we say it once.
+    for name in ("clickhouse_connect", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    url = urlsplit(settings.clickhouse_url.get_secret_value())
+    default_port = 8443 if url.scheme == "https" else 8123
+    address = f"{url.hostname}:{url.port or default_port}"
+
+    def connect() -> Client:
+        try:
+            try:
+                return _client(urlunsplit(url), url.scheme, retry)
+            except ClickHouseError as error:
+                if not isinstance(error, Error) or error.code != _UNKNOWN_DATABASE:
+                    raise
+                # Asked for only where it is missing: not everybody may make one.
+                client = _client(urlunsplit(url._replace(path="")), url.scheme, retry)
+                name = unquote(url.path.split("/")[1])
+                client.command(_MAKE_DATABASE, parameters={"name": name})
+                return _client(urlunsplit(url), url.scheme, retry)
+        except ClickHouseError as error:
+            raise StoreError(f"Cannot open ClickHouse at {address}: {reason(error)}") from None
+        except TypeError as error:  # a parameter that the client does not have
+            what = str(error).partition("() ")[2]
+            raise StoreError(f"CLICKHOUSE_URL has a wrong option: {what}") from None
+
+    return ClickHouseStore(connect, settings, retry)
+
+
+def _client(dsn: str, interface: str, retry: Retry) -> HttpClient:
+    client = clickhouse_connect.get_client(
+        dsn=dsn,
+        interface=interface,
+        # The API's threads share a client, and a session admits one query at a time.
+        autogenerate_session_id=False,
+        connect_timeout=3,
+        send_receive_timeout=60,
+    )
+    client = cast(HttpClient, client)
+    client.http = cast(PoolManager, _Pool(client.http, retry))
+    return client
+
+
+class _Pool:
+    """A client's connections, with two things that clickhouse-connect does not know.
+
+    No request is waited for much longer than a stop, and an error tells of `Retry-After`.
+    """
+
+    def __init__(self, pool: PoolManager, retry: Retry) -> None:
+        self._pool = pool
+        self._retry = retry
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def request(self, *arguments: Any, **options: Any) -> Any:
+        response = self._retry.bounded(lambda: self._pool.request(*arguments, **options))
+        if response.status in (429, 503):
+            seconds = Urllib3Retry().get_retry_after(response)
+            if seconds:
+                text = response.data.decode(errors="replace").strip()
+                raise _BusyError(f"status {response.status} {text}".strip(), seconds)
+        return response
+
+
+class _BusyError(HTTPError):
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

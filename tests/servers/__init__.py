@@ -1,0 +1,1 @@
+"""Servers for tests: real engines behind the protocols that Logwax speaks."""

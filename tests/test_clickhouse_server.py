@@ -1,0 +1,493 @@
+"""ClickHouse over HTTP: every fault of a server and of the way to it, each line exactly once."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import clickhouse_connect
+import pytest
+
+from connectors import preflight
+from connectors.errors import StoreError
+from connectors.sinks.clickhouse import ClickHouseStore
+from connectors.sinks.clickhouse_errors import TRANSIENT
+from connectors.sinks.retry import Retry, Trouble
+from connectors.status import Status
+from connectors.store import open_store
+from settings import Settings
+from tests.conftest import ROOT, Pipeline, wait_for
+from tests.servers.clickhouse_http import Answer, Delay, Fault, Reset, Server, refusal
+from tests.test_clickhouse_store import batch, offsets
+
+SECRET = "ge%2Fheim"  # percent-encoded: ge/heim
+LINE = "2026-11-01 10:00:00 cust_{} /orders/{} 200 0.5\n"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path / "server")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def status() -> Status:
+    return Status()
+
+
+@pytest.fixture
+def open_at(status: Status) -> Iterator[Callable[..., ClickHouseStore]]:
+    opened: list[ClickHouseStore] = []
+
+    def open_it(url: str, stop: threading.Event | None = None) -> ClickHouseStore:
+        chosen = {"store": "clickhouse", "clickhouse_url": url, "instance": "host"}
+        store = open_store(Settings(_env_file=None, **chosen), Retry(stop, status))
+        assert isinstance(store, ClickHouseStore)
+        opened.append(store)
+        return store
+
+    yield open_it
+    for store in opened:
+        store.close()
+
+
+def with_password(port: int) -> str:
+    """The address of a server on this port, with a user."""
+    return f"http://logwax:{SECRET}@127.0.0.1:{port}"
+
+
+def write_log(directory: Path, lines: int, first: int = 0) -> Path:
+    log = directory / "in.log"
+    with log.open("a", encoding="utf-8") as file:
+        file.writelines(LINE.format(n % 3, n) for n in range(first, first + lines))
+    return log
+
+
+def counted(server: Server, table: str = "logs") -> tuple[int, int]:
+    """Rows, and distinct lines among them."""
+    client = clickhouse_connect.get_client(dsn=server.url)
+    (found,) = client.query(f"SELECT count(), uniqExact(file_id, offset) FROM {table}").result_rows
+    client.close()
+    return found[0], found[1]
+
+
+# --- trying again -----------------------------------------------------------------------------
+
+
+class Pauses(threading.Event):
+    """A stop that never comes, and the pauses in which it was waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.seconds.append(timeout)
+        return False
+
+
+def test_pauses_grow_to_5_seconds_and_add_to_what_is_asked(monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    pauses, failures = Pauses(), iter([0, 0, 0, 0, 0, 0, 0, 0, 9])
+
+    def attempt() -> str:
+        for asked in failures:
+            raise OSError(asked)
+        return "done"
+
+    retry = Retry(pauses)
+    assert retry(attempt, lambda error: Trouble("busy", error.args[0])) == "done"
+    assert pauses.seconds == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 14])
+
+
+def test_what_stays_wrong_is_raised_at_once(status):
+    def attempt() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        Retry(Pauses(), status)(attempt, lambda error: None)
+    assert status.last_error == ""
+
+
+def test_an_error_stands_until_that_very_trouble_is_overcome(status):
+    status.report("first", 1)
+    status.report("second", 2)
+    status.report("first, again", 1)
+    assert status.last_error == "first, again"
+    status.overcome(1)
+    assert status.last_error == "second"
+    status.overcome(2)
+    assert status.last_error == ""
+
+
+# --- one insert fails -------------------------------------------------------------------------
+
+FAULTS: dict[str, Fault] = {
+    "status 503": Answer(503),
+    "status 502": Answer(502),
+    "status 429": Answer(429, headers={"Retry-After": "1"}),
+    "reset before executing": Reset(after=False),
+    "reset after executing": Reset(after=True),
+    "later than the client waits": Delay(2.0),
+    "too many parts": refusal(252, "TOO_MANY_PARTS"),
+    "too many queries": refusal(202, "TOO_MANY_SIMULTANEOUS_QUERIES"),
+    "no memory": refusal(241, "MEMORY_LIMIT_EXCEEDED"),
+}
+
+
+@pytest.mark.parametrize("insert", range(4), ids=["block", "dead letters", "rows", "stored"])
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_stores_once_whatever_happens_to_an_insert(server, open_at, status, fault, insert):
+    store = open_at(f"{server.url}?send_receive_timeout=1")
+    writer = store.writer()
+    server.faults.extend([None] * insert + [fault])
+    writer.write(batch(0, 5, bad=(3,)))
+    writer.close()
+    assert not server.faults
+    sent = 4 + (fault == Reset(after=True)) + isinstance(fault, Delay)
+    wait_for(lambda: server.inserts == sent, "the insert that was late")
+    assert offsets(store) == [0, 1, 2, 4]
+    assert offsets(store, "dead_letters") == [3]
+    (entries,) = store._client.query("SELECT count() FROM ingest_blocks").result_rows
+    assert entries == (2,)
+    assert store.ledger().in_doubt == {}
+    assert status.last_error == ""
+
+
+def test_settling_is_repeated_as_well(server, open_at):
+    store = open_at(server.url)
+    store.writer().write(batch(0, 5, bad=(2,)))
+    (block,) = store.ledger().in_doubt
+    store._client.command("ALTER TABLE logs DELETE WHERE offset > 2 SETTINGS mutations_sync = 2")
+    server.faults.extend([Reset(after=True), Answer(503), Reset(after=False)])
+    store.writer().write(batch(0, 5, bad=(2,), in_doubt=block))
+    assert offsets(store) == [0, 1, 3, 4]
+    assert store.ledger().in_doubt == {}
+
+
+def test_waits_as_long_as_the_server_asks(server, open_at):
+    writer = open_at(server.url).writer()
+    server.faults.append(Answer(503, headers={"Retry-After": "1"}))
+    began = time.monotonic()
+    writer.write(batch(0, 5))
+    assert time.monotonic() - began >= 1
+
+
+def test_goes_on_when_a_server_that_was_away_is_back(tmp_path, open_at, status):
+    server = Server(tmp_path / "server")
+    store = open_at(server.url)
+    writer = store.writer()
+    writer.write(batch(0, 5))
+    server.close()
+    writing = threading.Thread(target=writer.write, args=[batch(5, 9)], daemon=True)
+    writing.start()
+    wait_for(lambda: "trying again: Connection refused" in status.last_error, "an error")
+    server = Server(tmp_path / "server", server.port)
+    try:
+        writing.join(60)
+        assert status.last_error == ""
+        assert offsets(store) == list(range(9))
+    finally:
+        server.close()
+
+
+def test_gives_up_when_it_is_stopped(tmp_path, open_at):
+    server, stop = Server(tmp_path / "server"), threading.Event()
+    writer = open_at(server.url, stop).writer()
+    writer.write(batch(0, 5))
+    server.close()
+    threading.Timer(0.3, stop.set).start()
+    with pytest.raises(StoreError, match="Stopped while the store could not be used"):
+        writer.write(batch(5, 9))
+    writer.close()
+    server = Server(tmp_path / "server", server.port)
+    try:
+        store = open_at(server.url)
+        (block,) = store.ledger().in_doubt  # the one before, of which nobody said that it is stored
+        store.writer().write(batch(0, 5, in_doubt=block))
+        assert offsets(store) == [0, 1, 2, 3, 4]
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (60, "UNKNOWN_TABLE"),
+        (81, "UNKNOWN_DATABASE"),
+        (497, "ACCESS_DENIED"),
+        (516, "AUTHENTICATION_FAILED"),
+        (53, "TYPE_MISMATCH"),
+        (243, "NOT_ENOUGH_SPACE"),
+    ],
+)
+def test_is_not_patient_with_what_stays_wrong(server, open_at, code, name):
+    store = open_at(server.url)
+    server.faults.append(refusal(code, name))
+    with pytest.raises(StoreError, match=f"ClickHouse refused a batch: .*{name}") as caught:
+        store.writer().write(batch(0, 5))
+    assert "\n" not in str(caught.value)
+    assert offsets(store) == []
+
+
+def test_the_codes_have_the_names_that_the_engine_gives_them(server):
+    client = clickhouse_connect.get_client(dsn=server.url)
+    for code, name in TRANSIENT.items():
+        query = "SELECT errorCodeToName({code:UInt32})"
+        assert client.query(query, {"code": code}).result_rows == [(name,)]
+    client.close()
+
+
+# --- opening ----------------------------------------------------------------------------------
+
+
+def test_makes_the_database_that_is_missing(server, open_at):
+    open_at(f"{server.url}/web%20logs").writer().write(batch(0, 5))
+    again = open_at(f"{server.url}/web%20logs")
+    assert offsets(again) == [0, 1, 2, 3, 4]
+    assert again._client.database == "web logs"
+
+
+def test_says_where_no_server_is(open_at, free_port):
+    with pytest.raises(StoreError, match=f"127.0.0.1:{free_port}: Connection refused"):
+        open_at(with_password(free_port))
+
+
+def test_says_which_option_is_wrong(server, open_at):
+    with pytest.raises(StoreError, match=r"CLICKHOUSE_URL has a wrong option: .*'nonsense'"):
+        open_at(f"{server.url}?nonsense=1")
+    with pytest.raises(StoreError, match="'soon' for option connect_timeout"):
+        open_at(f"{server.url}?connect_timeout=soon")
+
+
+def test_lets_in_with_the_password_and_never_says_it(tmp_path, open_at):
+    server = Server(tmp_path / "server", user="logwax:ge/heim")
+    try:
+        good = with_password(server.port)
+        assert open_at(good).ledger().is_new
+        with pytest.raises(StoreError, match="AUTHENTICATION_FAILED") as caught:
+            open_at(good.replace("logwax", "other"))
+        assert "heim" not in str(caught.value)
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        with_password(1),
+        f"http://logwax:{SECRET}@127.0.0.1:1/db?connect_timeout=1",
+        f"http://127.0.0.1:1/?password={SECRET}",
+        f"http://127.0.0.1:1?access_token={SECRET}&connect_timeout=1",
+        "http://logwax:ge/heim@127.0.0.1:1",  # these are wrong
+        "http://logwax:ge@heim@127.0.0.1:0",
+        "http://logwax:ge?heim@127.0.0.1:1",
+        f"logwax:{SECRET}@127.0.0.1:1",
+        f"clickhouse://logwax:{SECRET}@127.0.0.1:1",
+        "http://logwax:ge/heim",
+    ],
+)
+def test_never_shows_the_password(tmp_path, url):
+    pipeline = Pipeline(tmp_path, 0)
+    (tmp_path / "in.log").touch()
+    environment = {"STORE": "clickhouse", "CLICKHOUSE_URL": url, "INSTANCE": "x"}
+    checked = subprocess.run(
+        [sys.executable, "-m", "cli", "check"],
+        cwd=tmp_path,
+        env=pipeline.environment(**environment, LOG_PATHS="in.log"),
+        capture_output=True,
+        text=True,
+    )
+    assert "CLICKHOUSE_URL" in checked.stdout
+    done = pipeline.run(**environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    said = checked.stdout + checked.stderr + done.stdout + done.stderr
+    assert "127.0.0.1:1" in done.stderr or "CLICKHOUSE_URL" in done.stderr
+    assert "heim" not in said
+
+
+def test_a_container_needs_an_instance(tmp_path, monkeypatch):
+    monkeypatch.delenv("INSTANCE", raising=False)
+    here = {"_env_file": None, "api_port": 0, "data_dir": tmp_path}
+
+    def problems(**settings: object) -> list[str]:
+        return preflight.problems(Settings(**here, **settings))
+
+    monkeypatch.setattr(preflight, "CONTAINER_MARKS", (tmp_path / "mark",))
+    assert problems(store="clickhouse") == []
+    (tmp_path / "mark").touch()
+    (problem,) = problems(store="clickhouse")
+    assert "INSTANCE is not set" in problem
+    assert problems(store="clickhouse", instance="web-1") == []
+    assert problems(store="embedded") == []
+
+
+# --- the pipeline -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(pipeline: Pipeline, server: Server) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run_it(**settings: object) -> subprocess.CompletedProcess[str]:
+        return pipeline.run(**chosen(server, **settings))
+
+    return run_it
+
+
+def chosen(server: Server, **settings: object) -> dict[str, object]:
+    return {
+        "STORE": "clickhouse",
+        "CLICKHOUSE_URL": f"{with_password(server.port)}?send_receive_timeout=1",
+        "INSTANCE": "web-1",
+        "LOG_PATHS": "in.log",
+        **settings,
+    }
+
+
+def test_nothing_depends_on_the_data_directory(tmp_path, server, run):
+    write_log(tmp_path, 100)
+    assert run().stdout.startswith("lines=100 stored=100 ")
+    shutil.rmtree(tmp_path / "data", ignore_errors=True)
+    write_log(tmp_path, 50, first=100)
+    assert run().stdout.startswith("lines=50 stored=50 ")
+    assert not (tmp_path / "data").exists()
+    assert counted(server) == (150, 150)
+
+
+def test_stores_every_line_once_with_many_faults(tmp_path, server, run):
+    server.ratio = 0.3
+    write_log(tmp_path, 2000)
+    done = run(STREAM_MAX_SIZE=100)
+    assert done.stdout.startswith("lines=2000 stored=2000 "), done.stderr
+    assert "heim" not in done.stderr
+    assert counted(server) == (2000, 2000)
+
+
+def test_killed_again_and_again_beside_a_server_with_faults(tmp_path, pipeline, server, soak):
+    server.ratio = 0.1
+    moments = random.Random(4)
+    settings = chosen(server, STREAM_MAX_SIZE=2000)
+    with pipeline.generator(LOG_FILE_PATH="in.log", LOG_GENERATOR_BAD_RATIO=0.01):
+        for _ in range(100 if soak else 4):
+            process = pipeline.start("-w", "2", API_PORT=0, **settings)
+            time.sleep(1.5 + 2 * moments.random())  # any moment will do: this waits for nothing
+            process.kill()
+            process.communicate()
+    done = pipeline.run(**chosen(server))
+    assert done.returncode == 0, done.stderr
+    rows, dead = counted(server), counted(server, "dead_letters")
+    assert rows[0] == rows[1]
+    assert dead[0] == dead[1]
+    assert rows[0] + dead[0] == (tmp_path / "in.log").read_bytes().count(b"\n")
+
+
+def test_a_refused_batch_ends_it_and_the_next_run_stores_it(tmp_path, server, run):
+    write_log(tmp_path, 100)
+    assert run().returncode == 0
+    write_log(tmp_path, 50, first=100)
+    server.faults.append(refusal(497, "ACCESS_DENIED"))
+    done = run()
+    assert done.returncode != 0
+    assert "ClickHouse refused a batch" in done.stderr
+    assert "heim" not in done.stderr
+    assert run().stdout.startswith("lines=50 stored=50 ")
+    assert counted(server) == (150, 150)
+
+
+def test_the_api_answers_from_the_server(tmp_path, pipeline, server):
+    write_log(tmp_path, 90)
+    pipeline.start(**chosen(server))
+    pipeline.wait_until_healthy()
+    pipeline.wait_until_stored(90)
+    assert pipeline.get("/stats").json()["total_requests"] == 90
+    assert pipeline.get("/customers/cust_1/stats").json()["total_requests"] == 30
+    assert pipeline.stop() == 0
+    assert not (tmp_path / "data").exists()
+
+
+def test_is_red_while_the_server_is_away_and_green_when_it_is_back(tmp_path, pipeline):
+    server = Server(tmp_path / "server")
+    write_log(tmp_path, 10)
+    pipeline.start(**chosen(server))
+    pipeline.wait_until_healthy()
+    pipeline.wait_until_stored(10)
+    server.close()
+    write_log(tmp_path, 10, first=10)
+
+    def is_retrying() -> bool:
+        answer = pipeline.get("/health")
+        return answer.status_code == 503 and "trying again" in answer.json()["last_error"]
+
+    wait_for(is_retrying, "a red light")
+    server = Server(tmp_path / "server", server.port)
+    try:
+        pipeline.wait_until_healthy()
+        pipeline.wait_until_stored(20)
+        assert pipeline.stop() == 0
+        assert counted(server) == (20, 20)
+    finally:
+        server.close()
+
+
+def test_a_stop_while_the_server_is_away_takes_no_5_seconds(tmp_path, pipeline):
+    server = Server(tmp_path / "server")
+    write_log(tmp_path, 10)
+    pipeline.start(**chosen(server))
+    pipeline.wait_until_healthy()
+    pipeline.wait_until_stored(10)
+    server.close()
+    write_log(tmp_path, 10, first=10)
+    wait_for(lambda: "trying again" in pipeline.get("/health").json()["last_error"])
+    pipeline.stop(deadline=5)
+    server = Server(tmp_path / "server", server.port)
+    try:
+        done = pipeline.run(**chosen(server))
+        assert done.returncode == 0, done.stderr
+        assert counted(server) == (20, 20)
+    finally:
+        server.close()
+
+
+def test_a_stop_while_the_server_hangs_takes_no_5_seconds(tmp_path, pipeline, server):
+    write_log(tmp_path, 10)
+    pipeline.start(**chosen(server, CLICKHOUSE_URL=with_password(server.port)))
+    pipeline.wait_until_healthy()
+    pipeline.wait_until_stored(10)
+    server.faults.extend([None, Delay(60)])  # the rows
+    write_log(tmp_path, 10, first=10)
+    wait_for(lambda: not server.faults, "an insert that hangs")
+    assert pipeline.stop(deadline=5) != 0
+    done = pipeline.run(**chosen(server))
+    assert done.returncode == 0, done.stderr
+    assert counted(server) == (20, 20)
+
+
+def test_the_bridge_runs_as_a_program(tmp_path, pipeline, free_port):
+    write_log(tmp_path, 1000)
+    command = ["tests.servers.clickhouse_http", "--port", str(free_port), "--data", "server"]
+    bridge = subprocess.Popen(
+        [sys.executable, "-m", *command, "--faults", "0.1", "--seed", "7"],
+        cwd=tmp_path,
+        env=pipeline.environment(PYTHONPATH=ROOT),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert bridge.stdout is not None
+        assert bridge.stdout.readline() == f"serving on http://127.0.0.1:{free_port}\n"
+        url = f"http://127.0.0.1:{free_port}?send_receive_timeout=1"
+        done = pipeline.run(
+            STORE="clickhouse", CLICKHOUSE_URL=url, INSTANCE="web-1", LOG_PATHS="in.log"
+        )
+        assert done.stdout.startswith("lines=1000 stored=1000 "), done.stderr
+    finally:
+        bridge.terminate()
+        assert bridge.wait(10) == 0
