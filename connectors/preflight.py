@@ -21,7 +21,8 @@ def problems(settings: Settings) -> list[str]:
     busy = holder(settings.data_dir) if settings.store == "embedded" else None
     on_server = settings.store == "clickhouse"
     found = [
-        _instance_problem(settings) if on_server else _data_dir_problem(settings.data_dir),
+        _instance_problem(settings) if on_server else None,
+        _data_dir_problem(settings.data_dir),
         busy,
     ]
     if settings.api_url and not busy:  # else the holder has the port as well

@@ -27,7 +27,7 @@ from clickhouse_connect.driver.client import Client
 from tests.conftest import ROOT, Pipeline
 
 CATCH_UP_SECONDS = 900.0
-SETTINGS = {"LOG_FORMAT": "api_requests", "API_PORT": "0"}
+SETTINGS = {"LOG_FORMAT": "api_requests", "API_PORT": "0", "INSTANCE": "killed"}
 LATER_NAMES_TOO = "app*.log*"
 
 Answer = TypeVar("Answer")
@@ -58,6 +58,7 @@ class Plan:
     rotate_every: float = 4.0
     globs: str = LATER_NAMES_TOO
     gzip: bool = False
+    longest_life: float = 3.0
     seed: int = 4
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -110,7 +111,7 @@ def kill_and_count(directory: Path, plan: Plan) -> Outcome:
         kills, fell = 0, []
         while kills < plan.kills:
             processes = min(plan.processes, plan.kills - kills)
-            fell += _kill(directory, processes, draw, settings)
+            fell += _kill(directory, processes, draw, plan.longest_life, settings)
             kills += processes
             assert writer.poll() is None, "the writer ended by itself"
         writer.terminate()
@@ -147,7 +148,11 @@ def _writer(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
 
 
 def _kill(
-    directory: Path, processes: int, draw: random.Random, settings: Mapping[str, str]
+    directory: Path,
+    processes: int,
+    draw: random.Random,
+    longest_life: float,
+    settings: Mapping[str, str],
 ) -> list[str]:
     """Start so many at once, and kill each at a moment of its own; returns who fell before."""
     began = time.monotonic()
@@ -158,7 +163,7 @@ def _kill(
         )
         for _ in range(processes)
     ]
-    moments = sorted(began + draw.uniform(0.8, 3.0) for _ in running)
+    moments = sorted(began + draw.uniform(0.8, longest_life) for _ in running)
     fell = []
     for process, moment in zip(running, moments, strict=True):
         time.sleep(max(0.0, moment - time.monotonic()))
@@ -202,6 +207,7 @@ def main() -> int:
     arguments.add_argument("--rotate-every", type=float, default=4.0, help="seconds, on average")
     arguments.add_argument("--globs", default=LATER_NAMES_TOO, help="of the files to read")
     arguments.add_argument("--gzip", action="store_true", help="compress every other rotated file")
+    arguments.add_argument("--longest-life", type=float, default=3.0, help="seconds until killed")
     arguments.add_argument("--seed", type=int, default=random.randrange(10**6))
     arguments.add_argument("--store", choices=("embedded", "clickhouse"), default="embedded")
     arguments.add_argument("--url", default="", help="CLICKHOUSE_URL of --store clickhouse")

@@ -318,13 +318,6 @@ class ClickHouseWriter:
         self._instance = settings.instance
         self._block = BlockId(secrets.randbits(63), 0)
         self._stored = True  # whether `_block` is: Bytewax closes a sink that has failed, too
-        self._limits = {
-            "async_insert": 0,
-            # One insert is one part, or its token would not cover it.
-            "max_insert_block_size": settings.stream_max_size + 1,
-            "min_insert_block_size_rows": settings.stream_max_size + 1,
-            "min_insert_block_size_bytes": 0,
-        }
 
     def write(self, batch: Batch) -> None:
         """Store the batch; when this returns it is on disk. Raises `StoreError`."""
@@ -384,7 +377,14 @@ class ClickHouseWriter:
     def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
         if lines.is_empty():
             return
-        settings = {**self._limits, "insert_deduplication_token": token}
+        settings = {
+            "async_insert": 0,
+            "insert_deduplication_token": token,
+            # One insert is one part, or its token would not cover it.
+            "max_insert_block_size": len(lines) + 1,
+            "min_insert_block_size_rows": len(lines) + 1,
+            "min_insert_block_size_bytes": 0,
+        }
         self._retry(lambda: _insert_arrow(self._client, table, lines, settings), trouble)
 
     def _token(self, block: BlockId) -> str:
