@@ -83,6 +83,8 @@ class Outcome:
     tally: Tally
     fell: list[str]
     """What processes said that ended before they were killed."""
+    warned: str
+    """What the last run said."""
 
     @property
     def is_exact(self) -> bool:
@@ -131,7 +133,7 @@ def kill_and_count(directory: Path, plan: Plan) -> Outcome:
         counted = tally(client, written["lines"])
     finally:
         client.close()
-    return Outcome(kills, lines, written["rotations"], lines - rest, counted, fell)
+    return Outcome(kills, lines, written["rotations"], lines - rest, counted, fell, errors)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ class Claims:
         self._directory = directory
         self._held: dict[int, int] = {}
         self._notes: dict[int, bytes] = {}
+        self._marked: set[int] = set()
         self._self = secrets.token_bytes(8)
         self._count = 0
         directory.mkdir(parents=True, exist_ok=True)
@@ -48,15 +49,18 @@ class Claims:
     def mark(self, file_id: int) -> None:
         """Say that something is about to happen to a claimed file."""
         os.ftruncate(self._held[file_id], 0)
+        self._marked.add(file_id)
 
     def release(self, file_id: int) -> None:
         """Let others have a file, if it is claimed."""
         lock = self._held.pop(file_id, None)
         if lock is None:
             return
-        self._count += 1
-        self._notes[file_id] = self._self + self._count.to_bytes(8, "little")
-        os.pwrite(lock, self._notes[file_id], 0)
+        if file_id in self._marked:
+            self._marked.remove(file_id)
+            self._count += 1
+            self._notes[file_id] = self._self + self._count.to_bytes(8, "little")
+            os.pwrite(lock, self._notes[file_id], 0)
         os.close(lock)
 
     def mint(self, key: tuple[int, int], head: bytes) -> int:

@@ -220,9 +220,8 @@ class Roster:
             if file.is_compressed:
                 self._look_at_compressed(file, found.st_size, when)
             elif found.st_size >= file.size:
-                if found.st_size > file.size:
+                if found.st_size > file.size and self._keep_open(file):
                     file.grew(found.st_size, when)
-                    self._keep_open(file)
             elif not file.busy:
                 self._lose(file, when)
             else:
@@ -362,6 +361,7 @@ class Roster:
         self._problems.pop(path, None)
         self._lost.discard(file)
         self._copies.pop(key, None)
+        file.forget_size()
         self._handles[file] = None
         if path != file.name:
             self._left_its_name(file, now)
@@ -509,17 +509,17 @@ class Roster:
 
     # Handles and reports
 
-    def _keep_open(self, file: TailedFile) -> None:
-        """Hold on to a file that has something to read: its name may be taken away."""
-        if not file.content:
+    def _keep_open(self, file: TailedFile) -> bool:
+        """Hold on to a file that has grown: its name may be taken away. False: it is another one."""
+        if not file.busy:
             try:
                 file.open()
             except OSError as error:
-                self.report(error)
-                return
-        self._handles[file] = None
-        self._handles.move_to_end(file)
-        self.limit_handles()
+                self.report(error, file)
+                return not isinstance(error, FileNotFoundError)
+            self.opened(file)
+            self.limit_handles()
+        return True
 
     def limit_handles(self) -> None:
         """Close the files that have been quiet for longest, if too many are open."""
