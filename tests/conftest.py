@@ -11,12 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import clickhouse_connect
 import httpx
 import hypothesis
 import pytest
 from clickhouse_connect.driver.client import Client
+
+if TYPE_CHECKING:
+    from tests.tailing import Memory, Tail
 
 hypothesis.settings.register_profile("logwax", deadline=None)  # no timing is asserted
 hypothesis.settings.load_profile("logwax")
@@ -173,3 +177,19 @@ def client(tmp_path: Path) -> Iterator[Client]:
     client.command("CREATE TABLE dead_letters (raw String) ENGINE = MergeTree ORDER BY raw")
     yield client
     client.close()
+
+
+@pytest.fixture
+def tail() -> Iterator[Callable[..., Tail]]:
+    """Makes file sources that are driven by hand; closes them in the end."""
+    from tests.tailing import Tail
+
+    made: list[Tail] = []
+
+    def make(pattern: Path | str, memory: Memory | None = None, **options: object) -> Tail:
+        made.append(Tail(pattern, memory, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.source.close()

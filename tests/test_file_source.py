@@ -5,115 +5,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from connectors.batch import Batch, BlockId, Segment
+from connectors.batch import BlockId
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
-from connectors.store import Ledger
 from tests.conftest import wait_for
-
-SOON = Limits(lines=1000, bytes=1024 * 1024, seconds=0.0)
-
-
-class Memory:
-    """Positions kept in memory, as a store keeps them: what a sink would have recorded."""
-
-    def __init__(self) -> None:
-        self.files: dict[int, Segment] = {}
-        self.in_doubt: dict[BlockId, Sequence[Segment]] = {}
-        self.started = False
-        self.history: list[Segment] = []
-        self.lines: set[tuple[int, int]] = set()
-
-    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
-        return Ledger(list(self.files.values()), self.in_doubt, not self.started)
-
-    def before(self, file_id: int, end: int) -> Segment | None:
-        found = [s for s in self.history if s.file_id == file_id and s.end <= end]
-        return max(found, key=lambda s: s.end, default=None)
-
-    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
-        return {at for id, at in self.lines if id == file_id and first <= at < last}
-
-    def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
-        return ()
-
-    def start_at(self, files: Sequence[Segment]) -> None:
-        self.started = True
-        self.files.update({segment.file_id: segment for segment in files})
-        self.history.extend(files)
-
-    def record(self, batch: Batch) -> None:
-        self.started = True
-        self.files.update({segment.file_id: segment for segment in batch.segments})
-        self.history.extend(batch.segments)
-        at = 0
-        for segment in batch.segments:
-            offset = segment.start
-            for line in batch.data[at : at + segment.end - segment.start].splitlines(True):
-                self.lines.add((segment.file_id, offset))
-                offset += len(line)
-            at += segment.end - segment.start
-
-
-class Tail:
-    """One worker's partition, driven by hand."""
-
-    def __init__(
-        self, pattern: Path | str, memory: Memory | None = None, **options: object
-    ) -> None:
-        self.memory = memory or Memory()
-        limits = options.pop("limits", SOON)
-        self.source = FileSource([str(pattern)], self.memory, limits, **options)  # type: ignore[arg-type]
-        self.partition = self.source.build("tail", 0, 1)
-
-    def batch(self) -> Batch | None:
-        """The next batch, stored, if one is due."""
-        for batch in self.partition.next_batch():
-            self.memory.record(batch)
-            batch.acknowledge()
-            return batch
-        return None
-
-    def read(self, size: int) -> bytes:
-        """Wait for the next `size` bytes."""
-        data = b""
-
-        def enough() -> bool:
-            nonlocal data
-            batch = self.batch()
-            data += batch.data if batch else b""
-            return len(data) >= size
-
-        wait_for(enough, f"{size} bytes")
-        return data
-
-    def is_quiet(self) -> bool:
-        """Whether nothing comes although names and sizes have just been looked at."""
-        self.source._catalog._roster._next_scan = 0.0
-        return self.batch() is None
-
-
-@pytest.fixture
-def tail() -> Iterator[Callable[..., Tail]]:
-    made: list[Tail] = []
-
-    def make(pattern: Path | str, memory: Memory | None = None, **options: object) -> Tail:
-        made.append(Tail(pattern, memory, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.source.close()
-
-
-def append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
+from tests.tailing import append
 
 
 def test_reads_what_is_there_and_what_is_appended(tail, tmp_path):

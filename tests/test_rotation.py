@@ -9,7 +9,7 @@ import random
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -23,11 +23,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from connectors.batch import Batch, BlockId, Segment
+from connectors.batch import Batch, BlockId
 from connectors.sources import catalog, roster
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
-from connectors.store import Ledger
+from tests.tailing import Memory
 
 LIMITS = Limits(lines=1000, bytes=4096, seconds=1.0)
 
@@ -57,40 +57,13 @@ class NoEvents:
         pass
 
 
-class Store:
-    """What a store remembers: lines by identity, and where every file was left."""
-
-    def __init__(self) -> None:
-        self.lines: dict[tuple[int, int], bytes] = {}
-        self.history: list[Segment] = []
-        self.in_doubt: dict[BlockId, Sequence[Segment]] = {}
-        self.started = False
-
-    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
-        last: dict[int, Segment] = {}
-        for segment in self.history:
-            if segment.file_id not in last or segment.end >= last[segment.file_id].end:
-                last[segment.file_id] = segment
-        return Ledger(list(last.values()), dict(self.in_doubt), not self.started)
-
-    def before(self, file_id: int, end: int) -> Segment | None:
-        found = [s for s in self.history if s.file_id == file_id and s.end <= end]
-        return max(found, key=lambda s: s.end, default=None)
-
-    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
-        return {at for id, at in self.lines if id == file_id and first <= at < last}
-
-    def start_at(self, files: Sequence[Segment]) -> None:
-        self.started = True
-        self.history.extend(files)
-
-    def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
-        return ()
+class Store(Memory):
+    """A memory that asserts that no bytes come twice, and that can be killed while it writes."""
 
     def write(self, batch: Batch, share: float = 1.0) -> None:
         """Store a batch, or a share of its lines, as if killed then."""
         if not batch.in_doubt:
-            self.history.extend(batch.segments)
+            self.start_at(batch.segments)
         at = 0
         for segment in batch.segments:
             length = segment.end - segment.start

@@ -115,7 +115,8 @@ class Catalog:
     def exhausted(self) -> bool:
         """Whether everything that was there is stored (when not following)."""
         with self._lock:
-            return not any(file.busy or file.is_readable for file in self._roster)
+            now = time.monotonic()
+            return not any(f.busy or f.is_readable or f.again_at > now for f in self._roster)
 
     def status(self) -> SourceStatus:
         """Files, and how far the store is behind them."""

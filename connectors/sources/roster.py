@@ -259,8 +259,9 @@ class Roster:
         return None
 
     def _left_its_name(self, file: TailedFile, when: float) -> None:
-        file.moved_at = when
-        self._moved.add(file)
+        if file not in self._moved:
+            file.moved_at = when
+            self._moved.add(file)
 
     def _look_after(self, file: TailedFile, now: float) -> None:
         """Read a file that has left its name to its end; give up its handle when that was it."""
@@ -414,7 +415,7 @@ class Roster:
                 ):
                     yield file.file_id, self._by_path.get(file.path) is file
             except OSError:  # it has changed or cannot be read: wait until that has been seen
-                yield file.file_id, False
+                yield 0, False
             finally:
                 self.opened(file)
 
@@ -510,7 +511,7 @@ class Roster:
     # Handles and reports
 
     def _keep_open(self, file: TailedFile) -> bool:
-        """Hold on to a file that has grown: its name may be taken away. False: it is another one."""
+        """Hold on to a file that grew: its name may be taken away. False: it is another one."""
         if not file.busy:
             try:
                 file.open()

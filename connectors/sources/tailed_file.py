@@ -199,9 +199,7 @@ class TailedFile:
         while self.scanned < min(self.size, patience) and (
             self.scanned < self.position + self.limits.bytes or self.complete <= self.position
         ):
-            chunk = content.read(min(_CHUNK, self.size - self.scanned), self.scanned)
-            if len(chunk) % self.encoding.unit and len(chunk) > 1:
-                chunk = chunk[:-1]
+            chunk = self._chunk(content, self.scanned)
             if not chunk:
                 break
             last = self.encoding.last_end(chunk)
@@ -212,8 +210,14 @@ class TailedFile:
                 self.lines += self.encoding.count(chunk)
             self.scanned += len(chunk)
 
+    def _chunk(self, content: Content, at: int) -> bytes:
+        """Some bytes of whole characters."""
+        chunk = content.read(min(_CHUNK, self.size - at), at)
+        return chunk[: len(chunk) // self.encoding.unit * self.encoding.unit]
+
     def _end(self) -> None:
-        if self.is_final and self.scanned == self.size > self.complete:
+        is_scanned = self.size - self.scanned < self.encoding.unit
+        if self.is_final and is_scanned and self.size > self.complete:
             # Nobody is going to write the end of the last line.
             self.complete = self.size
             self.lines += 1
@@ -247,9 +251,7 @@ class TailedFile:
         end = None
         at = max(self.position, self.barren)
         while end is None and at < self.size:
-            chunk = content.read(min(_CHUNK, self.size - at), at)
-            if len(chunk) % self.encoding.unit and len(chunk) > 1:
-                chunk = chunk[:-1]
+            chunk = self._chunk(content, at)
             if not chunk:
                 break
             ends = self.encoding.ends(chunk)
@@ -260,7 +262,8 @@ class TailedFile:
                 self.look_for_end(content, at)
         if end is None:
             self.barren = self.scanned = max(self.scanned, at)
-            if not (self.is_final and at == self.size > self.position and not content.damage):
+            is_all = self.size - at < self.encoding.unit and self.size > self.position
+            if not (self.is_final and is_all and not content.damage):
                 return None
             end = self.size
         self.complete = max(self.complete, end)
