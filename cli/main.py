@@ -33,3 +33,19 @@ def check() -> None:
     from cli.check import run
 
     raise typer.Exit(run())
+
+
+@app.command()
+def audit() -> None:
+    """Prove that every line of the files on disk is stored exactly once; exit 0 only then."""
+    from cli.audit import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def positions() -> None:
+    """Print every known file: its id, size, how far it is stored, the lag, and where it is."""
+    from cli.positions import run
+
+    raise typer.Exit(run())

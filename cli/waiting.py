@@ -1,0 +1,31 @@
+"""A progress bar on stderr, for a person who waits at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cli.commands import Event
+
+
+def with_progress(events: Iterator[Event], what: str) -> Iterator[Event]:
+    """The events less those of progress, which move a bar."""
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(what, total=None)
+        for event in events:
+            if event["event"] == "progress":
+                bar.update(task, completed=event["done"], total=event["total"])
+            else:
+                yield event
