@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,6 +15,7 @@ from typing import Protocol
 from connectors.batch import Evidence, Segment
 from connectors.sources.catalog import Catalog, Positions, _expand
 from connectors.sources.evidence import REACH, digest
+from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import TailedFile
 
 
@@ -155,5 +156,6 @@ class Tail:
             catalog._miss(TailedFile.at(segment, catalog._limits, catalog._follow))
 
 
-StoredNow = Callable[[], Mapping[int, int]]
-"""See `Tail.stored`."""
+def tail_of(source: FileSource) -> Tail:
+    """The tail of a source that is made."""
+    return Tail(source._catalog)
