@@ -49,3 +49,17 @@ def positions() -> None:
     from cli.positions import run
 
     raise typer.Exit(run())
+
+
+@app.command()
+def redrive(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Only those with this reason.")] = "",
+    source: Annotated[
+        str, typer.Option("--source", help="Only those of files with this path, or glob.")
+    ] = "",
+) -> None:
+    """Send dead letters through the parser again: what fits now becomes a row, once."""
+    from cli.redrive import run
+
+    raise typer.Exit(run(dry_run=dry_run, reason=reason, source=source))

@@ -10,13 +10,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from cli.commands import Event
 
 
-def with_progress(events: Iterator[Event], what: str) -> Iterator[Event]:
-    """The events less those of progress, which move a bar."""
+def with_progress(events: Iterator[Event], what: str, unit: str = "bytes") -> Iterator[Event]:
+    """The events less those of progress, which move a bar of bytes, or of something else."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        DownloadColumn(),
+        DownloadColumn() if unit == "bytes" else TextColumn("{task.completed:,} " + unit),
         TimeRemainingColumn(),
         console=console,
         transient=True,

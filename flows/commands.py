@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from connectors.batch import BlockId, Segment
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
+from connectors.errors import LogwaxError
+from connectors.sinks.clickhouse_accounts import FRAGMENTS, ClickHouseAccounts
 from connectors.sources.known_files import KnownFile, Tail, known_files
 from connectors.store import Ledger, Store
-from flows.again import parse_step
+from flows.again import parse_and_enrich, parse_step
 from flows.audit import Auditor, FileAudit
+from flows.redrive import Redriven, redrive
 from settings import Settings
 
 Event = dict[str, Any]
@@ -50,7 +53,11 @@ class Commands:
 
     def by_name(self) -> Mapping[str, Command]:
         """What can be run, each with its own keyword arguments."""
-        return {"audit": self.audit, "positions": self.positions}
+        return {
+            "audit": self.audit,
+            "positions": self.positions,
+            "redrive": self.redrive,
+        }
 
     def positions(self) -> Iterator[Event]:
         """Every known file: where it is, and how far it is stored."""
@@ -113,6 +120,40 @@ class Commands:
                 yield {"event": "file", **asdict(lost)}
         yield {"event": "total", "files": len(there), "gone": len(gone), **sums}
         yield {"event": "end", "ok": well}
+
+    def redrive(self, dry_run: bool = False, reason: str = "", source: str = "") -> Iterator[Event]:
+        """Send dead letters through the parser and the enrichers again.
+
+        Only those with this `reason`; only those of files whose path is, or fits, `source`.
+        """
+        if reason in FRAGMENTS:
+            raise LogwaxError(f"Dead letters with the reason {reason!r} are no whole lines.")
+        sources = [
+            path
+            for path in self._accounts.sources()
+            if source and (path == source or fnmatchcase(path, source))
+        ]
+        counts = Redriven()
+        if sources or not source:
+            for counts in redrive(
+                self._accounts,
+                parse_and_enrich(self._settings),
+                Encoding(self._settings.log_encoding).newline,
+                reason=reason,
+                sources=sources,
+                dry_run=dry_run,
+            ):
+                yield {"event": "progress", "done": sum(counts.tried.values()), "total": None}
+        for name, tried in sorted(counts.tried.items()):
+            stored = counts.stored[name]
+            yield {
+                "event": "counts",
+                "reason": name,
+                "tried": tried,
+                "stored": stored,
+                "dead": tried - stored,
+            }
+        yield {"event": "end", "ok": True}
 
     def _files(self) -> list[KnownFile]:
         return known_files(self._settings.patterns, self._store, self._accounts.begins())

@@ -1,0 +1,78 @@
+"""Dead letters once more through parser and enrichers: what fits now becomes a row, once.
+
+Rows are inserted before their dead letters are deleted. A crash in between leaves both; the next
+redrive sees that the row is held, and deletes the dead letter only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from connectors.batch import Batch
+from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
+from flows.again import batch_of
+
+LETTERS_AT_ONCE, BYTES_AT_ONCE = 10_000, 16 * 1024 * 1024
+
+_PLACE = ["file_id", "offset"]
+
+
+@dataclass
+class Redriven:
+    """How many dead letters there were so far, by the reason they had before."""
+
+    tried: Counter[str] = field(default_factory=Counter)
+    stored: Counter[str] = field(default_factory=Counter)
+
+
+def redrive(
+    accounts: ClickHouseAccounts,
+    parse: Callable[[Batch], Batch],
+    newline: bytes,
+    *,
+    reason: str,
+    sources: Sequence[str],
+    dry_run: bool,
+) -> Iterator[Redriven]:
+    """Redrive the dead letters with this reason, of these files; empty: all but fragments.
+
+    Yields the counts after every batch. With `dry_run` nothing is changed.
+    """
+    counts = Redriven()
+    place = (0, 0)
+    while len(letters := accounts.letters(place, reason, sources, LETTERS_AT_ONCE, BYTES_AT_ONCE)):
+        place = letters.select(_PLACE).row(-1)
+        tried = parse(_batch(letters, newline))
+        rows, still_dead = tried.rows, tried.rejected
+        if not dry_run:
+            held = accounts.held(letters)
+            accounts.insert(rows.join(held, on=_PLACE, how="anti"))
+            accounts.delete_dead(letters.join(still_dead, on=_PLACE, how="anti"))
+            accounts.delete_dead(still_dead.join(held, on=_PLACE, how="semi"))
+            accounts.update_dead(_news(still_dead, letters).join(held, on=_PLACE, how="anti"))
+        good = letters.join(still_dead, on=_PLACE, how="anti")
+        counts.tried.update(letters["reason"].to_list())
+        counts.stored.update(good["reason"].to_list())
+        yield counts
+
+
+def _batch(letters: pl.DataFrame, newline: bytes) -> Batch:
+    carriage_return = newline.replace(b"\n", b"\r")
+    pieces = []
+    for file_id, source, offset, raw in letters.select(
+        *_PLACE[:1], "source", "offset", "raw"
+    ).rows():
+        # A line end is taken off again: of one that ends with CR, it must not be that CR.
+        end = carriage_return + newline if raw.endswith(carriage_return) else newline
+        pieces.append((file_id, source, offset, raw + end))
+    return batch_of(pieces, newline)
+
+
+def _news(still_dead: pl.DataFrame, letters: pl.DataFrame) -> pl.DataFrame:
+    """Those that are refused for another reason than before, or in other words."""
+    before = letters.select(*_PLACE, "reason", "detail")
+    return still_dead.join(before, on=[*_PLACE, "reason", "detail"], how="anti")
