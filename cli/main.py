@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -63,3 +64,15 @@ def redrive(
     from cli.redrive import run
 
     raise typer.Exit(run(dry_run=dry_run, reason=reason, source=source))
+
+
+@app.command()
+def backfill(
+    path: Annotated[Path, typer.Argument(help="The file: plain, gzip or Zstandard.")],
+    first: Annotated[str, typer.Option("--from", help="Only lines from this time on.")] = "",
+    last: Annotated[str, typer.Option("--to", help="Only lines before this time.")] = "",
+) -> None:
+    """Store the lines of one old file, each once; twice changes nothing."""
+    from cli.backfill import run
+
+    raise typer.Exit(run(path, first=first, last=last))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from connectors.batch import Batch, Evidence, Segment
+from connectors.encodings import Encoding
 from flows.enrichment.enricher import enricher
 from flows.parsing.parser import parser
 from settings import Settings
@@ -26,11 +27,11 @@ def parse_and_enrich(settings: Settings) -> Callable[[Batch], Batch]:
     return lambda batch: enrich(parse(batch))
 
 
-def batch_of(pieces: Iterable[Piece], newline: bytes) -> Batch:
+def batch_of(pieces: Iterable[Piece], encoding: Encoding) -> Batch:
     """A batch of lines that need not follow one another."""
     segments, texts = [], []
     for file_id, path, offset, text in pieces:
-        lines = text.count(newline)
+        lines = encoding.count(text)
         segments.append(Segment(file_id, path, offset, offset + len(text), 0, lines, _NO_EVIDENCE))
         texts.append(text)
     return Batch(tuple(segments), b"".join(texts))

@@ -5,20 +5,38 @@ Every event is a JSON object with its kind under `event`; the last one is `end`,
 
 from __future__ import annotations
 
+import os
+import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
 
 from connectors.batch import BlockId, Segment
 from connectors.encodings import Encoding
-from connectors.errors import LogwaxError
+from connectors.errors import LogwaxError, MalformedLine
 from connectors.sinks.clickhouse_accounts import FRAGMENTS, ClickHouseAccounts
-from connectors.sources.known_files import KnownFile, Tail, known_files
+from connectors.sources.known_files import (
+    KnownFile,
+    Recogniser,
+    Tail,
+    is_covered,
+    known_files,
+    observe,
+)
+from connectors.sources.plain import open_plain
 from connectors.store import Ledger, Store
 from flows.again import parse_and_enrich, parse_step
 from flows.audit import Auditor, FileAudit
+from flows.backfill import Backfilled, Span, backfill
+from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
+from flows.walk import NO_CUTS, Walk
 from settings import Settings
 
 Event = dict[str, Any]
@@ -50,6 +68,7 @@ class Commands:
         self._store = store
         self._accounts = accounts
         self._running = running
+        self._encoding = Encoding(settings.log_encoding)
 
     def by_name(self) -> Mapping[str, Command]:
         """What can be run, each with its own keyword arguments."""
@@ -57,6 +76,7 @@ class Commands:
             "audit": self.audit,
             "positions": self.positions,
             "redrive": self.redrive,
+            "backfill": self.backfill,
         }
 
     def positions(self) -> Iterator[Event]:
@@ -83,7 +103,7 @@ class Commands:
         running = self._running is not None
         auditor = Auditor(
             self._accounts,
-            Encoding(self._settings.log_encoding),
+            self._encoding,
             parse_step(self._settings),
             retention_days=self._settings.retention_days,
             longest=self._settings.log_max_line_bytes,
@@ -138,7 +158,7 @@ class Commands:
             for counts in redrive(
                 self._accounts,
                 parse_and_enrich(self._settings),
-                Encoding(self._settings.log_encoding).newline,
+                self._encoding,
                 reason=reason,
                 sources=sources,
                 dry_run=dry_run,
@@ -155,6 +175,58 @@ class Commands:
             }
         yield {"event": "end", "ok": True}
 
+    def backfill(self, path: str, first: str = "", last: str = "") -> Iterator[Event]:
+        """Store the lines of one old file whose times are from `first` to before `last`.
+
+        The lines of a file that the tail has begun with are those before its position only: the
+        rest is the tail's.
+        """
+        zone = ZoneInfo(self._settings.log_timezone)
+        span = Span(_time(first, zone), _time(last, zone))
+        with open_plain(path) as (data, size, status):
+            shown = os.fsencode(path).decode(errors="backslashreplace")
+            ledger = self._store.ledger()
+            known = Recogniser(ledger.files)(data, size, status.st_ino, shown)
+            if known:
+                file_id, end = known.file_id, self._settled(known, ledger)
+                blocks = self._accounts.blocks(file_id)["start"].to_numpy().astype(np.int64)
+                begins = self._accounts.begins().get(file_id, 0)
+                cuts = np.union1d(blocks, np.array([begins, end], np.int64))
+            else:
+                file_id, end, cuts = secrets.randbits(63), size, NO_CUTS
+                self._refuse_the_tails(path, status, ledger)
+                evidence = observe(data, status.st_ino, size)
+                chosen = Segment(file_id, shown, size, size, 0, 0, evidence)
+                self._accounts.choose_position(chosen)
+                if self._running:
+                    self._running.tail.expect(chosen)
+            counts = Backfilled()
+            for counts in backfill(
+                self._accounts,
+                parse_and_enrich(self._settings),
+                Walk(data, self._encoding, min(end, size), cuts),
+                file_id,
+                shown,
+                span,
+                self._settings.log_max_line_bytes,
+            ):
+                yield {"event": "progress", "done": counts.done, "total": end}
+        yield {"event": "counts", "file_id": file_id, "rest": size - end, **asdict(counts)}
+        yield {"event": "end", "ok": True}
+
+    def _settled(self, known: Segment, ledger: Ledger) -> int:
+        """Up to where it is certain what is stored of a file; the rest is the tail's."""
+        stored = self._stored().get(known.file_id, known.end)
+        doubtful = [s.start for s in self._doubt(ledger) if s.file_id == known.file_id]
+        return min(known.end, stored, *doubtful)
+
+    def _refuse_the_tails(self, path: str, status: os.stat_result, ledger: Ledger) -> None:
+        """Nothing may be chosen for a file that the tail is about to read, or before it began."""
+        if ledger.is_new and self._settings.log_start == "end":
+            raise LogwaxError("LOG_START=end was not heeded yet: start the pipeline once before.")
+        if self._running and is_covered(self._settings.patterns, status):
+            raise LogwaxError(f"{path!r} is one of the files that the running pipeline reads.")
+
     def _files(self) -> list[KnownFile]:
         return known_files(self._settings.patterns, self._store, self._accounts.begins())
 
@@ -169,3 +241,13 @@ class Commands:
             if self._running is None or block in self._running.doubted
             for segment in segments
         ]
+
+
+def _time(text: str, zone: ZoneInfo) -> datetime | None:
+    if not text:
+        return None
+    is_day = re.fullmatch(r"\d{4}-\d\d-\d\d", text)
+    try:
+        return iso(f"{text} 00:00:00" if is_day else text, zone)
+    except MalformedLine as error:
+        raise LogwaxError(f"{text!r} is not a time such as 2026-11-22T20:15:05Z.") from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from connectors.batch import Batch
+from connectors.encodings import Encoding
 from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
 from flows.again import batch_of
 
@@ -32,7 +33,7 @@ class Redriven:
 def redrive(
     accounts: ClickHouseAccounts,
     parse: Callable[[Batch], Batch],
-    newline: bytes,
+    encoding: Encoding,
     *,
     reason: str,
     sources: Sequence[str],
@@ -46,21 +47,21 @@ def redrive(
     place = (0, 0)
     while len(letters := accounts.letters(place, reason, sources, LETTERS_AT_ONCE, BYTES_AT_ONCE)):
         place = letters.select(_PLACE).row(-1)
-        tried = parse(_batch(letters, newline))
+        tried = parse(_batch(letters, encoding))
         rows, still_dead = tried.rows, tried.rejected
+        held = accounts.held(letters)
+        done = letters.join(pl.concat([rows.select(_PLACE), held]), on=_PLACE, how="semi")
         if not dry_run:
-            held = accounts.held(letters)
             accounts.insert(rows.join(held, on=_PLACE, how="anti"))
-            accounts.delete_dead(letters.join(still_dead, on=_PLACE, how="anti"))
-            accounts.delete_dead(still_dead.join(held, on=_PLACE, how="semi"))
+            accounts.delete_dead(done)
             accounts.update_dead(_news(still_dead, letters).join(held, on=_PLACE, how="anti"))
-        good = letters.join(still_dead, on=_PLACE, how="anti")
         counts.tried.update(letters["reason"].to_list())
-        counts.stored.update(good["reason"].to_list())
+        counts.stored.update(done["reason"].to_list())
         yield counts
 
 
-def _batch(letters: pl.DataFrame, newline: bytes) -> Batch:
+def _batch(letters: pl.DataFrame, encoding: Encoding) -> Batch:
+    newline = encoding.newline
     carriage_return = newline.replace(b"\n", b"\r")
     pieces = []
     for file_id, source, offset, raw in letters.select(
@@ -69,7 +70,7 @@ def _batch(letters: pl.DataFrame, newline: bytes) -> Batch:
         # A line end is taken off again: of one that ends with CR, it must not be that CR.
         end = carriage_return + newline if raw.endswith(carriage_return) else newline
         pieces.append((file_id, source, offset, raw + end))
-    return batch_of(pieces, newline)
+    return batch_of(pieces, encoding)
 
 
 def _news(still_dead: pl.DataFrame, letters: pl.DataFrame) -> pl.DataFrame:

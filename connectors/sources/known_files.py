@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -100,6 +100,18 @@ def known_files(
         if segment.file_id not in there
     ]
     return [*sorted(found.values(), key=lambda file: file.path), *gone]
+
+
+def is_covered(patterns: Sequence[str], status: os.stat_result) -> bool:
+    """Whether the globs lead to the file with this status, under whatever name."""
+    place = (status.st_dev, status.st_ino)
+    for pattern in patterns:
+        for path in _expand(pattern):
+            with suppress(OSError):
+                found = os.stat(path)
+                if (found.st_dev, found.st_ino) == place:
+                    return True
+    return False
 
 
 class Recogniser:
