@@ -19,7 +19,7 @@ from connectors.batch import Batch, Evidence, Segment
 from connectors.encodings import Encoding
 from connectors.sinks.clickhouse_accounts import BUCKET, ClickHouseAccounts
 from connectors.sources.known_files import KnownFile, PlainBytes
-from flows.walk import CHUNK, Offsets, Walk
+from flows.walk import CHUNK, NO_CUTS, Offsets, Walk
 
 RANGES_KEPT = 1000
 LINES_AT_ONCE, BUCKETS_AT_ONCE = 1_000_000, 16
@@ -136,8 +136,8 @@ class Auditor:
         result: FileAudit,
     ) -> Iterator[int]:
         blocks = self._accounts.blocks(file.file_id) if file.file_id else _NO_BLOCKS
-        starts = blocks["start"].to_numpy().astype(np.int64)
-        cuts = np.union1d(starts, np.array([file.begins, stored], np.int64))
+        known = self._accounts.cuts(file.file_id) if file.file_id else NO_CUTS
+        cuts = np.union1d(known, np.array([file.begins, stored], np.int64))
         walk = Walk(data, self._encoding, min(stored, file.size), cuts)
         hashes = _Hashes(
             blocks.filter((pl.col("start") >= file.begins) & (pl.col("end") <= stored))
@@ -230,7 +230,7 @@ class Auditor:
     def _count_waiting(
         self, file: KnownFile, data: PlainBytes, stored: int, result: FileAudit
     ) -> Iterator[int]:
-        rest = Walk(data, self._encoding, file.size, np.empty(0, np.int64))
+        rest = Walk(data, self._encoding, file.size, NO_CUTS)
         done = stored
         last = stored
         for starts, ends in rest.lines(stored):

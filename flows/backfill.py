@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -76,17 +77,19 @@ def backfill(
                 rejected = rejected.clear()
             counts.lines += last - first
             counts.within += len(rows) + len(rejected)
-            if len(rows) or len(rejected):
-                there, _ = accounts.places(file_id, int(starts[first]), int(ends[last - 1]))
-                held = pl.DataFrame({"offset": there}, schema={"offset": pl.UInt64})
-                rows = rows.join(held, on="offset", how="anti")
-                rejected = rejected.join(held, on="offset", how="anti")
-                accounts.insert_dead(rejected)
-                accounts.insert(rows)
-                counts.stored += len(rows)
-                counts.dead += len(rejected)
+            held = partial(_held, accounts, file_id, int(starts[first]), int(ends[last - 1]))
+            counts.dead += accounts.insert_dead(rejected, held)
+            counts.stored += accounts.insert(rows, held)
             counts.done = int(ends[last - 1])
             yield counts
+
+
+def _held(accounts: ClickHouseAccounts, file_id: int, first: int, last: int) -> pl.DataFrame:
+    """The places in [first, last) that are stored, as rows or dead letters."""
+    offsets, _ = accounts.places(file_id, first, last)
+    return pl.DataFrame({"offset": offsets}, schema={"offset": pl.UInt64}).with_columns(
+        pl.lit(file_id, pl.UInt64).alias("file_id")
+    )
 
 
 def _blocks(starts: Offsets, ends: Offsets) -> Iterator[tuple[int, int]]:

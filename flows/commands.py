@@ -189,9 +189,8 @@ class Commands:
             known = Recogniser(ledger.files)(data, size, status.st_ino, shown)
             if known:
                 file_id, end = known.file_id, self._settled(known, ledger)
-                blocks = self._accounts.blocks(file_id)["start"].to_numpy().astype(np.int64)
                 begins = self._accounts.begins().get(file_id, 0)
-                cuts = np.union1d(blocks, np.array([begins, end], np.int64))
+                cuts = np.union1d(self._accounts.cuts(file_id), np.array([begins, end], np.int64))
             else:
                 file_id, end, cuts = secrets.randbits(63), size, NO_CUTS
                 self._refuse_the_tails(path, status, ledger)

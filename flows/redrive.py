@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import polars as pl
 
 from connectors.batch import Batch
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
+from connectors.sinks.clickhouse_accounts import PLACE, ClickHouseAccounts
 from flows.again import batch_of
 
 LETTERS_AT_ONCE, BYTES_AT_ONCE = 10_000, 16 * 1024 * 1024
-
-_PLACE = ["file_id", "offset"]
 
 
 @dataclass
@@ -46,15 +45,15 @@ def redrive(
     counts = Redriven()
     place = (0, 0)
     while len(letters := accounts.letters(place, reason, sources, LETTERS_AT_ONCE, BYTES_AT_ONCE)):
-        place = letters.select(_PLACE).row(-1)
+        place = letters.select(PLACE).row(-1)
         tried = parse(_batch(letters, encoding))
         rows, still_dead = tried.rows, tried.rejected
-        held = accounts.held(letters)
-        done = letters.join(pl.concat([rows.select(_PLACE), held]), on=_PLACE, how="semi")
         if not dry_run:
-            accounts.insert(rows.join(held, on=_PLACE, how="anti"))
-            accounts.delete_dead(done)
-            accounts.update_dead(_news(still_dead, letters).join(held, on=_PLACE, how="anti"))
+            accounts.insert(rows, partial(accounts.held, letters))
+            held = accounts.held(letters)
+            accounts.delete_dead(letters.join(held, on=PLACE, how="semi"))
+            accounts.update_dead(_news(still_dead, letters).join(held, on=PLACE, how="anti"))
+        done = letters.join(rows, on=PLACE, how="semi")
         counts.tried.update(letters["reason"].to_list())
         counts.stored.update(done["reason"].to_list())
         yield counts
@@ -65,7 +64,7 @@ def _batch(letters: pl.DataFrame, encoding: Encoding) -> Batch:
     carriage_return = newline.replace(b"\n", b"\r")
     pieces = []
     for file_id, source, offset, raw in letters.select(
-        *_PLACE[:1], "source", "offset", "raw"
+        *PLACE[:1], "source", "offset", "raw"
     ).rows():
         # A line end is taken off again: of one that ends with CR, it must not be that CR.
         end = carriage_return + newline if raw.endswith(carriage_return) else newline
@@ -75,5 +74,5 @@ def _batch(letters: pl.DataFrame, encoding: Encoding) -> Batch:
 
 def _news(still_dead: pl.DataFrame, letters: pl.DataFrame) -> pl.DataFrame:
     """Those that are refused for another reason than before, or in other words."""
-    before = letters.select(*_PLACE, "reason", "detail")
-    return still_dead.join(before, on=[*_PLACE, "reason", "detail"], how="anti")
+    before = letters.select(*PLACE, "reason", "detail")
+    return still_dead.join(before, on=[*PLACE, "reason", "detail"], how="anti")

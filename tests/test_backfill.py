@@ -9,7 +9,7 @@ from backports import zstd
 
 from flows import walk
 from tests.conftest import wait_for
-from tests.test_audit import line, logwax, total, write_log
+from tests.test_audit import line, logwax, on_the_store, total, write_log
 
 PACKED = {"plain": bytes, "gzip": gzip.compress, "zstd": zstd.compress}
 
@@ -156,6 +156,19 @@ def test_a_longer_line_is_a_dead_letter_with_its_first_bytes(pipeline, open_clie
         ("x" * 1024, "too_long", "5001 bytes"),
         ("y" * 1024, "too_long", "2000 bytes"),
     ]
+
+
+def test_repairs_what_an_audit_finds_missing_again_and_again(pipeline):
+    log = write_log(pipeline, hour(7))
+    pipeline.run()
+    for _ in range(3):
+        on_the_store(
+            pipeline,
+            "ALTER TABLE logs DELETE WHERE offset < 200 AND offset > 0 SETTINGS mutations_sync = 1",
+        )
+        assert "missing=3 " in logwax(pipeline, "audit").stdout
+        assert "stored=3 dead=0 stored_before=7" in backfill(pipeline, str(log))
+        assert logwax(pipeline, "audit").returncode == 0
 
 
 def test_what_cannot_be_done_is_said_in_a_sentence(pipeline, old):

@@ -133,6 +133,29 @@ def test_a_row_that_is_there_already_only_loses_its_dead_letter(wrong_format, op
     assert found.result_rows == [(4, 4, 2)]
 
 
+def test_a_dead_letter_goes_only_when_its_row_is_there(wrong_format, open_client):
+    """Also when the token of an earlier redrive drops the rows, which were deleted since."""
+    on_the_store(
+        wrong_format,
+        "CREATE TABLE kept AS dead_letters ENGINE = Log",
+        "INSERT INTO kept SELECT * FROM dead_letters",
+    )
+    redrive(wrong_format)
+    on_the_store(
+        wrong_format,
+        "ALTER TABLE logs DELETE WHERE request_path LIKE '%x=1' SETTINGS mutations_sync = 1",
+        "TRUNCATE TABLE dead_letters",
+        "INSERT INTO dead_letters SELECT * FROM kept",
+    )
+    redrive(wrong_format)
+    audit = logwax(wrong_format, "audit", LOG_PATHS="data/logs/*.log")
+    assert audit.returncode == 0, audit.stdout
+    counted = open_client().query(
+        "SELECT (SELECT count() FROM logs), (SELECT count() FROM dead_letters)"
+    )
+    assert counted.result_rows == [(4, 2)]
+
+
 def test_redrives_in_a_running_pipeline(wrong_format):
     wrong_format.start(LOG_PATHS="data/logs/*.log", LOG_FORMAT="json")
     wrong_format.wait_until_healthy()

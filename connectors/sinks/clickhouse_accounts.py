@@ -6,7 +6,7 @@ Everything here is bounded: figures come in buckets, lines and dead letters in p
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 
@@ -31,12 +31,16 @@ from settings import Settings
 BUCKET = 4 * 1024 * 1024
 """Bytes of a file that are summed up together."""
 
+PLACE = ["file_id", "offset"]
+"""The columns that say which line it is."""
+
 FRAGMENTS = ("too_long", "continued", "gap")
 """Reasons of dead letters whose bytes are not a whole line."""
 
 _LINES = f"""
     SELECT file_id, offset, false AS dead FROM {{table:Identifier}} WHERE {{where}}
-    UNION ALL SELECT file_id, offset, true AS dead FROM {DEAD_LETTERS} WHERE {{where}}
+    UNION ALL SELECT file_id, offset, true AS dead FROM {DEAD_LETTERS}
+    WHERE {{where}} AND reason != 'gap' -- which stands for no line
 """
 
 # Sums wrap around at 2^64, which numpy does as well.
@@ -59,6 +63,10 @@ _BLOCKS = f"""
 SELECT DISTINCT start, end, content_hash FROM {LEDGER}
 WHERE instance = {{instance:String}} AND file_id = {{file:UInt64}} AND kind = 'block'
 ORDER BY start, end
+"""
+
+_CONTINUED = f"""
+SELECT offset FROM {DEAD_LETTERS} WHERE file_id = {{file:UInt64}} AND reason = 'continued'
 """
 
 _LETTERS = f"""
@@ -144,6 +152,12 @@ class ClickHouseAccounts:
         """`start`, `end` and `content_hash` of the blocks that the ledger has of a file."""
         return self._ask(_BLOCKS, file=file_id)
 
+    def cuts(self, file_id: int) -> npt.NDArray[np.int64]:
+        """Where lines of a file begin though no newline is before: blocks, rests of lines."""
+        starts = self.blocks(file_id)["start"].to_numpy()
+        rests = self._ask(_CONTINUED, file=file_id)["offset"].to_numpy()
+        return np.union1d(starts, rests).astype(np.int64)
+
     def letters(
         self, after: tuple[int, int], reason: str, sources: Sequence[str], lines: int, size: int
     ) -> pl.DataFrame:
@@ -176,13 +190,13 @@ class ClickHouseAccounts:
         """Which of these places the table of lines holds: `file_id`, `offset`."""
         return self._ask(_HELD, places=_tuples(places))
 
-    def insert(self, rows: pl.DataFrame) -> None:
-        """Insert rows under a token of their places: the same ones again change nothing."""
-        self._insert(rows, self._table)
+    def insert(self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
+        """Insert those rows whose places `held` does not name, each once; how many these were."""
+        return self._insert_once(rows, self._table, held)
 
-    def insert_dead(self, letters: pl.DataFrame) -> None:
+    def insert_dead(self, letters: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
         """Insert dead letters, likewise."""
-        self._insert(letters, DEAD_LETTERS)
+        return self._insert_once(letters, DEAD_LETTERS, held)
 
     def delete_dead(self, places: pl.DataFrame) -> None:
         """Delete the dead letters of these places; return when they are gone."""
@@ -233,15 +247,28 @@ class ClickHouseAccounts:
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse refused a change: {error}") from error
 
-    def _insert(self, lines: pl.DataFrame, table: str) -> None:
+    def _insert_once(
+        self, lines: pl.DataFrame, table: str, held: Callable[[], pl.DataFrame]
+    ) -> int:
+        if lines.is_empty():
+            return 0
+        rest = lines.join(held(), on=PLACE, how="anti")
+        inserted = len(rest)
+        self._insert(rest, table, blake2b(rest.select(PLACE).to_numpy().tobytes()).hexdigest())
+        # Were the same lines inserted before, and deleted since, the token drops them: see, and
+        # insert them under another.
+        if inserted and len(dropped := rest.join(held(), on=PLACE, how="anti")):
+            self._insert(dropped, table, secrets.token_hex(32))
+        return inserted
+
+    def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
         if lines.is_empty():
             return
         if self._cancelled:
             raise StoreError(_ENDING)
-        identities = lines.select("file_id", "offset").to_numpy().tobytes()
         limits = {
             "async_insert": 0,
-            "insert_deduplication_token": f"{self._instance}:{blake2b(identities).hexdigest()}",
+            "insert_deduplication_token": f"{self._instance}:{token}",
             # One insert is one part, or its token would not cover it.
             "max_insert_block_size": len(lines) + 1,
             "min_insert_block_size_rows": len(lines) + 1,
@@ -274,4 +301,4 @@ def accounts_of(store: Store, settings: Settings) -> ClickHouseAccounts:
 
 
 def _tuples(places: pl.DataFrame) -> list[tuple[int, ...]]:
-    return places.select("file_id", "offset").rows()
+    return places.select(PLACE).rows()
