@@ -22,7 +22,7 @@ from connectors.sources.known_files import KnownFile, PlainBytes
 from flows.walk import CHUNK, NO_CUTS, Offsets, Walk
 
 RANGES_KEPT = 1000
-LINES_AT_ONCE, BUCKETS_AT_ONCE = 1_000_000, 16
+LINES_AT_ONCE, BUCKETS_AT_ONCE, BYTES_AT_ONCE = 250_000, 16, 2 * 1024 * 1024
 
 Sums = dict[int, tuple[int, int, int]]  # bucket -> count, sum of offsets, sum of their squares
 _WRAP = 2**64 - 1
@@ -214,7 +214,7 @@ class Auditor:
         newline = self._encoding.newline
         while len(numbers):
             sizes = np.cumsum(ends[numbers] - starts[numbers])
-            some = numbers[: max(1, int(np.searchsorted(sizes, CHUNK)))]
+            some = numbers[: max(1, int(np.searchsorted(sizes, BYTES_AT_ONCE)))]
             numbers = numbers[len(some) :]
             texts = [data.pread(int(ends[n] - starts[n]), int(starts[n])) for n in some]
             texts = [text if text.endswith(newline) else text + newline for text in texts]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import DEADLINE, wait_for
-from tests.test_audit import line, logwax, total, write_log
+from tests.test_audit import line, logwax, on_the_store, total, write_log
 
 
 @pytest.fixture
@@ -102,6 +102,26 @@ def test_without_an_api_a_command_says_who_has_the_store(running):
     done = logwax(running, "audit")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"process {process.pid}" in done.stderr
+
+
+def test_a_running_pipeline_says_what_it_found_in_doubt_and_cannot_settle(pipeline):
+    write_log(pipeline, line(1))
+    pipeline.run()
+    on_the_store(
+        pipeline,
+        "INSERT INTO ingest_blocks (instance, writer, sequence, kind, file_id, path, end, lines) "
+        "SELECT any(instance), 5, 1, 'block', 77, '/gone.log', 100, 10 FROM ingest_blocks",
+    )
+    pipeline.start()
+    pipeline.wait_until_healthy()
+    write_log(pipeline, line(2))
+    pipeline.wait_until_stored(2)
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 1
+    assert "/gone.log (file 77)" in done.stdout
+    assert "doubt 0-100 (10 lines)" in done.stdout
+    found = total(done.stdout)
+    assert (found["lines"], found["stored"], found["doubt"]) == (2, 2, 10)
 
 
 def test_a_pipeline_stops_in_time_while_it_is_asked(running):
