@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -20,6 +21,7 @@ def with_progress(events: Iterator[Event], what: str, unit: str = "bytes") -> It
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # else what is printed would go where the bar is
         disable=not console.is_terminal,
     )
     with bar:

@@ -149,8 +149,8 @@ class Auditor:
             result.lines += len(line_starts)
             done = min(done + CHUNK, walk.end)
             yield done
-        for start, end, lines in hashes.changed(file.size):
-            result.changed.add(start, end, lines)
+        for start, end in hashes.changed():
+            result.changed.add(start, end, 0)
         mine = self._sums.filter(pl.col("file_id") == file.file_id) if file.file_id else _NO_SUMS
         there = {row[0]: row[1:] for row in mine.drop("file_id").iter_rows()}
         if self._running:
@@ -264,10 +264,10 @@ class _Hashes:
                 self._changed.append((start, end))
         self._open = [block for block in self._open if block[1] > behind]
 
-    def changed(self, size: int) -> list[tuple[int, int, int]]:
-        """The blocks whose bytes are not what they were: start, end, lines (not known: 0)."""
+    def changed(self) -> list[tuple[int, int]]:
+        """The blocks whose bytes are not what they were, or are not there any more."""
         cut_off = [block[:2] for block in (*self._open, *self._pending[::-1])]
-        return [(start, end, 0) for start, end in [*self._changed, *cut_off]]
+        return [*self._changed, *cut_off]
 
 
 _NO_BLOCKS = pl.DataFrame(schema={"start": pl.UInt64, "end": pl.UInt64, "content_hash": pl.UInt64})

@@ -263,6 +263,31 @@ def test_positions_is_a_row_a_file(pipeline, stored):
     assert done.stdout.splitlines()[1].endswith(f"{size}    0  (not there)")
 
 
+def test_a_bar_on_the_terminal_leaves_the_output_alone(pipeline, stored):
+    terminal, of_the_command = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "audit"],
+        cwd=pipeline.directory,
+        env=pipeline.environment(TERM="xterm"),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=of_the_command,
+        timeout=DEADLINE,
+    )
+    shown = os.read(terminal, 100_000)
+    assert (done.returncode, total(done.stdout)["lines"]) == (0, 1000)
+    assert b"auditing" in shown
+    assert b"total of" not in shown
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="this user may read everything")
+def test_a_file_that_must_not_be_read_is_not_accounted_for(pipeline, stored):
+    stored.chmod(0)
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 1
+    assert "cannot read" in done.stdout
+
+
 def test_what_goes_wrong_is_a_sentence(pipeline):
     done = logwax(pipeline, "audit", STORE="null")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -46,6 +46,7 @@ def test_an_audit_under_load_claims_only_what_is_stored(pipeline):
     with pipeline.generator(LOG_GENERATOR_BAD_RATIO=0.01):
         pipeline.start("-w", "2", STREAM_MAX_SIZE=2000)
         pipeline.wait_until_healthy()
+        pipeline.wait_until_stored(1)
         for _ in range(5):
             done = logwax(pipeline, "audit", STREAM_MAX_SIZE=2000)
             assert done.returncode == 0, done.stdout + done.stderr

@@ -91,18 +91,18 @@ SELECT DISTINCT file_id, offset FROM {table:Identifier}
 WHERE (file_id, offset) IN {places:Array(Tuple(UInt64, UInt64))}
 """
 
-_DELETE = f"""
-ALTER TABLE {DEAD_LETTERS} DELETE
-WHERE (file_id, offset) IN {{places:Array(Tuple(UInt64, UInt64))}}
+_CHOSEN = """
+WHERE (file_id, offset) IN {places:Array(Tuple(UInt64, UInt64))}
+    AND NOT has({fragments:Array(String)}, reason)
 """
+_DELETE = f"ALTER TABLE {DEAD_LETTERS} DELETE {_CHOSEN}"
 
 _NAME = "concat(toString(file_id), ' ', toString(offset))"
 _UPDATE = f"""
 ALTER TABLE {DEAD_LETTERS} UPDATE
     reason = transform({_NAME}, {{names:Array(String)}}, {{reasons:Array(String)}}, reason),
     detail = transform({_NAME}, {{names:Array(String)}}, {{details:Array(String)}}, detail)
-WHERE (file_id, offset) IN {{places:Array(Tuple(UInt64, UInt64))}}
-"""
+{_CHOSEN}"""
 
 _CANCEL = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC"
 
@@ -169,7 +169,6 @@ class ClickHouseAccounts:
         chosen = {
             "file": after[0],
             "offset": after[1],
-            "fragments": list(FRAGMENTS),
             "reason": reason,
             "sources": list(sources),
         }
@@ -280,7 +279,8 @@ class ClickHouseAccounts:
             raise StoreError(f"ClickHouse refused lines: {error}") from error
 
     def _with_names(self, parameters: Mapping[str, object]) -> dict[str, object]:
-        return {"table": self._table, "instance": self._instance, **parameters}
+        common = {"table": self._table, "instance": self._instance, "fragments": list(FRAGMENTS)}
+        return {**common, **parameters}
 
     def _limits(self) -> dict[str, object]:
         if self._cancelled:

@@ -71,7 +71,8 @@ def known_files(
 ) -> list[KnownFile]:
     """Every file that the globs cover or the ledger knows, sorted by path, then those not there.
 
-    `begins` says for some files where reading began. A path that cannot be read is left out.
+    `begins` says for some files where reading began. A file that must not be read is like one that
+    the ledger does not know.
     """
     known = positions.ledger().files
     recognise = Recogniser(known)
@@ -85,6 +86,9 @@ def known_files(
             if place in found or not stat.S_ISREG(seen.st_mode) or not seen.st_size:
                 continue
             fd = os.open(path, os.O_RDONLY)
+        except PermissionError:
+            found[place] = KnownFile(0, path, seen.st_size, 0, 0, place)
+            continue
         except OSError:
             continue
         try:
