@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,3 +34,45 @@ def check() -> None:
     from cli.check import run
 
     raise typer.Exit(run())
+
+
+@app.command()
+def audit() -> None:
+    """Prove that every line of the files on disk is stored exactly once; exit 0 only then."""
+    from cli.audit import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def positions() -> None:
+    """Print every known file: its id, size, how far it is stored, the lag, and where it is."""
+    from cli.positions import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def redrive(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Only those with this reason.")] = "",
+    source: Annotated[
+        str, typer.Option("--source", help="Only those of files with this path, or glob.")
+    ] = "",
+) -> None:
+    """Send dead letters through the parser again: what fits now becomes a row, once."""
+    from cli.redrive import run
+
+    raise typer.Exit(run(dry_run=dry_run, reason=reason, source=source))
+
+
+@app.command()
+def backfill(
+    path: Annotated[Path, typer.Argument(help="The file: plain, gzip or Zstandard.")],
+    first: Annotated[str, typer.Option("--from", help="Only lines from this time on.")] = "",
+    last: Annotated[str, typer.Option("--to", help="Only lines before this time.")] = "",
+) -> None:
+    """Store the lines of one old file, each once; twice changes nothing."""
+    from cli.backfill import run
+
+    raise typer.Exit(run(path, first=first, last=last))

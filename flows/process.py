@@ -7,12 +7,18 @@ import ctypes
 import gc
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
+from connectors.api_token import make_token, remove_token
 from connectors.sources.files import FileSource
 from connectors.status import Status
 from connectors.store import Store
 from settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -52,7 +58,10 @@ def run_beside(
 
         reader = store.reader
         server = ApiServer(settings.api_host, settings.api_port)
-        server.start(create_app(reader, lambda: check_health(reader, status, source.status)))
+        app = create_app(reader, lambda: check_health(reader, status, source.status))
+        if settings.store == "embedded":  # others can be opened beside this process
+            closers += _serve_commands(app, settings, source, store)
+        server.start(app)
         closers += [reader.cancel, server.stop]
     closers.append(store.close)
 
@@ -66,3 +75,18 @@ def run_beside(
             print(status.summary(), flush=True)
 
     atexit.register(close)
+
+
+def _serve_commands(
+    app: FastAPI, settings: Settings, source: FileSource, store: Store
+) -> list[Callable[[], None]]:
+    """Let the API run commands; returns what has to be called before it stops."""
+    from api.commands import add_commands
+    from connectors.sinks.clickhouse_accounts import accounts_of
+    from flows.commands import Commands, Running
+
+    accounts = accounts_of(store, settings)
+    running = Running(source, frozenset(store.ledger().in_doubt))
+    commands = Commands(settings, store, accounts, running)
+    add_commands(app, make_token(settings.data_dir), commands.by_name())
+    return [lambda: remove_token(settings.data_dir), accounts.cancel]

@@ -33,22 +33,37 @@ def take(settings: Settings) -> int:
 
 def holder(data_dir: Path) -> str | None:
     """The sentence that says who has the store in `data_dir` open; None: nobody has."""
+    text = _held_by(data_dir)
+    return None if text is None else _sentence(data_dir, text)
+
+
+def holders_api(data_dir: Path) -> str:
+    """The address of the API of the process that has the store open; empty if there is none."""
+    text = _held_by(data_dir)
+    return "" if text is None else str(_entries(text).get("api", ""))
+
+
+def _held_by(data_dir: Path) -> str | None:
     try:
         with (data_dir / LOCK).open(encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return _sentence(data_dir, lock.read())
+                return lock.read()
     except OSError:  # no such file yet: nobody can hold it
         pass
     return None
 
 
-def _sentence(data_dir: Path, text: str) -> str:
+def _entries(text: str) -> dict[str, object]:
     try:
-        found = json.loads(text)
+        return dict(json.loads(text))
     except ValueError:  # it has only just taken the lock
-        found = {}
+        return {}
+
+
+def _sentence(data_dir: Path, text: str) -> str:
+    found = _entries(text)
     where = f", its API is at {found['api']}" if found.get("api") else ""
     return (
         f"DATA_DIR={data_dir} is in use by process {found.get('pid', '(just starting)')}{where}; "

@@ -140,6 +140,11 @@ class Catalog:
                 for file in self._roster
             ]
 
+    def know(self, segments: Sequence[Segment]) -> None:
+        """Know files from now on whose positions were chosen, should they turn up."""
+        with self._lock:
+            self._roster.know(segments)
+
     def close(self) -> None:
         """Stop watching, close all files."""
         self._roster.close()

@@ -98,6 +98,10 @@ class FileSource(DynamicSource[Batch]):
         """Every file that is there, and how far it is stored; from any thread."""
         return self._catalog.files()
 
+    def know(self, segments: Sequence[Segment]) -> None:
+        """Know files from now on whose positions were chosen, should they turn up."""
+        self._catalog.know(segments)
+
     def close(self) -> None:
         """Stop watching the file system, close all files."""
         self._catalog.close()

@@ -80,12 +80,14 @@ class Roster:
         mint: Callable[[Key, bytes], int],
         *,
         follow: bool,
+        say: Callable[[str], None] = lambda problem: print(problem, file=sys.stderr),
     ) -> None:
         self._names = names
         self._limits = limits
         self._encoding = encoding
         self._known = known
         self._mint = mint
+        self._say = say
         self._follow = follow
         self._by_key: dict[Key, TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
@@ -313,7 +315,7 @@ class Roster:
         )
         if file.size > file.position:
             self._gaps.append(gap)
-            print(gap, file=sys.stderr)
+            self._say(gap)
         file.forget_size()
         if not file.position:
             self._absent.remove(file.file_id)
@@ -330,7 +332,7 @@ class Roster:
             return
         try:
             head = content.read(REACH, 0)
-            file = self._recognise(content, head, path) if head else None
+            file = recognise(self._absent, content, head, path) if head else None
             if head and not file and not self._wait_for(content, head, found, now):
                 file = self._begin(content, head, path)
         except OSError as error:
@@ -373,15 +375,6 @@ class Roster:
         else:
             file.grew(found.st_size, now)
         self.limit_handles()
-
-    def _recognise(self, content: Content, head: bytes, path: str) -> TailedFile | None:
-        """The known file, of those that are not there, whose content this is."""
-        known = [file for file in self._absent.like(head) if _reaches(content, file)]
-        return max(
-            known,
-            key=lambda f: (f.key[1] == content.key[1], f.path == path, f.position),
-            default=None,
-        )
 
     def _wait_for(self, content: Content, head: bytes, found: os.stat_result, now: float) -> bool:
         """Whether this may be a copy that is about to take the place of another file.
@@ -500,7 +493,7 @@ class Roster:
         except OSError:  # it is none of ours, as far as anybody knows
             return
         try:
-            file = self._recognise(content, content.read(REACH, 0), path)
+            file = recognise(self._absent, content, content.read(REACH, 0), path)
         except OSError:
             file = None
         if file and self._names.cover(file.name):
@@ -552,7 +545,7 @@ class Roster:
         problem = f"cannot read {path!r}: {error.strerror}"
         if self._problems.get(path) != problem:
             self._problems[path] = problem
-            print(problem, file=sys.stderr)
+            self._say(problem)
 
 
 class Absent:
@@ -594,6 +587,15 @@ class Absent:
             if 0 < length <= len(head)
             for file in by_hash.get(digest(head[:length]), {}).values()
         ]
+
+
+def recognise(absent: Absent, content: Content, head: bytes, path: str) -> TailedFile | None:
+    """The known file, of those that are not there, whose content this is."""
+    return max(
+        (file for file in absent.like(head) if _reaches(content, file)),
+        key=lambda file: (file.key[1] == content.key[1], file.path == path, file.position),
+        default=None,
+    )
 
 
 def _reaches(content: Content, file: TailedFile) -> bool:

@@ -14,7 +14,7 @@ from connectors.encodings import UTF_8, Encoding
 from connectors.errors import MalformedLine
 from flows.parsing.lines import Lines, Numbers
 
-_KEPT_OF_LONG = 1024
+KEPT_OF_LONG = 1024
 
 DeadLetter = tuple[int, bytes, MalformedLine]
 """A line's number, what is kept of its bytes, and why it is no row."""
@@ -129,7 +129,7 @@ class FileLines:
             raw = self.raw(number)
             if self._missing or len(raw) > limit:
                 detail = f"{sizes[number]} bytes with its line end; LOG_MAX_LINE_BYTES is {limit}"
-                yield number, raw[:_KEPT_OF_LONG], MalformedLine("too_long", detail)
+                yield number, raw[:KEPT_OF_LONG], MalformedLine("too_long", detail)
 
     def _continued(self) -> Iterator[DeadLetter]:
         for part in self._parts:

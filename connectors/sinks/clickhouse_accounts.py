@@ -1,0 +1,304 @@
+"""What the commands ask of a ClickHouse store and change in it, beside the tail that writes to it.
+
+Everything here is bounded: figures come in buckets, lines and dead letters in pages.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from connectors.batch import BlockId, Segment
+from connectors.errors import StoreError
+from connectors.sinks.clickhouse import (
+    DEAD_LETTERS,
+    LEDGER,
+    ClickHouseStore,
+    _insert_arrow,
+    _insert_ledger,
+)
+from connectors.store import Store
+from settings import Settings
+
+BUCKET = 4 * 1024 * 1024
+"""Bytes of a file that are summed up together."""
+
+PLACE = ["file_id", "offset"]
+"""The columns that say which line it is."""
+
+FRAGMENTS = ("too_long", "continued", "gap")
+"""Reasons of dead letters whose bytes are not a whole line."""
+
+_LINES = f"""
+    SELECT file_id, offset, false AS dead FROM {{table:Identifier}} WHERE {{where}}
+    UNION ALL SELECT file_id, offset, true AS dead FROM {DEAD_LETTERS}
+    WHERE {{where}} AND reason != 'gap' -- which stands for no line
+"""
+
+# Sums wrap around at 2^64, which numpy does as well.
+_SUMS = f"""
+SELECT file_id, intDiv(offset, {BUCKET}) AS bucket, count() AS lines, countIf(dead) AS dead_lines,
+    sum(offset) AS total, sum(offset * offset) AS squares
+FROM ({_LINES.replace("{where}", "1")}) GROUP BY file_id, bucket ORDER BY file_id, bucket
+"""
+
+_PLACES = _LINES.replace(
+    "{where}", "file_id = {file:UInt64} AND offset >= {first:UInt64} AND offset < {last:UInt64}"
+)
+
+_BEGINS = f"""
+SELECT file_id, max(end) FROM {LEDGER}
+WHERE instance = {{instance:String}} AND kind = 'position' AND file_id != 0 GROUP BY file_id
+"""
+
+_BLOCKS = f"""
+SELECT DISTINCT start, end, content_hash FROM {LEDGER}
+WHERE instance = {{instance:String}} AND file_id = {{file:UInt64}} AND kind = 'block'
+ORDER BY start, end
+"""
+
+_CONTINUED = f"""
+SELECT offset FROM {DEAD_LETTERS} WHERE file_id = {{file:UInt64}} AND reason = 'continued'
+"""
+
+_LETTERS = f"""
+FROM {DEAD_LETTERS}
+WHERE (file_id, offset) > ({{file:UInt64}}, {{offset:UInt64}})
+    AND NOT has({{fragments:Array(String)}}, reason)
+    AND ({{reason:String}} = '' OR reason = {{reason:String}})
+    AND (empty({{sources:Array(String)}}) OR has({{sources:Array(String)}}, source))
+"""
+_SIZES = f"""
+SELECT file_id, offset, length(raw) AS bytes {_LETTERS}
+ORDER BY file_id, offset LIMIT {{page:UInt64}}
+"""
+_PAGE = f"""
+SELECT file_id, offset, source, raw, reason, detail {_LETTERS}
+    AND (file_id, offset) <= ({{last_file:UInt64}}, {{last_offset:UInt64}})
+ORDER BY file_id, offset LIMIT 1 BY file_id, offset
+"""
+
+_HELD = """
+SELECT DISTINCT file_id, offset FROM {table:Identifier}
+WHERE (file_id, offset) IN {places:Array(Tuple(UInt64, UInt64))}
+"""
+
+_CHOSEN = """
+WHERE (file_id, offset) IN {places:Array(Tuple(UInt64, UInt64))}
+    AND NOT has({fragments:Array(String)}, reason)
+"""
+_DELETE = f"ALTER TABLE {DEAD_LETTERS} DELETE {_CHOSEN}"
+
+_NAME = "concat(toString(file_id), ' ', toString(offset))"
+_UPDATE = f"""
+ALTER TABLE {DEAD_LETTERS} UPDATE
+    reason = transform({_NAME}, {{names:Array(String)}}, {{reasons:Array(String)}}, reason),
+    detail = transform({_NAME}, {{names:Array(String)}}, {{details:Array(String)}}, detail)
+{_CHOSEN}"""
+
+_CANCEL = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC"
+
+_FRUGAL = {
+    "max_threads": 2,
+    "max_block_size": 65_536,
+    "max_bytes_before_external_group_by": 128 * 1024 * 1024,
+    "use_uncompressed_cache": 0,
+}
+"""A pipeline may be at work beside."""
+
+Places = npt.NDArray[np.uint64]
+
+
+class ClickHouseAccounts:
+    """Questions about single lines, and the changes that commands make; raises `StoreError`.
+
+    A line's place is its `file_id` and `offset`. Not safe for use by several threads at once,
+    except `cancel`, which needs `second`, a client of its own.
+    """
+
+    def __init__(self, client: Client, second: Client, table: str, instance: str) -> None:
+        self._client = client
+        self._second = second
+        self._table = table
+        self._instance = instance
+        self._mark = secrets.token_hex(8)
+        self._cancelled = False
+
+    def sums(self) -> pl.DataFrame:
+        """For every file and bucket: `lines`, `dead_lines` among them, `total` and `squares`.
+
+        The last two are sums of the offsets and of their squares, modulo 2^64.
+        """
+        return self._ask(_SUMS)
+
+    def places(self, file_id: int, first: int, last: int) -> tuple[Places, npt.NDArray[np.bool_]]:
+        """The offsets that are stored in [first, last), and whether each is a dead letter."""
+        found = self._ask(_PLACES, file=file_id, first=first, last=last)
+        return found["offset"].to_numpy(), found["dead"].cast(pl.Boolean).to_numpy()
+
+    def begins(self) -> dict[int, int]:
+        """Where reading began in the files in which it did not begin at 0."""
+        return dict(self._ask(_BEGINS).rows())
+
+    def blocks(self, file_id: int) -> pl.DataFrame:
+        """`start`, `end` and `content_hash` of the blocks that the ledger has of a file."""
+        return self._ask(_BLOCKS, file=file_id)
+
+    def cuts(self, file_id: int) -> npt.NDArray[np.int64]:
+        """Where lines of a file begin though no newline is before: blocks, rests of lines."""
+        starts = self.blocks(file_id)["start"].to_numpy()
+        rests = self._ask(_CONTINUED, file=file_id)["offset"].to_numpy()
+        return np.union1d(starts, rests).astype(np.int64)
+
+    def letters(
+        self, after: tuple[int, int], reason: str, sources: Sequence[str], lines: int, size: int
+    ) -> pl.DataFrame:
+        """The next dead letters behind the place `after`, fragments excepted; see `REJECTED`.
+
+        At most `lines` and, unless the first is longer, `size` bytes. No `reason`, no `sources`:
+        all of them.
+        """
+        chosen = {
+            "file": after[0],
+            "offset": after[1],
+            "reason": reason,
+            "sources": list(sources),
+        }
+        sizes = self._ask(_SIZES, page=lines, **chosen)
+        if sizes.is_empty():
+            return sizes
+        within = int((sizes["bytes"].cum_sum() <= size).sum())
+        last_file, last_offset, _ = sizes.row(max(within, 1) - 1)
+        found = self._ask(_PAGE, last_file=last_file, last_offset=last_offset, **chosen)
+        return found.with_columns(pl.col("source", "reason", "detail").cast(pl.String))
+
+    def sources(self) -> list[str]:
+        """Every path that dead letters came from."""
+        found = self._ask(f"SELECT DISTINCT source FROM {DEAD_LETTERS}")
+        return found["source"].cast(pl.String).to_list()
+
+    def held(self, places: pl.DataFrame) -> pl.DataFrame:
+        """Which of these places the table of lines holds: `file_id`, `offset`."""
+        return self._ask(_HELD, places=_tuples(places))
+
+    def insert(self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
+        """Insert those rows whose places `held` does not name, each once; how many these were."""
+        return self._insert_once(rows, self._table, held)
+
+    def insert_dead(self, letters: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
+        """Insert dead letters, likewise."""
+        return self._insert_once(letters, DEAD_LETTERS, held)
+
+    def delete_dead(self, places: pl.DataFrame) -> None:
+        """Delete the dead letters of these places; return when they are gone."""
+        self._change(_DELETE, places)
+
+    def update_dead(self, letters: pl.DataFrame) -> None:
+        """Give dead letters the `reason` and the `detail` of these; return when they have them."""
+        reasons, details = letters["reason"].to_list(), letters["detail"].to_list()
+        names = [f"{file_id} {offset}" for file_id, offset in _tuples(letters)]
+        self._change(_UPDATE, letters, names=names, reasons=reasons, details=details)
+
+    def choose_position(self, segment: Segment) -> None:
+        """Record that nothing before the segment's end is the tail's to read."""
+        try:
+            # The file's own number as a writer's: the entry's token is then no other file's.
+            block = BlockId(segment.file_id, 0)
+            _insert_ledger(self._client, self._instance, block, "position", [segment])
+        except ClickHouseError as error:
+            raise StoreError(f"ClickHouse refused a position: {error}") from error
+
+    def cancel(self) -> None:
+        """Give up the question under way, and do nothing more: the process is about to end."""
+        self._cancelled = True
+        with suppress(ClickHouseError):  # it only saves time
+            self._second.command(_CANCEL, {"mark": self._mark})
+
+    def _ask(self, query: str, **parameters: object) -> pl.DataFrame:
+        try:
+            found = pl.from_arrow(
+                self._client.query_arrow(
+                    query, parameters=self._with_names(parameters), settings=self._limits()
+                )
+            )
+        except ClickHouseError as error:
+            raise StoreError(f"ClickHouse cannot answer: {error}") from error
+        assert isinstance(found, pl.DataFrame)
+        return found
+
+    def _change(self, statement: str, places: pl.DataFrame, **parameters: object) -> None:
+        if places.is_empty():
+            return
+        try:
+            self._client.command(
+                statement,
+                parameters=self._with_names({"places": _tuples(places), **parameters}),
+                settings=self._limits() | {"mutations_sync": 1},
+            )
+        except ClickHouseError as error:
+            raise StoreError(f"ClickHouse refused a change: {error}") from error
+
+    def _insert_once(
+        self, lines: pl.DataFrame, table: str, held: Callable[[], pl.DataFrame]
+    ) -> int:
+        if lines.is_empty():
+            return 0
+        rest = lines.join(held(), on=PLACE, how="anti")
+        inserted = len(rest)
+        self._insert(rest, table, blake2b(rest.select(PLACE).to_numpy().tobytes()).hexdigest())
+        # Were the same lines inserted before, and deleted since, the token drops them: see, and
+        # insert them under another.
+        if inserted and len(dropped := rest.join(held(), on=PLACE, how="anti")):
+            self._insert(dropped, table, secrets.token_hex(32))
+        return inserted
+
+    def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
+        if lines.is_empty():
+            return
+        if self._cancelled:
+            raise StoreError(_ENDING)
+        limits = {
+            "async_insert": 0,
+            "insert_deduplication_token": f"{self._instance}:{token}",
+            # One insert is one part, or its token would not cover it.
+            "max_insert_block_size": len(lines) + 1,
+            "min_insert_block_size_rows": len(lines) + 1,
+            "min_insert_block_size_bytes": 0,
+        }
+        try:
+            _insert_arrow(self._client, table, lines, limits)
+        except ClickHouseError as error:
+            raise StoreError(f"ClickHouse refused lines: {error}") from error
+
+    def _with_names(self, parameters: Mapping[str, object]) -> dict[str, object]:
+        common = {"table": self._table, "instance": self._instance, "fragments": list(FRAGMENTS)}
+        return {**common, **parameters}
+
+    def _limits(self) -> dict[str, object]:
+        if self._cancelled:
+            raise StoreError(_ENDING)
+        return {**_FRUGAL, "log_comment": self._mark, "output_format_arrow_string_as_string": 0}
+
+
+_ENDING = "The process is about to end."
+
+
+def accounts_of(store: Store, settings: Settings) -> ClickHouseAccounts:
+    """The accounts of an open store. Raises `StoreError` if it keeps none."""
+    if not isinstance(store, ClickHouseStore):
+        raise StoreError(f"STORE={settings.store} keeps no lines that could be looked at.")
+    return ClickHouseAccounts(
+        store._new_client(), store._new_client(), settings.clickhouse_table, settings.instance
+    )
+
+
+def _tuples(places: pl.DataFrame) -> list[tuple[int, ...]]:
+    return places.select(PLACE).rows()

@@ -1,0 +1,42 @@
+"""Lines that are parsed outside of the tail, by the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from connectors.batch import Batch, Evidence, Segment
+from connectors.encodings import Encoding
+from flows.enrichment.enricher import enricher
+from flows.parsing.parser import parser
+from settings import Settings
+
+_NO_EVIDENCE = Evidence(0, 0, 0, 0)
+
+Piece = tuple[int, str, int, bytes]
+"""File id, path, offset, and bytes that end with a line end."""
+
+
+def parse_step(settings: Settings) -> Callable[[Batch], Batch]:
+    """The parse step of these settings."""
+    return parser(
+        settings.log_format,
+        settings.log_timezone,
+        settings.log_encoding,
+        settings.log_max_line_bytes,
+    )
+
+
+def parse_and_enrich(settings: Settings) -> Callable[[Batch], Batch]:
+    """The parse and the enrich step of these settings, in one."""
+    parse, enrich = parse_step(settings), enricher()
+    return lambda batch: enrich(parse(batch))
+
+
+def batch_of(pieces: Iterable[Piece], encoding: Encoding) -> Batch:
+    """A batch of lines that need not follow one another."""
+    segments, texts = [], []
+    for file_id, path, offset, text in pieces:
+        lines = encoding.count(text)
+        segments.append(Segment(file_id, path, offset, offset + len(text), 0, lines, _NO_EVIDENCE))
+        texts.append(text)
+    return Batch(tuple(segments), b"".join(texts))

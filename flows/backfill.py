@@ -1,0 +1,148 @@
+"""The lines of one old file, of a span of time, once: whatever the tail has stored, it stores not.
+
+Every line has the identity that the tail would give it, and the store is asked about each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from connectors.batch import REJECTED, Batch
+from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
+from flows.again import Piece, batch_of
+from flows.parsing.file_lines import KEPT_OF_LONG
+from flows.walk import CHUNK, Offsets, Walk
+
+LINES_AT_ONCE = 100_000
+
+
+@dataclass(frozen=True)
+class Span:
+    """Times from `first` to before `last`; None: no bound."""
+
+    first: datetime | None
+    last: datetime | None
+
+    def of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows within."""
+        if self.first:
+            rows = rows.filter(pl.col("timestamp") >= self.first)
+        return rows.filter(pl.col("timestamp") < self.last) if self.last else rows
+
+    @property
+    def is_all(self) -> bool:
+        """Whether there is no bound."""
+        return not (self.first or self.last)
+
+
+@dataclass
+class Backfilled:
+    """How many lines were looked at, are in the span, and were stored now; up to which byte."""
+
+    lines: int = 0
+    within: int = 0
+    stored: int = 0
+    dead: int = 0
+    done: int = 0
+
+
+def backfill(
+    accounts: ClickHouseAccounts,
+    parse: Callable[[Batch], Batch],
+    walk: Walk,
+    file_id: int,
+    path: str,
+    span: Span,
+    longest: int,
+) -> Iterator[Backfilled]:
+    """Store the lines of a file up to the end of `walk`; yields the counts after every block.
+
+    Dead letters have no time: they are stored if there is no bound only. Of a line that is longer
+    than `longest` bytes the first ones are.
+    """
+    counts = Backfilled()
+    for starts, ends in walk.lines(0):
+        for first, last in _blocks(starts, ends):
+            lines = _Lines(walk, file_id, path, starts[first:last], ends[first:last], longest)
+            parsed = parse(batch_of(lines.pieces(), walk.encoding))
+            rows = span.of(parsed.rows) if len(parsed.rows) else parsed.rows
+            rejected = pl.concat([parsed.rejected, lines.too_long()])
+            if not span.is_all:
+                rejected = rejected.clear()
+            counts.lines += last - first
+            counts.within += len(rows) + len(rejected)
+            held = partial(_held, accounts, file_id, int(starts[first]), int(ends[last - 1]))
+            counts.dead += accounts.insert_dead(rejected, held)
+            counts.stored += accounts.insert(rows, held)
+            counts.done = int(ends[last - 1])
+            yield counts
+
+
+def _held(accounts: ClickHouseAccounts, file_id: int, first: int, last: int) -> pl.DataFrame:
+    """The places in [first, last) that are stored, as rows or dead letters."""
+    offsets, _ = accounts.places(file_id, first, last)
+    return pl.DataFrame({"offset": offsets}, schema={"offset": pl.UInt64}).with_columns(
+        pl.lit(file_id, pl.UInt64).alias("file_id")
+    )
+
+
+def _blocks(starts: Offsets, ends: Offsets) -> Iterator[tuple[int, int]]:
+    """Numbers of lines that are stored together: not too many, not too many bytes."""
+    first = 0
+    while first < len(starts):
+        by_size = int(np.searchsorted(ends, starts[first] + CHUNK, "right"))
+        last = max(first + 1, min(by_size, first + LINES_AT_ONCE))
+        yield first, last
+        first = last
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Lines that are stored together, of which none is empty."""
+
+    walk: Walk
+    file_id: int
+    path: str
+    starts: Offsets
+    ends: Offsets
+    longest: int
+
+    def pieces(self) -> list[Piece]:
+        """Those that are not too long, as many as follow one another in one piece."""
+        begin, end = int(self.starts[0]), int(self.ends[-1])
+        long = self._long()
+        cuts = self.walk.cuts[(self.walk.cuts > begin) & (self.walk.cuts < end)]
+        edges = np.unique(np.concatenate(([begin, end], self.starts[long], self.ends[long], cuts)))
+        found = []
+        for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            if not np.isin(low, self.starts[long]):
+                text = self.walk.data.read(high - low, low)
+                newline = self.walk.encoding.newline
+                found.append((self.file_id, self.path, low, text.removesuffix(newline) + newline))
+        return found
+
+    def too_long(self) -> pl.DataFrame:
+        """The others, as dead letters with their first bytes."""
+        letters = [
+            (
+                self.file_id,
+                int(self.starts[number]),
+                self.path,
+                self.walk.data.read(KEPT_OF_LONG, int(self.starts[number])),
+                "too_long",
+                f"{int(self.ends[number] - self.starts[number])} bytes with its line end; "
+                f"LOG_MAX_LINE_BYTES is {self.longest}",
+            )
+            for number in self._long()
+        ]
+        return pl.DataFrame(letters, schema=REJECTED, orient="row")
+
+    def _long(self) -> npt.NDArray[np.int64]:
+        return np.flatnonzero(self.ends - self.starts > self.longest)

@@ -1,0 +1,262 @@
+"""The commands on an open store, each a stream of events: run beside a pipeline, or instead of one.
+
+Every event is a JSON object with its kind under `event`; the last one is `end`, with `ok`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from connectors.batch import BlockId, Segment
+from connectors.encodings import Encoding
+from connectors.errors import LogwaxError, MalformedLine
+from connectors.sinks.clickhouse_accounts import FRAGMENTS, ClickHouseAccounts
+from connectors.sources.content import open_content
+from connectors.sources.evidence import observe
+from connectors.sources.files import FileSource
+from connectors.sources.known_files import (
+    KnownFile,
+    is_covered,
+    known_files,
+    plain_size,
+    recognise_one,
+)
+from connectors.store import Ledger, Store
+from flows.again import parse_and_enrich, parse_step
+from flows.audit import Auditor, FileAudit
+from flows.backfill import Backfilled, Span, backfill
+from flows.parsing.times import iso
+from flows.redrive import Redriven, redrive
+from flows.walk import NO_CUTS, Walk
+from settings import Settings
+
+Event = dict[str, Any]
+Command = Callable[..., Iterator[Event]]
+
+FIGURES = ("lines", "stored", "dead", "expired", "waiting")
+FINDINGS = ("missing", "twice", "changed", "stray", "doubt")
+
+
+@dataclass(frozen=True)
+class Running:
+    """The pipeline in this process: its source, and the blocks in doubt when it started."""
+
+    source: FileSource
+    doubted: frozenset[BlockId]
+
+
+class Commands:
+    """The commands over one store; `running` is the pipeline beside them, if there is one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        accounts: ClickHouseAccounts,
+        running: Running | None = None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._accounts = accounts
+        self._running = running
+        self._encoding = Encoding(settings.log_encoding)
+
+    def by_name(self) -> Mapping[str, Command]:
+        """What can be run, each with its own keyword arguments."""
+        return {
+            "audit": self.audit,
+            "positions": self.positions,
+            "redrive": self.redrive,
+            "backfill": self.backfill,
+        }
+
+    def positions(self) -> Iterator[Event]:
+        """Every known file: where it is, and how far it is stored."""
+        files = self._files()
+        stored = self._stored()
+        for file in files:
+            position = stored.get(file.file_id, file.stored)
+            yield {
+                "event": "file",
+                "file_id": file.file_id,
+                "path": file.path,
+                "size": file.size,
+                "stored": position,
+                "lag": max(0, file.size - position) if file.path else 0,
+            }
+        yield {"event": "end", "ok": True}
+
+    def audit(self) -> Iterator[Event]:
+        """Prove that every line of the files on disk is stored exactly once."""
+        files = self._files()
+        doubt = self._doubt(self._store.ledger())
+        stored = self._stored()  # after the ledger, before the sums: it must not be ahead of them
+        running = self._running is not None
+        auditor = Auditor(
+            self._accounts,
+            self._encoding,
+            parse_step(self._settings),
+            retention_days=self._settings.retention_days,
+            longest=self._settings.log_max_line_bytes,
+            partial=not self._settings.follow,
+            running=running,
+        )
+        there = [file for file in files if file.path]
+        total = sum(file.size - min(file.begins, file.size) for file in there)
+        sums = dict.fromkeys((*FIGURES, *FINDINGS), 0)
+        well = True
+        before = 0
+        for file in there:
+            blocks = [segment for segment in doubt if segment.file_id == file.file_id]
+            position = stored.get(file.file_id, file.stored)
+            for found in auditor.audit(file, position, blocks):
+                if isinstance(found, FileAudit):
+                    well &= found.is_well(running)
+                    for name in FIGURES:
+                        sums[name] += getattr(found, name)
+                    for name in FINDINGS:
+                        sums[name] += getattr(found, name).lines or len(getattr(found, name).found)
+                    yield {"event": "file", **asdict(found)}
+                else:
+                    done = before + max(found - file.begins, 0)
+                    yield {"event": "progress", "done": done, "total": total}
+            before += file.size - min(file.begins, file.size)
+        gone = [file.file_id for file in files if not file.path]
+        for segment in doubt:  # of files that are not there any more, too
+            if segment.file_id in gone:
+                well = False
+                sums["doubt"] += segment.lines
+                lost = FileAudit(segment.file_id, segment.path, error="not there any more")
+                lost.doubt.add(segment.start, segment.end, segment.lines)
+                yield {"event": "file", **asdict(lost)}
+        yield {"event": "total", "files": len(there), "gone": len(gone), **sums}
+        yield {"event": "end", "ok": well}
+
+    def redrive(self, dry_run: bool = False, reason: str = "", source: str = "") -> Iterator[Event]:
+        """Send dead letters through the parser and the enrichers again.
+
+        Only those with this `reason`; only those of files whose path is, or fits, `source`.
+        """
+        if reason in FRAGMENTS:
+            raise LogwaxError(f"Dead letters with the reason {reason!r} are no whole lines.")
+        sources = [
+            path
+            for path in self._accounts.sources()
+            if source and (path == source or fnmatchcase(path, source))
+        ]
+        counts = Redriven()
+        if sources or not source:
+            for counts in redrive(
+                self._accounts,
+                parse_and_enrich(self._settings),
+                self._encoding,
+                reason=reason,
+                sources=sources,
+                dry_run=dry_run,
+            ):
+                yield {"event": "progress", "done": sum(counts.tried.values()), "total": None}
+        for name, tried in sorted(counts.tried.items()):
+            stored = counts.stored[name]
+            yield {
+                "event": "counts",
+                "reason": name,
+                "tried": tried,
+                "stored": stored,
+                "dead": tried - stored,
+            }
+        yield {"event": "end", "ok": True}
+
+    def backfill(self, path: str, first: str = "", last: str = "") -> Iterator[Event]:
+        """Store the lines of one old file whose times are from `first` to before `last`.
+
+        The lines of a file that the tail has begun with are those before its position only: the
+        rest is the tail's.
+        """
+        zone = ZoneInfo(self._settings.log_timezone)
+        span = Span(_time(first, zone), _time(last, zone))
+        try:
+            content = open_content(path)
+        except OSError as error:
+            raise LogwaxError(f"Cannot read {path!r}: {error.strerror}.") from error
+        with closing(content):
+            size = plain_size(content)
+            if content.damage:
+                raise LogwaxError(f"{path!r} is damaged: {content.damage}.")
+            shown = os.fsencode(path).decode(errors="backslashreplace")
+            ledger = self._store.ledger()
+            known = recognise_one(ledger.files, content, shown)
+            if known:
+                file_id, end = known.file_id, self._settled(known, ledger)
+                begins = self._accounts.begins().get(file_id, 0)
+                cuts = np.union1d(self._accounts.cuts(file_id), np.array([begins, end], np.int64))
+            else:
+                file_id, end, cuts = secrets.randbits(63), size, NO_CUTS
+                self._refuse_the_tails(path, content.key, ledger)
+                evidence = observe(content, content.key[1], size)
+                chosen = Segment(file_id, shown, size, size, 0, 0, evidence)
+                self._accounts.choose_position(chosen)
+                if self._running:
+                    self._running.source.know([chosen])
+            counts = Backfilled()
+            for counts in backfill(
+                self._accounts,
+                parse_and_enrich(self._settings),
+                Walk(content, self._encoding, min(end, size), cuts),
+                file_id,
+                shown,
+                span,
+                self._settings.log_max_line_bytes,
+            ):
+                yield {"event": "progress", "done": counts.done, "total": end}
+        yield {"event": "counts", "file_id": file_id, "rest": size - end, **asdict(counts)}
+        yield {"event": "end", "ok": True}
+
+    def _settled(self, known: Segment, ledger: Ledger) -> int:
+        """Up to where it is certain what is stored of a file; the rest is the tail's."""
+        stored = self._stored().get(known.file_id, known.end)
+        doubtful = [s.start for s in self._doubt(ledger) if s.file_id == known.file_id]
+        return min(known.end, stored, *doubtful)
+
+    def _refuse_the_tails(self, path: str, key: tuple[int, int], ledger: Ledger) -> None:
+        """Nothing may be chosen for a file that the tail is about to read, or before it began."""
+        if ledger.is_new and self._settings.log_start == "end":
+            raise LogwaxError("LOG_START=end was not heeded yet: start the pipeline once before.")
+        if self._running and is_covered(self._settings.patterns, key):
+            raise LogwaxError(f"{path!r} is one of the files that the running pipeline reads.")
+
+    def _files(self) -> list[KnownFile]:
+        return known_files(self._settings.patterns, self._store, self._accounts.begins())
+
+    def _stored(self) -> Mapping[int, int]:
+        files = self._running.source.files() if self._running else []
+        return {file.file_id: file.stored for file in files}
+
+    def _doubt(self, ledger: Ledger) -> list[Segment]:
+        """What nobody has said is stored; blocks of the pipeline in this process are under way."""
+        return [
+            segment
+            for block, segments in ledger.in_doubt.items()
+            if self._running is None or block in self._running.doubted
+            for segment in segments
+        ]
+
+
+def _time(text: str, zone: ZoneInfo) -> datetime | None:
+    if not text:
+        return None
+    is_day = re.fullmatch(r"\d{4}-\d\d-\d\d", text)
+    try:
+        return iso(f"{text} 00:00:00" if is_day else text, zone)
+    except MalformedLine as error:
+        raise LogwaxError(f"{text!r} is not a time such as 2026-11-22T20:15:05Z.") from error

@@ -1,0 +1,78 @@
+"""Dead letters once more through parser and enrichers: what fits now becomes a row, once.
+
+Rows are inserted before their dead letters are deleted. A crash in between leaves both; the next
+redrive sees that the row is held, and deletes the dead letter only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import polars as pl
+
+from connectors.batch import Batch
+from connectors.encodings import Encoding
+from connectors.sinks.clickhouse_accounts import PLACE, ClickHouseAccounts
+from flows.again import batch_of
+
+LETTERS_AT_ONCE, BYTES_AT_ONCE = 10_000, 16 * 1024 * 1024
+
+
+@dataclass
+class Redriven:
+    """How many dead letters there were so far, by the reason they had before."""
+
+    tried: Counter[str] = field(default_factory=Counter)
+    stored: Counter[str] = field(default_factory=Counter)
+
+
+def redrive(
+    accounts: ClickHouseAccounts,
+    parse: Callable[[Batch], Batch],
+    encoding: Encoding,
+    *,
+    reason: str,
+    sources: Sequence[str],
+    dry_run: bool,
+) -> Iterator[Redriven]:
+    """Redrive the dead letters with this reason, of these files; empty: all but fragments.
+
+    Yields the counts after every batch. With `dry_run` nothing is changed.
+    """
+    counts = Redriven()
+    place = (0, 0)
+    while len(letters := accounts.letters(place, reason, sources, LETTERS_AT_ONCE, BYTES_AT_ONCE)):
+        place = letters.select(PLACE).row(-1)
+        tried = parse(_batch(letters, encoding))
+        rows, still_dead = tried.rows, tried.rejected
+        if not dry_run:
+            accounts.insert(rows, partial(accounts.held, letters))
+            held = accounts.held(letters)
+            accounts.delete_dead(letters.join(held, on=PLACE, how="semi"))
+            accounts.update_dead(_news(still_dead, letters).join(held, on=PLACE, how="anti"))
+        done = letters.join(rows, on=PLACE, how="semi")
+        counts.tried.update(letters["reason"].to_list())
+        counts.stored.update(done["reason"].to_list())
+        yield counts
+
+
+def _batch(letters: pl.DataFrame, encoding: Encoding) -> Batch:
+    newline = encoding.newline
+    carriage_return = newline.replace(b"\n", b"\r")
+    pieces = []
+    for file_id, source, offset, raw in letters.select(
+        *PLACE[:1], "source", "offset", "raw"
+    ).rows():
+        # A line end is taken off again: of one that ends with CR, it must not be that CR.
+        end = carriage_return + newline if raw.endswith(carriage_return) else newline
+        pieces.append((file_id, source, offset, raw + end))
+    return batch_of(pieces, encoding)
+
+
+def _news(still_dead: pl.DataFrame, letters: pl.DataFrame) -> pl.DataFrame:
+    """Those that are refused for another reason than before, or in other words."""
+    before = letters.select(*PLACE, "reason", "detail")
+    return still_dead.join(before, on=[*PLACE, "reason", "detail"], how="anti")

@@ -1,0 +1,333 @@
+"""`logwax audit` on a real store and real files: whatever is wrong is found, and named."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xxhash
+
+from connectors.encodings import Encoding
+from connectors.sources.content import Content
+from flows import walk
+from flows.walk import Walk
+from tests.conftest import Pipeline
+
+DEADLINE = 120.0
+
+
+def logwax(
+    pipeline: Pipeline, *command: str, **settings: object
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *command],
+        cwd=pipeline.directory,
+        env=pipeline.environment(**settings),
+        text=True,
+        capture_output=True,
+        timeout=DEADLINE,
+    )
+
+
+def line(number: int, when: str = "2026-11-01 10:00:00") -> str:
+    return f"{when} cust_{number % 3} /orders/{number:06} 200 0.{number % 1000:03}\n"
+
+
+SIZE = len(line(0))
+
+
+def write_log(pipeline: Pipeline, text: str, name: str = "data/logs/api_requests.log") -> Path:
+    log = pipeline.directory / name
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8", newline="") as file:
+        file.write(text)
+    return log
+
+
+def total(output: str) -> dict[str, int]:
+    """The figures of all files."""
+    (found,) = re.findall(r"^total of .*?: (.*)$", output, re.MULTILINE)
+    return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", found)}
+
+
+def on_the_store(pipeline: Pipeline, *statements: str) -> None:
+    """Change the store of a pipeline that has ended, by hand."""
+    code = (
+        "import sys, clickhouse_connect as c\n"
+        "client = c.get_client(interface='chdb', path='data/clickhouse')\n"
+        "for statement in sys.argv[1:]: client.command(statement)\n"
+        "client.close()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, *statements],
+        cwd=pipeline.directory,
+        check=True,
+        timeout=DEADLINE,
+    )
+
+
+@pytest.fixture
+def stored(pipeline: Pipeline) -> Path:
+    """A log of 1,000 lines in several blocks, some of them dead letters or empty, all stored."""
+    texts = [line(n) for n in range(1000)]
+    texts[500] = "nonsense\n"
+    log = write_log(pipeline, "".join(texts) + "\n\r\n")
+    done = pipeline.run(STREAM_MAX_SIZE=300)
+    assert done.returncode == 0, done.stderr
+    return log
+
+
+def test_a_clean_store_is_all_accounted_for(pipeline, stored):
+    done = logwax(pipeline, "audit")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("All is accounted for.\n")
+    expected = {"lines": 1000, "stored": 999, "dead": 1}
+    zeros = ("expired", "waiting", "missing", "twice", "changed", "stray", "doubt")
+    assert total(done.stdout) == expected | dict.fromkeys(zeros, 0)
+
+
+def test_names_a_line_that_is_missing(pipeline, stored):
+    on_the_store(
+        pipeline,
+        f"ALTER TABLE logs DELETE WHERE offset IN ({7 * SIZE}, {8 * SIZE}, {300 * SIZE}) "
+        "SETTINGS mutations_sync = 1",
+        "ALTER TABLE dead_letters DELETE WHERE 1 SETTINGS mutations_sync = 1",
+    )
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 1
+    assert f"missing {7 * SIZE}-{9 * SIZE} (2 lines)" in done.stdout
+    assert f"missing {300 * SIZE}-{301 * SIZE} (1 lines)" in done.stdout
+    assert f"missing {500 * SIZE}-{500 * SIZE + len('nonsense') + 1} (1 lines)" in done.stdout
+    assert total(done.stdout)["missing"] == 4
+
+
+def test_names_a_line_that_is_there_twice(pipeline, stored):
+    on_the_store(pipeline, f"INSERT INTO logs SELECT * FROM logs WHERE offset = {9 * SIZE}")
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 1
+    assert f"twice {9 * SIZE}-{10 * SIZE} (1 lines)" in done.stdout
+
+
+def test_a_line_that_is_both_a_row_and_a_dead_letter_is_there_twice(pipeline, stored):
+    on_the_store(
+        pipeline,
+        "INSERT INTO dead_letters (file_id, offset) "
+        f"SELECT file_id, offset FROM logs WHERE offset = {9 * SIZE}",
+    )
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 1
+    assert f"twice {9 * SIZE}-{10 * SIZE} (1 lines)" in done.stdout
+
+
+def test_two_wrongs_with_the_same_sum_are_found(pipeline, stored):
+    on_the_store(
+        pipeline,
+        f"INSERT INTO logs SELECT * FROM logs WHERE offset IN ({10 * SIZE}, {20 * SIZE})",
+        f"ALTER TABLE logs DELETE WHERE offset IN ({13 * SIZE}, {17 * SIZE}) "
+        "SETTINGS mutations_sync = 1",
+    )
+    found = total(logwax(pipeline, "audit").stdout)
+    assert (found["missing"], found["twice"]) == (2, 2)
+
+
+def test_names_a_row_that_belongs_to_no_line(pipeline, stored):
+    on_the_store(
+        pipeline,
+        f"ALTER TABLE logs UPDATE offset = {9 * SIZE + 3} WHERE offset = {9 * SIZE} "
+        "SETTINGS mutations_sync = 1",
+    )
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 1
+    assert f"stray {9 * SIZE + 3}-" in done.stdout
+    assert f"missing {9 * SIZE}-{10 * SIZE} (1 lines)" in done.stdout
+
+
+def test_rows_beyond_the_position_are_stray(pipeline, stored):
+    on_the_store(
+        pipeline,
+        "INSERT INTO logs (file_id, offset) SELECT any(file_id), 100000000 FROM logs",
+    )
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 1
+    assert "stray 100000000-" in done.stdout
+
+
+def test_names_the_block_of_a_line_that_was_changed_in_the_file(pipeline, stored):
+    data = stored.read_bytes()
+    hashes = [
+        f"ALTER TABLE ingest_blocks UPDATE content_hash = {xxhash.xxh3_64_intdigest(data[a:b])} "
+        f"WHERE kind = 'block' AND start = {a} SETTINGS mutations_sync = 1"
+        for a, b in ((0, 300 * SIZE), (300 * SIZE, 600 * SIZE - SIZE + len("nonsense\n")))
+    ]
+    on_the_store(pipeline, *hashes)
+    assert logwax(pipeline, "audit").returncode == 0
+    with stored.open("r+b") as file:
+        file.seek(400 * SIZE + 30)
+        file.write(b"7")
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 1
+    assert f"changed {300 * SIZE}-{599 * SIZE + len('nonsense') + 1} " in done.stdout
+    assert total(done.stdout)["changed"] == 1
+
+
+def test_lines_that_were_not_read_yet_are_waiting(pipeline, stored):
+    write_log(pipeline, line(1) + "\n" + line(2))
+    write_log(pipeline, line(3) + "half a li", "data/logs/other.log")
+    done = logwax(pipeline, "audit", LOG_PATHS="data/logs/*.log")
+    assert done.returncode == 1
+    assert total(done.stdout)["waiting"] == 3
+    assert "(not known yet)" in done.stdout
+
+
+def test_an_unfinished_line_does_not_wait(pipeline, stored):
+    write_log(pipeline, "half a li")
+    assert logwax(pipeline, "audit").returncode == 0
+    pipeline.run()  # which does not follow, and stores it as it is
+    done = logwax(pipeline, "audit")
+    assert (done.returncode, total(done.stdout)["dead"]) == (0, 2)
+    write_log(pipeline, "ne\n" + line(5))
+    pipeline.run()
+    done = logwax(pipeline, "audit")
+    assert (done.returncode, total(done.stdout)["lines"]) == (0, 1003), done.stdout
+
+
+def test_a_block_in_doubt_is_not_accounted_for_until_it_is_settled(pipeline, stored):
+    write_log(pipeline, line(1) * 10)
+    on_the_store(
+        pipeline,
+        "INSERT INTO ingest_blocks SELECT instance, 5, 1, kind, file_id, path, inode, head_length,"
+        " head_hash, tail_hash, end, end, first_line, 10, 0, now64(6) FROM ingest_blocks"
+        " WHERE kind = 'block' ORDER BY end DESC LIMIT 1",
+    )
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 1
+    assert total(done.stdout)["doubt"] == 10
+
+
+def test_nothing_before_a_chosen_beginning_is_missed(pipeline):
+    write_log(pipeline, line(0) * 5)
+    pipeline.start(LOG_START="end")
+    pipeline.wait_until_healthy()
+    write_log(pipeline, line(1))
+    pipeline.wait_until_stored(1)
+    pipeline.stop()
+    done = logwax(pipeline, "audit")
+    assert (done.returncode, total(done.stdout)["lines"]) == (0, 1), done.stdout
+
+
+def test_lines_past_the_retention_are_expired_not_missing(pipeline):
+    old = "".join(line(n, "2020-01-01 10:00:00") for n in range(20))
+    new = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    write_log(pipeline, old + "nonsense\n" + line(5, new) + line(6, new))
+    pipeline.run()
+    on_the_store(
+        pipeline, "ALTER TABLE logs DELETE WHERE timestamp < '2021-01-01' SETTINGS mutations_sync=1"
+    )
+    assert total(logwax(pipeline, "audit").stdout)["missing"] == 20
+    done = logwax(pipeline, "audit", RETENTION_DAYS=7)
+    assert (done.returncode, total(done.stdout)["expired"]) == (0, 20), done.stdout
+
+
+def test_a_killed_pipeline_is_audited_and_again_after_it_was_settled(pipeline):
+    write_log(pipeline, "")
+    with pipeline.generator(LOG_GENERATOR_BAD_RATIO=0.01):
+        pipeline.start("-w", "2", API_PORT=0, STREAM_MAX_SIZE=1000)
+        time.sleep(3)  # any moment will do
+        pipeline.running.kill()
+        pipeline.running.communicate()
+    found = total(logwax(pipeline, "audit").stdout)
+    assert found["missing"] == found["twice"] == found["stray"] == 0
+    assert pipeline.run().returncode == 0
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 0, done.stdout
+
+
+def test_positions_is_a_row_a_file(pipeline, stored):
+    write_log(pipeline, "x\n", "data/logs/other.log")
+    done = logwax(pipeline, "positions", LOG_PATHS="data/logs/*.log")
+    assert done.returncode == 0, done.stderr
+    header, known, unknown = (row.split() for row in done.stdout.splitlines())
+    size = str(stored.stat().st_size)
+    assert header == ["file_id", "size", "stored", "lag", "path"]
+    assert known[1:] == [size, size, "0", str(stored)]
+    assert unknown == ["-", "2", "0", "2", str(stored.with_name("other.log"))]
+    rotated = stored.rename(stored.with_suffix(".1"))
+    assert str(rotated) in logwax(pipeline, "positions").stdout
+    rotated.unlink()
+    done = logwax(pipeline, "positions")
+    assert done.stdout.splitlines()[1].endswith(f"{size}    0  (not there)")
+
+
+def test_a_bar_on_the_terminal_leaves_the_output_alone(pipeline, stored):
+    terminal, of_the_command = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "audit"],
+        cwd=pipeline.directory,
+        env=pipeline.environment(TERM="xterm"),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=of_the_command,
+        timeout=DEADLINE,
+    )
+    shown = os.read(terminal, 100_000)
+    assert (done.returncode, total(done.stdout)["lines"]) == (0, 1000)
+    assert b"auditing" in shown
+    assert b"total of" not in shown
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="this user may read everything")
+def test_a_file_that_must_not_be_read_is_not_accounted_for(pipeline, stored):
+    stored.chmod(0)
+    done = logwax(pipeline, "audit")
+    assert done.returncode == 1
+    assert "cannot read" in done.stdout
+
+
+def test_what_goes_wrong_is_a_sentence(pipeline):
+    done = logwax(pipeline, "audit", STORE="null")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "STORE=null" in done.stderr
+
+
+# --- walking through lines -----------------------------------------------------------------------
+
+
+def lines_of(data: bytes, cuts: set[int], newline: bytes) -> list[tuple[int, int]]:
+    """The definition, byte by byte."""
+    unit, found, start = len(newline), [], 0
+    for end in range(unit, len(data) + unit, unit):
+        end = min(end, len(data))
+        if data[end - unit : end] == newline or end in cuts or end == len(data):
+            text = data[start:end].removesuffix(newline)
+            if text.removesuffix(newline.replace(b"\n", b"\r")):
+                found.append((start, end))
+            start = end
+    return found
+
+
+@pytest.mark.parametrize("name", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_walks_as_defined_whatever_the_chunks_are(tmp_path, monkeypatch, name):
+    moments = random.Random(1)
+    encoding = Encoding(name)
+    for _ in range(300):
+        text = "".join(moments.choices("a\r\n\u0a0a", [4, 2, 5, 1], k=moments.randrange(40)))
+        data = text.encode(name)
+        (tmp_path / "log").write_bytes(data)
+        cuts = {moments.randrange(40) * encoding.unit for _ in range(moments.randrange(3))} - {0}
+        monkeypatch.setattr(walk, "CHUNK", moments.randrange(1, 9) * encoding.unit)
+        fd = os.open(tmp_path / "log", os.O_RDONLY)
+        tried = Walk(Content(fd), encoding, len(data), np.array(sorted(cuts), np.int64))
+        expected = lines_of(data, cuts, encoding.newline)
+        found = [pair for part in tried.lines(0) for pair in zip(*part, strict=True)]
+        assert found == expected
+        first = moments.randrange(20) * encoding.unit
+        part = tried.lines_between(first, first + 8)
+        assert [*zip(*part, strict=True)] == [p for p in expected if first <= p[0] < first + 8]
+        os.close(fd)
