@@ -1,4 +1,4 @@
-"""`python -m benchmarks throughput`: what a line costs; see docs/performance.md."""
+"""`python -m benchmarks`: what a line costs, and what following does; see docs/performance.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import throughput
+from benchmarks import files, throughput
 from benchmarks.measure import BenchmarkError
 
 
@@ -24,9 +24,12 @@ def main() -> None:
     )
     lines.add_argument("--rounds", type=int, default=3, help="runs of each (default: %(default)s)")
     lines.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
+    lines.set_defaults(run=lambda given: throughput.main(given.lines, given.rounds, given.json))
+    many = benchmarks.add_parser("files", help="2,000 quiet files; a line of 2 GiB")
+    many.set_defaults(run=lambda given: files.main())
     arguments = parser.parse_args()
     try:
-        throughput.main(arguments.lines, arguments.rounds, arguments.json)
+        arguments.run(arguments)
     except BenchmarkError as error:
         sys.exit(str(error))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 
 
 class BenchmarkError(Exception):
@@ -41,7 +41,7 @@ def run(*arguments: str, directory: Path, settings: Mapping[str, str] | None = N
     # The settings of whoever runs this, in the environment and in .env.local, shall not matter.
     keep = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
     environment = {name: os.environ[name] for name in keep if name in os.environ}
-    environment |= {"PYTHONPATH": str(_ROOT), **(settings or {})}
+    environment |= {"PYTHONPATH": str(ROOT), **(settings or {})}
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         began = time.monotonic()
         child = subprocess.Popen(

@@ -280,7 +280,7 @@ class Catalog:
     # Choosing, with the lock held, and reading, without
 
     def _choose(self) -> list[TailedFile]:
-        """The files that make the next batch: those that are due, or all if they are enough."""
+        """The files that make the next batch, if a line is due or there are enough of them."""
         now = time.monotonic()
         waiting: list[tuple[float, TailedFile]] = []
         for file in self._roster:
@@ -296,15 +296,17 @@ class Catalog:
                 waiting.append((file.waiting_since(file.position) or now, file))
         # A file with a long backlog goes behind those that have waited since it was read last.
         waiting.sort(key=lambda item: max(item[0], item[1].served_at))
-        due = [f for since, f in waiting if not self._follow or now - since >= self._limits.seconds]
-        if not due:
-            files = sorted((file for _, file in waiting), key=lambda f: f.position - f.size)
-            enough = (
+        files = [file for _, file in waiting]
+        is_due = any(
+            not self._follow or now - since >= self._limits.seconds for since, _ in waiting
+        )
+        if not is_due:
+            files.sort(key=lambda file: file.position - file.size)
+            is_due = (
                 sum(file.size - file.position for file in files) >= self._limits.bytes
                 or sum(file.lines for file in files) >= self._limits.lines
             )
-            due = files if enough else []
-        return self._as_many_as_fit(due)
+        return self._as_many_as_fit(files) if is_due else []
 
     def _as_many_as_fit(self, files: Sequence[TailedFile]) -> list[TailedFile]:
         """No more files than one batch has room for: the others are for other workers."""
