@@ -274,3 +274,112 @@ def test_settles_each_line_once_though_the_format_was_changed_in_between(open_it
     store.writer().write(batch(0, 5, bad=(2, 3), in_doubt=block))
     assert offsets(store) == [0, 3, 4]
     assert offsets(store, "dead_letters") == [1, 2]
+
+
+# --- what is forgotten, and what is known of parts -------------------------------------------
+
+
+def write_file(store: ClickHouseStore, file_id: int, *, close: bool = True) -> None:
+    writer = store.writer()
+    writer.write(replace(batch(0, 5), segments=(segment(0, 5, file_id=file_id),)))
+    if close:
+        writer.close()
+
+
+def make_older(store: ClickHouseStore, days: int, where: str) -> None:
+    store._client.command(
+        f"ALTER TABLE ingest_blocks UPDATE recorded_at = recorded_at - INTERVAL {days} DAY "
+        f"WHERE {where} SETTINGS mutations_sync = 2"
+    )
+
+
+def known(store: ClickHouseStore) -> set[int]:
+    return {file.file_id for file in store.ledger().files}
+
+
+def test_forgets_files_that_have_been_gone_for_long_and_only_those(open_it):
+    store = open_it()
+    for file_id in (6, 7, 8, 9):
+        write_file(store, file_id)
+    make_older(store, 1000, "true")  # quiet for years, which does not matter
+    assert store.keep(found=[9], gone=[6, 7, 8]) == set()
+    make_older(store, 31, "file_id IN (6, 7)")
+    assert store.keep(found=[6, 9], gone=[7, 8]) == {7}
+    assert known(store) == {6, 8, 9}
+    assert store.keep(found=[9], gone=[6, 8]) == set()  # it was back in between
+    restarted = open_it()
+    assert known(restarted) == {6, 8, 9}
+    assert restarted.ledger().in_doubt == {}
+
+
+def test_never_forgets_a_file_in_doubt(open_it):
+    store = open_it()
+    write_file(store, 7, close=False)
+    store.keep(found=[], gone=[7])
+    make_older(store, 1000, "true")
+    assert store.keep(found=[], gone=[7]) == set()
+    assert len(open_it().ledger().in_doubt) == 1
+
+
+def test_notes_only_once_that_a_file_is_gone(open_it):
+    store = open_it()
+    write_file(store, 7)
+    store.keep(found=[], gone=[7])
+    count = "SELECT count() FROM ingest_blocks"
+    before = store._client.query(count).result_rows
+    store.keep(found=[], gone=[7])
+    assert store._client.query(count).result_rows == before
+
+
+def test_clears_the_ledger_of_old_blocks_that_nothing_needs(open_it):
+    store = open_it()
+    quiet, busy = store.writer(), store.writer()
+    quiet.write(replace(batch(0, 5), segments=(segment(0, 5, file_id=7),)))
+    quiet.write(replace(batch(0, 1), segments=(segment(0, 1),)))
+    for at in range(1, 20):
+        busy.write(batch(at, at + 1))
+    before = store.ledger()
+    make_older(store, 31, "true")
+    store.keep(found=[7], gone=[])
+    after = open_it().ledger()
+    assert sorted(after.files, key=str) == sorted(before.files, key=str)
+    assert after.in_doubt == before.in_doubt
+    blocks = open_it()._client.query("SELECT count() FROM ingest_blocks WHERE kind = 'block'")
+    assert blocks.result_rows == [(3,)]
+
+
+def test_a_clock_that_steps_back_changes_no_position(open_it):
+    store = open_it()
+    writer = store.writer()
+    writer.write(batch(0, 5))
+    writer.write(batch(5, 9))
+    writer.close()
+    make_older(store, 1, "end = 9 OR kind = 'stored'")
+    ledger = open_it().ledger()
+    assert ([file.end for file in ledger.files], ledger.in_doubt) == ([9], {})
+
+
+def test_knows_where_stored_lines_begin_and_the_segment_before_an_offset(open_it):
+    store = open_it()
+    writer = store.writer()
+    writer.write(batch(0, 5, bad=(3,)))
+    writer.write(batch(5, 9))
+    file_id = segment(0, 5).file_id
+    assert store.offsets(file_id, 2, 7) == {2, 3, 4, 5, 6}
+    assert store.before(file_id, 8) == segment(0, 5)
+    assert store.before(file_id, 4) is None
+
+
+def test_settles_a_part_of_a_block_without_closing_it(open_it):
+    store = open_it()
+    two = (segment(0, 5), segment(0, 3, file_id=7))
+    store.writer().write(replace(batch(0, 5), segments=two, rows=batch(0, 0).rows))
+    store = open_it()
+    ((block, segments),) = store.ledger().in_doubt.items()
+    assert len(segments) == 2
+    store.writer().write(batch(0, 5, in_doubt=block, is_whole=False))
+    assert offsets(store) == [0, 1, 2, 3, 4]
+    assert block in open_it().ledger().in_doubt
+    open_it().writer().write(batch(0, 5, in_doubt=block))
+    assert offsets(open_it()) == [0, 1, 2, 3, 4]
+    assert open_it().ledger().in_doubt == {}

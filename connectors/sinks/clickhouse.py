@@ -157,7 +157,8 @@ _IS_OLD = "recorded_at < now64(6, 'UTC') - toIntervalDay({days:UInt32})"
 # A writer's last entry says that those before are stored, a file's last one where it continues.
 _FORGET_GONE = f"""
 DELETE FROM {LEDGER} WHERE {_OURS} AND file_id IN {{files:Array(UInt64)}}
-    AND (kind != 'block' OR (writer, sequence) NOT IN ({_LAST}))
+    AND (kind != 'block' OR (writer, sequence) NOT IN ({_LAST})
+        OR (writer, sequence) IN ({_CLOSED}))
 """
 _FORGET_OLD = f"""
 DELETE FROM {LEDGER} WHERE {_OURS} AND {_IS_OLD} AND kind IN ('block', 'gone')
@@ -242,9 +243,11 @@ class ClickHouseStore:
             self._record(nobody, kind, known)
         days = self._settings.ledger_keep_days
         now = self._ask("SELECT now64(6, 'UTC')")[0][0]
-        old = [id for id in set(gone) & marked.keys() if now - marked[id] > timedelta(days=days)]
+        old = {id for id in set(gone) & marked.keys() if now - marked[id] > timedelta(days=days)}
         if old:
-            self._command(_FORGET_GONE, files=old)
+            doubtful = self.ledger(old).in_doubt.values()
+            old -= {segment.file_id for segments in doubtful for segment in segments}
+            self._command(_FORGET_GONE, files=list(old))
         if self._ask(_COUNT_OLD, days=days)[0][0]:
             self._command(_FORGET_OLD, days=days)
         return old
