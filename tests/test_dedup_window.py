@@ -13,7 +13,7 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from connectors.batch import COLUMNS, Batch, BlockId, Evidence, Segment
-from connectors.sinks.embedded import open_store
+from connectors.store import open_store
 from settings import Settings
 from tests.conftest import Pipeline
 from tests.kill_harness import Tally, tally

@@ -233,7 +233,7 @@ class Roster:
             self.look_soon()
             return
         self._unname(file)
-        moved_to = paths.get(file.key) or self._find_beside(file)
+        moved_to = paths.get(file.key)
         if moved_to:
             file.path = moved_to
             self._by_path[moved_to] = file
@@ -253,12 +253,6 @@ class Roster:
     def _unname(self, file: TailedFile) -> None:
         if self._by_path.get(file.path) is file:
             del self._by_path[file.path]
-
-    def _find_beside(self, file: TailedFile) -> str | None:
-        for path, found in beside([os.path.dirname(file.path)]):
-            if (found.st_dev, found.st_ino) == file.key:
-                return path
-        return None
 
     def _left_its_name(self, file: TailedFile, when: float) -> None:
         if file not in self._moved:
