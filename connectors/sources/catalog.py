@@ -22,6 +22,9 @@ from connectors.store import Ledger
 RETRY_SECONDS = 0.25
 """When a file that another process has is asked for again."""
 
+UNREADABLE_SECONDS = 30.0
+"""When the bytes of a block in doubt that could not be read are asked for again."""
+
 HOUSEKEEPING_SECONDS = 3600.0
 """How often it is noted which of the known files are gone."""
 
@@ -70,6 +73,7 @@ class Catalog:
         self._roster.know(ledger.files)
         self._in_doubt: dict[BlockId, Sequence[Segment]] = dict(ledger.in_doubt)
         self._settled_in_part: set[BlockId] = set()
+        self._unreadable: dict[tuple[BlockId, int], float] = {}  # until when not to try again
         self._roster.look()
         if ledger.is_new:
             positions.start_at(self._skip_what_is_there() if from_end else [])
@@ -205,26 +209,32 @@ class Catalog:
         """What cannot be settled, because the file is not there."""
         wanted = {s.file_id for segments in self._in_doubt.values() for s in segments}
         found = self._roster.find(wanted) if wanted else {}
+        unreadable = self._unreadable.keys()
         return [
-            f"{segment.path!r} is not there, and it is not known whether its bytes from "
+            f"{segment.path!r} is not there as it was, and it is not known whether its bytes from "
             f"{segment.start} to {segment.end} are stored"
-            for segments in self._in_doubt.values()
+            for block, segments in self._in_doubt.items()
             for segment in segments
-            if segment.file_id not in found
+            if segment.file_id not in found or (block, segment.file_id) in unreadable
         ]
 
     def _choose_in_doubt(self) -> tuple[BlockId, list[TailedFile]] | None:
         """A block whose files are there: all of them, or after a while those that are."""
-        is_late = not self._follow or time.monotonic() - self._started > GRACE_SECONDS
+        now = time.monotonic()
+        is_late = not self._is_too_early()
         for block, segments in self._in_doubt.items():
             wanted = {segment.file_id for segment in segments}
-            found = self._roster.find(wanted)
+            found = {
+                id: file
+                for id, file in self._roster.find(wanted).items()
+                if self._unreadable.get((block, id), now) <= now
+            }
             if len(found) < len(wanted) and (
                 not found or not is_late or block in self._settled_in_part
             ):
                 continue
             files = list(found.values())
-            if any(file.busy or file.again_at > time.monotonic() for file in files):
+            if any(file.busy or file.again_at > now for file in files):
                 continue
             claimed = self._claim(files)
             if len(claimed) == len(files):
@@ -247,11 +257,13 @@ class Catalog:
                 continue
             try:
                 again.append(file.read_again(segment))
-            except OSError as error:
+                self._unreadable.pop((block, file.file_id), None)
+            except OSError:
                 with self._lock:
                     self._release([file])
                     files.remove(file)
-                    self._roster.report(error, file)
+                    until = time.monotonic() + UNREADABLE_SECONDS
+                    self._unreadable[block, file.file_id] = until
         is_whole = len(again) == len(segments)
         if not again or (not is_whole and self._is_too_early()):
             with self._lock:
