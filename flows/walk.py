@@ -11,7 +11,7 @@ import numpy.typing as npt
 from connectors.encodings import Encoding
 from connectors.sources.content import Content
 
-CHUNK = 8 * 1024 * 1024
+CHUNK = 4 * 1024 * 1024
 Offsets = npt.NDArray[np.int64]
 
 NO_CUTS: Offsets = np.empty(0, np.int64)
