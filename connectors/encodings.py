@@ -37,9 +37,7 @@ class Encoding:
 
     def ends(self, data: bytes | memoryview) -> npt.NDArray[np.int64]:
         """For every line that ends in `data`: the position behind its newline."""
-        kind = {1: "u1", 2: "<u2" if self.newline[0] else ">u2"}[self.unit]
-        whole = memoryview(data)[: len(data) // self.unit * self.unit]
-        return (np.flatnonzero(np.frombuffer(whole, kind) == 10) + 1) * self.unit
+        return (np.flatnonzero(self._is_newline(data)) + 1) * self.unit
 
     def last_end(self, data: bytes) -> int:
         """Where the last whole line of `data` ends; 0 if none does."""
@@ -50,7 +48,12 @@ class Encoding:
 
     def count(self, data: bytes) -> int:
         """How many lines end in `data`."""
-        return data.count(self.newline) if self.unit == 1 else len(self.ends(data))
+        return int(np.count_nonzero(self._is_newline(data)))
+
+    def _is_newline(self, data: bytes | memoryview) -> npt.NDArray[np.bool_]:
+        kind = {1: "u1", 2: "<u2" if self.newline[0] else ">u2"}[self.unit]
+        whole = memoryview(data)[: len(data) // self.unit * self.unit]
+        return np.frombuffer(whole, kind) == 10
 
     def without_end(self, line: bytes) -> bytes:
         """One line without its line end (LF or CRLF)."""

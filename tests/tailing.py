@@ -63,7 +63,7 @@ class Tail:
     ) -> None:
         self.memory = memory or Memory()
         limits = options.pop("limits", SOON)
-        self.source = FileSource([str(pattern)], self.memory, limits, **options)  # type: ignore[arg-type]
+        self.source = FileSource(str(pattern).split(","), self.memory, limits, **options)  # type: ignore[arg-type]
         self.partition = self.source.build("tail", 0, 1)
 
     def batch(self) -> Batch | None:

@@ -116,6 +116,19 @@ def test_knows_a_file_again_on_another_device(tail, tmp_path):
         assert len(tailed.memory.files) == 1
 
 
+@pytest.mark.parametrize("name", ["link", "symlink", "none"])
+def test_reads_a_file_once_whatever_leads_to_it(tail, tmp_path, name):
+    log = tmp_path / "a.log"
+    log.write_bytes(OLD)
+    if name == "link":
+        os.link(log, tmp_path / "b.log")
+    elif name == "symlink":
+        (tmp_path / "b.log").symlink_to(log)
+    tailed = tail(f"{log},{tmp_path}/*.log")
+    wait_until_quiet(tailed)
+    assert everything(tailed.memory) == OLD
+
+
 # --- copied and truncated --------------------------------------------------------------------
 
 
@@ -225,6 +238,8 @@ def test_a_file_that_was_replaced_before_its_first_batch_is_read_from_its_beginn
     with log.open("r+b") as file:
         file.write(NEW)
     assert tailed.read(len(NEW)) == NEW
+    wait_until_quiet(tailed)
+    assert "its bytes from 0 to 90 were gone" in tailed.problems
 
 
 # --- compressed ------------------------------------------------------------------------------

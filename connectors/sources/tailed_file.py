@@ -239,11 +239,10 @@ class TailedFile:
             data = data[: self.encoding.last_end(data)]
         if not data:
             return self._read_long_line(content) if room_bytes >= self.limits.bytes else None
-        ends = self.encoding.ends(data)
-        lines = len(ends) + (not len(ends) or int(ends[-1]) < len(data))
+        lines = self.encoding.count(data) + (self.encoding.last_end(data) < len(data))
         if lines > room_lines:
             lines = room_lines
-            data = data[: int(ends[lines - 1])]
+            data = data[: int(self.encoding.ends(data)[lines - 1])]
         end = self.position + len(data)
         return data, self.segment(content, end, lines, xxh3_64_intdigest(data))
 
