@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
+    invariant,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -101,6 +102,12 @@ class File:
 
 class Rotation(RuleBasedStateMachine):
     """Writes, rotates, restarts; every line that could be read is stored, each of them once."""
+
+    steps = 0
+
+    @invariant()
+    def count(self) -> None:
+        Rotation.steps += 1
 
     @initialize(covered=st.booleans())
     def begin(self, covered: bool) -> None:
@@ -353,3 +360,5 @@ def test_every_line_that_could_be_read_is_stored_once_whatever_rotation_does(soa
             suppress_health_check=list(HealthCheck),
         ),
     )
+    print(f"{Rotation.steps} steps")  # with -s
+    assert Rotation.steps > (20_000 if soak else 300)
