@@ -370,6 +370,40 @@ def test_knows_where_stored_lines_begin_and_the_segment_before_an_offset(open_it
     assert store.before(file_id, 4) is None
 
 
+def test_settles_a_block_of_which_every_line_was_rejected(open_it):
+    everything = tuple(range(5))
+    store = open_it()
+    crashed = store.writer()
+    crashed._insert = lambda *_: None  # killed between the ledger and the dead letters
+    crashed.write(batch(0, 5, bad=everything))
+    ((block, _),) = open_it().ledger().in_doubt.items()
+    for _ in range(2):  # and killed before it was said that it is settled
+        settling = open_it().writer()
+        settling._record = lambda *_: None
+        settling.write(batch(0, 5, bad=everything, in_doubt=block))
+    open_it().writer().write(batch(0, 5, bad=everything, in_doubt=block))
+    store = open_it()
+    assert (offsets(store), offsets(store, "dead_letters")) == ([], [0, 1, 2, 3, 4])
+    assert store.ledger().in_doubt == {}
+
+
+def test_settles_a_block_of_many_small_files(open_it):
+    ids = range(1, 301)
+    parts = tuple(segment(0, 1, file_id=id, path=f"/var/log/{id}.log") for id in ids)
+    rows = batch(0, 1).rows
+    rows = pl.concat([rows.with_columns(pl.lit(id, pl.UInt64).alias("file_id")) for id in ids])
+    rows = rows.select(batch(0, 1).rows.columns)
+    crashed = open_it().writer()
+    crashed._insert = lambda *_: None
+    crashed.write(Batch(parts, rows=rows))
+    ((block, segments),) = open_it().ledger().in_doubt.items()
+    assert len(segments) == 300
+    open_it().writer().write(Batch(parts, rows=rows, in_doubt=block))
+    store = open_it()
+    found = store._client.query("SELECT count(), uniqExact(file_id) FROM logs").result_rows
+    assert (found, store.ledger().in_doubt) == ([(300, 300)], {})
+
+
 def test_settles_a_part_of_a_block_without_closing_it(open_it):
     store = open_it()
     two = (segment(0, 5), segment(0, 3, file_id=7))
