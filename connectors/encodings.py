@@ -53,7 +53,8 @@ class Encoding:
     def _is_newline(self, data: bytes | memoryview) -> npt.NDArray[np.bool_]:
         kind = {1: "u1", 2: "<u2" if self.newline[0] else ">u2"}[self.unit]
         whole = memoryview(data)[: len(data) // self.unit * self.unit]
-        return np.frombuffer(whole, kind) == 10
+        found: npt.NDArray[np.bool_] = np.frombuffer(whole, kind) == 10
+        return found
 
     def without_end(self, line: bytes) -> bytes:
         """One line without its line end (LF or CRLF)."""

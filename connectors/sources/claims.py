@@ -27,7 +27,6 @@ class Claims:
         self._marked: set[int] = set()
         self._self = secrets.token_bytes(8)
         self._count = 0
-        directory.mkdir(parents=True, exist_ok=True)
 
     def take(self, file_id: int) -> bool:
         """Claim a file; False: another process has it. Raises `OSError`."""
@@ -83,6 +82,7 @@ class Claims:
     def _lock(self, name: str, how: int) -> int | None:
         path = self._directory / name
         while True:
+            self._directory.mkdir(parents=True, exist_ok=True)  # it may be deleted at any time
             lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 fcntl.flock(lock, how)
