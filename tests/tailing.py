@@ -25,7 +25,8 @@ class Memory:
         self.lines: dict[tuple[int, int], bytes] = {}
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
-        return Ledger(list(self.files.values()), self.in_doubt, not self.started)
+        files = [s for id, s in self.files.items() if file_ids is None or id in file_ids]
+        return Ledger(files, dict(self.in_doubt), not self.started)
 
     def before(self, file_id: int, end: int) -> Segment | None:
         found = [s for s in self.history if s.file_id == file_id and s.end <= end]

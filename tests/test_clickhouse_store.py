@@ -404,6 +404,17 @@ def test_settles_a_block_of_many_small_files(open_it):
     assert (found, store.ledger().in_doubt) == ([(300, 300)], {})
 
 
+def test_settles_parts_of_a_block_whose_lines_begin_at_the_same_offsets(open_it):
+    two = (segment(0, 5), segment(0, 5, file_id=7))
+    other = batch(0, 5).rows.with_columns(pl.lit(7, pl.UInt64).alias("file_id"))
+    open_it().writer().write(replace(batch(0, 0), segments=two))
+    ((block, _),) = open_it().ledger().in_doubt.items()
+    open_it().writer().write(batch(0, 5, in_doubt=block, is_whole=False))
+    both = pl.concat([batch(0, 5).rows, other])
+    open_it().writer().write(Batch(two, rows=both, in_doubt=block))
+    assert offsets(open_it()) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
 def test_settles_a_part_of_a_block_without_closing_it(open_it):
     store = open_it()
     two = (segment(0, 5), segment(0, 3, file_id=7))

@@ -14,6 +14,7 @@ from backports import zstd
 
 from connectors.batch import BlockId
 from connectors.sources import catalog, roster
+from connectors.sources.claims import Claims
 from connectors.sources.tailed_file import Limits
 from tests.conftest import wait_for
 from tests.tailing import Memory, append
@@ -197,6 +198,21 @@ def test_reads_a_deleted_file_to_its_end(tail, tmp_path):
         assert tailed.read(11) == b"last words\n"
 
 
+def test_reads_a_deleted_file_for_as_long_as_it_grows(tail, tmp_path):
+    log = tmp_path / "app.log"
+    log.write_bytes(OLD)
+    tailed = tail(log)
+    tailed.read(len(OLD))
+    with log.open("ab", buffering=0) as handle:
+        log.unlink()
+        for _ in range(12):  # for three times as long as it is waited for
+            handle.write(b"still here\n")
+            assert tailed.read(11) == b"still here\n"
+            quiet_until = roster.time.monotonic() + 0.1
+            while roster.time.monotonic() < quiet_until:
+                assert tailed.batch() is None
+
+
 def test_lets_go_of_a_deleted_file_once_it_is_quiet(tail, tmp_path):
     log = tmp_path / "app.log"
     log.write_bytes(OLD)
@@ -295,6 +311,22 @@ def test_reports_a_damaged_compressed_file_and_reads_what_is_before(tail, tmp_pa
     read = b"".join(line for _, line in sorted(tailed.memory.lines.items()))
     assert read and lines.startswith(read) and read.endswith(b"\n")
     assert "damaged or not complete" in tailed.problems
+
+
+def test_a_run_ends_though_a_compressed_file_is_damaged_within_a_line(tail, tmp_path):
+    lines = b"".join(os.urandom(300).hex().encode() + b"\n" for _ in range(50))
+    (tmp_path / "a.gz").write_bytes(gzip.compress(lines)[:-5000])
+    tailed = tail(tmp_path / "a.gz", follow=False)
+
+    def has_ended() -> bool:
+        try:
+            tailed.batch()
+        except StopIteration:
+            return True
+        return False
+
+    wait_for(has_ended, "the end")
+    assert 0 < len(tailed.memory.lines) < 50
 
 
 def test_settles_a_block_in_doubt_from_the_compressed_file(tail, tmp_path):
@@ -481,13 +513,25 @@ def test_a_file_is_with_one_process_at_a_time_which_learns_how_far_others_came(t
     assert len(memory.files) == 1
 
 
+def test_an_inode_that_is_used_again_does_not_bring_back_the_id_of_another_file(tmp_path):
+    one, other = Claims(tmp_path), Claims(tmp_path)
+    few = one.mint((1, 2), b"2026-", lambda _: False)
+    assert other.mint((1, 2), b"2026-11-01 a line", lambda _: False) == few
+    new = other.mint((1, 2), b"2026-11-02 another file", lambda file_id: file_id == few)
+    assert new != few
+    assert one.mint((1, 2), b"2026-11-02 another file", lambda _: False) == new
+
+
 def test_a_process_settles_what_another_left_in_doubt(tail, tmp_path):
     log, memory, claims = tmp_path / "app.log", Memory(), tmp_path / "claims"
     log.write_bytes(OLD)
-    survivor, victim = tail(log, memory, claims=claims), tail(log, memory, claims=claims)
+    survivor = tail(f"{log},{tmp_path}/other.log", memory, claims=claims)
+    victim = tail(log, memory, claims=claims)
     (batch,) = victim.partition.next_batch()
     memory.start_at(batch.segments)
     memory.in_doubt = {BlockId(1, 1): batch.segments}
+    (tmp_path / "other.log").write_bytes(b"new\n")  # for which the survivor asks the ledger
+    assert survivor.read(4) == b"new\n"
     for lock in victim.source._catalog._claims._held.values():
         os.close(lock)  # what the system does when a process is killed
     again = None

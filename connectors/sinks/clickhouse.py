@@ -354,7 +354,7 @@ class ClickHouseWriter:
             rest = lines.join(held, on=["file_id", "offset"], how="anti") if len(held) else lines
             if len(rest) < len(lines) or not batch.is_whole:
                 # The block's own token may be known to the table, which would drop these lines.
-                token += ":rest:" + blake2b(rest["offset"].to_numpy().tobytes()).hexdigest()[:32]
+                token += ":rest:" + _hash(rest)
             self._insert(rest, table, token)
         if batch.is_whole:
             self._record(block, "stored", [_NO_FILE])
@@ -392,6 +392,11 @@ class ClickHouseWriter:
 
     def _token(self, block: BlockId) -> str:
         return f"{self._instance}:{block.writer}:{block.sequence}"
+
+
+def _hash(lines: pl.DataFrame) -> str:
+    places = lines.select("file_id", "offset").to_numpy().tobytes()
+    return blake2b(places).hexdigest()[:32]
 
 
 _NO_FILE = Segment(0, "", 0, 0, 0, 0, Evidence(0, 0, 0, 0))

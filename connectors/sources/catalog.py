@@ -22,6 +22,9 @@ from connectors.store import Ledger
 RETRY_SECONDS = 0.25
 """When a file that another process has is asked for again."""
 
+FILES_AT_ONCE = 128
+"""Files in a batch, at most: each takes two descriptors."""
+
 UNREADABLE_SECONDS = 30.0
 """When the bytes of a block in doubt that could not be read are asked for again."""
 
@@ -73,6 +76,7 @@ class Catalog:
         self._roster.know(ledger.files)
         self._in_doubt: dict[BlockId, Sequence[Segment]] = dict(ledger.in_doubt)
         self._settled_in_part: set[BlockId] = set()
+        self._last_status = SourceStatus()
         self._unreadable: dict[tuple[BlockId, int], float] = {}  # until when not to try again
         self._roster.look()
         if ledger.is_new:
@@ -82,13 +86,10 @@ class Catalog:
 
     def collect(self) -> Batch | None:
         """The next batch, read and claimed, or None if none is due yet."""
+        self._keep_house()
         with self._lock:
             if self._follow:
                 self._roster.look(self._refresh)
-            housekeeping = time.monotonic() >= self._next_housekeeping
-            if housekeeping:
-                self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
-                self._keep_house()
             block, files = self._choose_in_doubt() or (None, self._claim(self._choose()))
         try:
             stale = [file for file in files if not self._claims.is_fresh(file.file_id)]
@@ -124,17 +125,26 @@ class Catalog:
 
     def status(self) -> SourceStatus:
         """Files, and how far the store is behind them."""
+        if not self._lock.acquire(timeout=1.0):  # held while the store is asked, which may be away
+            problems = (*self._last_status.problems, "Reading waits for the store.")
+            return replace(self._last_status, problems=problems)
+        try:
+            self._last_status = self._status()
+        finally:
+            self._lock.release()
+        return self._last_status
+
+    def _status(self) -> SourceStatus:
         now = time.monotonic()
-        with self._lock:
-            behind = [file for file in self._roster if file.behind]
-            return SourceStatus(
-                files=len(self._roster),
-                lag_bytes=sum(file.behind for file in behind),
-                lag_seconds=max(
-                    (now - (file.waiting_since(file.stored) or now) for file in behind), default=0.0
-                ),
-                problems=(*self._roster.problems, *self._missing()),
-            )
+        behind = [file for file in self._roster if file.behind]
+        return SourceStatus(
+            files=len(self._roster),
+            lag_bytes=sum(file.behind for file in behind),
+            lag_seconds=max(
+                (now - (file.waiting_since(file.stored) or now) for file in behind), default=0.0
+            ),
+            problems=(*self._roster.problems, *self._missing()),
+        )
 
     def files(self) -> list[FileStatus]:
         """Every file that is there: identity, place, size, and how far it is stored."""
@@ -161,8 +171,14 @@ class Catalog:
 
     def _refresh(self) -> None:
         """Learn what other processes have recorded, before anything is taken for new or lost."""
-        if self._is_shared:
-            self._roster.know(self._positions.ledger().files)
+        if not self._is_shared:
+            return
+        ledger = self._positions.ledger()
+        # Files that are here move under their claim only: what another left in doubt shows then.
+        here = {file.file_id for file in self._roster}
+        self._roster.know(segment for segment in ledger.files if segment.file_id not in here)
+        for block in self._in_doubt.keys() - ledger.in_doubt.keys():
+            del self._in_doubt[block]
 
     def _claim(self, files: Iterable[TailedFile]) -> list[TailedFile]:
         """Those of these files that this process can have; busy from now on. With the lock held."""
@@ -200,8 +216,14 @@ class Catalog:
                     del self._in_doubt[block]  # another process has settled it
 
     def _keep_house(self) -> None:
-        found = [file.file_id for file in self._roster]
-        self._roster.forget(self._positions.keep(found, self._roster.absent))
+        with self._lock:
+            if time.monotonic() < self._next_housekeeping:
+                return
+            self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
+            found, absent = [file.file_id for file in self._roster], self._roster.absent
+        forgotten = self._positions.keep(found, absent)
+        with self._lock:
+            self._roster.forget(forgotten)
 
     # Blocks in doubt
 
@@ -273,6 +295,8 @@ class Catalog:
         def acknowledge() -> None:
             with self._lock:
                 self._release(files)
+                for file in files:
+                    self._roster.opened(file)
                 if is_whole:
                     self._in_doubt.pop(block, None)
                 else:
@@ -301,6 +325,7 @@ class Catalog:
             try:
                 file.count()
                 self._roster.opened(file)
+                self._roster.limit_handles()
             except OSError as error:
                 self._roster.report(error, file)
                 continue
@@ -322,9 +347,9 @@ class Catalog:
 
     def _as_many_as_fit(self, files: Sequence[TailedFile]) -> list[TailedFile]:
         """No more files than one batch has room for: the others are for other workers."""
-        room, chosen = self._limits.bytes, []
+        room, chosen = self._limits.bytes, list[TailedFile]()
         for file in files:
-            if room <= 0:
+            if room <= 0 or len(chosen) == FILES_AT_ONCE:
                 break
             chosen.append(file)
             room -= file.size - file.position
@@ -377,6 +402,8 @@ class Catalog:
                 for file, segment in taken:
                     file.store(segment)
                 self._release(file for file, _ in taken)
+                for file, _ in taken:
+                    self._roster.opened(file)
                 self._roster.limit_handles()
 
         return acknowledge

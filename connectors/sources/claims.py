@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from connectors.sources.evidence import digest
@@ -62,15 +63,21 @@ class Claims:
             os.pwrite(lock, self._notes[file_id], 0)
         os.close(lock)
 
-    def mint(self, key: tuple[int, int], head: bytes) -> int:
-        """The id of a new file, the same for every process that sees it."""
+    def mint(self, key: tuple[int, int], head: bytes, is_taken: Callable[[int], bool]) -> int:
+        """The id of a new file, the same for every process that sees it.
+
+        `is_taken` knows the ids of files that are others: inodes are used again, and first bytes
+        may be few.
+        """
         lock = self._lock("minted", fcntl.LOCK_EX)
         assert lock is not None, "it was waited for"
         try:
             data = os.pread(lock, os.fstat(lock).st_size, 0)
             whole = data[: len(data) // _MINTED.size * _MINTED.size]
             for device, inode, file_id, length, said in reversed(list(_MINTED.iter_unpack(whole))):
-                if (device, inode) == key and length <= len(head) and digest(head[:length]) == said:
+                if (device, inode) != key or length > len(head) or is_taken(file_id):
+                    continue
+                if digest(head[:length]) == said:
                     return int(file_id)
             file_id = new_id()
             entry = _MINTED.pack(*key, file_id, len(head), digest(head))
@@ -115,7 +122,7 @@ class NoClaims:
     def release(self, file_id: int) -> None:
         """Nobody waits."""
 
-    def mint(self, key: tuple[int, int], head: bytes) -> int:
+    def mint(self, key: tuple[int, int], head: bytes, is_taken: Callable[[int], bool]) -> int:
         """A new id."""
         return new_id()
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,7 +78,7 @@ class Roster:
         limits: Limits,
         encoding: Encoding,
         known: Known,
-        mint: Callable[[Key, bytes], int],
+        mint: Callable[[Key, bytes, Callable[[int], bool]], int],
         *,
         follow: bool,
         say: Callable[[str], None] = lambda problem: print(problem, file=sys.stderr),
@@ -268,8 +269,8 @@ class Roster:
                 self._lose(file, now)
                 return
             file.grew(size, now)
-        last = file.noticed[-1][1] if file.noticed else 0.0
-        if file.busy or (self._follow and now - max(last, file.moved_at) < LINGER_SECONDS):
+        quiet_since = max(file.grown_at, file.moved_at)
+        if file.busy or (self._follow and now - quiet_since < LINGER_SECONDS):
             return
         file.is_final = True
         if is_named:
@@ -303,6 +304,9 @@ class Roster:
     def _report_gap(self, file: TailedFile, refresh: Callable[[], None]) -> None:
         refresh()
         self._lost.discard(file)
+        known = self._absent.get(file.file_id)
+        if known and known.position >= file.size:  # another process has read them
+            return
         gap = (
             f"{file.name!r} was truncated or deleted: its bytes from {file.position} to "
             f"{file.size} were gone before they could be read"
@@ -323,6 +327,10 @@ class Roster:
             content = open_content(path)
         except OSError as error:
             self.report(error)
+            return
+        if content.key != key:  # renamed since it was looked at
+            content.close()
+            self.look_soon()
             return
         try:
             head = content.read(REACH, 0)
@@ -378,20 +386,26 @@ class Roster:
         """
         if not self._follow:
             return False
-        likes = dict(self._find_like(content, head, found.st_size))
+        likes = list(self._find_like(content, head, found.st_size))
         if not content.is_compressed and not likes:
             return False
         copy = self._copies.get(content.key)
         if copy is None or copy.size != found.st_size:
             copy = self._copies[content.key] = Copy(found.st_size, now, set())
-        copy.likes |= likes.keys()
+        copy.likes = {file_id for file_id, _ in likes if file_id} or copy.likes
         self._next_scan = min(self._next_scan, now + 0.5)
-        return now - copy.since < STILL_SECONDS or not all(likes.values())
+        return now - copy.since < STILL_SECONDS or not all(is_named for _, is_named in likes)
 
     def _find_like(self, content: Content, head: bytes, size: int) -> Iterator[tuple[int, bool]]:
-        """Files with the same bytes, as far as both have them, and whether they have a name."""
+        """Files with the same bytes, as far as both have them, and whether they have a name.
+
+        The id is 0 if the file does not have all bytes of `content`.
+        """
         for file in self._with_beginning(head[:FIRST]):
-            if file.busy and (file.is_compressed or not file.content):
+            if file.is_compressed and file.busy:
+                continue
+            if file.busy and not file.content:  # it cannot be compared now: wait
+                yield 0, False
                 continue
             common = len(head) if content.is_compressed else min(size, file.size)
             reach = min(common, REACH)
@@ -400,11 +414,13 @@ class Roster:
                 if all(
                     other.read(reach, at) == content.read(reach, at) for at in (0, common - reach)
                 ):
-                    yield file.file_id, self._by_path.get(file.path) is file
+                    is_within = not content.is_compressed and size <= file.size
+                    yield file.file_id * is_within, self._by_path.get(file.path) is file
             except OSError:  # it has changed or cannot be read: wait until that has been seen
                 yield 0, False
             finally:
                 self.opened(file)
+                self.limit_handles()
 
     def _with_beginning(self, start: bytes) -> list[TailedFile]:
         """The files of which one begins as the other, as far as both are that long."""
@@ -417,7 +433,7 @@ class Roster:
 
     def _begin(self, content: Content, head: bytes, path: str) -> TailedFile:
         """A new file; one that is the beginning of what is stored already starts at its end."""
-        file_id = self._mint(content.key, head)
+        file_id = self._mint(content.key, head, self._is_known)
         file = TailedFile(file_id, path, path, content.key, self._limits, self._encoding)
         size = content.size()
         if size and any(
@@ -430,6 +446,10 @@ class Roster:
             file.move_to(whole)
             file.store(whole)
         return file
+
+    def _is_known(self, file_id: int) -> bool:
+        """Whether a file has this id; one that is just met would have been recognised."""
+        return bool(self._absent.get(file_id) or self.find([file_id]))
 
     def _like(self, content: Content, head: bytes) -> Iterator[TailedFile]:
         yield from self._absent.like(head)
@@ -486,10 +506,10 @@ class Roster:
             content = open_content(path)
         except OSError:  # it is none of ours, as far as anybody knows
             return
-        try:
-            file = recognise(self._absent, content, content.read(REACH, 0), path)
-        except OSError:
-            file = None
+        file = None
+        with suppress(OSError):
+            if content.key == key:  # else it was renamed since it was looked at
+                file = recognise(self._absent, content, content.read(REACH, 0), path)
         if file and self._names.cover(file.name):
             self._follow_at(file, path, key, content, found, now)
         else:
@@ -521,8 +541,11 @@ class Roster:
                 file.close()
 
     def opened(self, file: TailedFile) -> None:
-        """A file may have been opened to be read."""
-        if file.content:
+        """A file may have been opened to be read; a compressed one is done with at its end."""
+        if file.content and file.is_compressed and file.position >= file.size and not file.busy:
+            self._handles.pop(file, None)
+            file.close()
+        elif file.content:
             self._handles[file] = None
             self._handles.move_to_end(file)
 

@@ -45,7 +45,8 @@ class TailedFile:
     ends, `lines` how many wait before it; no line ends before `barren`. `evidence` belongs to
     `position`, `head` is that of the first look. While `busy`, a batch of it is on its way.
     `is_final`: nobody is going to end its last line. `moved_at`: when it left its name;
-    `lost_at`: when it was gone; `served_at`: when it was read last; `again_at`: not before.
+    `lost_at`: when it was gone; `grown_at`, `served_at`: when it grew and was read last;
+    `again_at`: not before.
     """
 
     file_id: int
@@ -74,6 +75,7 @@ class TailedFile:
     lost_at: float = 0.0
     again_at: float = 0.0
     served_at: float = 0.0
+    grown_at: float = 0.0
     content: Content | None = None
     noticed: deque[tuple[int, float]] = field(default_factory=deque)
 
@@ -116,6 +118,7 @@ class TailedFile:
         """Note that the file has `size` bytes now."""
         if size > self.size:
             self.size = size
+            self.grown_at = when
             self.noticed.append((size, when))
 
     def move_to(self, segment: Segment) -> None:
@@ -217,7 +220,8 @@ class TailedFile:
 
     def _end(self) -> None:
         is_scanned = self.size - self.scanned < self.encoding.unit
-        if self.is_final and is_scanned and self.size > self.complete:
+        is_whole = not (self.content and self.content.damage)
+        if self.is_final and is_whole and is_scanned and self.size > self.complete:
             # Nobody is going to write the end of the last line.
             self.complete = self.size
             self.lines += 1
@@ -263,6 +267,7 @@ class TailedFile:
             self.barren = self.scanned = max(self.scanned, at)
             is_all = self.size - at < self.encoding.unit and self.size > self.position
             if not (self.is_final and is_all and not content.damage):
+                self.complete, self.lines = self.position, 0
                 return None
             end = self.size
         self.complete = max(self.complete, end)
