@@ -48,7 +48,7 @@ class FileLines:
         self._encoding = encoding
         self._parts: list[_Part] = []
         begin = first = 0
-        starts = [np.zeros(1, np.int64)]
+        starts: list[Numbers] = [np.zeros(1, np.int64)]
         for segment in batch.segments:
             stray, size = segment.start % encoding.unit, segment.end - segment.start
             ends = encoding.ends(memoryview(self._data)[begin + stray : begin + size])
