@@ -522,6 +522,17 @@ def test_an_inode_that_is_used_again_does_not_bring_back_the_id_of_another_file(
     assert one.mint((1, 2), b"2026-11-02 another file", lambda _: False) == new
 
 
+def test_the_claims_of_a_file_that_is_forgotten_are_removed_unless_somebody_has_it(tmp_path):
+    one, other = Claims(tmp_path), Claims(tmp_path)
+    assert one.take(7)
+    other.forget(7)
+    assert (tmp_path / "7").exists()
+    one.release(7)
+    other.forget(7)
+    assert not (tmp_path / "7").exists()
+    assert one.take(7)
+
+
 def test_a_process_settles_what_another_left_in_doubt(tail, tmp_path):
     log, memory, claims = tmp_path / "app.log", Memory(), tmp_path / "claims"
     log.write_bytes(OLD)

@@ -224,6 +224,8 @@ class Catalog:
         forgotten = self._positions.keep(found, absent)
         with self._lock:
             self._roster.forget(forgotten)
+            for file_id in forgotten:
+                self._claims.forget(file_id)
 
     # Blocks in doubt
 

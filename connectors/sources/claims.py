@@ -63,6 +63,13 @@ class Claims:
             os.pwrite(lock, self._notes[file_id], 0)
         os.close(lock)
 
+    def forget(self, file_id: int) -> None:
+        """Remove what was kept for a file that is known no more, unless somebody has it."""
+        if self.take(file_id):
+            (self._directory / str(file_id)).unlink()
+            self._notes.pop(file_id, None)
+            os.close(self._held.pop(file_id))
+
     def mint(self, key: tuple[int, int], head: bytes, is_taken: Callable[[int], bool]) -> int:
         """The id of a new file, the same for every process that sees it.
 
@@ -121,6 +128,9 @@ class NoClaims:
 
     def release(self, file_id: int) -> None:
         """Nobody waits."""
+
+    def forget(self, file_id: int) -> None:
+        """Nothing is kept."""
 
     def mint(self, key: tuple[int, int], head: bytes, is_taken: Callable[[int], bool]) -> int:
         """A new id."""
