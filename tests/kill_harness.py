@@ -23,6 +23,8 @@ from typing import TypeVar
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from urllib3.exceptions import HTTPError
 
 from tests.conftest import ROOT, Pipeline
 
@@ -194,7 +196,7 @@ def _insist(attempt: Callable[[], Answer]) -> Answer:
     for _ in range(20):
         try:
             return attempt()
-        except Exception:  # of whatever kind: what lasts, the last attempt raises
+        except (ClickHouseError, HTTPError, OSError):  # what lasts, the last attempt raises
             time.sleep(0.1)
     return attempt()
 

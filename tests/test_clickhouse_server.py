@@ -413,14 +413,20 @@ def test_the_api_answers_from_the_server(tmp_path, pipeline, server):
     assert not (tmp_path / "data" / "clickhouse").exists()
 
 
-def test_is_red_while_the_server_is_away_and_green_when_it_is_back(tmp_path, pipeline):
-    server = Server(tmp_path / "server")
-    write_log(tmp_path, 10)
+def lose_server(directory: Path, pipeline: Pipeline) -> Server:
+    """The server of a running pipeline, closed after 10 lines; 10 more are written since."""
+    server = Server(directory / "server")
+    write_log(directory, 10)
     pipeline.start(**chosen(server))
     pipeline.wait_until_healthy()
     pipeline.wait_until_stored(10)
     server.close()
-    write_log(tmp_path, 10, first=10)
+    write_log(directory, 10, first=10)
+    return server
+
+
+def test_is_red_while_the_server_is_away_and_green_when_it_is_back(tmp_path, pipeline):
+    server = lose_server(tmp_path, pipeline)
 
     def is_retrying() -> bool:
         answer = pipeline.get("/health")
@@ -438,13 +444,7 @@ def test_is_red_while_the_server_is_away_and_green_when_it_is_back(tmp_path, pip
 
 
 def test_a_stop_while_the_server_is_away_takes_no_5_seconds(tmp_path, pipeline):
-    server = Server(tmp_path / "server")
-    write_log(tmp_path, 10)
-    pipeline.start(**chosen(server))
-    pipeline.wait_until_healthy()
-    pipeline.wait_until_stored(10)
-    server.close()
-    write_log(tmp_path, 10, first=10)
+    server = lose_server(tmp_path, pipeline)
     wait_for(lambda: "trying again" in pipeline.get("/health").json()["last_error"])
     pipeline.stop(deadline=5)
     server = Server(tmp_path / "server", server.port)
