@@ -192,9 +192,7 @@ class ClickHouseStore:
         self._clients: list[Client] = []
         self._client = self._new_client()
         self._make_tables()
-        self.reader: Reader | None = ClickHouseReader(
-            self._new_client(), self._new_client(), settings.clickhouse_table
-        )
+        self.reader: Reader | None = ClickHouseReader(self._new_client, settings.clickhouse_table)
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """What is known of these files of this instance (None: of all)."""
