@@ -27,7 +27,7 @@ CODES = {
     503: "unavailable",
 }
 PRECISIONS = {"ns": "n", "us": "u", "ms": "ms", "s": "s"}  # 2.x's names, and those of 1.x
-TO_UPSTREAM = ("Authorization", "Content-Encoding", "Content-Type")
+TO_UPSTREAM = ("Accept", "Authorization", "Content-Encoding", "Content-Type")
 NOT_BACK = ("connection", "content-length", "date", "transfer-encoding")
 
 
