@@ -117,7 +117,9 @@ class Server(FaultyServer):
         words = json.loads(answer.body)["error"]
         if answer.status == 404:
             return refusal(404, f'bucket "{bucket}" not found')
-        if words.startswith("partial write: field type conflict"):
+        if "unable to parse" in words:
+            return refusal(400, words.removeprefix("partial write: ").removesuffix(" dropped=0"))
+        if words.startswith("partial write: "):
             return refusal(422, f"failure writing points to database: {words}")
         return refusal(answer.status, words)
 
