@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import math
-import socket
-import ssl
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
@@ -25,7 +20,6 @@ from connectors.errors import StoreError
 from connectors.sinks.influxdb_reader import InfluxReader
 from connectors.store import Figures, Statistics
 from settings import Settings
-from tests.conftest import wait_for
 from tests.servers.influxd import Influxd
 
 Row = tuple[datetime, str, bool, float]
