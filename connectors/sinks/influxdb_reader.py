@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
@@ -166,7 +167,7 @@ class InfluxReader:
         except httpx.TimeoutException:
             raise self._failed("it does not answer in time.") from None
         except httpx.HTTPError as error:
-            raise self._failed(str(error)) from error
+            raise self._failed(_reason(error)) from error
         finally:
             self._under_way.discard(asking)
 
@@ -183,6 +184,16 @@ class InfluxReader:
 def open_reader(settings: Settings, retry: Retry) -> InfluxReader:
     """A reader of the server's bucket, which may be away or be made later."""
     return InfluxReader(settings)
+
+
+def _reason(error: BaseException) -> str:
+    """Of a failed connection the operating system's words, not all layers' words."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    error = getattr(error, "exceptions", [error])[0]  # of a name with several addresses
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # in place of asyncio's
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _date(time: int) -> date:
