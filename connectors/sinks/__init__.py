@@ -5,6 +5,7 @@ from __future__ import annotations
 STORES: dict[str, str] = {
     "clickhouse": "connectors.sinks.clickhouse_server",
     "embedded": "connectors.sinks.embedded",
+    "influxdb": "connectors.sinks.influxdb",
     "null": "connectors.sinks.null",
 }
 """Value of `STORE` -> the module whose `open_store(settings, retry) -> Store` opens it.
