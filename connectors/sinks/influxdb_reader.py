@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import ssl
-from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
@@ -16,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import httpx
 
 from connectors.errors import StoreError
+from connectors.sinks.influxdb_server import credentials
 from connectors.sinks.retry import Retry
 from connectors.store import Figures, Statistics
 from settings import Settings
@@ -66,7 +66,7 @@ class InfluxReader:
             raise StoreError(f"INFLUXDB_URL: cannot use ca_cert {ca_cert}: {error}.") from error
         self._url = urlunsplit(parts._replace(query="", path=parts.path.rstrip("/") + "/query"))
         self._address = parts.netloc
-        self._headers = _credentials(settings)
+        self._headers = credentials(settings)
         self._bucket = settings.influxdb_bucket
         self._tags = settings.influxdb_tag_columns
         self._under_way: set[asyncio.Task[httpx.Response]] = set()
@@ -205,13 +205,3 @@ def _figures(
 ) -> Figures:
     """A column that no row has gives null, and is 0 as in other stores."""
     return Figures(total, successful, (seconds or 0.0) / total, median or 0.0, p99 or 0.0)
-
-
-def _credentials(settings: Settings) -> dict[str, str]:
-    if settings.influxdb_api == "v2":
-        token = settings.influxdb_token.get_secret_value()
-        return {"Authorization": f"Token {token}"} if token else {}
-    if not settings.influxdb_user:
-        return {}
-    pair = f"{settings.influxdb_user}:{settings.influxdb_password.get_secret_value()}"
-    return {"Authorization": "Basic " + b64encode(pair.encode()).decode()}
