@@ -17,8 +17,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from fastapi import FastAPI
 
-from api.app import check_health, create_app
-from api.schemas import Health
+from api.app import Pipeline, create_app
 from api.server import ApiServer
 from connectors.errors import LogwaxError
 from connectors.sinks.clickhouse_reader import ClickHouseReader
@@ -76,7 +75,7 @@ def store(client: Client) -> Client:
 
 
 @dataclass
-class Pipeline:
+class Running:
     """The parts of a running pipeline that the API looks at."""
 
     status: Status
@@ -84,16 +83,14 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline() -> Pipeline:
-    return Pipeline(Status(), SourceStatus())
+def pipeline() -> Running:
+    return Running(Status(), SourceStatus())
 
 
 @pytest.fixture
-def app(store: Client, pipeline: Pipeline) -> FastAPI:
-    reader = ClickHouseReader(store, store, "logs")
-    return create_app(
-        reader, lambda: check_health(reader, pipeline.status, lambda: pipeline.source)
-    )
+def app(store: Client, pipeline: Running) -> FastAPI:
+    reader = ClickHouseReader(lambda: store, "logs")
+    return create_app(reader, Pipeline(pipeline.status, lambda: pipeline.source))
 
 
 @pytest.fixture
@@ -145,21 +142,21 @@ class SlowHealth:
 
 @pytest.fixture
 def slow(store: Client) -> Iterator[SlowHealth]:
-    reader = ClickHouseReader(store, store, "logs")
     entered, release = threading.Event(), threading.Event()
     answer: SimpleQueue[int] = SimpleQueue()
     server = ApiServer("127.0.0.1", 0)
 
-    def health() -> Health:
+    def source() -> SourceStatus:
         entered.set()
         release.wait(30)
-        return check_health(reader, Status(), SourceStatus)
+        return SourceStatus()
 
     def ask() -> None:
         with suppress(httpx.TransportError):
             answer.put(httpx.get(f"{server.url}/health", trust_env=False, timeout=30).status_code)
 
-    server.start(create_app(reader, health))
+    reader = ClickHouseReader(lambda: store, "logs")
+    server.start(create_app(reader, Pipeline(Status(), source)))
     asker = threading.Thread(target=ask)
     asker.start()
     assert entered.wait(30)
@@ -338,7 +335,7 @@ def test_503_when_the_store_cannot_answer(store: Client, api: httpx.Client, path
 
 
 def test_health_is_200_while_the_store_answers_and_no_error_stands(
-    store: Client, api: httpx.Client, pipeline: Pipeline
+    store: Client, api: httpx.Client, pipeline: Running
 ) -> None:
     insert(store, "cust_1", *CUST_1)
     store.command("INSERT INTO dead_letters VALUES ('?')")
@@ -363,7 +360,7 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
     }
 
 
-def test_health_is_503_while_an_error_stands(api: httpx.Client, pipeline: Pipeline) -> None:
+def test_health_is_503_while_an_error_stands(api: httpx.Client, pipeline: Running) -> None:
     pipeline.status.report("disk full")
 
     answer = api.get("/health")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -233,7 +234,7 @@ def test_uses_the_table_that_is_configured(open_it):
     store = open_it(clickhouse_table="requests")
     store.writer().write(batch(0, 5, bad=(1,)))
     assert offsets(store, "requests") == [0, 2, 3, 4]
-    assert store.reader.counts() == (4, 1)
+    assert asyncio.run(store.reader.counts()) == (4, 1)
 
 
 @pytest.mark.parametrize("open_it", ["embedded"], indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -119,7 +120,7 @@ def test_a_token_is_forgotten_when_the_window_has_passed(tmp_path):
         def repeat_after(block: BlockId, number: int) -> int:
             writer._block = block
             writer.write(batch(number))
-            return store.reader.counts()[0]
+            return asyncio.run(store.reader.counts())[0]
 
         before = BlockId(latest.writer, latest.sequence - 1)
         assert repeat_after(before, 2 * SHORT_WINDOW - 1) == 2 * SHORT_WINDOW

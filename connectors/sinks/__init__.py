@@ -11,3 +11,9 @@ STORES: dict[str, str] = {
 
 Modules are imported when chosen, so that one store never pays for the libraries of another.
 """
+
+READERS: dict[str, str] = {
+    "clickhouse": "connectors.sinks.clickhouse_server",
+}
+"""Value of `STORE` -> the module whose `open_reader(settings, retry) -> Reader` asks it without
+opening it, as `python -m api` does: only stores that several processes may use."""

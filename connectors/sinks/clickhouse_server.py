@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -17,6 +18,7 @@ from urllib3.exceptions import HTTPError
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
 from connectors.sinks.clickhouse_errors import reason
+from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.sinks.retry import Retry
 from settings import Settings
 
@@ -30,6 +32,17 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     Raises `StoreError` with the server's host and port if it cannot be reached, refuses the user,
     or has no such database and will not make one. No message holds the password.
     """
+    return ClickHouseStore(_connector(settings, retry, make_database=True), settings, retry)
+
+
+def open_reader(settings: Settings, retry: Retry) -> ClickHouseReader:
+    """A reader of the server's tables, which may be away or be made later."""
+    return ClickHouseReader(
+        _connector(settings, retry, make_database=False), settings.clickhouse_table
+    )
+
+
+def _connector(settings: Settings, retry: Retry, *, make_database: bool) -> Callable[[], Client]:
     # Both say every failure by themselves, once for each layer; we say it once.
     for name in ("clickhouse_connect", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -42,7 +55,8 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
             try:
                 return _client(urlunsplit(url), url.scheme, retry)
             except ClickHouseError as error:
-                if not isinstance(error, Error) or error.code != _UNKNOWN_DATABASE:
+                is_missing = isinstance(error, Error) and error.code == _UNKNOWN_DATABASE
+                if not (is_missing and make_database):
                     raise
                 # Asked for only where it is missing: not everybody may make one.
                 client = _client(urlunsplit(url._replace(path="")), url.scheme, retry)
@@ -55,7 +69,7 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
             what = str(error).partition("() ")[2]
             raise StoreError(f"CLICKHOUSE_URL has a wrong option: {what}") from None
 
-    return ClickHouseStore(connect, settings, retry)
+    return connect
 
 
 def _client(dsn: str, interface: str, retry: Retry) -> HttpClient:
