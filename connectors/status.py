@@ -37,6 +37,7 @@ class Status:
         self.lines = 0
         self.stored = 0
         self.dead = 0
+        self.demoted_tags: frozenset[str] = frozenset()
         self._errors: dict[object, str] = {}
 
     def add(self, *, lines: int, stored: int, dead: int) -> None:

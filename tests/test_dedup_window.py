@@ -17,7 +17,7 @@ from connectors.batch import COLUMNS, Batch, BlockId, Evidence, Segment
 from connectors.store import open_store
 from settings import Settings
 from tests.conftest import Pipeline
-from tests.kill_harness import Tally, tally
+from tests.kill_harness import InClickHouse, Tally, tally
 from tests.rotating_writer import lines
 
 TABLES = ("logs", "dead_letters", "ingest_blocks")
@@ -144,7 +144,7 @@ def test_files_that_were_quiet_beyond_the_window_are_neither_lost_nor_doubled(pi
         start_and_kill(pipeline, sum(written.values()))
     assert pipeline.run(LOG_PATHS="*.log").returncode == 0
     with closing(open_embedded(pipeline.directory)) as client:
-        assert tally(client, written) == Tally(missing=0, twice=0, strange=0)
+        assert tally(InClickHouse(client), written) == Tally(missing=0, twice=0, strange=0)
         assert window(client) < further, "the window has not passed"
 
 

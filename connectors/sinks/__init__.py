@@ -5,6 +5,7 @@ from __future__ import annotations
 STORES: dict[str, str] = {
     "clickhouse": "connectors.sinks.clickhouse_server",
     "embedded": "connectors.sinks.embedded",
+    "influxdb": "connectors.sinks.influxdb",
     "null": "connectors.sinks.null",
 }
 """Value of `STORE` -> the module whose `open_store(settings, retry) -> Store` opens it.
@@ -14,6 +15,7 @@ Modules are imported when chosen, so that one store never pays for the libraries
 
 READERS: dict[str, str] = {
     "clickhouse": "connectors.sinks.clickhouse_server",
+    "influxdb": "connectors.sinks.influxdb_reader",
 }
 """Value of `STORE` -> the module whose `open_reader(settings, retry) -> Reader` asks it without
 opening it, as `python -m api` does: only stores that several processes may use."""

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 
@@ -132,7 +133,7 @@ class _Http(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request, client_address) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # a client that went away
+        if not isinstance(sys.exc_info()[1], OSError):  # somebody went away
             super().handle_error(request, client_address)
 
 
@@ -165,12 +166,12 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, Answer):
             return self._answer(fault)
         if fault == Reset(after=False):
-            return self._reset()
+            self._reset()
         if isinstance(fault, Delay) and owner.closing.wait(fault.seconds):
-            return self._reset()
+            self._reset()
         answer = response()
         if fault == Reset(after=True):
-            return self._reset()
+            self._reset()
         self._answer(answer)
 
     def _body(self) -> bytes:
@@ -194,9 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.status != 204 and self.command != "HEAD":
             self.wfile.write(body)
 
-    def _reset(self) -> None:
-        self.close_connection = True
+    def _reset(self) -> NoReturn:
         linger = struct.pack("ii", 1, 0)  # close sends RST
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         for stream in (self.rfile, self.wfile, self.connection):
             stream.close()
+        raise ConnectionAbortedError
