@@ -187,7 +187,8 @@ def test_every_reason_of_a_dead_letter_is_documented() -> None:
 def test_every_sentence_that_operations_explains_is_in_the_code() -> None:
     folders = ("api", "cli", "connectors", "flows", "log_generator", "scripts")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
-    texts = [path.read_text() for path in (*files, ROOT / "settings.py") if path.suffix != ".pyc"]
+    files += [ROOT / "settings.py", *ROOT.glob("*.sh")]
+    texts = [path.read_text() for path in files if path.suffix != ".pyc"]
     explained = [
         code(row[0])[0] for row in table(page("docs/operations.md"), "Sentence", "What to do")
     ]
