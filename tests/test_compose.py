@@ -71,6 +71,10 @@ IMAGE_ENVIRONMENT = dict(
 LEFT_OUT = re.findall(r"pip uninstall --yes ([\w -]+)$", IMAGE, re.MULTILINE)[0].split()
 
 
+def environment_of(name: str) -> dict[str, str]:
+    return IMAGE_ENVIRONMENT | SERVICES[name]["environment"]
+
+
 def enabled(*profiles: str) -> list[str]:
     """The services of these profiles, each after those that it waits for."""
     wanted = [
@@ -201,7 +205,7 @@ def test_the_image_is_made_of_what_the_project_consists_of() -> None:
     assert {name.rstrip("*") for name in ast.literal_eval(packages.group(1))} <= copied
 
 
-def test_what_the_image_leaves_out_is_needed_by_the_embedded_store_only() -> None:
+def test_the_image_has_no_embedded_store_and_does_not_default_to_it() -> None:
     pinned = set(re.findall(r"^([\w-]+)==", read("constraints.txt"), re.MULTILINE))
     assert set(LEFT_OUT) <= pinned
     assert IMAGE_ENVIRONMENT["STORE"] != "embedded"
@@ -280,6 +284,11 @@ class Containers:
         process.send_signal(signal.SIGTERM)
         return process.wait(DEADLINE)
 
+    def strays(self) -> list[Path]:
+        """What the services wrote where no volume is mounted."""
+        outside = [path for name in OURS for path in (self._directory / name).rglob("*")]
+        return [path for path in outside if path.is_file()]
+
     def close(self) -> None:
         for process in self._running.values():
             process.kill()
@@ -323,10 +332,6 @@ class Containers:
         return str(self.path(name, text)) if text.startswith("/") else text
 
 
-def environment_of(name: str) -> dict[str, str]:
-    return IMAGE_ENVIRONMENT | SERVICES[name]["environment"]
-
-
 @pytest.fixture
 def containers(tmp_path: Path) -> Iterator[Containers]:
     made = Containers(tmp_path)
@@ -364,6 +369,7 @@ def test_every_store_of_the_profiles_gets_every_line_and_its_api_counts_it(
         wait_for(partial(containers.counts, name, lines), f"{lines} lines, by {name}")
     for name in served:
         assert containers.stop(name) == 0, containers.output(name)
+    assert containers.strays() == [], "a root file system is read-only"
 
 
 @pytest.mark.parametrize("name", OURS)
