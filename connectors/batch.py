@@ -39,6 +39,7 @@ the columns it never has, and stores fill them with empty text or 0."""
 REJECTED: dict[str, pl.DataType] = {
     "file_id": pl.UInt64(),
     "offset": pl.UInt64(),
+    "line": pl.UInt64(),
     "source": pl.String(),
     "raw": pl.Binary(),
     "reason": pl.String(),

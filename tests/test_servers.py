@@ -94,7 +94,12 @@ def test_a_compressed_write_is_passed_on(influxd: Influxd, server: Server) -> No
         ({"headers": {"Authorization": "Token no"}}, 401, "unauthorized", "unauthorized access"),
         ({"bucket": "no"}, 404, "not found", 'bucket "no" not found'),
         ({"org": "no"}, 404, "not found", 'organization name "no" not found'),
-        ({"body": b"m x="}, 400, "invalid", "unable to parse 'm x=': missing field value"),
+        (
+            {"body": b"m x=2i 2\nm x="},
+            400,
+            "invalid",
+            "unable to parse 'm x=': missing field value",
+        ),
         (
             {"body": b'm x="text" 2\nm x=3i 3'},
             422,

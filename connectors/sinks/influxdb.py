@@ -10,17 +10,17 @@ Of a block in doubt everything is therefore written again, with the same columns
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import polars as pl
 
 from connectors.batch import COLUMNS, REJECTED, Batch, BlockId, Segment
 from connectors.errors import StoreError
 from connectors.sinks.influxdb_positions import Positions, Record
+from connectors.sinks.influxdb_reader import InfluxReader
 from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, trouble
-from connectors.sinks.line_protocol import MEASUREMENT, encode, point
+from connectors.sinks.line_protocol import MEASUREMENT, Encoded, encode, point
 from connectors.sinks.retry import Retry
 from connectors.sinks.tag_guard import TagGuard
 from connectors.store import Ledger, Reader
@@ -65,7 +65,7 @@ class InfluxStore:
             )
         except InfluxError as error:
             raise StoreError(f"Cannot open InfluxDB at {self._server.address}: {error}") from None
-        self.reader: Reader | None = None
+        self.reader: Reader | None = InfluxReader(settings)
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """What is known of these files of this instance (None: of all)."""
@@ -144,10 +144,11 @@ class InfluxWriter:
         else:
             self._block = BlockId(self._block.writer, self._block.sequence + 1)
             demoted = self._guard.demoted(batch.rows)
-            records = self._positions.begin(self._block, batch.segments, demoted)
-        self._write_dead_letters(batch.rejected, records)
+            events = _last_events(batch.rows)
+            records = self._positions.begin(self._block, batch.segments, events, demoted)
+        self._write_dead_letters(batch.rejected, batch.rows, records)
         refused = self._write_rows(batch.rows, records[0].demoted)
-        self._write_dead_letters(refused, records)
+        self._write_dead_letters(refused, batch.rows, records)
         self._positions.finish(records)
 
     def close(self) -> None:
@@ -155,8 +156,27 @@ class InfluxWriter:
 
     def _write_rows(self, rows: pl.DataFrame, demoted: frozenset[str]) -> pl.DataFrame:
         """Write all rows that the server takes; returns the others as dead letters."""
-        refused = [pl.DataFrame(schema=REJECTED)]
-        lines = encode(rows, self._tags, demoted)
+        refused = self._write(encode(rows, self._tags, demoted))
+        letters = [_as_letters(rows[first:last], words) for first, last, words in refused]
+        return pl.concat([pl.DataFrame(schema=REJECTED), *letters])
+
+    def _write_dead_letters(
+        self, letters: pl.DataFrame, rows: pl.DataFrame, records: Sequence[Record]
+    ) -> None:
+        if letters.is_empty():
+            return
+        by_file = {record.segment.file_id: record for record in records}
+        letters = _with_events(letters, rows)
+        refused = self._write(Encoded(pl.Series(_dead_letters(letters, by_file), dtype=pl.String)))
+        # Nothing of a letter itself can be refused but its time, when the bucket keeps less.
+        rest = [letters[first:last] for first, last, _ in refused]
+        for part in rest:
+            points = "".join(_dead_letters(part.with_columns(event=None), by_file))
+            self._retry(partial(self._server.write, points.encode()), lasting)
+
+    def _write(self, lines: Encoded) -> list[tuple[int, int, str]]:
+        """Write all lines that the server takes; returns the others' numbers, and its words."""
+        refused = []
         parts = list(reversed(lines.parts(_BODY_BYTES)))
         while parts:
             first, last = parts.pop()
@@ -167,38 +187,53 @@ class InfluxWriter:
                     raise
                 # The server has stored the rest, or nothing; again does no harm.
                 if last - first == 1 or error.words.endswith(f"{_DROPPED}{last - first}"):
-                    refused.append(_as_letters(rows[first:last], error.words))
+                    refused.append((first, last, error.words))
                 else:
                     middle = (first + last) // 2
                     parts += [(middle, last), (first, middle)]
-        return pl.concat(refused)
-
-    def _write_dead_letters(self, letters: pl.DataFrame, records: Sequence[Record]) -> None:
-        by_file = {record.segment.file_id: record for record in records}
-        points = [
-            _dead_letter(letter, by_file[letter["file_id"]])
-            for letter in letters.iter_rows(named=True)
-        ]
-        if points:
-            self._retry(lambda: self._server.write(b"".join(points)), lasting)
+        return refused
 
 
-def _dead_letter(letter: dict[str, Any], record: Record) -> bytes:
-    """A point at the time of its block and, in nanoseconds, its place in it.
+def _last_events(rows: pl.DataFrame) -> dict[int, int]:
+    """Of each file the time of its last row, in microseconds."""
+    if rows.is_empty():
+        return {}
+    last = rows.group_by("file_id").agg(pl.col("timestamp").last().to_physical())
+    return dict(last.iter_rows())
 
-    Hence no two meet: to write a block takes longer than a nanosecond a byte.
+
+def _with_events(letters: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The letters with the `event` before them: the time of the row before, if there is one."""
+    events = rows.select("file_id", "offset", event=pl.col("timestamp").to_physical())
+    return letters.sort("offset").join_asof(events.sort("offset"), on="offset", by="file_id")
+
+
+def _dead_letters(letters: pl.DataFrame, records: Mapping[int, Record]) -> list[str]:
+    """A point each, at the time of the row before it in its file, with its line's number.
+
+    So a letter that is written again overwrites itself, as rows do. Before the first row of a file
+    it is the time at which its block was begun.
     """
-    return point(
-        DEAD_LETTERS,
-        {"file_id": str(letter["file_id"]), "reason": letter["reason"]},
-        {
-            "offset": letter["offset"],
-            "source": letter["source"],
-            "raw": letter["raw"].decode(errors="backslashreplace"),
-            "detail": letter["detail"],
-        },
-        record.begun + letter["offset"] - record.segment.start,
-    )
+    points = []
+    for letter in letters.iter_rows(named=True):
+        record = records[letter["file_id"]]
+        event = letter["event"]
+        if event is None:
+            event = record.event_before or record.begun // 1000
+        points.append(
+            point(
+                DEAD_LETTERS,
+                {"file_id": str(letter["file_id"]), "reason": letter["reason"]},
+                {
+                    "offset": letter["offset"],
+                    "source": letter["source"],
+                    "raw": letter["raw"].decode(errors="backslashreplace"),
+                    "detail": letter["detail"],
+                },
+                event // 1000 * 1_000_000 + letter["line"] % 1_000_000,
+            ).decode()
+        )
+    return points
 
 
 def _as_letters(rows: pl.DataFrame, words: str) -> pl.DataFrame:
@@ -206,6 +241,7 @@ def _as_letters(rows: pl.DataFrame, words: str) -> pl.DataFrame:
     return rows.select(
         "file_id",
         "offset",
+        "line",
         "source",
         pl.struct(pl.exclude("file_id", "offset", "source", "line"))
         .struct.json_encode()

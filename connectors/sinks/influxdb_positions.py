@@ -11,6 +11,7 @@ another process has just recorded.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -40,12 +41,16 @@ _HERE = 0
 class Record:
     """The last block of a file: when it was begun (nanoseconds), with which columns demoted.
 
-    `gone_since` is in nanoseconds, too; 0: the file is there. `time` is the point's own.
+    `event_before` and `event_last` are the times (microseconds) of the file's last row before the
+    block, and in it or before; 0: there was none. `gone_since` is in nanoseconds; 0: the file is
+    there. `time` is the point's own.
     """
 
     segment: Segment
     block: BlockId
     begun: int
+    event_before: int = 0
+    event_last: int = 0
     demoted: frozenset[str] = frozenset()
     stored: bool = False
     gone_since: int = 0
@@ -64,6 +69,8 @@ class Positions:
         self._server = server
         self._instance = instance
         self._retry = retry
+        self._lock = threading.Lock()
+        self._events: dict[int, tuple[int, int]] = {}  # of a file: its position, `event_last`
 
     def open(self) -> None:
         """Write and read: whether this may be done shows before any file is read.
@@ -91,11 +98,21 @@ class Positions:
         self._send(self._here(now, started=True))
 
     def begin(
-        self, block: BlockId, segments: Iterable[Segment], demoted: frozenset[str]
+        self,
+        block: BlockId,
+        segments: Iterable[Segment],
+        events: Mapping[int, int],
+        demoted: frozenset[str],
     ) -> list[Record]:
-        """Record a block that is about to be written."""
+        """Record a block that is about to be written; `events`: the last one of each file in it."""
         now = time.time_ns()
-        records = [Record(segment, block, now, demoted) for segment in segments]
+        records = []
+        for segment in segments:
+            with self._lock:
+                _, before = self._events.get(segment.file_id, (0, 0))
+                last = events.get(segment.file_id, before)
+                self._events[segment.file_id] = segment.end, last
+            records.append(Record(segment, block, now, before, last, demoted))
         self._write(records)
         return records
 
@@ -146,6 +163,9 @@ class Positions:
         try:
             for file_id in forgotten:
                 self._ask(_FORGET, file=str(file_id), instance=self._instance)
+            with self._lock:
+                for file_id in forgotten:
+                    self._events.pop(file_id, None)
             if any(record.time < _today(now) - _DAY for record in records.values()):
                 self._ask(_FORGET_OLD, instance=self._instance, before=_today(now))
         except InfluxError as error:
@@ -168,6 +188,10 @@ class Positions:
             record = _record(file_id, row)
             if file_id not in found or found[file_id].rank < record.rank:
                 found[file_id] = record
+        with self._lock:
+            for file_id, record in found.items():
+                reached = record.segment.end, record.event_last
+                self._events[file_id] = max(reached, self._events.get(file_id, reached))
         return found
 
     def _has_started(self) -> bool:
@@ -213,6 +237,8 @@ def _point(instance: str, record: Record, when: int) -> bytes:
         "writer": str(record.block.writer),
         "sequence": record.block.sequence,
         "begun": record.begun,
+        "event_before": record.event_before,
+        "event_last": record.event_last,
         "demoted": ",".join(sorted(record.demoted)) or "-",
         "stored": record.stored,
         "gone_since": record.gone_since,
@@ -237,6 +263,8 @@ def _record(file_id: int, row: Mapping[str, Any]) -> Record:
         segment,
         BlockId(int(row["writer"]), row["sequence"]),
         row["begun"],
+        row["event_before"],
+        row["event_last"],
         frozenset(row["demoted"].split(",")) - {"-"},
         row["stored"],
         row["gone_since"],

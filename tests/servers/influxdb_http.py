@@ -27,7 +27,7 @@ CODES = {
     503: "unavailable",
 }
 PRECISIONS = {"ns": "n", "us": "u", "ms": "ms", "s": "s"}  # 2.x's names, and those of 1.x
-TO_UPSTREAM = ("Authorization", "Content-Encoding", "Content-Type")
+TO_UPSTREAM = ("Accept", "Authorization", "Content-Encoding", "Content-Type")
 NOT_BACK = ("connection", "content-length", "date", "transfer-encoding")
 
 
@@ -117,7 +117,9 @@ class Server(FaultyServer):
         words = json.loads(answer.body)["error"]
         if answer.status == 404:
             return refusal(404, f'bucket "{bucket}" not found')
-        if words.startswith("partial write: field type conflict"):
+        if "unable to parse" in words:
+            return refusal(400, words.removeprefix("partial write: ").removesuffix(" dropped=0"))
+        if words.startswith("partial write: "):
             return refusal(422, f"failure writing points to database: {words}")
         return refusal(answer.status, words)
 
