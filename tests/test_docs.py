@@ -20,12 +20,14 @@ import pytest
 import typer
 
 from api.app import create_app
+from api.metrics import of_pipeline
 from api.schemas import Health
 from cli.main import app as commands
 from connectors.batch import COLUMNS, REJECTED, Batch, Evidence, Segment
 from connectors.errors import MalformedLine
 from connectors.sinks import STORES
 from connectors.sinks.clickhouse import _DEAD_LETTERS_TABLE, _LOGS_TABLE
+from connectors.status import SourceStatus, Status
 from connectors.store import Reader
 from flows.parsing import FORMATS
 from flows.parsing.json_lines import ALIASES
@@ -198,6 +200,14 @@ def test_every_sentence_that_operations_explains_is_in_the_code() -> None:
 def test_every_field_of_health_is_explained() -> None:
     explained = [code(row[0])[0] for row in table(page("docs/operations.md"), "Field", "Meaning")]
     assert explained == list(Health.model_fields)
+
+
+def test_every_metric_is_explained() -> None:
+    told = []
+    for metric in of_pipeline(Status(), SourceStatus()):
+        name = metric.name + ("_total" if metric.type == "counter" else "")
+        told.append([f"`{name}`", metric.type, metric.documentation])
+    assert table(page("docs/operations.md"), "Metric", "Type", "Meaning") == told
 
 
 def test_every_route_of_the_api_is_in_the_readme() -> None:
