@@ -61,10 +61,11 @@ def batch(start: int, end: int, bad: tuple[int, ...] = (), **options: object) ->
             "status_code": pl.Series([200] * len(offsets), dtype=pl.UInt16),
             "file_id": pl.Series([part.file_id] * len(offsets), dtype=pl.UInt64),
             "offset": pl.Series(offsets, dtype=pl.UInt64),
+            "line": pl.Series(offsets, dtype=pl.UInt64),
         }
     )
     rejected = pl.DataFrame(
-        [(part.file_id, offset, part.path, b"\xff\x00", "bad", "why") for offset in bad],
+        [(part.file_id, offset, offset, part.path, b"\xff\x00", "bad", "why") for offset in bad],
         schema=REJECTED,
         orient="row",
     )

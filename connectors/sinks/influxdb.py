@@ -17,9 +17,9 @@ import polars as pl
 
 from connectors.batch import COLUMNS, REJECTED, Batch, BlockId, Segment
 from connectors.errors import StoreError
-from connectors.sinks.influxdb_positions import Positions, Record
+from connectors.sinks.influxdb_positions import NO_EVENT, Positions, Record
 from connectors.sinks.influxdb_reader import InfluxReader
-from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, trouble
+from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, overload, trouble
 from connectors.sinks.line_protocol import MEASUREMENT, Encoded, encode, point
 from connectors.sinks.retry import Retry
 from connectors.sinks.tag_guard import TagGuard
@@ -54,7 +54,7 @@ class InfluxStore:
         self._positions = Positions(self._server, settings.instance, retry)
         columns = settings.influxdb_tag_columns
         try:
-            self._positions.open()
+            retry(self._positions.open, overload)
             self._refuse_other_tags(columns)
             self._guard = TagGuard(
                 self._server,
@@ -205,7 +205,8 @@ def _last_events(rows: pl.DataFrame) -> dict[int, int]:
 def _with_events(letters: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """The letters with the `event` before them: the time of the row before, if there is one."""
     events = rows.select("file_id", "offset", event=pl.col("timestamp").to_physical())
-    return letters.sort("offset").join_asof(events.sort("offset"), on="offset", by="file_id")
+    letters, events = letters.sort("offset"), events.sort("offset")
+    return letters.join_asof(events, on="offset", by="file_id", check_sortedness=False)
 
 
 def _dead_letters(letters: pl.DataFrame, records: Mapping[int, Record]) -> list[str]:
@@ -219,7 +220,8 @@ def _dead_letters(letters: pl.DataFrame, records: Mapping[int, Record]) -> list[
         record = records[letter["file_id"]]
         event = letter["event"]
         if event is None:
-            event = record.event_before or record.begun // 1000
+            has_event = record.event_before != NO_EVENT
+            event = record.event_before if has_event else record.begun // 1000
         points.append(
             point(
                 DEAD_LETTERS,

@@ -172,6 +172,13 @@ def lasting(error: Exception) -> Trouble | None:
     return Trouble(str(error), error.retry_after, needs_help=not passes)
 
 
+def overload(error: Exception) -> Trouble | None:
+    """The same while the store is opened: a server that answers, and asks for time."""
+    is_answer = isinstance(error, InfluxError) and error.status
+    found = lasting(error) if is_answer else None
+    return found if found and not found.needs_help else None
+
+
 def _words(body: str) -> str:
     """What the server says: a JSON error of either API, or text."""
     try:
