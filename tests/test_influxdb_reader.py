@@ -15,14 +15,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from connectors.batch import COLUMNS
 from connectors.errors import StoreError
 from connectors.sinks.influxdb_reader import InfluxReader
+from connectors.sinks.line_protocol import encode
 from connectors.store import Figures, Statistics
 from settings import Settings
 from tests.conftest import find_port, wait_for
@@ -32,7 +35,8 @@ from tests.servers.influxdb_http import Server as Version2
 
 Row = tuple[datetime, str, bool, float]
 ALWAYS = (date.min, date.max)
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+SCHEMA = {name: COLUMNS[name] for name in ("timestamp", "customer_id", "success", "duration")}
+TEXTS = ("customer_id", "success")
 HOSTILE_IDS = [
     "it's",
     'say "hi"',
@@ -70,39 +74,17 @@ class Bucket:
         return InfluxReader(given)
 
     def insert(self, *rows: Row) -> None:
-        self.server.write("\n".join(self.line(*row) for row in rows).encode())
-
-    def line(self, when: datetime, customer: str, success: bool, duration: float) -> str:
-        micros = (when - EPOCH) // timedelta(microseconds=1)
-        number = next(numbers)
-        tags = {"file_id": "7"}
-        fields = [f"event_time={micros}i", f"duration={duration!r}"]
-        if self.stored == "a field":
-            fields += [f"customer_id={quoted(customer)}"] * bool(customer)
-            fields.append(f"success={success}")
-        elif self.stored == "a tag" and can_be_a_tag(customer):
-            tags |= {"customer_id": customer, "success": str(success).lower()}
-        else:
-            fields += [f"customer_id_text={quoted(customer)}"] * bool(customer)
-            fields.append(f"success_text={quoted(str(success).lower())}")
-        series = "".join(f",{name}={escaped(text)}" for name, text in tags.items() if text)
-        time = micros // 1000 * 1_000_000 + number % 1_000_000
-        return f"api_requests{series} {','.join(fields)} {time}"
+        places = {
+            "file_id": pl.Series([7] * len(rows), dtype=pl.UInt64),
+            "line": pl.Series([next(numbers) for _ in rows], dtype=pl.UInt64),
+        }
+        frame = pl.DataFrame(rows, SCHEMA, orient="row").with_columns(**places)
+        demoted = TEXTS if self.stored == "a tag that was demoted" else ()
+        lines = encode(frame, STORED[self.stored].influxdb_tag_columns, demoted)
+        self.server.write(bytes(lines.between(0, len(lines))))
 
 
 numbers = itertools.count()
-
-
-def can_be_a_tag(text: str) -> bool:
-    return text.isprintable() and not text.endswith("\\") and len(text) <= 4096
-
-
-def quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def escaped(text: str) -> str:
-    return text.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
 
 
 @pytest.fixture(params=STORED)
