@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
@@ -19,6 +21,9 @@ from connectors.sinks.clickhouse import ClickHouseStore
 from connectors.sinks.clickhouse_errors import reason
 from connectors.sinks.retry import Retry
 from settings import Settings
+
+TESTED = ("26.9",)
+"""The versions that the tests run against."""
 
 _UNKNOWN_DATABASE = 81
 _MAKE_DATABASE = "CREATE DATABASE IF NOT EXISTS {name:Identifier}"
@@ -36,6 +41,9 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     url = urlsplit(settings.clickhouse_url.get_secret_value())
     default_port = 8443 if url.scheme == "https" else 8123
     address = f"{url.hostname}:{url.port or default_port}"
+    ca_file = dict(parse_qsl(url.query)).get("ca_cert", "certifi")  # which names that package's
+    if ca_file != "certifi" and not os.access(ca_file, os.R_OK):
+        raise StoreError(f"CLICKHOUSE_URL names a CA file that cannot be read: {ca_file}")
 
     def connect() -> Client:
         try:
@@ -50,12 +58,22 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
                 client.command(_MAKE_DATABASE, parameters={"name": name})
                 return _client(urlunsplit(url), url.scheme, retry)
         except ClickHouseError as error:
-            raise StoreError(f"Cannot open ClickHouse at {address}: {reason(error)}") from None
+            why = reason(error)
+            if "certificate verify failed" in why:
+                why += ". If it is signed by a CA of your own, add ?ca_cert=/path/ca.pem to the URL"
+            raise StoreError(f"Cannot open ClickHouse at {address}: {why}.") from None
         except TypeError as error:  # a parameter that the client does not have
             what = str(error).partition("() ")[2]
             raise StoreError(f"CLICKHOUSE_URL has a wrong option: {what}") from None
 
-    return ClickHouseStore(connect, settings, retry)
+    store = ClickHouseStore(connect, settings, retry)
+    if not store.version.startswith(tuple(f"{version}." for version in TESTED)):
+        print(
+            f"ClickHouse {store.version} at {address} is unverified: Logwax is tested with "
+            f"{', '.join(TESTED)}.",
+            file=sys.stderr,
+        )
+    return store
 
 
 def _client(dsn: str, interface: str, retry: Retry) -> HttpClient:

@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import socket
+import ssl
 import struct
 import threading
 from base64 import b64encode
@@ -68,12 +69,20 @@ class Server:
 
     The next inserts have the faults in `faults`, one each (None: no fault); once it is empty, each
     has a random one with the probability `ratio`. `inserts` counts those that were executed. With
-    `user` (`name:password`) nobody else is let in.
+    `user` (`name:password`) nobody else is let in; statements that `forbidden` matches need a right
+    that nobody has. With `tls` it speaks HTTPS.
     """
 
     def __init__(
-        self, directory: Path, port: int = 0, ratio: float = 0.0, seed: int = 0, user: str = ""
+        self,
+        directory: Path,
+        port: int = 0,
+        ratio: float = 0.0,
+        seed: int = 0,
+        user: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self.forbidden = ""
         self.faults: deque[Fault | None] = deque()
         self.inserts = 0
         self.ratio = ratio
@@ -84,13 +93,18 @@ class Server:
         self._lock = threading.Lock()  # the engine is not closed in the middle of a query
         self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.bridge = self
+        self._scheme = "https" if tls else "http"
+        if tls:  # each connection's thread shakes hands, not the one that accepts
+            self._http.socket = tls.wrap_socket(
+                self._http.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port: int = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.serve_forever, args=[0.05])
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def close(self) -> None:
         """Break every connection, free the port, close the engine."""
@@ -183,8 +197,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not statement and body[:6].upper() == b"INSERT":
             first, _, body = body.partition(b"\n")
             statement = first.decode()
-        is_insert = statement[:6].upper() == "INSERT"
-        fault = bridge.next_fault() if is_insert else None
+        text = (statement or body.decode(errors="replace")).strip()
+        if bridge.forbidden and re.match(bridge.forbidden, text):
+            denied = refusal(497, "ACCESS_DENIED")
+            return self._answer(denied.status, denied.text.encode(), denied.headers)
+        fault = bridge.next_fault() if INSERT_OF_DATA.fullmatch(statement) else None
         if isinstance(fault, Answer):
             return self._answer(fault.status, fault.text.encode(), fault.headers)
         if fault == Reset(after=False):
