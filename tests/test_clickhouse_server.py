@@ -467,6 +467,16 @@ def test_stores_every_line_once_with_many_faults(tmp_path, server, run):
     assert counted(server) == (2000, 2000)
 
 
+def test_slows_down_by_itself_when_inserts_make_too_many_parts(tmp_path, server, run):
+    server.most = 10
+    write_log(tmp_path, 2000)
+    done = run(STREAM_MAX_SIZE=100)
+    assert done.stdout.startswith("lines=2000 stored=2000 "), done.stderr
+    assert "TOO_MANY_PARTS" in done.stderr
+    assert server.refused > 0
+    assert counted(server) == (2000, 2000)
+
+
 def test_a_refused_line_keeps_its_bytes_and_redrive_makes_it_a_row_once_it_fits(
     tmp_path, pipeline, server, run
 ):

@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
@@ -70,7 +71,8 @@ class Server:
     The next inserts have the faults in `faults`, one each (None: no fault); once it is empty, each
     has a random one with the probability `ratio`. `inserts` counts those that were executed. With
     `user` (`name:password`) nobody else is let in; statements that `forbidden` matches need a right
-    that nobody has. With `tls` it speaks HTTPS.
+    that nobody has. More than `most` inserts in a second are too many parts; `refused` counts those.
+    With `tls` it speaks HTTPS.
     """
 
     def __init__(
@@ -83,6 +85,9 @@ class Server:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.forbidden = ""
+        self.most = 1_000_000
+        self.refused = 0
+        self._lately: deque[float] = deque()  # when there were inserts
         self.faults: deque[Fault | None] = deque()
         self.inserts = 0
         self.ratio = ratio
@@ -118,6 +123,13 @@ class Server:
 
     def next_fault(self) -> Fault | None:
         with self._lock:
+            now = time.monotonic()
+            while self._lately and self._lately[0] < now - 1:
+                self._lately.popleft()
+            if len(self._lately) >= self.most:
+                self.refused += 1
+                return refusal(252, "TOO_MANY_PARTS")
+            self._lately.append(now)
             if self.faults:
                 return self.faults.popleft()
             return self._random.choice(FAULTS) if self._random.random() < self.ratio else None
