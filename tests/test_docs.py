@@ -26,7 +26,7 @@ from cli.main import app as commands
 from connectors.batch import COLUMNS, REJECTED, Batch, Evidence, Segment
 from connectors.errors import MalformedLine
 from connectors.sinks import STORES
-from connectors.sinks.clickhouse import _DEAD_LETTERS_TABLE, _LOGS_TABLE
+from connectors.sinks.clickhouse_tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
 from connectors.status import SourceStatus, Status
 from connectors.store import Reader
 from flows.parsing import FORMATS
@@ -134,17 +134,13 @@ def test_every_option_of_the_tests_is_documented() -> None:
 # --- formats and columns ---------------------------------------------------------------------
 
 
-def columns_of(ddl: str) -> list[list[str]]:
-    return re.findall(r"^    (\w+) (.+?)(?: DEFAULT .*?)?,?$", ddl, re.MULTILINE)
-
-
 def test_every_column_is_documented_with_its_type() -> None:
     rows = table(page("docs/formats.md"), "Column", "Type", "Meaning")
     documented = {code(row[0])[0]: code(row[1])[0] for row in rows if code(row[1])}
-    stored = dict(columns_of(_LOGS_TABLE))
+    stored = columns_of(LOGS_TABLE)
     assert stored.keys() - COLUMNS.keys() == {"ingested_at"}
     assert {name: documented.get(name) for name in stored} == stored
-    dead = dict(columns_of(_DEAD_LETTERS_TABLE))
+    dead = columns_of(DEAD_LETTERS_TABLE)
     assert dead.keys() - REJECTED.keys() == {"seen_at"}
     assert {name: documented.get(name) for name in dead} == dead
     assert documented.keys() == stored.keys() | dead.keys()
