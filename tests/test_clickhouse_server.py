@@ -24,7 +24,7 @@ from connectors.store import open_store
 from settings import Settings
 from tests.conftest import ROOT, Pipeline, wait_for
 from tests.servers.clickhouse_http import Answer, Delay, Fault, Reset, Server, refusal
-from tests.test_clickhouse_store import batch, offsets
+from tests.test_clickhouse_store import CONSTRAINT, REFUSED, TAKEN, batch, brewing, offsets
 
 SECRET = "ge%2Fheim"  # percent-encoded: ge/heim
 LINE = "2026-11-01 10:00:00 cust_{} /orders/{} 200 0.5\n"
@@ -171,6 +171,15 @@ def test_settling_is_repeated_as_well(server, open_at):
     store.writer().write(batch(0, 5, bad=(2,), in_doubt=block))
     assert offsets(store) == [0, 1, 3, 4]
     assert store.ledger().in_doubt == {}
+
+
+@pytest.mark.parametrize("fault", [Reset(after=True), Answer(503)], ids=["answer lost", "busy"])
+def test_refused_rows_are_found_once_though_every_other_insert_fails(server, open_at, fault):
+    store = open_at(server.url)
+    store._client.command(CONSTRAINT)
+    server.faults.extend([None, fault] * 20)
+    assert store.writer().write(brewing()) == len(REFUSED)
+    assert (offsets(store), offsets(store, "dead_letters")) == (TAKEN, list(REFUSED))
 
 
 def test_waits_as_long_as_the_server_asks(server, open_at):
@@ -398,6 +407,39 @@ def test_stores_every_line_once_with_many_faults(tmp_path, server, run):
     assert done.stdout.startswith("lines=2000 stored=2000 "), done.stderr
     assert "heim" not in done.stderr
     assert counted(server) == (2000, 2000)
+
+
+def test_a_refused_line_keeps_its_bytes_and_redrive_makes_it_a_row_once_it_fits(
+    tmp_path, pipeline, server, run
+):
+    run()
+    client = clickhouse_connect.get_client(dsn=server.url)
+    client.command("ALTER TABLE logs ADD CONSTRAINT few CHECK customer_id != 'cust_2'")
+    log = write_log(tmp_path, 300)
+    done = run()
+    assert done.stdout.startswith("lines=300 stored=200 dead=100 "), done.stderr
+    letters = client.query("SELECT offset, raw FROM dead_letters WHERE reason = 'rejected'")
+    data = log.read_bytes()
+    for offset, raw in letters.result_rows:
+        assert data[offset:].split(b"\n", 1)[0] == raw.encode()
+        assert b" cust_2 " in raw.encode()
+
+    def redrive() -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "cli", "redrive"],
+            cwd=tmp_path,
+            env=pipeline.environment(**{name: str(v) for name, v in chosen(server).items()}),
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    assert redrive() == (
+        "rejected: tried=100 stored=0 dead=100\ntotal: tried=100 stored=0 dead=100\n"
+    )
+    client.command("ALTER TABLE logs DROP CONSTRAINT few")
+    client.close()
+    assert "total: tried=100 stored=100 dead=0" in redrive()
+    assert (counted(server), counted(server, "dead_letters")) == ((300, 300), (0, 0))
 
 
 def test_killed_again_and_again_beside_a_server_with_faults(tmp_path, pipeline, server, soak):

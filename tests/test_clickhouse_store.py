@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from connectors.batch import REJECTED, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreBusyError, StoreError
-from connectors.sinks.clickhouse import ClickHouseStore
+from connectors.sinks.clickhouse import ClickHouseStore, ClickHouseWriter
 from connectors.store import open_store
 from settings import Settings
 from tests.servers.clickhouse_http import Server
@@ -61,10 +65,11 @@ def batch(start: int, end: int, bad: tuple[int, ...] = (), **options: object) ->
             "status_code": pl.Series([200] * len(offsets), dtype=pl.UInt16),
             "file_id": pl.Series([part.file_id] * len(offsets), dtype=pl.UInt64),
             "offset": pl.Series(offsets, dtype=pl.UInt64),
+            "line": pl.Series(offsets, dtype=pl.UInt64),
         }
     )
     rejected = pl.DataFrame(
-        [(part.file_id, offset, part.path, b"\xff\x00", "bad", "why") for offset in bad],
+        [(part.file_id, offset, offset, part.path, b"\xff\x00", "bad", "why") for offset in bad],
         schema=REJECTED,
         orient="row",
     )
@@ -420,3 +425,111 @@ def test_settles_a_part_of_a_block_without_closing_it(open_it):
     open_it().writer().write(batch(0, 5, in_doubt=block))
     assert offsets(open_it()) == [0, 1, 2, 3, 4]
     assert open_it().ledger().in_doubt == {}
+
+
+# --- rows that the table refuses --------------------------------------------------------------
+
+CONSTRAINT = "ALTER TABLE logs ADD CONSTRAINT known CHECK method != 'BREW'"
+ENUM = "ALTER TABLE logs MODIFY COLUMN method Enum8('' = 0, 'GET' = 1)"
+REFUSED = (0, 4, 5, 10)
+TAKEN = [1, 2, 3, 6, 7, 8, 9]
+
+
+def brewing(bad: tuple[int, ...] = REFUSED, **options: object) -> Batch:
+    """A batch of 11 lines, of which these have a method that the table does not take."""
+    made = batch(0, 11, **options)
+    method = pl.when(pl.col("offset").is_in(bad)).then(pl.lit("BREW")).otherwise(pl.lit("GET"))
+    return replace(made, rows=made.rows.with_columns(method.alias("method")))
+
+
+@pytest.mark.parametrize(
+    ("refuse", "words"),
+    [(CONSTRAINT, "method = 'BREW'. (VIOLATED_CONSTRAINT)"), (ENUM, "(UNKNOWN_ELEMENT_OF_ENUM)")],
+    ids=["constraint", "enum"],
+)
+def test_exactly_the_refused_rows_are_dead_letters_with_the_words_of_the_store(
+    open_it, refuse, words
+):
+    store = open_it()
+    store._client.command(refuse)
+    writer = store.writer()
+    assert writer.write(brewing()) == len(REFUSED)
+    assert offsets(store) == TAKEN
+    letters = store._client.query("SELECT offset, reason, detail FROM dead_letters ORDER BY offset")
+    assert [row[:2] for row in letters.result_rows] == [(at, "rejected") for at in REFUSED]
+    assert all(words in row[2] and "\n" not in row[2] for row in letters.result_rows)
+    writer.close()
+    assert store.ledger().in_doubt == {}
+
+
+def test_every_row_may_be_refused(open_it):
+    store = open_it()
+    store._client.command(CONSTRAINT)
+    assert store.writer().write(brewing(bad=tuple(range(11)))) == 11
+    assert (offsets(store), offsets(store, "dead_letters")) == ([], list(range(11)))
+
+
+Insert = tuple[pl.DataFrame, str, str]
+
+
+def die_at(writer: ClickHouseWriter, number: int) -> list[Insert]:
+    """Let a writer be killed at its insert of this number; holds that one, once it is."""
+    insert, on_its_way, numbers = writer._insert, list[Insert](), count(1)
+
+    def die_in_time(*what: Any) -> None:
+        if next(numbers) == number:
+            on_its_way.append(what)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+        insert(*what)
+
+    writer._insert = die_in_time  # type: ignore[method-assign]
+    return on_its_way
+
+
+def be_late(writer: ClickHouseWriter, on_its_way: list[Insert], other: ClickHouseWriter) -> None:
+    """Let inserts arrive just before the first one of `writer`."""
+    insert, late_insert = writer._insert, other._insert
+
+    def insert_late(*what: Any) -> None:
+        while on_its_way:
+            with suppress(DatabaseError):  # which may be refused itself
+                late_insert(*on_its_way.pop())
+        insert(*what)
+
+    writer._insert = insert_late  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("arrives", [False, True], ids=["is lost", "arrives late"])
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_refused_rows_are_found_once_wherever_it_is_killed_and_what_was_on_its_way(
+    open_it, arrives
+):
+    store = open_it()
+    store._client.command(CONSTRAINT)
+    for number in count(1):
+        for table in ("logs", "dead_letters", "ingest_blocks"):
+            store._client.command(f"TRUNCATE TABLE {table}")
+        writer, settling = store.writer(), store.writer()
+        on_its_way = die_at(writer, number)
+        try:
+            writer.write(brewing())
+        except KeyboardInterrupt:
+            if arrives:
+                be_late(settling, on_its_way, store.writer())
+            (block,) = store.ledger().in_doubt
+            settling.write(brewing(in_doubt=block))
+            assert offsets(store) == TAKEN, number
+            assert offsets(store, "dead_letters") == list(REFUSED), number
+            assert store.ledger().in_doubt == {}
+        else:
+            break
+    assert number > 15
+
+
+def test_a_view_that_fails_makes_no_dead_letters(open_it, capfd):
+    store = open_it()
+    store._client.command("CREATE TABLE seen (method Enum8('GET' = 1)) ENGINE = Memory")
+    store._client.command("CREATE MATERIALIZED VIEW see TO seen AS SELECT method FROM logs")
+    assert store.writer().write(brewing()) == 0
+    assert (offsets(store), offsets(store, "dead_letters")) == (list(range(11)), [])
+    assert "A view of logs lacks rows: " in capfd.readouterr().err

@@ -5,26 +5,32 @@ How a batch is stored (docs/architecture.md, "Exactly once"): its block is recor
 deduplication token of the block's identity. The next block of a writer, or a clean stop, says that
 the one before is stored. A block of which nobody said so is settled at the next start: the same
 bytes are read again, the tables are asked which of their lines they hold, and the rest is inserted.
+Rows that the table refuses become dead letters.
 """
 
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
-import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
-from connectors.batch import Batch, BlockId, Evidence, Segment
+from connectors.batch import PLACE, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse_errors import trouble
+from connectors.sinks.clickhouse_errors import is_of_a_view, reason, trouble, trouble_with_lines
+from connectors.sinks.clickhouse_insert import (
+    hash_of,
+    insert_arrow,
+    insert_lines,
+    insert_what_fits,
+)
 from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.sinks.retry import Retry
 from connectors.store import Ledger, Reader
@@ -315,19 +321,24 @@ class ClickHouseWriter:
         self._block = BlockId(secrets.randbits(63), 0)
         self._stored = True  # whether `_block` is: Bytewax closes a sink that has failed, too
 
-    def write(self, batch: Batch) -> None:
-        """Store the batch; when this returns it is on disk. Raises `StoreError` when stopped."""
+    def write(self, batch: Batch) -> int:
+        """Store the batch; when this returns it is on disk. Raises `StoreError` when stopped.
+
+        Returns how many of its rows the table refuses: they are dead letters instead.
+        """
         if batch.in_doubt:
-            self._settle(batch, batch.in_doubt)
-            return
+            return self._settle(batch, batch.in_doubt)
         if not self._stored:
             raise StoreError("The batch before this one is in doubt: restart to settle it.")
         self._block = BlockId(self._block.writer, self._block.sequence + 1)
         self._stored = False
+        token = self._token(self._block)
         self._record(self._block, "block", batch.segments)
-        self._insert(batch.rejected, DEAD_LETTERS, self._token(self._block))
-        self._insert(batch.rows, self._table, self._token(self._block))
+        self._insert(batch.rejected, DEAD_LETTERS, token)
+        refused = insert_what_fits(batch.rows, token, partial(self._insert_rows, batch))
+        self._reject(batch, refused, token)
         self._stored = True
+        return len(refused)
 
     def close(self) -> None:
         """Say that the last block is stored, if it is: a clean stop."""
@@ -335,19 +346,36 @@ class ClickHouseWriter:
             with suppress(StoreError):  # unsaid, the next start finds it out
                 self._record(self._block, "stored", [_NO_FILE])
 
-    def _settle(self, batch: Batch, block: BlockId) -> None:
-        tables = (DEAD_LETTERS, self._table)
+    def _settle(self, batch: Batch, block: BlockId) -> int:
         # Both are asked about every line: the format may have been changed in between.
-        held = pl.concat(self._held(batch.segments, table) for table in tables)
-        for lines, table in zip((batch.rejected, batch.rows), tables, strict=True):
-            token = self._token(block)
-            rest = lines.join(held, on=["file_id", "offset"], how="anti") if len(held) else lines
-            if len(rest) < len(lines) or not batch.is_whole:
-                # The block's own token may be known to the table, which would drop these lines.
-                token += ":rest:" + _hash(rest)
-            self._insert(rest, table, token)
+        held = pl.concat(self._held(batch.segments, table) for table in (DEAD_LETTERS, self._table))
+        token = self._token(block)
+        rejected, rows = batch.rejected.join(held, on=PLACE, how="anti"), batch.rows
+        if len(rejected) < len(batch.rejected) or not batch.is_whole:
+            self._insert(rejected, DEAD_LETTERS, f"{token}:rest:{hash_of(rejected)}")
+        else:
+            self._insert(rejected, DEAD_LETTERS, token)
+        # Of the rows before the last one held, none is under way any more.
+        numbers = rows.with_row_index().join(held, on=PLACE, how="semi")["index"].to_list()
+        first = max(numbers, default=-1) + 1
+        passed = rows[:first].join(held, on=PLACE, how="anti", maintain_order="left")
+        whole = token if batch.is_whole else f"{token}:rest:{hash_of(rows)}"
+        insert = partial(self._insert_rows, batch)
+        refused = pl.concat(
+            [
+                insert_what_fits(passed, f"{token}:rest:{hash_of(passed)}", insert),
+                insert_what_fits(rows, whole, insert, first),
+            ]
+        )
+        self._reject(batch, refused, token)
         if batch.is_whole:
             self._record(block, "stored", [_NO_FILE])
+        return len(refused)
+
+    def _reject(self, batch: Batch, refused: pl.DataFrame, token: str) -> None:
+        if len(refused):
+            letters = batch.reject(refused)
+            self._insert(letters, DEAD_LETTERS, f"{token}:refused:{hash_of(letters)}")
 
     def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
         insert = partial(_insert_ledger, self._client, self._instance, block, kind, segments)
@@ -368,25 +396,22 @@ class ClickHouseWriter:
         return found
 
     def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
-        if lines.is_empty():
-            return
-        settings = {
-            "async_insert": 0,
-            "insert_deduplication_token": token,
-            # One insert is one part, or its token would not cover it.
-            "max_insert_block_size": len(lines) + 1,
-            "min_insert_block_size_rows": len(lines) + 1,
-            "min_insert_block_size_bytes": 0,
-        }
-        self._retry(lambda: _insert_arrow(self._client, table, lines, settings), trouble)
+        means = trouble_with_lines if table == self._table else trouble
+        self._retry(lambda: insert_lines(self._client, table, lines, token), means)
+
+    def _insert_rows(self, batch: Batch, rows: pl.DataFrame, token: str) -> None:
+        try:
+            self._insert(rows, self._table, token)
+        except Error as error:
+            if not is_of_a_view(error):
+                raise
+            held = self._held(batch.segments, self._table)
+            if len(rows.join(held, on=PLACE, how="anti")):
+                raise
+            print(f"A view of {self._table} lacks rows: {reason(error)}", file=sys.stderr)
 
     def _token(self, block: BlockId) -> str:
         return f"{self._instance}:{block.writer}:{block.sequence}"
-
-
-def _hash(lines: pl.DataFrame) -> str:
-    places = lines.select("file_id", "offset").to_numpy().tobytes()
-    return blake2b(places).hexdigest()[:32]
 
 
 _NO_FILE = Segment(0, "", 0, 0, 0, 0, Evidence(0, 0, 0, 0))
@@ -419,7 +444,7 @@ def _insert_ledger(
         token = f"{instance}:{block.writer}:{block.sequence}:{kind}"
         # Made by Polars: PyArrow would import pandas for it, half a second and 60 MB.
         lines = pl.DataFrame(entries, schema=_LEDGER_COLUMNS)
-        _insert_arrow(
+        insert_arrow(
             client, LEDGER, lines, {"async_insert": 0, "insert_deduplication_token": token}
         )
 
@@ -441,28 +466,6 @@ _LEDGER_COLUMNS = {
     "lines": pl.UInt64(),
     "content_hash": pl.UInt64(),
 }
-
-
-def _insert_arrow(
-    client: Client, table: str, lines: pl.DataFrame, settings: dict[str, object]
-) -> None:
-    """Insert lines as one record batch, hence one block.
-
-    As `Client.insert_arrow` does, but with texts as views and into a buffer of the right size:
-    three copies less.
-    """
-    lines = lines.drop("line", strict=False)  # the offset is identity enough here
-    columns = lines.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
-
-    def write(sink: pa.NativeFile) -> int:
-        with pa.ipc.new_stream(sink, columns.schema) as stream:
-            stream.write_table(columns)
-        return int(sink.tell())
-
-    buffer = pa.allocate_buffer(write(pa.MockOutputStream()))
-    write(pa.FixedSizeBufferWriter(buffer))
-    data = cast(bytes, memoryview(buffer))  # which it takes as well
-    client.raw_insert(table, columns.column_names, data, settings=settings, fmt="ArrowStream")
 
 
 def _rows(client: Client, query: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:

@@ -15,11 +15,11 @@ from functools import partial
 
 import polars as pl
 
-from connectors.batch import COLUMNS, REJECTED, Batch, BlockId, Segment
+from connectors.batch import COLUMNS, PLACE, REFUSED, Batch, BlockId, Segment
 from connectors.errors import StoreError
-from connectors.sinks.influxdb_positions import Positions, Record
+from connectors.sinks.influxdb_positions import NO_EVENT, Positions, Record
 from connectors.sinks.influxdb_reader import InfluxReader
-from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, trouble
+from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, overload, trouble
 from connectors.sinks.line_protocol import MEASUREMENT, Encoded, encode, point
 from connectors.sinks.retry import Retry
 from connectors.sinks.tag_guard import TagGuard
@@ -54,7 +54,7 @@ class InfluxStore:
         self._positions = Positions(self._server, settings.instance, retry)
         columns = settings.influxdb_tag_columns
         try:
-            self._positions.open()
+            retry(self._positions.open, overload)
             self._refuse_other_tags(columns)
             self._guard = TagGuard(
                 self._server,
@@ -137,8 +137,11 @@ class InfluxWriter:
         self._retry = retry
         self._block = BlockId(secrets.randbits(63), 0)
 
-    def write(self, batch: Batch) -> None:
-        """Store the batch; when this returns, the server has acknowledged all of it."""
+    def write(self, batch: Batch) -> int:
+        """Store the batch; when this returns, the server has acknowledged all of it.
+
+        Returns how many rows the server refused, which are dead letters now.
+        """
         if batch.in_doubt:
             records = self._positions.begun(batch.in_doubt, batch.segments)
         else:
@@ -148,17 +151,21 @@ class InfluxWriter:
             records = self._positions.begin(self._block, batch.segments, events, demoted)
         self._write_dead_letters(batch.rejected, batch.rows, records)
         refused = self._write_rows(batch.rows, records[0].demoted)
-        self._write_dead_letters(refused, batch.rows, records)
+        self._write_dead_letters(batch.reject(refused), batch.rows, records)
         self._positions.finish(records)
+        return len(refused)
 
     def close(self) -> None:
         """Nothing is left to say: a block is recorded as stored as soon as it is."""
 
     def _write_rows(self, rows: pl.DataFrame, demoted: frozenset[str]) -> pl.DataFrame:
-        """Write all rows that the server takes; returns the others as dead letters."""
+        """Write all rows that the server takes; returns the others (`REFUSED`)."""
         refused = self._write(encode(rows, self._tags, demoted))
-        letters = [_as_letters(rows[first:last], words) for first, last, words in refused]
-        return pl.concat([pl.DataFrame(schema=REJECTED), *letters])
+        places = [
+            rows[first:last].select(*PLACE, "line", detail=pl.lit(words[:_WORDS]))
+            for first, last, words in refused
+        ]
+        return pl.concat([pl.DataFrame(schema=REFUSED), *places])
 
     def _write_dead_letters(
         self, letters: pl.DataFrame, rows: pl.DataFrame, records: Sequence[Record]
@@ -205,7 +212,8 @@ def _last_events(rows: pl.DataFrame) -> dict[int, int]:
 def _with_events(letters: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """The letters with the `event` before them: the time of the row before, if there is one."""
     events = rows.select("file_id", "offset", event=pl.col("timestamp").to_physical())
-    return letters.sort("offset").join_asof(events.sort("offset"), on="offset", by="file_id")
+    letters, events = letters.sort("offset"), events.sort("offset")
+    return letters.join_asof(events, on="offset", by="file_id", check_sortedness=False)
 
 
 def _dead_letters(letters: pl.DataFrame, records: Mapping[int, Record]) -> list[str]:
@@ -219,7 +227,8 @@ def _dead_letters(letters: pl.DataFrame, records: Mapping[int, Record]) -> list[
         record = records[letter["file_id"]]
         event = letter["event"]
         if event is None:
-            event = record.event_before or record.begun // 1000
+            has_event = record.event_before != NO_EVENT
+            event = record.event_before if has_event else record.begun // 1000
         points.append(
             point(
                 DEAD_LETTERS,
@@ -234,19 +243,3 @@ def _dead_letters(letters: pl.DataFrame, records: Mapping[int, Record]) -> list[
             ).decode()
         )
     return points
-
-
-def _as_letters(rows: pl.DataFrame, words: str) -> pl.DataFrame:
-    """Rows that the server refused, as dead letters: what was parsed of the line, as JSON."""
-    return rows.select(
-        "file_id",
-        "offset",
-        "line",
-        "source",
-        pl.struct(pl.exclude("file_id", "offset", "source", "line"))
-        .struct.json_encode()
-        .cast(pl.Binary)
-        .alias("raw"),
-        pl.lit("rejected").alias("reason"),
-        pl.lit(words[:_WORDS]).alias("detail"),
-    )

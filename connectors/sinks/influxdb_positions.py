@@ -33,6 +33,9 @@ _DEMOTED = f'SELECT "demoted" FROM "{POSITIONS}" WHERE "column" != \'\' GROUP BY
 _FORGET = f'DELETE FROM "{POSITIONS}" WHERE "instance" = $instance AND "file_id" = $file'
 _FORGET_OLD = f'DELETE FROM "{POSITIONS}" WHERE "instance" = $instance AND time < $before'
 
+NO_EVENT = -(2**63) + 1
+"""No row yet: earlier than any time."""
+
 _HERE = 0
 """The `file_id` of the point that says that this instance was here."""
 
@@ -42,15 +45,15 @@ class Record:
     """The last block of a file: when it was begun (nanoseconds), with which columns demoted.
 
     `event_before` and `event_last` are the times (microseconds) of the file's last row before the
-    block, and in it or before; 0: there was none. `gone_since` is in nanoseconds; 0: the file is
+    block, and in it or before, or `NO_EVENT`. `gone_since` is in nanoseconds; 0: the file is
     there. `time` is the point's own.
     """
 
     segment: Segment
     block: BlockId
     begun: int
-    event_before: int = 0
-    event_last: int = 0
+    event_before: int = NO_EVENT
+    event_last: int = NO_EVENT
     demoted: frozenset[str] = frozenset()
     stored: bool = False
     gone_since: int = 0
@@ -109,7 +112,7 @@ class Positions:
         records = []
         for segment in segments:
             with self._lock:
-                _, before = self._events.get(segment.file_id, (0, 0))
+                _, before = self._events.get(segment.file_id, (0, NO_EVENT))
                 last = events.get(segment.file_id, before)
                 self._events[segment.file_id] = segment.end, last
             records.append(Record(segment, block, now, before, last, demoted))

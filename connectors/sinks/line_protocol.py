@@ -1,15 +1,15 @@
 """InfluxDB's line protocol: rows as columns of text, and single points in plain Python.
 
 What the protocol cannot carry as what it is goes into the string field `<name>_text`, and empty
-text is left out: see docs/influxdb.md, "Values". Both ways give the same line for the same values.
+text is left out: see docs/influxdb.md, "Values".
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import groupby
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,12 +18,18 @@ from connectors.batch import COLUMNS
 
 MEASUREMENT = "api_requests"
 
-_MAX_TAG_BYTES = 4096  # so that all tags fit into the 65,535 of a series key
+_MAX_TAG_BYTES = 4096  # so that all tags fit into the 65,535 bytes of a series' key
 _MAX_INT = 2**63 - 1
-_MAX_MS = _MAX_INT // 1_000_000 - 1
+_MAX_MICROS = _MAX_INT // 1000 - 1000
 
-_LOOSE_BACKSLASH = r"\\(?:[,= \\]|$)"  # versions differ in what it means there
-_NO_TAG = r"^$|[^\p{L}\p{M}\p{N}\p{P}\p{S} ]|" + _LOOSE_BACKSLASH  # as `str.isprintable`, too
+_SPECIAL = r"[,= ]"
+_LOOSE_BACKSLASH = r"\\(?:[,= \\]|$)"  # servers differ in what it means there
+_NO_TAG = r"^$|[^\p{L}\p{M}\p{N}\p{P}\p{S} ]|" + _LOOSE_BACKSLASH  # not `str.isprintable`
+
+_SAMPLE = 1000  # rows that tell whether a column repeats its values
+_MAX_COMBINED = 1000
+
+_NOTHING = pl.lit("")
 
 
 class Encoded:
@@ -32,7 +38,7 @@ class Encoded:
     def __init__(self, lines: pl.Series) -> None:
         _, offsets, data = lines.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
         self._ends = np.frombuffer(offsets, np.int64)[: len(lines) + 1]
-        self._data = memoryview(data) if len(lines) else memoryview(b"")
+        self._data = memoryview(data).cast("B") if len(lines) else memoryview(b"")
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -52,8 +58,15 @@ class Encoded:
         return found
 
 
-_Piece = str | pl.Series
-"""A part of every line: the same everywhere, or a text a row."""
+class _Coded(NamedTuple):
+    """A part of every line that repeats: row by row, `codes` say which of the `texts` it is."""
+
+    texts: list[str]
+    codes: pl.Series | int
+
+
+_Part = _Coded | pl.Expr
+"""A part of every line; as an expression, it is a text made of the row's columns."""
 
 
 def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = ()) -> Encoded:
@@ -64,130 +77,154 @@ def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = (
     fields.
     """
     if rows.is_empty():
-        return Encoded(pl.Series([], dtype=pl.String))
+        return Encoded(pl.Series(dtype=pl.String))
+    series: list[_Part] = [_same(MEASUREMENT)]
+    fields: list[_Part] = [_same(" ")]
     tagged = sorted({"file_id", *tags}.intersection(rows.columns))
-    micros = rows["timestamp"].to_physical()
-    series: list[_Piece] = [MEASUREMENT]
-    fields: list[_Piece] = [" event_time=", micros.cast(pl.String), "i"]
     for name in tagged:
-        values = rows[name].cast(pl.String)
+        texts = rows[name].cast(pl.String)
         if name in demoted:
-            fields += _text_field(f"{name}_text", values)
-            continue
-        written = _by_distinct(values, _as_tag)
-        series += _where_given(f",{name}=", written)
-        if written.null_count():
-            fields += _text_field(f"{name}_text", _only(written.is_null(), values))
+            fields += _field_parts(f"{name}_text", texts)
+        else:
+            tag, field = _tag_parts(name, texts)
+            series += tag
+            fields += field
     for name in COLUMNS:
         if name in rows.columns and name not in (*tagged, "timestamp", "line"):
-            fields += _field(name, rows[name])
-    return _joined([*series, *fields, " ", _nanoseconds(micros, rows["line"]), "\n"])
+            fields += _field_parts(name, rows[name])
+    micros = pl.col("timestamp").to_physical()
+    fields += [_same("event_time="), micros, _same("i "), _nanoseconds(rows), _same("\n")]
+    columns = map(_column, _combined(series + fields))
+    return Encoded(rows.select(pl.concat_str(columns)).to_series())
 
 
 def point(
     measurement: str, tags: Mapping[str, str], fields: Mapping[str, str | float], time: int
 ) -> bytes:
-    """One line, ended by a newline; names are plain words, values are of any kind.
+    """One line, ended by a newline; names are plain words, values whatever they are.
 
     Not all of `fields` may be empty. `time` is in nanoseconds.
     """
-    head = measurement
-    written = {}
+    series, rest = measurement, ""
     for name, text in sorted(tags.items()):
-        escaped = re.sub("([,= ])", r"\\\1", text)
-        is_tag = text.isprintable() and not re.search(_LOOSE_BACKSLASH, text)
-        if is_tag and len(escaped.encode()) <= _MAX_TAG_BYTES:
-            head += f",{name}={escaped}" if text else ""
-        else:
-            written[f"{name}_text"] = _quoted(text)
-    for name, value in fields.items():
-        if isinstance(value, bool):
-            written[name] = str(value).lower()
-        elif isinstance(value, int) and abs(value) <= _MAX_INT:
-            written[name] = f"{value}i"
-        elif isinstance(value, float) and math.isfinite(value):
-            written[name] = repr(value)
-        elif value != "":
-            written[name if isinstance(value, str) else f"{name}_text"] = _quoted(str(value))
-    body = ",".join(f"{name}={value}" for name, value in written.items())
-    return f"{head} {body} {time}\n".encode()
+        tag = _tag(text)
+        series += f",{name}={tag}" if tag else ""
+        rest += _field(f"{name}_text", text) if tag is None else ""
+    rest += "".join(_field(name, value) for name, value in fields.items())
+    return f"{series} {rest[:-1]} {time}\n".encode()
 
 
-def _quoted(text: str) -> str:
-    text = text.replace("\\", r"\\").replace('"', r"\"")
-    return f'"{text}"'
+def _tag(text: str) -> str | None:
+    """Escaped; None if it can be no tag."""
+    escaped = re.sub(_SPECIAL, r"\\\g<0>", text)
+    if not text.isprintable() or re.search(_LOOSE_BACKSLASH, text):
+        return None
+    return escaped if len(escaped.encode()) <= _MAX_TAG_BYTES else None
 
 
-def _as_tag(values: pl.Series) -> pl.Series:
-    """Escaped; null where the value can be no tag."""
-    escaped = values.str.replace_all("([,= ])", r"\$1")
-    refused = values.str.contains(_NO_TAG) | (escaped.str.len_bytes() > _MAX_TAG_BYTES)
-    return _only(~refused, escaped)
+def _field(name: str, value: str | float) -> str:
+    """`name=value,`; nothing for empty text."""
+    if isinstance(value, bool):
+        return f"{name}={str(value).lower()},"
+    if isinstance(value, int) and abs(value) <= _MAX_INT:
+        return f"{name}={value}i,"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{name}={value!r},"
+    if not isinstance(value, str):
+        name, value = f"{name}_text", str(value)
+    value = value.replace("\\", r"\\").replace('"', r"\"")
+    return f'{name}="{value}",' if value else ""
 
 
-def _as_text(values: pl.Series) -> pl.Series:
-    """Escaped; null where the value is empty."""
-    for special in ("\\", '"'):
-        if values.str.contains(special, literal=True).any():
-            values = values.str.replace_all(special, f"\\{special}", literal=True)
-    return _only(values != "", values)
+def _tag_parts(name: str, texts: pl.Series) -> tuple[list[_Part], list[_Part]]:
+    """What a tag gives among the tags, and among the fields."""
+    if coded := _coded(texts):
+        tags = [_tag(text) for text in coded.texts]
+        series = [f",{name}={tag}" if tag else "" for tag in tags]
+        rest = [
+            _field(f"{name}_text", text) if tag is None else ""
+            for text, tag in zip(coded.texts, tags, strict=True)
+        ]
+        return [_Coded(series, coded.codes)], [_Coded(rest, coded.codes)]
+    escaped = texts.str.replace_all(f"({_SPECIAL})", r"\$1")
+    fits = ~texts.str.contains(_NO_TAG) & (escaped.str.len_bytes() <= _MAX_TAG_BYTES)
+    # Text that is a tag is empty among the fields, hence left out.
+    rest_of = pl.select(pl.when(fits).then(pl.lit("")).otherwise(texts)).to_series()
+    fields = [] if fits.all() else _field_parts(f"{name}_text", rest_of)
+    return _where(fits, f",{name}=", pl.lit(escaped), ""), fields
 
 
-def _by_distinct(values: pl.Series, write: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """`write` of the values, of one for all if they are equal; what repeats is written once."""
-    distinct = values.unique()
-    if len(distinct) > len(values) // 2:
-        return write(values)
-    written = write(distinct)
-    if len(distinct) == 1:
-        return written
-    return values if written.equals(distinct) else values.replace_strict(distinct, written)
-
-
-def _field(name: str, values: pl.Series) -> list[_Piece]:
+def _field_parts(name: str, values: pl.Series) -> list[_Part]:
+    column, is_float = pl.lit(values), values.dtype.is_float()
+    if not is_float and (coded := _coded(values)):
+        return [_Coded([_field(name, value) for value in coded.texts], coded.codes)]
     if values.dtype == pl.String:
-        return _text_field(name, values)
-    written = values.cast(pl.String)
-    if values.dtype == pl.Boolean:
-        return [f",{name}=", written]
-    is_float = values.dtype.is_float()
+        return _where(values != "", f'{name}="', _quotable(column), '",')
     carried = values.is_finite() if is_float else values.cast(pl.Int64, strict=False).is_not_null()
-    return [
-        *_where_given(f",{name}=", _only(carried, written), "" if is_float else "i"),
-        *([] if carried.all() else _text_field(f"{name}_text", _only(~carried, written))),
-    ]
+    as_text = pl.concat_str(pl.lit(f'{name}_text="'), column, pl.lit('",'))
+    return _where(carried, f"{name}=", column, "," if is_float else "i,", as_text)
 
 
-def _text_field(name: str, values: pl.Series) -> list[_Piece]:
-    return _where_given(f',{name}="', _by_distinct(values, _as_text), '"')
+def _quotable(column: pl.Expr) -> pl.Expr:
+    for special in ("\\", '"'):
+        column = column.str.replace_all(special, f"\\{special}", literal=True)
+    return column
 
 
-def _where_given(before: str, values: pl.Series, after: str = "") -> list[_Piece]:
-    """The values with what stands around them; nothing where they are null."""
-    if len(values) == 1:
-        return [] if values.item() is None else [before, values.item(), after]
-    if not values.null_count():
-        return [before, values, after]
-    whole = pl.concat_str(pl.lit(before), values, pl.lit(after))
-    return [pl.select(whole.fill_null("")).to_series()]
+def _where(
+    usual: pl.Series, before: str, text: pl.Expr, after: str, otherwise: pl.Expr = _NOTHING
+) -> list[_Part]:
+    """The text with what stands around it; something else where it is not usual."""
+    if usual.all():
+        return [_same(before), text, _same(after)]
+    whole = pl.concat_str(pl.lit(before), text, pl.lit(after))
+    return [pl.when(usual).then(whole).otherwise(otherwise)]
 
 
-def _only(mask: pl.Series, values: pl.Series) -> pl.Series:
-    """The values where the mask is true, else null."""
-    return values if mask.all() else pl.select(pl.when(mask).then(values)).to_series()
+def _nanoseconds(rows: pl.DataFrame) -> pl.Expr:
+    """The line's millisecond, and its number in the place of the nanoseconds."""
+    millis, line = pl.col("timestamp").to_physical() // 1000, pl.col("line") % 1_000_000
+    # Later times shall be refused by the server, not wrap around to others.
+    is_late = (rows["timestamp"].to_physical() > _MAX_MICROS).any()
+    wide = pl.Int128 if is_late else pl.Int64
+    return millis.cast(wide) * 1_000_000 + line.cast(wide)
 
 
-def _nanoseconds(micros: pl.Series, numbers: pl.Series) -> pl.Series:
-    millis = micros // 1000
-    if (millis > _MAX_MS).any():  # the server shall refuse them, not take them for other times
-        millis = millis.cast(pl.Int128)
-    return (millis * 1_000_000 + (numbers % 1_000_000).cast(millis.dtype)).cast(pl.String)
+def _coded(values: pl.Series) -> _Coded | None:
+    """The distinct values, and which of them each row has; None where most differ."""
+    sample = values.head(_SAMPLE)
+    if sample.n_unique() > 1 + len(sample) // 2:  # never of booleans
+        return None
+    coded = values.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
+    return _Coded(pl.Series(coded.dictionary).to_list(), pl.Series(coded.indices))
 
 
-def _joined(pieces: list[_Piece]) -> Encoded:
-    """Row by row, one piece after another."""
-    parts: list[pl.Series | pl.Expr] = []
-    for is_same, run in groupby(pieces, lambda piece: isinstance(piece, str)):
-        parts += [pl.lit("".join(map(str, run)))] if is_same else list(run)  # type: ignore[arg-type]
-    lines = pl.select(pl.concat_str(parts)).to_series()
-    return Encoded(lines)
+def _same(text: str) -> _Coded:
+    return _Coded([text], 0)
+
+
+def _combined(parts: list[_Part]) -> list[_Part]:
+    """The parts, with neighbours that repeat made one: a line costs by the number of its parts."""
+    combined: list[_Part] = [_same("")]
+    for part in parts:
+        last = combined[-1]
+        if isinstance(part, _Coded) and not any(part.texts):
+            continue
+        if (
+            isinstance(last, _Coded)
+            and isinstance(part, _Coded)
+            and len(last.texts) * len(part.texts) <= max(_MAX_COMBINED, len(last.texts))
+        ):
+            texts = [before + after for before in last.texts for after in part.texts]
+            combined[-1] = _Coded(texts, last.codes * len(part.texts) + part.codes)
+        else:
+            combined.append(part)
+    return combined
+
+
+def _column(part: _Part) -> pl.Series | pl.Expr:
+    if not isinstance(part, _Coded):
+        return part
+    if isinstance(part.codes, int):
+        return pl.lit(part.texts[0])
+    return pl.Series(part.texts).gather(part.codes)
