@@ -19,7 +19,7 @@ CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 def problems(settings: Settings) -> list[str]:
     """One sentence for everything that is wrong around correct settings; empty when all is well."""
     busy = holder(settings.data_dir) if settings.store == "embedded" else None
-    on_server = settings.store == "clickhouse"
+    on_server = settings.store in ("clickhouse", "influxdb")
     found = [
         _instance_problem(settings) if on_server else None,
         _data_dir_problem(settings.data_dir),

@@ -17,7 +17,7 @@ import pytest
 from connectors import preflight
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
-from connectors.sinks.clickhouse_errors import TRANSIENT
+from connectors.sinks.clickhouse_errors import LINES_AT_FAULT, TRANSIENT
 from connectors.sinks.retry import Retry, Trouble
 from connectors.status import Status
 from connectors.store import open_store
@@ -219,28 +219,57 @@ def test_gives_up_when_it_is_stopped(tmp_path, open_at):
 
 
 @pytest.mark.parametrize(
-    ("code", "name"),
+    ("insert", "code", "name"),
     [
-        (60, "UNKNOWN_TABLE"),
-        (81, "UNKNOWN_DATABASE"),
-        (497, "ACCESS_DENIED"),
-        (516, "AUTHENTICATION_FAILED"),
-        (53, "TYPE_MISMATCH"),
-        (243, "NOT_ENOUGH_SPACE"),
+        (0, 60, "UNKNOWN_TABLE"),
+        (0, 243, "NOT_ENOUGH_SPACE"),
+        (1, 497, "ACCESS_DENIED"),
+        (1, 469, "VIOLATED_CONSTRAINT"),  # of what is no line of the table of lines
+        (2, 81, "UNKNOWN_DATABASE"),
+        (2, 516, "AUTHENTICATION_FAILED"),
+        (2, 53, "TYPE_MISMATCH"),
+        (2, 4711, "NEVER_HEARD_OF"),
     ],
 )
-def test_is_not_patient_with_what_stays_wrong(server, open_at, code, name):
+def test_waits_for_help_with_what_does_not_pass_by_itself(
+    server, open_at, status, capfd, insert, code, name
+):
     store = open_at(server.url)
-    server.faults.append(refusal(code, name))
-    with pytest.raises(StoreError, match=f"ClickHouse refused a batch: .*{name}") as caught:
-        store.writer().write(batch(0, 5))
-    assert "\n" not in str(caught.value)
+    writer = store.writer()
+    server.faults.extend([None] * insert + [refusal(code, name)] * 2)
+    writing = threading.Thread(target=writer.write, args=[batch(0, 5, bad=(3,))], daemon=True)
+    writing.start()
+    wait_for(lambda: name in status.last_error, "a refusal")
+    assert "Nothing is lost" in status.last_error
     assert offsets(store) == []
+    writing.join(60)
+    assert status.last_error == ""
+    assert (offsets(store), offsets(store, "dead_letters")) == ([0, 1, 2, 4], [3])
+    (said,) = capfd.readouterr().err.splitlines()
+    assert name in said
+
+
+def test_gives_up_waiting_for_help_when_it_is_stopped(server, open_at, status):
+    stop = threading.Event()
+    store = open_at(server.url, stop)
+    server.faults.extend([refusal(243, "NOT_ENOUGH_SPACE")] * 100)
+    threading.Timer(0.3, stop.set).start()
+    with pytest.raises(StoreError, match=r"Stopped .*NOT_ENOUGH_SPACE.* settles"):
+        store.writer().write(batch(0, 5))
+
+
+def test_says_so_when_a_server_that_was_away_is_back_and_refuses(server, open_at, capfd):
+    store = open_at(server.url)
+    server.faults.extend([Answer(503), Answer(503), refusal(516, "AUTHENTICATION_FAILED")])
+    store.writer().write(batch(0, 5))
+    away, refuses = capfd.readouterr().err.splitlines()
+    assert "cannot be used now" in away
+    assert "AUTHENTICATION_FAILED" in refuses
 
 
 def test_the_codes_have_the_names_that_the_engine_gives_them(server):
     client = clickhouse_connect.get_client(dsn=server.url)
-    for code, name in TRANSIENT.items():
+    for code, name in {**TRANSIENT, **LINES_AT_FAULT}.items():
         query = "SELECT errorCodeToName({code:UInt32})"
         assert client.query(query, {"code": code}).result_rows == [(name,)]
     client.close()
@@ -389,17 +418,37 @@ def test_killed_again_and_again_beside_a_server_with_faults(tmp_path, pipeline, 
     assert rows[0] + dead[0] == (tmp_path / "in.log").read_bytes().count(b"\n")
 
 
-def test_a_refused_batch_ends_it_and_the_next_run_stores_it(tmp_path, server, run):
-    write_log(tmp_path, 100)
+def test_is_red_while_it_waits_for_help_and_goes_on_by_itself(tmp_path, pipeline, server):
+    write_log(tmp_path, 10)
+    server.faults.extend([None, *[refusal(497, "ACCESS_DENIED")] * 1000])
+    process = pipeline.start(**chosen(server))
+
+    def is_waiting() -> bool:
+        answer = pipeline.get("/health")
+        return answer.status_code == 503 and "ACCESS_DENIED" in answer.json()["last_error"]
+
+    wait_for(lambda: len(server.faults) < 1000, "a refusal")
+    wait_for(is_waiting, "a red light")
+    server.faults.clear()
+    pipeline.wait_until_healthy()
+    pipeline.wait_until_stored(10)
+    process.terminate()
+    _, said = process.communicate(timeout=5)
+    assert process.returncode == 0
+    assert said.count("Nothing is lost") == 1
+    assert "heim" not in said
+    assert counted(server) == (10, 10)
+
+
+def test_a_stop_while_it_waits_for_help_takes_no_5_seconds(tmp_path, pipeline, server, run):
+    write_log(tmp_path, 10)
+    server.faults.extend([None, *[refusal(243, "NOT_ENOUGH_SPACE")] * 1000])
+    pipeline.start(**chosen(server))
+    wait_for(lambda: len(server.faults) < 999, "two refusals")
+    assert pipeline.stop(deadline=5) != 0
+    server.faults.clear()
     assert run().returncode == 0
-    write_log(tmp_path, 50, first=100)
-    server.faults.append(refusal(497, "ACCESS_DENIED"))
-    done = run()
-    assert done.returncode != 0
-    assert "ClickHouse refused a batch" in done.stderr
-    assert "heim" not in done.stderr
-    assert run().stdout.startswith("lines=50 stored=50 ")
-    assert counted(server) == (150, 150)
+    assert counted(server) == (10, 10)
 
 
 def test_the_api_answers_from_the_server(tmp_path, pipeline, server):

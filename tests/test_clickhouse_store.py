@@ -8,7 +8,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from clickhouse_connect.driver.exceptions import DatabaseError
 
 from connectors.batch import REJECTED, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreBusyError, StoreError
@@ -243,22 +242,14 @@ def test_says_who_has_the_store_and_where_its_api_is(open_it, tmp_path):
         open_store(Settings(_env_file=None, data_dir=tmp_path / "data"))
 
 
-def test_says_why_a_batch_was_refused(open_it):
-    store = open_it()
-    wrong = batch(0, 1)
-    wrong = replace(wrong, rows=wrong.rows.with_columns(pl.lit(1).alias("nonsense")))
-    with pytest.raises(StoreError, match="nonsense"):
-        store.writer().write(wrong)
-
-
 def test_a_block_that_was_refused_stays_in_doubt_when_its_writer_is_closed(open_it, monkeypatch):
     writer = open_it().writer()
 
     def refuse(lines: pl.DataFrame, table: str, token: str) -> None:
-        raise DatabaseError("disk full")
+        raise StoreError("Stopped")
 
     monkeypatch.setattr(writer, "_insert", refuse)
-    with pytest.raises(StoreError, match="disk full"):
+    with pytest.raises(StoreError, match="Stopped"):
         writer.write(batch(0, 5))
     writer.close()  # Bytewax does so after a failed write, too
     restarted = open_it()

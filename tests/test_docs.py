@@ -77,7 +77,7 @@ def code(text: str) -> list[str]:
 
 def default_of(name: str) -> str:
     field = Settings.model_fields[name]
-    if field.default_factory or field.default in (None, ""):
+    if field.default_factory or str(field.default) in ("None", ""):
         return ""
     value = field.default
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from hashlib import blake2b
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -29,8 +29,6 @@ from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.sinks.retry import Retry
 from connectors.store import Ledger, Reader
 from settings import Settings
-
-T = TypeVar("T")
 
 DEAD_LETTERS = "dead_letters"
 LEDGER = "ingest_blocks"
@@ -264,21 +262,18 @@ class ClickHouseStore:
 
     def _ask(self, query: str, **parameters: object) -> Sequence[Sequence[Any]]:
         values = {"instance": self._settings.instance, **parameters}
-        return self._try(lambda: self._client.query(query, parameters=values)).result_rows
+        return self._retry(
+            lambda: self._client.query(query, parameters=values), trouble
+        ).result_rows
 
     def _command(self, command: str, **parameters: object) -> None:
         values = {"instance": self._settings.instance, **parameters}
-        self._try(lambda: self._client.command(command, parameters=values))
+        self._retry(lambda: self._client.command(command, parameters=values), trouble)
 
     def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
         instance = self._settings.instance
-        self._try(partial(_insert_ledger, self._client, instance, block, kind, segments))
-
-    def _try(self, attempt: Callable[[], T]) -> T:
-        try:
-            return self._retry(attempt, trouble)
-        except ClickHouseError as error:
-            raise StoreError(f"ClickHouse refused to keep its ledger: {error}") from error
+        insert = partial(_insert_ledger, self._client, instance, block, kind, segments)
+        self._retry(insert, trouble)
 
     def _new_client(self) -> Client:
         client = self._connect()
@@ -323,26 +318,23 @@ class ClickHouseWriter:
         self._stored = True  # whether `_block` is: Bytewax closes a sink that has failed, too
 
     def write(self, batch: Batch) -> None:
-        """Store the batch; when this returns it is on disk. Raises `StoreError`."""
-        try:
-            if batch.in_doubt:
-                self._settle(batch, batch.in_doubt)
-                return
-            if not self._stored:
-                raise StoreError("The batch before this one is in doubt: restart to settle it.")
-            self._block = BlockId(self._block.writer, self._block.sequence + 1)
-            self._stored = False
-            self._record(self._block, "block", batch.segments)
-            self._insert(batch.rejected, DEAD_LETTERS, self._token(self._block))
-            self._insert(batch.rows, self._table, self._token(self._block))
-            self._stored = True
-        except ClickHouseError as error:
-            raise StoreError(f"ClickHouse refused a batch: {error}") from error
+        """Store the batch; when this returns it is on disk. Raises `StoreError` when stopped."""
+        if batch.in_doubt:
+            self._settle(batch, batch.in_doubt)
+            return
+        if not self._stored:
+            raise StoreError("The batch before this one is in doubt: restart to settle it.")
+        self._block = BlockId(self._block.writer, self._block.sequence + 1)
+        self._stored = False
+        self._record(self._block, "block", batch.segments)
+        self._insert(batch.rejected, DEAD_LETTERS, self._token(self._block))
+        self._insert(batch.rows, self._table, self._token(self._block))
+        self._stored = True
 
     def close(self) -> None:
         """Say that the last block is stored, if it is: a clean stop."""
         if self._block.sequence and self._stored:
-            with suppress(ClickHouseError, StoreError):  # unsaid, the next start finds it out
+            with suppress(StoreError):  # unsaid, the next start finds it out
                 self._record(self._block, "stored", [_NO_FILE])
 
     def _settle(self, batch: Batch, block: BlockId) -> None:
@@ -461,6 +453,7 @@ def _insert_arrow(
     As `Client.insert_arrow` does, but with texts as views and into a buffer of the right size:
     three copies less.
     """
+    lines = lines.drop("line", strict=False)  # the offset is identity enough here
     columns = lines.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
 
     def write(sink: pa.NativeFile) -> int:

@@ -1,4 +1,4 @@
-"""Which errors of ClickHouse may pass by themselves, and what to say of them."""
+"""What ClickHouse's errors mean: which pass by themselves, and which are about single lines."""
 
 from __future__ import annotations
 
@@ -38,8 +38,37 @@ TRANSIENT = {
 """Error codes that say nothing about what was sent: the same may succeed later."""
 
 
+LINES_AT_FAULT = {
+    6: "CANNOT_PARSE_TEXT",
+    26: "CANNOT_PARSE_QUOTED_STRING",
+    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
+    38: "CANNOT_PARSE_DATE",
+    41: "CANNOT_PARSE_DATETIME",
+    69: "ARGUMENT_OUT_OF_BOUND",
+    70: "CANNOT_CONVERT_TYPE",
+    72: "CANNOT_PARSE_NUMBER",
+    117: "INCORRECT_DATA",  # no JSON in a column of that type
+    130: "CANNOT_READ_ARRAY_FROM_TEXT",
+    131: "TOO_LARGE_STRING_SIZE",
+    321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
+    349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
+    376: "CANNOT_PARSE_UUID",
+    395: "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
+    407: "DECIMAL_OVERFLOW",
+    467: "CANNOT_PARSE_BOOL",
+    469: "VIOLATED_CONSTRAINT",
+    675: "CANNOT_PARSE_IPV4",
+    676: "CANNOT_PARSE_IPV6",
+    691: "UNKNOWN_ELEMENT_OF_ENUM",
+}
+"""Error codes of an insert that say that some value in it does not fit the table."""
+
+
 def trouble(error: Exception) -> Trouble | None:
-    """Why the same request may succeed later; None if it will not."""
+    """Why to repeat a request that ClickHouse refused; None if the error is not ClickHouse's.
+
+    What is not known to pass by itself needs help.
+    """
     if not isinstance(error, Error):
         return None
     passes = (
@@ -49,12 +78,19 @@ def trouble(error: Exception) -> Trouble | None:
         or re.match(r"HTTP driver received HTTP status (408|5\d\d)\b", str(error))
     )
     asked = float(getattr(error.__cause__, "retry_after", 0))
-    return Trouble(reason(error), asked) if passes else None
+    return Trouble(reason(error), asked, needs_help=not passes)
+
+
+def trouble_with_lines(error: Exception) -> Trouble | None:
+    """The same of an insert of lines; None, too, if it is the lines that are refused."""
+    is_theirs = isinstance(error, Error) and error.code in LINES_AT_FAULT
+    return None if is_theirs else trouble(error)
 
 
 def reason(error: BaseException) -> str:
-    """Why, in short: of a failed connection the operating system's words, not all layers' words."""
+    """Why, in a line: of a failed connection the operating system's words, not all layers'."""
     if isinstance(error, OperationalError) and error.code is None:
         while deeper := error.__cause__ or (not error.__suppress_context__ and error.__context__):
             error = deeper
-    return str(getattr(error, "strerror", None) or error)
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return re.sub(r"Code: \d+\. DB::Exception: (?=Code: )|: \(in file/uri [^)]*\)", "", text)

@@ -1,4 +1,4 @@
-"""Retrying what fails for a while: a store that is overloaded, restarting or unreachable."""
+"""Retrying what a store does not take now: until it can, or until somebody has put it right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import TypeVar
 from connectors.errors import StoreError
 from connectors.status import Status
 
-_BASE, _CAP = 0.1, 5.0  # seconds: the first pause, and any pause, at most
+# Seconds: the first pause, and any pause, at most.
+_SOON = 0.1, 5.0
+_CALM = 1.0, 15.0  # for what waits for a person
 _GRACE = 2.5  # seconds that a request under way has left once the process shall stop
 
 T = TypeVar("T")
@@ -22,10 +24,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Trouble:
-    """A failure that may pass: why, and the seconds that the store asked to be left alone for."""
+    """A failure after which the same request is repeated: see docs/delivery-guarantees.md.
+
+    `reason` is what the store said, `pause` the seconds it asked to be left alone for.
+    `needs_help`: it does not pass by itself, such as a wrong password or a full disk.
+    """
 
     reason: str
     pause: float = 0.0
+    needs_help: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What operators read."""
+        if self.needs_help:
+            return (
+                "The store refuses. Nothing is lost: reading waits, and goes on by itself once "
+                f"this is put right: {self.reason}"
+            )
+        return f"The store cannot be used now, trying again: {self.reason}"
 
 
 class Retry:
@@ -45,10 +62,11 @@ class Retry:
     ) -> T:
         """What `attempt` returns. It may be repeated even where it did succeed, unnoticed.
 
-        `trouble` says of an exception why it may pass, or None: then it is raised. Raises
+        `trouble` says of an exception why to repeat it, or None: then it is raised. Raises
         `StoreError` if it failed and `stop` is set.
         """
-        key, longest = object(), _BASE
+        key, before = object(), None
+        longest = cap = 0.0
         while True:
             try:
                 result = attempt()
@@ -56,17 +74,18 @@ class Retry:
                 found = trouble(error)
                 if not found:
                     raise
-                sentence = f"The store cannot be used now, trying again: {found.reason}"
-                if longest == _BASE:
-                    print(sentence, file=sys.stderr, flush=True)
-                self._status.report(sentence, key)
+                if found.needs_help is not before:
+                    before = found.needs_help
+                    longest, cap = _CALM if found.needs_help else _SOON
+                    print(found.sentence, file=sys.stderr, flush=True)
+                self._status.report(found.sentence, key)
                 # Full jitter: clients that failed together do not come back together.
                 if self._stop.wait(found.pause + random.uniform(0, longest)):
                     raise StoreError(
                         f"Stopped while the store could not be used ({found.reason}); "
                         "the next start settles the batch in hand."
                     ) from error
-                longest = min(_CAP, longest * 2)
+                longest = min(cap, longest * 2)
             else:
                 self._status.overcome(key)
                 return result
