@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
@@ -35,9 +35,11 @@ LATER_NAMES_TOO = "app*.log*"
 Answer = TypeVar("Answer")
 
 _STORED = """
-    SELECT customer_id AS file, extract(request_path, '^/seq/([0-9]+)$') AS number FROM logs
+    SELECT source, customer_id AS file, extract(request_path, '^/seq/([0-9]+)$') AS number
+    FROM logs
     UNION ALL
     SELECT
+        source,
         extract(raw, '^broken (file[0-9]+) /seq/[0-9]+$'),
         extract(raw, '^broken file[0-9]+ /seq/([0-9]+)$')
     FROM dead_letters
@@ -46,6 +48,7 @@ _STORED = """
 _OF_ONE_FILE = f"""
 SELECT count(), uniqExact(toUInt64OrNull(number)) FROM ({_STORED})
 WHERE file = {{file:String}} AND toUInt64OrNull(number) < {{lines:UInt64}}
+    AND startsWith(source, {{under:String}})
 """
 
 
@@ -94,15 +97,20 @@ class Outcome:
         return self.tally == Tally(0, 0, 0) and not self.fell
 
 
-def tally(client: Client, written: Mapping[str, int]) -> Tally:
-    """Compare the store with the numbers 0 to n - 1 of each file; Logwax's ledger is not asked."""
+def tally(client: Client, written: Mapping[str, int], under: Path | str = "") -> Tally:
+    """Compare the store with the numbers 0 to n - 1 of each file; Logwax's ledger is not asked.
+
+    Only the files below the directory `under` count: hosts may have files of the same names.
+    """
+    place = {"under": str(under)}
     missing = twice = known = 0
     for file, lines in written.items():
-        rows, numbers = _ask(client, _OF_ONE_FILE, {"file": file, "lines": lines})
+        rows, numbers = _ask(client, _OF_ONE_FILE, {"file": file, "lines": lines, **place})
         missing += lines - numbers
         twice += rows - numbers
         known += rows
-    (stored,) = _ask(client, f"SELECT count() FROM ({_STORED})", {})
+    every = f"SELECT count() FROM ({_STORED}) WHERE startsWith(source, {{under:String}})"
+    (stored,) = _ask(client, every, place)
     return Tally(missing, twice, stored - known)
 
 
@@ -111,15 +119,14 @@ def kill_and_count(directory: Path, plan: Plan) -> Outcome:
     (directory / "logs").mkdir(parents=True)
     draw = random.Random(plan.seed)
     settings = {**SETTINGS, **plan.settings, "LOG_PATHS": f"logs/{plan.globs}"}
-    with _writer(directory / "logs", plan) as writer:
+    with writing(directory / "logs", plan) as writer:
         kills, fell = 0, []
         while kills < plan.kills:
             processes = min(plan.processes, plan.kills - kills)
             fell += _kill(directory, processes, draw, plan.longest_life, settings)
             kills += processes
             assert writer.poll() is None, "the writer ended by itself"
-        writer.terminate()
-        written = json.loads(writer.communicate()[0])
+        done = written(writer)
     last = Pipeline(directory, 0)
     process = last.start("-w", "2", FOLLOW="false", **settings)
     try:
@@ -128,18 +135,19 @@ def kill_and_count(directory: Path, plan: Plan) -> Outcome:
         process.kill()
     if process.returncode:
         fell.append(errors)
-    lines = sum(written["lines"].values())
+    lines = sum(done["lines"].values())
     rest = int(summary.split()[0].partition("=")[2]) if summary else 0
-    client = _client(directory, settings)
+    client = open_client(directory, settings)
     try:
-        counted = tally(client, written["lines"])
+        counted = tally(client, done["lines"])
     finally:
         client.close()
-    return Outcome(kills, lines, written["rotations"], lines - rest, counted, fell, errors)
+    return Outcome(kills, lines, done["rotations"], lines - rest, counted, fell, errors)
 
 
 @contextmanager
-def _writer(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
+def writing(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
+    """The rotating writer; `written` stops it and tells what it wrote."""
     command = [sys.executable, "-m", "tests.rotating_writer", str(directory)]
     command += ["--files", str(plan.files), "--rate", str(plan.rate), "--seed", str(plan.seed)]
     command += ["--rotate-every", str(plan.rotate_every), *(["--gzip"] if plan.gzip else [])]
@@ -149,6 +157,13 @@ def _writer(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
     finally:
         writer.kill()
         writer.wait()
+
+
+def written(writer: subprocess.Popen[str]) -> dict[str, Any]:
+    """Stop a writer: its `lines` of each file, and how many `rotations` there were."""
+    writer.terminate()
+    told: dict[str, Any] = json.loads(writer.communicate()[0])
+    return told
 
 
 def _kill(
@@ -179,7 +194,8 @@ def _kill(
     return fell
 
 
-def _client(directory: Path, settings: Mapping[str, str]) -> Client:
+def open_client(directory: Path, settings: Mapping[str, str]) -> Client:
+    """A client of the store that a pipeline with these settings fills."""
     if settings.get("STORE", "embedded") == "embedded":
         path = str(directory / "data" / "clickhouse")
         return clickhouse_connect.get_client(interface="chdb", path=path)

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
+import sys
 import threading
 from base64 import b64encode
 from email import message_from_bytes
 from pathlib import Path
 
 import clickhouse_connect
+import httpx
 from clickhouse_connect.driver._backend.models import QueryRuntime
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from tests.conftest import ROOT, find_port, wait_for
 from tests.servers.faulty import Answer, Delay, Fault, FaultyServer, Request, Reset, Write, serve
 
-__all__ = ["Answer", "Delay", "Fault", "Reset", "Server", "refusal"]
+__all__ = ["Answer", "Delay", "Fault", "Reset", "Server", "ServerProcess", "refusal"]
 
 INSERT_OF_DATA = re.compile(r"\s*INSERT\s+INTO\s+(.+?)\s+FORMAT\s+(\w+)\s*", re.I | re.S)
 STATUS = {60: 404, 81: 404, 62: 400, 516: 403}  # of error codes; else 500
@@ -93,6 +97,49 @@ class Server(FaultyServer):
                 return b""
             query = statement.encode() + data
             return backend.execute_raw_query(query, bound, None, runtime, None)
+
+
+class ServerProcess:
+    """The same in a process of its own, on a port that stays, with its data in `directory`."""
+
+    def __init__(self, directory: Path, host: str = Server.host, **options: object) -> None:
+        self.port = find_port()
+        self.url = f"http://{host}:{self.port}"
+        self._command = [
+            sys.executable,
+            "-m",
+            "tests.servers.clickhouse_http",
+            "--host",
+            host,
+            "--port",
+            str(self.port),
+        ]
+        self._command += ["--data", str(directory)]
+        self._command += [
+            text for name, value in options.items() for text in (f"--{name}", str(value))
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Return when it answers."""
+        process = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        self._process = process
+
+        def answers() -> bool:
+            assert process.poll() is None, "the server ended by itself"
+            try:
+                return httpx.get(f"{self.url}/ping").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_for(answers, "the server")
+
+    def stop(self) -> None:
+        """Break every connection, free the port; the data stays."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait()
 
 
 def _error(code: int, text: str) -> Answer:
