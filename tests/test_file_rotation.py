@@ -495,6 +495,22 @@ def test_a_busy_file_does_not_keep_quiet_ones_waiting(tail, tmp_path):
     assert any(b"quiet\n" in tailed.batch().data for _ in range(3))
 
 
+def test_a_line_that_ended_between_two_rotations_that_nobody_saw_is_whole(
+    tail, tmp_path, monkeypatch
+):
+    log, first, second = (tmp_path / f"app.log{end}" for end in ("", ".1", ".2"))
+    log.write_bytes(b"one\nhal")
+    tailed = tail(f"{log}*")
+    assert tailed.read(4) == b"one\n"
+    log.rename(first)
+    assert tailed.is_quiet()
+    append(first, b"f\n")
+    first.rename(second)
+    monkeypatch.setattr(roster, "LINGER_SECONDS", 0.0)  # as if the store had been away for long
+    tailed.look_soon()
+    assert tailed.batch().data == b"half\n"
+
+
 # --- processes that share files --------------------------------------------------------------
 
 
