@@ -80,7 +80,9 @@ def backfill(
             counts.within += len(rows) + len(rejected)
             held = partial(_held, accounts, file_id, int(starts[first]), int(ends[last - 1]))
             counts.dead += accounts.insert_dead(rejected, held)
-            counts.stored += accounts.insert(rows, held)
+            stored, refused = accounts.insert(rows, held)
+            counts.stored += stored
+            counts.dead += accounts.insert_dead(parsed.reject(refused), held)
             counts.done = int(ends[last - 1])
             yield counts
 
@@ -134,6 +136,7 @@ class _Lines:
             (
                 self.file_id,
                 int(self.starts[number]),
+                0,  # ClickHouse does not ask for the line's number
                 self.path,
                 self.walk.data.read(KEPT_OF_LONG, int(self.starts[number])),
                 "too_long",

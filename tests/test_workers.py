@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from tests.conftest import DEADLINE, Pipeline, find_port, wait_for
-from tests.kill_harness import SETTINGS, Plan, Tally, open_client, tally, writing, written
+from tests.kill_harness import SETTINGS, Plan, Tally, stored_by, tally, writing, written
 from tests.servers.clickhouse_http import ServerProcess
 
 EXACT = Tally(missing=0, twice=0, strange=0)
@@ -130,11 +130,9 @@ def store_the_rest(host: Path, **settings: object) -> None:
 
 def counted(host: Path, lines: Mapping[str, int], **settings: object) -> Tally:
     """What the store holds of the lines of a host."""
-    client = open_client(host, {name: str(value) for name, value in settings.items()})
-    try:
-        return tally(client, lines, under=host)
-    finally:
-        client.close()
+    texts = {name: str(value) for name, value in settings.items()}
+    with stored_by(host, texts, under=host) as held:
+        return tally(held, lines)
 
 
 # --- processes and workers of one host --------------------------------------------------------
@@ -268,11 +266,8 @@ def test_hosts_with_equal_files_store_on_one_server_though_one_is_cut_off_for_a_
     settings = [on(server, INSTANCE=host.name) for host in hosts]
 
     def rows(host: Path) -> int:
-        (found,) = client.query(
-            "SELECT count() FROM logs WHERE startsWith(source, {under:String})",
-            parameters={"under": str(host)},
-        ).result_rows[0]
-        return int(found)
+        with stored_by(host, {k: str(v) for k, v in settings[0].items()}, under=host) as held:
+            return held.count()
 
     def wait_for_more(*hosts: Path) -> None:
         for host, before in [(host, rows(host)) for host in hosts]:
@@ -284,8 +279,8 @@ def test_hosts_with_equal_files_store_on_one_server_though_one_is_cut_off_for_a_
                 start(host, within=network.inside(number) if network else (), **settings[number])
                 for number, host in enumerate(hosts)
             ]
-            client = open_client(hosts[0], {k: str(v) for k, v in settings[0].items()})
-            wait_for(lambda: client.command("EXISTS logs") == 1, "the tables")
+            for host in hosts:
+                wait_for((host / "data" / "claims").exists, "a file that is claimed")
             wait_for_more(*hosts)
             for _ in range(20 if soak else 1):
                 if network:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
+from anyio import to_thread
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -48,25 +50,27 @@ _DAY = timedelta(days=1) // timedelta(microseconds=1)  # in microseconds
 class ClickHouseReader:
     """The `Reader` of a ClickHouse store; every method raises `StoreError` if the store fails.
 
-    Safe in any thread: the embedded client runs one query at a time; a server's must be made with
-    `autogenerate_session_id=False`. The client stays the caller's to close. Values travel as
-    parameters only, never as part of the SQL.
+    Queries run in threads. Its two clients are made by `connect` at the first question, and stay
+    the caller's to close. The embedded client runs one query at a time; a server's must be made
+    with `autogenerate_session_id=False`. Values travel as parameters only, never as SQL.
     """
 
-    def __init__(self, client: Client, second: Client, table: str) -> None:
-        self._client = client
-        self._second = second  # for what must not wait behind a long question
+    def __init__(self, connect: Callable[[], Client], table: str) -> None:
+        self._client = _Client(connect)
+        self._second = _Client(connect)  # for what must not wait behind a long question
         self._table = table
         self._mark = secrets.token_hex(8)
         self._cancelled = False
 
-    def statistics(self, customer_id: str | None, first: date, last: date) -> Statistics | None:
+    async def statistics(
+        self, customer_id: str | None, first: date, last: date
+    ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
         Percentiles are exact, by linear interpolation. None: no row matches. One query, hence one
         consistent view: the days add up to the whole, however fast the table grows.
         """
-        overall, *daily = self._query(
+        overall, *daily = await self._query(
             _OF_ALL if customer_id is None else _OF_ONE,
             customer=customer_id,
             start=_microseconds(first),
@@ -76,35 +80,53 @@ class ClickHouseReader:
             return None
         return Statistics(_figures(overall), [(row[0], _figures(row)) for row in daily])
 
-    def has_customer(self, customer_id: str) -> bool:
+    async def has_customer(self, customer_id: str) -> bool:
         """Whether any row, of any date, belongs to this customer."""
-        return bool(self._query(_HAS_CUSTOMER, customer=customer_id))
+        return bool(await self._query(_HAS_CUSTOMER, customer=customer_id))
 
-    def counts(self) -> tuple[int, int]:
+    async def counts(self) -> tuple[int, int]:
         """Rows in the table of lines, and dead letters."""
-        [(rows, dead_letters)] = self._query(_COUNTS, self._second)
+        [(rows, dead_letters)] = await self._query(_COUNTS, self._second)
         return rows, dead_letters
 
     def cancel(self) -> None:
         """Give up the questions under way, and answer no more: the process is about to end."""
         self._cancelled = True
-        with suppress(ClickHouseError, StoreError):  # it only saves time
-            self._second.command(_CANCEL, {"mark": self._mark})
+        if self._client.is_connected:
+            with suppress(ClickHouseError, StoreError):  # it only saves time
+                self._second().command(_CANCEL, {"mark": self._mark})
 
-    def _query(
-        self, sql: str, client: Client | None = None, **parameters: object
+    async def _query(
+        self, sql: str, client: _Client | None = None, **parameters: object
     ) -> Sequence[Sequence[Any]]:
         if self._cancelled:
             raise StoreError("The process is about to end.")
         values = {"table": self._table, **parameters}
+        # anyio's threads are daemons: a query that hangs does not keep the process from ending.
+        return await to_thread.run_sync(partial(self._run, client or self._client, sql, values))
+
+    def _run(self, client: _Client, sql: str, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
         try:
-            return (
-                (client or self._client)
-                .query(sql, values, settings={"log_comment": self._mark})
-                .result_rows
-            )
+            return client().query(sql, values, settings={"log_comment": self._mark}).result_rows
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse cannot answer: {error}") from error
+
+
+class _Client:
+    """A client that is connected when it is used first, and tried again until it is."""
+
+    def __init__(self, connect: Callable[[], Client]) -> None:
+        self._connect = connect
+        self._made: Client | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        return self._made is not None
+
+    def __call__(self) -> Client:
+        # Two threads may make one each; no harm, and nobody waits for a server that hangs.
+        self._made = self._made or self._connect()
+        return self._made
 
 
 def _microseconds(day: date) -> int:

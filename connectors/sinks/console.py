@@ -52,7 +52,7 @@ class ConsoleWriter(NullWriter):
         self._turn = turn
         self._is_terminal = os.isatty(_STDOUT)
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: Batch) -> int:
         """Show one batch. Raises `StoreError` where stdout refuses it, as on a full disk."""
         try:
             self._retry.bounded(lambda: self._show(batch))
@@ -61,6 +61,7 @@ class ConsoleWriter(NullWriter):
             os.kill(os.getpid(), signal.SIGTERM)
         except OSError as error:
             raise StoreError(f"Cannot write to stdout: {error.strerror}.") from error
+        return 0
 
     def _show(self, batch: Batch) -> None:
         with self._turn:
