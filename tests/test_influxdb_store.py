@@ -13,6 +13,7 @@ import pytest
 from connectors.batch import Batch
 from connectors.errors import StoreError
 from connectors.sinks.influxdb import InfluxStore
+from connectors.sinks.influxdb_server import InfluxError
 from connectors.sinks.retry import Retry
 from connectors.status import Status
 from connectors.store import open_store
@@ -437,6 +438,36 @@ def test_what_needs_a_person_is_said_when_the_store_is_opened(open_it, faulty, g
 def test_a_server_that_is_not_there_is_said_when_the_store_is_opened(open_it, free_port):
     with pytest.raises(StoreError, match=f"127.0.0.1:{free_port}: Connection refused"):
         open_it(f"http://127.0.0.1:{free_port}")
+
+
+def test_a_server_of_another_version_is_named_and_used(open_it, capsys):
+    server = ScriptedInfluxDB()  # says no version at all
+    try:
+        open_it(server.url)
+        assert "is unverified: Logwax is tested with 1.6." in capsys.readouterr().err
+    finally:
+        server.close()
+
+
+def test_where_nothing_may_be_deleted_positions_are_renewed_all_the_same(
+    open_it, influxd, monkeypatch, capsys
+):
+    store = open_it()
+    ask = store._server.ask
+
+    def refuse(statement: str, **values: object) -> list[dict[str, Any]]:
+        if statement.startswith("DELETE"):
+            raise InfluxError(403, "not allowed")
+        return ask(statement, **values)
+
+    monkeypatch.setattr(store._server, "ask", refuse)
+    on_day(store, 20_000, monkeypatch)
+    store.writer().write(batch(0, 5))
+    on_day(store, 20_005, monkeypatch)
+    assert store.keep([2**63 - 1], []) == ()
+    assert "Old positions stay in the bucket: status 403" in capsys.readouterr().err
+    rows = found(influxd, 'SELECT "end" FROM "logwax_positions" WHERE "file_id" != \'0\'')
+    assert {row["time"] // DAY for row in rows} == {20_000, 20_005}
 
 
 def test_a_database_that_vanishes_is_waited_for_and_said(open_it, influxd, status):

@@ -16,7 +16,7 @@ from connectors.sinks.retry import Retry
 from connectors.store import Figures, Statistics, open_reader, open_store
 from settings import Settings
 from tests.conftest import Pipeline
-from tests.servers.clickhouse_http import Server
+from tests.servers.clickhouse_http import ServerProcess
 from tests.servers.influxd import Influxd
 
 FIRST, LAST = date(1970, 1, 1), date(2099, 12, 31)
@@ -24,10 +24,10 @@ CUSTOMERS = [None, *(f"cust_{number}" for number in range(1, 11)), "nobody"]
 
 
 @pytest.fixture
-def bridge(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "server")
+def bridge(tmp_path: Path) -> Iterator[ServerProcess]:
+    made = ServerProcess(tmp_path / "server")
     yield made
-    made.close()
+    made.stop()
 
 
 def answers(settings: Settings) -> list[Statistics | None]:
@@ -59,7 +59,7 @@ def within_a_rank(durations: list[float], share: float, answer: float) -> bool:
 
 
 def test_every_store_has_the_same_lines_and_says_the_same_of_them(
-    pipeline: Pipeline, influxd: Influxd, bridge: Server, soak: bool
+    pipeline: Pipeline, influxd: Influxd, bridge: ServerProcess, soak: bool
 ):
     lines = 1_000_000 if soak else 20_000
     log = pipeline.directory / "in.log"

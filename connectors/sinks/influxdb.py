@@ -10,6 +10,7 @@ Of a block in doubt everything is therefore written again, with the same columns
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
@@ -25,6 +26,9 @@ from connectors.sinks.retry import Retry
 from connectors.sinks.tag_guard import TagGuard
 from connectors.store import Ledger, Reader
 from settings import Settings
+
+TESTED = ("1.6",)
+"""The versions that the tests run against."""
 
 DEAD_LETTERS = "dead_letters"
 
@@ -65,6 +69,13 @@ class InfluxStore:
             )
         except InfluxError as error:
             raise StoreError(f"Cannot open InfluxDB at {self._server.address}: {error}") from None
+        version = self._server.version()
+        if not version.startswith(tuple(f"{tested}." for tested in TESTED)):
+            print(
+                f"InfluxDB {version} at {self._server.address} "
+                f"is unverified: Logwax is tested with {', '.join(TESTED)}.",
+                file=sys.stderr,
+            )
         self.reader: Reader | None = InfluxReader(settings)
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:

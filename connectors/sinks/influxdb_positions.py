@@ -165,12 +165,12 @@ class Positions:
         ]
         try:
             for file_id in forgotten:
-                self._ask(_FORGET, file=str(file_id), instance=self._instance)
+                self._server.ask(_FORGET, file=str(file_id), instance=self._instance)
             with self._lock:
                 for file_id in forgotten:
                     self._events.pop(file_id, None)
             if any(record.time < _today(now) - _DAY for record in records.values()):
-                self._ask(_FORGET_OLD, instance=self._instance, before=_today(now))
+                self._server.ask(_FORGET_OLD, instance=self._instance, before=_today(now))
         except InfluxError as error:
             print(f"Old positions stay in the bucket: {error}", file=sys.stderr, flush=True)
             return ()
