@@ -143,12 +143,12 @@ def _field(name: str, value: str | float) -> str:
 def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
     """What a tag gives among the tags, and among the fields."""
     if coded := _coded(values):
-        texts = pl.Series(coded.texts, dtype=values.dtype).cast(pl.String).to_list()
-        tags = [_tag(text) for text in texts]
+        distinct = pl.Series(coded.texts, dtype=values.dtype).cast(pl.String).to_list()
+        tags = [_tag(text) for text in distinct]
         series = [f",{name}={tag}" if tag else "" for tag in tags]
         rest = [
             _field(f"{name}_text", text) if tag is None else ""
-            for text, tag in zip(texts, tags, strict=True)
+            for text, tag in zip(distinct, tags, strict=True)
         ]
         return [_Coded(series, coded.codes)], [_Coded(rest, coded.codes)]
     texts = values.cast(pl.String)
