@@ -11,9 +11,11 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client.exposition import choose_encoder
 from pydantic import BeforeValidator
 
+from api import metrics
 from api.schemas import CustomerStats, DailyFigures, Health, Problem, Stats, StoreHealth, rounded
 from connectors.errors import StoreError
 from connectors.status import SourceStatus, Status
@@ -127,6 +129,21 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         response.status_code = 200 if now.status == "ok" else 503
         return now
 
+    @app.get(
+        "/metrics",
+        summary="Metrics for Prometheus",
+        tags=["health"],
+        response_class=PlainTextResponse,
+    )
+    async def get_metrics(request: Request) -> Response:
+        """In Prometheus's text format, or in OpenMetrics if that is asked for."""
+        if pipeline:
+            found = metrics.of_pipeline(pipeline.status, await _reading(pipeline))
+        else:
+            found = metrics.of_store((await _store_health(reader)).status == "ok")
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(found), media_type=content_type)
+
     return app
 
 
@@ -140,8 +157,12 @@ async def _store_health(reader: Reader) -> StoreHealth:
     return StoreHealth(status="ok", store="ok", rows_stored=rows, dead_letters=dead_letters)
 
 
+async def _reading(pipeline: Pipeline) -> SourceStatus:
+    return await to_thread.run_sync(pipeline.source)  # it may wait for the source's lock
+
+
 async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
-    reading = await to_thread.run_sync(pipeline.source)  # it may wait for the source's lock
+    reading = await _reading(pipeline)
     status = pipeline.status
     return Health(
         status="unhealthy" if status.last_error else store.status,

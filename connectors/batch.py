@@ -36,6 +36,9 @@ byte in the file, `line` its number there, from 0, which is for stores that need
 stored; (`file_id`, `offset`) is the identity of a line. No column holds nulls: a format leaves out
 the columns it never has, and stores fill them with empty text or 0."""
 
+PLACE = ["file_id", "offset"]
+"""The columns that say which line it is."""
+
 REJECTED: dict[str, pl.DataType] = {
     "file_id": pl.UInt64(),
     "offset": pl.UInt64(),
@@ -46,6 +49,21 @@ REJECTED: dict[str, pl.DataType] = {
     "detail": pl.String(),
 }
 """Columns of a line that could not be parsed; `raw` is its bytes without the line end."""
+
+
+REFUSED: dict[str, pl.DataType] = {
+    "file_id": pl.UInt64(),
+    "offset": pl.UInt64(),
+    "line": pl.UInt64(),
+    "detail": pl.String(),
+}
+"""Columns of a row that a store refuses; `detail` is what the store says of it."""
+
+
+def without_bytes(refused: pl.DataFrame) -> pl.DataFrame:
+    """Dead letters of refused rows whose bytes nobody has."""
+    missing = {"source": pl.lit(""), "raw": pl.lit(b""), "reason": pl.lit("rejected")}
+    return refused.with_columns(**missing).select(*REJECTED)
 
 
 @dataclass(frozen=True)
@@ -98,7 +116,8 @@ class Batch:
     own, in which `data` is its first bytes only. Parsing turns `data` into `rows` (a subset of
     `COLUMNS`) and `rejected` (`REJECTED`). `in_doubt` names the earlier block that this batch
     repeats: the store may hold some of its lines already; unless the batch `is_whole`, the rest of
-    the block cannot be read now. Whoever has stored the batch calls `acknowledge`.
+    the block cannot be read now. `reject` makes dead letters (`REJECTED`) of rows that the store
+    has `REFUSED`. Whoever has stored the batch calls `acknowledge`.
     """
 
     segments: tuple[Segment, ...]
@@ -107,6 +126,7 @@ class Batch:
     rejected: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTED))
     in_doubt: BlockId | None = None
     is_whole: bool = True
+    reject: Callable[[pl.DataFrame], pl.DataFrame] = without_bytes
     acknowledge: Callable[[], None] = lambda: None
 
     @property

@@ -50,8 +50,11 @@ class Statistics:
 class Writer(Protocol):
     """Writes batches, one after another; belongs to one worker thread."""
 
-    def write(self, batch: Batch) -> None:
-        """Store the batch's rows and rejected lines, each exactly once; return when they are."""
+    def write(self, batch: Batch) -> int:
+        """Store the batch's rows and rejected lines, each exactly once; return when they are.
+
+        Returns how many of the rows the store refuses: they are dead letters instead.
+        """
 
     def close(self) -> None:
         """Say in the ledger that the last batch is stored: a clean stop."""

@@ -80,7 +80,9 @@ def backfill(
             counts.within += len(rows) + len(rejected)
             held = partial(_held, accounts, file_id, int(starts[first]), int(ends[last - 1]))
             counts.dead += accounts.insert_dead(rejected, held)
-            counts.stored += accounts.insert(rows, held)
+            stored, refused = accounts.insert(rows, held)
+            counts.stored += stored
+            counts.dead += accounts.insert_dead(parsed.reject(refused), held)
             counts.done = int(ends[last - 1])
             yield counts
 

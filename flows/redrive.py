@@ -13,9 +13,9 @@ from functools import partial
 
 import polars as pl
 
-from connectors.batch import Batch
+from connectors.batch import PLACE, Batch
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import PLACE, ClickHouseAccounts
+from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
 from flows.again import batch_of
 
 LETTERS_AT_ONCE, BYTES_AT_ONCE = 10_000, 16 * 1024 * 1024
@@ -49,7 +49,9 @@ def redrive(
         tried = parse(_batch(letters, encoding))
         rows, still_dead = tried.rows, tried.rejected
         if not dry_run:
-            accounts.insert(rows, partial(accounts.held, letters))
+            _, refused = accounts.insert(rows, partial(accounts.held, letters))
+            rows = rows.join(refused, on=PLACE, how="anti")
+            still_dead = pl.concat([still_dead, tried.reject(refused)])
             held = accounts.held(letters)
             accounts.delete_dead(letters.join(held, on=PLACE, how="semi"))
             accounts.update_dead(_news(still_dead, letters).join(held, on=PLACE, how="anti"))

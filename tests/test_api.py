@@ -16,6 +16,7 @@ import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
 from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import Pipeline, create_app
 from api.server import ApiServer
@@ -382,6 +383,55 @@ def test_health_is_503_when_the_store_cannot_be_reached(store: Client, api: http
     assert answer.json()["rows_stored"] is None
 
 
+def samples(answer: httpx.Response) -> dict[str, float]:
+    families = text_string_to_metric_families(answer.text)
+    return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+def test_metrics_are_those_of_the_pipeline_now(api: httpx.Client, pipeline: Running) -> None:
+    pipeline.status.add(lines=4, stored=2, dead=1)
+    pipeline.status.demoted_tags = frozenset({"customer_id"})
+    pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",))
+
+    assert samples(api.get("/metrics")) == {
+        "logwax_store_usable": 1,
+        "logwax_store_failures_total": 0,
+        "logwax_lines_total": 4,
+        "logwax_rows_total": 2,
+        "logwax_dead_letters_total": 1,
+        "logwax_files": 2,
+        "logwax_lag_bytes": 100,
+        "logwax_lag_seconds": 0.5,
+        "logwax_problems": 1,
+        "logwax_demoted_tags": 1,
+    }
+
+
+def test_metrics_tell_of_a_failing_store_without_asking_it(
+    store: Client, api: httpx.Client, pipeline: Running
+) -> None:
+    store.close()
+    pipeline.status.report("busy", "trouble")
+    pipeline.status.report("still busy", "trouble")
+    found = samples(api.get("/metrics"))
+    assert (found["logwax_store_usable"], found["logwax_store_failures_total"]) == (0, 2)
+
+    pipeline.status.overcome("trouble")
+
+    found = samples(api.get("/metrics"))
+    assert (found["logwax_store_usable"], found["logwax_store_failures_total"]) == (1, 2)
+
+
+def test_metrics_come_in_the_format_that_is_asked_for(api: httpx.Client) -> None:
+    plain = api.get("/metrics")
+    assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+    asked = {"accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+    modern = api.get("/metrics", headers=asked)
+    assert modern.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert modern.text.endswith("# EOF\n")
+
+
 def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
     assert api.get("/docs").status_code == 200
     paths = api.get("/openapi.json").json()["paths"]
@@ -390,6 +440,7 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
         "/customers/{customer_id}/stats": {"200", "404", "422", "503"},
         "/stats": {"200", "422", "503"},
         "/health": {"200", "503"},
+        "/metrics": {"200"},
     }
     assert all(of["get"]["summary"] and of["get"]["description"] for of in paths.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import clickhouse_connect
 import pytest
+import trustme
 
 from connectors import preflight
 from connectors.errors import StoreError
@@ -24,7 +26,7 @@ from connectors.store import open_store
 from settings import Settings
 from tests.conftest import ROOT, Pipeline, wait_for
 from tests.servers.clickhouse_http import Answer, Delay, Fault, Reset, Server, refusal
-from tests.test_clickhouse_store import batch, offsets
+from tests.test_clickhouse_store import CONSTRAINT, REFUSED, TAKEN, batch, brewing, offsets
 
 SECRET = "ge%2Fheim"  # percent-encoded: ge/heim
 LINE = "2026-11-01 10:00:00 cust_{} /orders/{} 200 0.5\n"
@@ -173,6 +175,15 @@ def test_settling_is_repeated_as_well(server, open_at):
     assert store.ledger().in_doubt == {}
 
 
+@pytest.mark.parametrize("fault", [Reset(after=True), Answer(503)], ids=["answer lost", "busy"])
+def test_refused_rows_are_found_once_though_every_other_insert_fails(server, open_at, fault):
+    store = open_at(server.url)
+    store._client.command(CONSTRAINT)
+    server.faults.extend([None, fault] * 20)
+    assert store.writer().write(brewing()) == len(REFUSED)
+    assert (offsets(store), offsets(store, "dead_letters")) == (TAKEN, list(REFUSED))
+
+
 def test_waits_as_long_as_the_server_asks(server, open_at):
     writer = open_at(server.url).writer()
     server.faults.append(Answer(503, headers={"Retry-After": "1"}))
@@ -283,6 +294,62 @@ def test_makes_the_database_that_is_missing(server, open_at):
     again = open_at(f"{server.url}/web%20logs")
     assert offsets(again) == [0, 1, 2, 3, 4]
     assert again._client.database == "web logs"
+
+
+def test_needs_no_right_to_make_tables_that_are_there(server, open_at):
+    server.forbidden = "CREATE|ALTER"
+    with pytest.raises(StoreError, match=r"could not make its tables: .*ACCESS_DENIED"):
+        open_at(server.url)
+    server.forbidden = ""
+    open_at(server.url)
+    server.forbidden = "CREATE|ALTER"
+    store = open_at(server.url)
+    store.writer().write(batch(0, 5))
+    assert offsets(store) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("right", ["INSERT", "SELECT"])
+def test_stops_before_it_reads_when_a_right_is_missing(tmp_path, server, run, right):
+    write_log(tmp_path, 10)
+    assert run().returncode == 0
+    server.forbidden = right
+    done = run()
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "ACCESS_DENIED" in done.stderr
+    assert "heim" not in done.stderr
+
+
+def test_warns_once_of_a_version_that_is_not_tested(server, open_at, monkeypatch, capfd):
+    open_at(server.url)
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr("connectors.sinks.clickhouse_server.TESTED", ("25.8", "2"))
+    version = open_at(server.url).version
+    assert capfd.readouterr().err == (
+        f"ClickHouse {version} at 127.0.0.1:{server.port} is unverified: "
+        "Logwax is tested with 25.8, 2.\n"
+    )
+
+
+def test_trusts_a_ca_that_is_named_and_no_other(tmp_path, open_at):
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
+    server = Server(tmp_path / "server", tls=tls)
+    try:
+        store = open_at(f"{server.url}?ca_cert={tmp_path}/ca.pem")
+        store.writer().write(batch(0, 5))
+        assert offsets(store) == [0, 1, 2, 3, 4]
+        with pytest.raises(
+            StoreError, match=r"certificate verify failed.* add \?ca_cert="
+        ) as caught:
+            open_at(server.url)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(StoreError, match="CA file that cannot be read: /nowhere"):
+            open_at(f"{server.url}?ca_cert=/nowhere")
+    finally:
+        server.close()
 
 
 def test_says_where_no_server_is(open_at, free_port):
@@ -398,6 +465,49 @@ def test_stores_every_line_once_with_many_faults(tmp_path, server, run):
     assert done.stdout.startswith("lines=2000 stored=2000 "), done.stderr
     assert "heim" not in done.stderr
     assert counted(server) == (2000, 2000)
+
+
+def test_slows_down_by_itself_when_inserts_make_too_many_parts(tmp_path, server, run):
+    server.most = 10
+    write_log(tmp_path, 2000)
+    done = run(STREAM_MAX_SIZE=100)
+    assert done.stdout.startswith("lines=2000 stored=2000 "), done.stderr
+    assert "TOO_MANY_PARTS" in done.stderr
+    assert server.refused > 0
+    assert counted(server) == (2000, 2000)
+
+
+def test_a_refused_line_keeps_its_bytes_and_redrive_makes_it_a_row_once_it_fits(
+    tmp_path, pipeline, server, run
+):
+    run()
+    client = clickhouse_connect.get_client(dsn=server.url)
+    client.command("ALTER TABLE logs ADD CONSTRAINT few CHECK customer_id != 'cust_2'")
+    log = write_log(tmp_path, 300)
+    done = run()
+    assert done.stdout.startswith("lines=300 stored=200 dead=100 "), done.stderr
+    letters = client.query("SELECT offset, raw FROM dead_letters WHERE reason = 'rejected'")
+    data = log.read_bytes()
+    for offset, raw in letters.result_rows:
+        assert data[offset:].split(b"\n", 1)[0] == raw.encode()
+        assert b" cust_2 " in raw.encode()
+
+    def redrive() -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "cli", "redrive"],
+            cwd=tmp_path,
+            env=pipeline.environment(**{name: str(v) for name, v in chosen(server).items()}),
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    assert redrive() == (
+        "rejected: tried=100 stored=0 dead=100\ntotal: tried=100 stored=0 dead=100\n"
+    )
+    client.command("ALTER TABLE logs DROP CONSTRAINT few")
+    client.close()
+    assert "total: tried=100 stored=100 dead=0" in redrive()
+    assert (counted(server), counted(server, "dead_letters")) == ((300, 300), (0, 0))
 
 
 def test_killed_again_and_again_beside_a_server_with_faults(tmp_path, pipeline, server, soak):

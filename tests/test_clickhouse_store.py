@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from connectors.batch import REJECTED, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreBusyError, StoreError
-from connectors.sinks.clickhouse import ClickHouseStore
+from connectors.sinks.clickhouse import ClickHouseStore, ClickHouseWriter
+from connectors.sinks.clickhouse_tables import prepare_tables
 from connectors.store import open_store
 from settings import Settings
 from tests.servers.clickhouse_http import Server
@@ -269,6 +274,86 @@ def test_settles_each_line_once_though_the_format_was_changed_in_between(open_it
     assert offsets(store, "dead_letters") == [1, 2]
 
 
+# --- tables that exist already ----------------------------------------------------------------
+
+
+def test_leaves_other_columns_alone_and_their_defaults_fill_them(open_it):
+    store = open_it()
+    store._client.command(
+        "ALTER TABLE logs ADD COLUMN team String DEFAULT concat('team of ', customer_id), "
+        "ADD COLUMN note Nullable(String)"
+    )
+    store = open_it()
+    store.writer().write(batch(0, 2))
+    found = store._client.query("SELECT team, note FROM logs").result_rows
+    assert found == [("team of cust_1", None)] * 2
+
+
+@pytest.mark.parametrize("table", ["logs", "dead_letters", "ingest_blocks"])
+def test_says_which_columns_are_missing_and_how_to_add_them(open_it, table):
+    name = {"logs": "referer", "dead_letters": "detail", "ingest_blocks": "lines"}[table]
+    client = open_it()._client
+    client.command(f"ALTER TABLE {table} DROP COLUMN {name}")
+    with pytest.raises(StoreError, match=rf"table {table} lacks columns: {name}\. ") as caught:
+        prepare_tables(client, "logs")
+    client.command(str(caught.value).partition("To add them: ")[2])
+    open_it().writer().write(batch(0, 5, bad=(1,)))
+
+
+HARMLESS = [
+    "status_code UInt32",
+    "status_code Nullable(Int64)",
+    "method String",
+    "method LowCardinality(Nullable(String))",
+    "method Enum8('' = 0, 'GET' = 1)",
+    "success UInt8",
+    "level Nullable(String)",
+]
+
+
+@pytest.mark.parametrize("column", HARMLESS)
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_leaves_a_column_whose_type_changes_no_value(open_it, column):
+    open_it()._client.command(f"ALTER TABLE logs MODIFY COLUMN {column}")
+    store = open_it()
+    store.writer().write(batch(0, 5))
+    assert offsets(store) == [0, 1, 2, 3, 4]
+    name, _, type_ = column.partition(" ")
+    kept = f"SELECT type FROM system.columns WHERE table = 'logs' AND name = '{name}'"
+    assert store._client.query(kept).result_rows == [(type_,)]
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["status_code UInt8", "status_code Enum16('OK' = 200)", "duration Float32", "method UUID"],
+)
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_refuses_a_column_whose_type_would_change_values(open_it, column):
+    open_it()._client.command(f"ALTER TABLE logs MODIFY COLUMN {column}")
+    with pytest.raises(StoreError, match=f"The column {column.split()[0]} of the table logs is"):
+        open_it()
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [("MergeTree ORDER BY tuple()", "would not notice"), ("Memory", "is of engine Memory")],
+)
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_refuses_a_table_that_would_take_an_insert_twice(open_it, engine, words):
+    client = open_it()._client
+    client.command(f"CREATE TABLE mine ENGINE = {engine} AS SELECT * FROM logs")
+    with pytest.raises(StoreError, match=words):
+        open_it(clickhouse_table="mine")
+
+
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_leaves_a_retention_alone_that_somebody_else_has_set(open_it):
+    own = "TTL ingested_at + toIntervalDay(3)"
+    open_it()._client.command(f"ALTER TABLE logs MODIFY {own}")
+    (made,) = open_it()._client.query("SHOW CREATE TABLE logs").result_rows
+    assert own in made[0]
+
+
 # --- what is forgotten, and what is known of parts -------------------------------------------
 
 
@@ -421,3 +506,111 @@ def test_settles_a_part_of_a_block_without_closing_it(open_it):
     open_it().writer().write(batch(0, 5, in_doubt=block))
     assert offsets(open_it()) == [0, 1, 2, 3, 4]
     assert open_it().ledger().in_doubt == {}
+
+
+# --- rows that the table refuses --------------------------------------------------------------
+
+CONSTRAINT = "ALTER TABLE logs ADD CONSTRAINT known CHECK method != 'BREW'"
+ENUM = "ALTER TABLE logs MODIFY COLUMN method Enum8('' = 0, 'GET' = 1)"
+REFUSED = (0, 4, 5, 10)
+TAKEN = [1, 2, 3, 6, 7, 8, 9]
+
+
+def brewing(bad: tuple[int, ...] = REFUSED, **options: object) -> Batch:
+    """A batch of 11 lines, of which these have a method that the table does not take."""
+    made = batch(0, 11, **options)
+    method = pl.when(pl.col("offset").is_in(bad)).then(pl.lit("BREW")).otherwise(pl.lit("GET"))
+    return replace(made, rows=made.rows.with_columns(method.alias("method")))
+
+
+@pytest.mark.parametrize(
+    ("refuse", "words"),
+    [(CONSTRAINT, "method = 'BREW'. (VIOLATED_CONSTRAINT)"), (ENUM, "(UNKNOWN_ELEMENT_OF_ENUM)")],
+    ids=["constraint", "enum"],
+)
+def test_exactly_the_refused_rows_are_dead_letters_with_the_words_of_the_store(
+    open_it, refuse, words
+):
+    store = open_it()
+    store._client.command(refuse)
+    writer = store.writer()
+    assert writer.write(brewing()) == len(REFUSED)
+    assert offsets(store) == TAKEN
+    letters = store._client.query("SELECT offset, reason, detail FROM dead_letters ORDER BY offset")
+    assert [row[:2] for row in letters.result_rows] == [(at, "rejected") for at in REFUSED]
+    assert all(words in row[2] and "\n" not in row[2] for row in letters.result_rows)
+    writer.close()
+    assert store.ledger().in_doubt == {}
+
+
+def test_every_row_may_be_refused(open_it):
+    store = open_it()
+    store._client.command(CONSTRAINT)
+    assert store.writer().write(brewing(bad=tuple(range(11)))) == 11
+    assert (offsets(store), offsets(store, "dead_letters")) == ([], list(range(11)))
+
+
+Insert = tuple[pl.DataFrame, str, str]
+
+
+def die_at(writer: ClickHouseWriter, number: int) -> list[Insert]:
+    """Let a writer be killed at its insert of this number; holds that one, once it is."""
+    insert, on_its_way, numbers = writer._insert, list[Insert](), count(1)
+
+    def die_in_time(*what: Any) -> None:
+        if next(numbers) == number:
+            on_its_way.append(what)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+        insert(*what)
+
+    writer._insert = die_in_time  # type: ignore[method-assign]
+    return on_its_way
+
+
+def be_late(writer: ClickHouseWriter, on_its_way: list[Insert], other: ClickHouseWriter) -> None:
+    """Let inserts arrive just before the first one of `writer`."""
+    insert, late_insert = writer._insert, other._insert
+
+    def insert_late(*what: Any) -> None:
+        while on_its_way:
+            with suppress(DatabaseError):  # which may be refused itself
+                late_insert(*on_its_way.pop())
+        insert(*what)
+
+    writer._insert = insert_late  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("arrives", [False, True], ids=["is lost", "arrives late"])
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_refused_rows_are_found_once_wherever_it_is_killed_and_what_was_on_its_way(
+    open_it, arrives
+):
+    store = open_it()
+    store._client.command(CONSTRAINT)
+    for number in count(1):
+        for table in ("logs", "dead_letters", "ingest_blocks"):
+            store._client.command(f"TRUNCATE TABLE {table}")
+        writer, settling = store.writer(), store.writer()
+        on_its_way = die_at(writer, number)
+        try:
+            writer.write(brewing())
+        except KeyboardInterrupt:
+            if arrives:
+                be_late(settling, on_its_way, store.writer())
+            (block,) = store.ledger().in_doubt
+            settling.write(brewing(in_doubt=block))
+            assert offsets(store) == TAKEN, number
+            assert offsets(store, "dead_letters") == list(REFUSED), number
+            assert store.ledger().in_doubt == {}
+        else:
+            break
+    assert number > 15
+
+
+def test_a_view_that_fails_makes_no_dead_letters(open_it, capfd):
+    store = open_it()
+    store._client.command("CREATE TABLE seen (method Enum8('GET' = 1)) ENGINE = Memory")
+    store._client.command("CREATE MATERIALIZED VIEW see TO seen AS SELECT method FROM logs")
+    assert store.writer().write(brewing()) == 0
+    assert (offsets(store), offsets(store, "dead_letters")) == (list(range(11)), [])
+    assert "A view of logs lacks rows: " in capfd.readouterr().err

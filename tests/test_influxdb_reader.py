@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import math
-import socket
 import ssl
-import threading
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from connectors.batch import COLUMNS
 from connectors.errors import StoreError
 from connectors.sinks.influxdb_reader import InfluxReader
+from connectors.sinks.line_protocol import encode
 from connectors.store import Figures, Statistics
 from settings import Settings
-from tests.conftest import wait_for
+from tests.conftest import find_port, wait_for
+from tests.servers.faulty import HANG, Answer, Fault, FaultyServer, Request, Reset, Write
 from tests.servers.influxd import Influxd
+from tests.servers.influxdb_http import Server as Version2
 
 Row = tuple[datetime, str, bool, float]
 ALWAYS = (date.min, date.max)
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+SCHEMA = {name: COLUMNS[name] for name in ("timestamp", "customer_id", "success", "duration")}
+TEXTS = ("customer_id", "success")
 HOSTILE_IDS = [
     "it's",
     'say "hi"',
@@ -68,39 +74,17 @@ class Bucket:
         return InfluxReader(given)
 
     def insert(self, *rows: Row) -> None:
-        self.server.write("\n".join(self.line(*row) for row in rows).encode())
-
-    def line(self, when: datetime, customer: str, success: bool, duration: float) -> str:
-        micros = (when - EPOCH) // timedelta(microseconds=1)
-        number = next(numbers)
-        tags = {"file_id": "7"}
-        fields = [f"event_time={micros}i", f"duration={duration!r}"]
-        if self.stored == "a field":
-            fields += [f"customer_id={quoted(customer)}"] * bool(customer)
-            fields.append(f"success={success}")
-        elif self.stored == "a tag" and can_be_a_tag(customer):
-            tags |= {"customer_id": customer, "success": str(success).lower()}
-        else:
-            fields += [f"customer_id_text={quoted(customer)}"] * bool(customer)
-            fields.append(f"success_text={quoted(str(success).lower())}")
-        series = "".join(f",{name}={escaped(text)}" for name, text in tags.items() if text)
-        time = micros // 1000 * 1_000_000 + number % 1_000_000
-        return f"api_requests{series} {','.join(fields)} {time}"
+        places = {
+            "file_id": pl.Series([7] * len(rows), dtype=pl.UInt64),
+            "line": pl.Series([next(numbers) for _ in rows], dtype=pl.UInt64),
+        }
+        frame = pl.DataFrame(rows, SCHEMA, orient="row").with_columns(**places)
+        demoted = TEXTS if self.stored == "a tag that was demoted" else ()
+        lines = encode(frame, STORED[self.stored].influxdb_tag_columns, demoted)
+        self.server.write(bytes(lines.between(0, len(lines))))
 
 
 numbers = itertools.count()
-
-
-def can_be_a_tag(text: str) -> bool:
-    return text.isprintable() and not text.endswith("\\") and len(text) <= 4096
-
-
-def quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def escaped(text: str) -> str:
-    return text.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
 
 
 @pytest.fixture(params=STORED)
@@ -276,3 +260,157 @@ def test_a_missing_database_is_a_sentence(
         StoreError, match=r"^InfluxDB at 127.* cannot answer: database not found: x$"
     ):
         ask(tagged.reader(influxdb_bucket="x"))
+
+
+# --- who asks -----------------------------------------------------------------------------------
+
+
+def test_a_user_of_version_1_is_let_in_and_nobody_else(tmp_path: Path) -> None:
+    with Influxd(tmp_path / "influxd", user="logwax:ge/heim") as server:
+        server.create()
+        bucket = Bucket(server)
+        row = (at("2024-01-01"), "cust_1", True, 1.0)
+        bucket.insert(row)
+        user = {"influxdb_user": "logwax", "influxdb_password": SecretStr("ge/heim")}
+        assert statistics(bucket.reader(**user), "cust_1") == expected([row])
+        with pytest.raises(StoreError, match="status 401: authorization failed"):
+            counts(bucket.reader(**{**user, "influxdb_password": SecretStr("wrong")}))
+        with pytest.raises(StoreError, match="status 401: unable to parse"):
+            counts(bucket.reader())
+
+
+def test_a_token_of_version_2_is_let_in_and_nobody_else(tagged: Bucket) -> None:
+    row = (at("2024-01-01"), "cust_1", True, 1.0)
+    tagged.insert(row)
+    server = Version2(tagged.server.url, token="ge/heim")
+    url = {"influxdb_url": server.url, "influxdb_api": "v2"}
+    try:
+        reader = tagged.reader(**url, influxdb_token=SecretStr("ge/heim"))
+        assert statistics(reader, "cust_1") == expected([row])
+        with pytest.raises(StoreError, match="status 401: unauthorized access"):
+            counts(tagged.reader(**url, influxdb_token=SecretStr("wrong")))
+    finally:
+        server.close()
+
+
+# --- servers that fail --------------------------------------------------------------------------
+
+
+class Queries(FaultyServer):
+    """An InfluxDB without rows, whose queries have the faults."""
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        self.asked: list[Request] = []
+        super().__init__()
+        if certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
+
+    def respond(self, request: Request) -> Write:
+        self.asked.append(request)
+        return lambda: Answer(200, '{"results":[{"statement_id":0}]}')
+
+
+@pytest.fixture
+def failing() -> Iterator[Queries]:
+    server = Queries()
+    yield server
+    server.close()
+
+
+def reader_of(url: str) -> InfluxReader:
+    return InfluxReader(Settings(_env_file=None, influxdb_url=url))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Answer(503, '{"code":"unavailable","message":"busy"}'), "status 503: busy"),
+        (Answer(400, '{"error":"error parsing query"}'), "status 400: error parsing query"),
+        (Answer(502, "<h1>Bad Gateway</h1>"), "status 502: <h1>Bad Gateway</h1>"),
+        (Answer(200, "<h1>Welcome</h1>"), "status 200: <h1>Welcome</h1>"),
+        (Answer(200, "[]"), r"status 200: \[\]"),
+        (Answer(200, '{"results":[{"error":"timeout"}]}'), "timeout"),
+        (Reset(after=False), "Connection reset by peer"),
+    ],
+)
+def test_a_failure_is_one_sentence(failing: Queries, fault: Fault, words: str) -> None:
+    failing.faults.append(fault)
+    reader = reader_of(failing.url)
+
+    sentence = rf"^InfluxDB at 127\.0\.0\.1:{failing.port} cannot answer: {words}$"
+    with pytest.raises(StoreError, match=sentence):
+        counts(reader)
+    counts(reader)  # the next one is none
+
+
+def test_a_server_that_is_away_is_one_sentence_until_it_is_back(tagged: Bucket) -> None:
+    row = (at("2024-01-01"), "cust_1", True, 1.0)
+    tagged.insert(row)
+    reader = tagged.reader()
+    tagged.server.stop()
+    with pytest.raises(StoreError, match=r"^InfluxDB at .* cannot answer: Connection refused$"):
+        statistics(reader, "cust_1")
+
+    tagged.server.start()
+
+    assert statistics(reader, "cust_1") == expected([row])
+
+
+def test_questions_are_given_up_when_they_are_cancelled(failing: Queries) -> None:
+    failing.faults.append(HANG)
+    reader = reader_of(failing.url)
+
+    with ThreadPoolExecutor(1) as asking:
+        answer = asking.submit(counts, reader)
+        wait_for(lambda: failing.asked, "the question to be under way")
+        reader.cancel()
+        with pytest.raises(StoreError, match="about to end"):
+            answer.result()
+    with pytest.raises(StoreError, match="about to end"):
+        counts(reader)
+    assert len(failing.asked) == 1
+
+
+# --- TLS ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Key and certificate of a server on loopback that no authority has signed."""
+    key, made = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    options = (
+        "-x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run(
+        ["openssl", "req", *options.split(), "-keyout", key, "-out", made],
+        check=True,
+        capture_output=True,
+    )
+    both = tmp_path / "server.pem"
+    both.write_bytes(key.read_bytes() + made.read_bytes())
+    return both
+
+
+def test_a_certificate_is_verified_with_the_authority_that_is_named(certificate: Path) -> None:
+    server = Queries(certificate)
+    url = f"https://127.0.0.1:{server.port}"
+    try:
+        with pytest.raises(StoreError, match="certificate verify failed"):
+            counts(reader_of(url))
+        assert not server.asked
+
+        counts(reader_of(f"{url}?ca_cert={certificate}"))
+
+        assert len(server.asked) == 1
+    finally:
+        server.close()
+
+
+def test_an_authority_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(
+        StoreError, match=rf"^INFLUXDB_URL: cannot use ca_cert {missing}: .*No such"
+    ):
+        reader_of(f"https://127.0.0.1:{find_port()}?ca_cert={missing}")

@@ -5,107 +5,37 @@ How a batch is stored (docs/architecture.md, "Exactly once"): its block is recor
 deduplication token of the block's identity. The next block of a writer, or a clean stop, says that
 the one before is stored. A block of which nobody said so is settled at the next start: the same
 bytes are read again, the tables are asked which of their lines they hold, and the rest is inserted.
+Rows that the table refuses become dead letters.
 """
 
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
-import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
-from connectors.batch import Batch, BlockId, Evidence, Segment
+from connectors.batch import PLACE, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse_errors import trouble
+from connectors.sinks.clickhouse_errors import is_of_a_view, reason, trouble, trouble_with_lines
+from connectors.sinks.clickhouse_insert import (
+    hash_of,
+    insert_arrow,
+    insert_lines,
+    insert_what_fits,
+)
 from connectors.sinks.clickhouse_reader import ClickHouseReader
+from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER, prepare_tables
 from connectors.sinks.retry import Retry
 from connectors.store import Ledger, Reader
 from settings import Settings
-
-DEAD_LETTERS = "dead_letters"
-LEDGER = "ingest_blocks"
-
-_DURABLE = ", ".join(
-    [
-        # Tokens are forgotten beyond the window; only blocks in doubt are repeated, so it is ample.
-        "non_replicated_deduplication_window = 10000",
-        "fsync_after_insert = 1",
-        "fsync_part_directory = 1",
-        # A fresh part in one file instead of fifty: a third less CPU time for an insert.
-        "min_bytes_for_wide_part = 268435456",
-    ]
-)
-
-_LOGS_TABLE = """
-CREATE TABLE IF NOT EXISTS {table:Identifier} (
-    timestamp DateTime64(6, 'UTC'),
-    customer_id String,
-    method LowCardinality(String),
-    request_path String,
-    endpoint LowCardinality(String),
-    status_code UInt16,
-    status_class LowCardinality(String),
-    success Bool,
-    duration Float64,
-    client_ip String,
-    user_agent LowCardinality(String),
-    referer String,
-    bytes_sent UInt64,
-    level LowCardinality(String),
-    message String,
-    host LowCardinality(String),
-    source LowCardinality(String),
-    attributes String DEFAULT '{}',
-    file_id UInt64,
-    offset UInt64,
-    ingested_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
-) ENGINE = MergeTree ORDER BY (customer_id, timestamp) SETTINGS """
-
-_DEAD_LETTERS_TABLE = f"""
-CREATE TABLE IF NOT EXISTS {DEAD_LETTERS} (
-    file_id UInt64,
-    offset UInt64,
-    source LowCardinality(String),
-    raw String,
-    reason LowCardinality(String),
-    detail String,
-    seen_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
-) ENGINE = MergeTree ORDER BY (file_id, offset) SETTINGS """
-
-_LEDGER_TABLE = f"""
-CREATE TABLE IF NOT EXISTS {LEDGER} (
-    instance String,
-    writer UInt64,
-    sequence UInt64,
-    kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4),
-    file_id UInt64,
-    path String,
-    inode UInt64,
-    head_length UInt16,
-    head_hash UInt64,
-    tail_hash UInt64,
-    start UInt64,
-    end UInt64,
-    first_line UInt64,
-    lines UInt64,
-    content_hash UInt64,
-    recorded_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
-) ENGINE = MergeTree ORDER BY (instance, file_id, end) SETTINGS """
-
-# What ledgers of the first version lack.
-_LEDGER_ADDITIONS = [
-    f"ALTER TABLE {LEDGER} ADD COLUMN IF NOT EXISTS content_hash UInt64 AFTER lines",
-    f"ALTER TABLE {LEDGER} MODIFY COLUMN "
-    "kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4)",
-]
 
 _SEGMENT = (
     "file_id, path, start, end, first_line, lines, content_hash, "
@@ -191,8 +121,14 @@ class ClickHouseStore:
         self._release = release
         self._clients: list[Client] = []
         self._client = self._new_client()
-        self._make_tables()
+        prepare_tables(self._client, settings.clickhouse_table)
+        self._set_retention()
         self.reader: Reader | None = ClickHouseReader(self._new_client, settings.clickhouse_table)
+
+    @property
+    def version(self) -> str:
+        """The engine's version."""
+        return str(self._client.server_version)
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """What is known of these files of this instance (None: of all)."""
@@ -278,30 +214,24 @@ class ClickHouseStore:
         self._clients.append(client)
         return client
 
-    def _make_tables(self) -> None:
-        table = {"table": self._settings.clickhouse_table}
-        days = self._settings.retention_days
+    def _set_retention(self) -> None:
+        table, days = self._settings.clickhouse_table, self._settings.retention_days
         try:
-            self._client.command(_LOGS_TABLE + _DURABLE, parameters=table)
-            self._client.command(_DEAD_LETTERS_TABLE + _DURABLE)
-            self._client.command(_LEDGER_TABLE + _DURABLE)
-            for addition in _LEDGER_ADDITIONS:
-                self._client.command(addition)
-            (made,) = _rows(
-                self._client,
+            (made,) = self._client.query(
                 "SELECT create_table_query FROM system.tables "
                 "WHERE database = currentDatabase() AND name = {table:String}",
-                table,
-            )
+                {"table": table},
+            ).result_rows
             wanted = f"TTL timestamp + toIntervalDay({days})"
             if days and wanted not in made[0]:
-                self._client.command(
-                    f"ALTER TABLE {{table:Identifier}} MODIFY {wanted}", parameters=table
-                )
-            elif not days and "TTL " in made[0]:
-                self._client.command("ALTER TABLE {table:Identifier} REMOVE TTL", parameters=table)
+                change = f"MODIFY {wanted}"
+            elif not days and "TTL timestamp + toIntervalDay(" in made[0]:
+                change = "REMOVE TTL"
+            else:
+                return
+            self._client.command(f"ALTER TABLE {{table:Identifier}} {change}", {"table": table})
         except ClickHouseError as error:
-            raise StoreError(f"ClickHouse could not make its tables: {error}") from error
+            raise StoreError(f"ClickHouse cannot keep RETENTION_DAYS: {reason(error)}") from error
 
 
 class ClickHouseWriter:
@@ -315,19 +245,24 @@ class ClickHouseWriter:
         self._block = BlockId(secrets.randbits(63), 0)
         self._stored = True  # whether `_block` is: Bytewax closes a sink that has failed, too
 
-    def write(self, batch: Batch) -> None:
-        """Store the batch; when this returns it is on disk. Raises `StoreError` when stopped."""
+    def write(self, batch: Batch) -> int:
+        """Store the batch; when this returns it is on disk. Raises `StoreError` when stopped.
+
+        Returns how many of its rows the table refuses: they are dead letters instead.
+        """
         if batch.in_doubt:
-            self._settle(batch, batch.in_doubt)
-            return
+            return self._settle(batch, batch.in_doubt)
         if not self._stored:
             raise StoreError("The batch before this one is in doubt: restart to settle it.")
         self._block = BlockId(self._block.writer, self._block.sequence + 1)
         self._stored = False
+        token = self._token(self._block)
         self._record(self._block, "block", batch.segments)
-        self._insert(batch.rejected, DEAD_LETTERS, self._token(self._block))
-        self._insert(batch.rows, self._table, self._token(self._block))
+        self._insert(batch.rejected, DEAD_LETTERS, token)
+        refused = insert_what_fits(batch.rows, token, partial(self._insert_rows, batch))
+        self._reject(batch, refused, token)
         self._stored = True
+        return len(refused)
 
     def close(self) -> None:
         """Say that the last block is stored, if it is: a clean stop."""
@@ -335,19 +270,36 @@ class ClickHouseWriter:
             with suppress(StoreError):  # unsaid, the next start finds it out
                 self._record(self._block, "stored", [_NO_FILE])
 
-    def _settle(self, batch: Batch, block: BlockId) -> None:
-        tables = (DEAD_LETTERS, self._table)
+    def _settle(self, batch: Batch, block: BlockId) -> int:
         # Both are asked about every line: the format may have been changed in between.
-        held = pl.concat(self._held(batch.segments, table) for table in tables)
-        for lines, table in zip((batch.rejected, batch.rows), tables, strict=True):
-            token = self._token(block)
-            rest = lines.join(held, on=["file_id", "offset"], how="anti") if len(held) else lines
-            if len(rest) < len(lines) or not batch.is_whole:
-                # The block's own token may be known to the table, which would drop these lines.
-                token += ":rest:" + _hash(rest)
-            self._insert(rest, table, token)
+        held = pl.concat(self._held(batch.segments, table) for table in (DEAD_LETTERS, self._table))
+        token = self._token(block)
+        rejected, rows = batch.rejected.join(held, on=PLACE, how="anti"), batch.rows
+        if len(rejected) < len(batch.rejected) or not batch.is_whole:
+            self._insert(rejected, DEAD_LETTERS, f"{token}:rest:{hash_of(rejected)}")
+        else:
+            self._insert(rejected, DEAD_LETTERS, token)
+        # Of the rows before the last one held, none is under way any more.
+        numbers = rows.with_row_index().join(held, on=PLACE, how="semi")["index"].to_list()
+        first = max(numbers, default=-1) + 1
+        passed = rows[:first].join(held, on=PLACE, how="anti", maintain_order="left")
+        whole = token if batch.is_whole else f"{token}:rest:{hash_of(rows)}"
+        insert = partial(self._insert_rows, batch)
+        refused = pl.concat(
+            [
+                insert_what_fits(passed, f"{token}:rest:{hash_of(passed)}", insert),
+                insert_what_fits(rows, whole, insert, first),
+            ]
+        )
+        self._reject(batch, refused, token)
         if batch.is_whole:
             self._record(block, "stored", [_NO_FILE])
+        return len(refused)
+
+    def _reject(self, batch: Batch, refused: pl.DataFrame, token: str) -> None:
+        if len(refused):
+            letters = batch.reject(refused)
+            self._insert(letters, DEAD_LETTERS, f"{token}:refused:{hash_of(letters)}")
 
     def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
         insert = partial(_insert_ledger, self._client, self._instance, block, kind, segments)
@@ -368,25 +320,22 @@ class ClickHouseWriter:
         return found
 
     def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
-        if lines.is_empty():
-            return
-        settings = {
-            "async_insert": 0,
-            "insert_deduplication_token": token,
-            # One insert is one part, or its token would not cover it.
-            "max_insert_block_size": len(lines) + 1,
-            "min_insert_block_size_rows": len(lines) + 1,
-            "min_insert_block_size_bytes": 0,
-        }
-        self._retry(lambda: _insert_arrow(self._client, table, lines, settings), trouble)
+        means = trouble_with_lines if table == self._table else trouble
+        self._retry(lambda: insert_lines(self._client, table, lines, token), means)
+
+    def _insert_rows(self, batch: Batch, rows: pl.DataFrame, token: str) -> None:
+        try:
+            self._insert(rows, self._table, token)
+        except Error as error:
+            if not is_of_a_view(error):
+                raise
+            held = self._held(batch.segments, self._table)
+            if len(rows.join(held, on=PLACE, how="anti")):
+                raise
+            print(f"A view of {self._table} lacks rows: {reason(error)}", file=sys.stderr)
 
     def _token(self, block: BlockId) -> str:
         return f"{self._instance}:{block.writer}:{block.sequence}"
-
-
-def _hash(lines: pl.DataFrame) -> str:
-    places = lines.select("file_id", "offset").to_numpy().tobytes()
-    return blake2b(places).hexdigest()[:32]
 
 
 _NO_FILE = Segment(0, "", 0, 0, 0, 0, Evidence(0, 0, 0, 0))
@@ -419,7 +368,7 @@ def _insert_ledger(
         token = f"{instance}:{block.writer}:{block.sequence}:{kind}"
         # Made by Polars: PyArrow would import pandas for it, half a second and 60 MB.
         lines = pl.DataFrame(entries, schema=_LEDGER_COLUMNS)
-        _insert_arrow(
+        insert_arrow(
             client, LEDGER, lines, {"async_insert": 0, "insert_deduplication_token": token}
         )
 
@@ -441,35 +390,6 @@ _LEDGER_COLUMNS = {
     "lines": pl.UInt64(),
     "content_hash": pl.UInt64(),
 }
-
-
-def _insert_arrow(
-    client: Client, table: str, lines: pl.DataFrame, settings: dict[str, object]
-) -> None:
-    """Insert lines as one record batch, hence one block.
-
-    As `Client.insert_arrow` does, but with texts as views and into a buffer of the right size:
-    three copies less.
-    """
-    lines = lines.drop("line", strict=False)  # the offset is identity enough here
-    columns = lines.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
-
-    def write(sink: pa.NativeFile) -> int:
-        with pa.ipc.new_stream(sink, columns.schema) as stream:
-            stream.write_table(columns)
-        return int(sink.tell())
-
-    buffer = pa.allocate_buffer(write(pa.MockOutputStream()))
-    write(pa.FixedSizeBufferWriter(buffer))
-    data = cast(bytes, memoryview(buffer))  # which it takes as well
-    client.raw_insert(table, columns.column_names, data, settings=settings, fmt="ArrowStream")
-
-
-def _rows(client: Client, query: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
-    try:
-        return client.query(query, parameters=parameters).result_rows
-    except ClickHouseError as error:
-        raise StoreError(f"ClickHouse could not answer: {error}") from error
 
 
 def _segment(row: Sequence[Any]) -> Segment:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from hashlib import blake2b
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,23 +16,17 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from connectors.batch import BlockId, Segment
+from connectors.batch import PLACE, BlockId, Segment
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse import (
-    DEAD_LETTERS,
-    LEDGER,
-    ClickHouseStore,
-    _insert_arrow,
-    _insert_ledger,
-)
+from connectors.sinks.clickhouse import ClickHouseStore, _insert_ledger
+from connectors.sinks.clickhouse_errors import is_about_lines
+from connectors.sinks.clickhouse_insert import hash_of, insert_lines, insert_what_fits
+from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER
 from connectors.store import Store
 from settings import Settings
 
 BUCKET = 4 * 1024 * 1024
 """Bytes of a file that are summed up together."""
-
-PLACE = ["file_id", "offset"]
-"""The columns that say which line it is."""
 
 FRAGMENTS = ("too_long", "continued", "gap")
 """Reasons of dead letters whose bytes are not a whole line."""
@@ -189,13 +183,26 @@ class ClickHouseAccounts:
         """Which of these places the table of lines holds: `file_id`, `offset`."""
         return self._ask(_HELD, places=_tuples(places))
 
-    def insert(self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
-        """Insert those rows whose places `held` does not name, each once; how many these were."""
-        return self._insert_once(rows, self._table, held)
+    def insert(
+        self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]
+    ) -> tuple[int, pl.DataFrame]:
+        """Insert those rows whose places `held` does not name, each once.
+
+        Returns how many these were, and those that the table has `REFUSED`.
+        """
+        insert = partial(self._insert, self._table)
+        return self._insert_once(
+            rows, held, lambda rest, token: insert_what_fits(rest, token, insert)
+        )
 
     def insert_dead(self, letters: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
         """Insert dead letters, likewise."""
-        return self._insert_once(letters, DEAD_LETTERS, held)
+
+        def insert(rest: pl.DataFrame, token: str) -> pl.DataFrame:
+            self._insert(DEAD_LETTERS, rest, token)
+            return rest.clear()
+
+        return self._insert_once(letters, held, insert)[0]
 
     def delete_dead(self, places: pl.DataFrame) -> None:
         """Delete the dead letters of these places; return when they are gone."""
@@ -247,35 +254,28 @@ class ClickHouseAccounts:
             raise StoreError(f"ClickHouse refused a change: {error}") from error
 
     def _insert_once(
-        self, lines: pl.DataFrame, table: str, held: Callable[[], pl.DataFrame]
-    ) -> int:
-        if lines.is_empty():
-            return 0
-        rest = lines.join(held(), on=PLACE, how="anti")
-        inserted = len(rest)
-        self._insert(rest, table, blake2b(rest.select(PLACE).to_numpy().tobytes()).hexdigest())
+        self,
+        lines: pl.DataFrame,
+        held: Callable[[], pl.DataFrame],
+        insert: Callable[[pl.DataFrame, str], pl.DataFrame],
+    ) -> tuple[int, pl.DataFrame]:
+        rest = lines.join(held(), on=PLACE, how="anti") if len(lines) else lines
+        refused = insert(rest, f"{self._instance}:{hash_of(rest)}")
+        rest = rest.join(refused, on=PLACE, how="anti")
         # Were the same lines inserted before, and deleted since, the token drops them: see, and
         # insert them under another.
-        if inserted and len(dropped := rest.join(held(), on=PLACE, how="anti")):
-            self._insert(dropped, table, secrets.token_hex(32))
-        return inserted
+        if len(rest) and len(dropped := rest.join(held(), on=PLACE, how="anti")):
+            insert(dropped, f"{self._instance}:{secrets.token_hex(32)}")
+        return len(rest), refused
 
-    def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
-        if lines.is_empty():
-            return
-        if self._cancelled:
+    def _insert(self, table: str, lines: pl.DataFrame, token: str) -> None:
+        if self._cancelled and len(lines):
             raise StoreError(_ENDING)
-        limits = {
-            "async_insert": 0,
-            "insert_deduplication_token": f"{self._instance}:{token}",
-            # One insert is one part, or its token would not cover it.
-            "max_insert_block_size": len(lines) + 1,
-            "min_insert_block_size_rows": len(lines) + 1,
-            "min_insert_block_size_bytes": 0,
-        }
         try:
-            _insert_arrow(self._client, table, lines, limits)
+            insert_lines(self._client, table, lines, token)
         except ClickHouseError as error:
+            if table == self._table and is_about_lines(error):
+                raise
             raise StoreError(f"ClickHouse refused lines: {error}") from error
 
     def _with_names(self, parameters: Mapping[str, object]) -> dict[str, object]:

@@ -83,8 +83,17 @@ def trouble(error: Exception) -> Trouble | None:
 
 def trouble_with_lines(error: Exception) -> Trouble | None:
     """The same of an insert of lines; None, too, if it is the lines that are refused."""
-    is_theirs = isinstance(error, Error) and error.code in LINES_AT_FAULT
-    return None if is_theirs else trouble(error)
+    return None if is_about_lines(error) else trouble(error)
+
+
+def is_about_lines(error: Exception) -> bool:
+    """Whether some value of an insert is what is refused."""
+    return isinstance(error, Error) and error.code in LINES_AT_FAULT
+
+
+def is_of_a_view(error: Exception) -> bool:
+    """Whether a materialized view failed: the rows may be in the table all the same."""
+    return "while pushing to view" in str(error)
 
 
 def reason(error: BaseException) -> str:

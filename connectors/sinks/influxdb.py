@@ -15,7 +15,7 @@ from functools import partial
 
 import polars as pl
 
-from connectors.batch import COLUMNS, REJECTED, Batch, BlockId, Segment
+from connectors.batch import COLUMNS, PLACE, REFUSED, Batch, BlockId, Segment
 from connectors.errors import StoreError
 from connectors.sinks.influxdb_positions import NO_EVENT, Positions, Record
 from connectors.sinks.influxdb_reader import InfluxReader
@@ -137,8 +137,11 @@ class InfluxWriter:
         self._retry = retry
         self._block = BlockId(secrets.randbits(63), 0)
 
-    def write(self, batch: Batch) -> None:
-        """Store the batch; when this returns, the server has acknowledged all of it."""
+    def write(self, batch: Batch) -> int:
+        """Store the batch; when this returns, the server has acknowledged all of it.
+
+        Returns how many rows the server refused, which are dead letters now.
+        """
         if batch.in_doubt:
             records = self._positions.begun(batch.in_doubt, batch.segments)
         else:
@@ -148,17 +151,21 @@ class InfluxWriter:
             records = self._positions.begin(self._block, batch.segments, events, demoted)
         self._write_dead_letters(batch.rejected, batch.rows, records)
         refused = self._write_rows(batch.rows, records[0].demoted)
-        self._write_dead_letters(refused, batch.rows, records)
+        self._write_dead_letters(batch.reject(refused), batch.rows, records)
         self._positions.finish(records)
+        return len(refused)
 
     def close(self) -> None:
         """Nothing is left to say: a block is recorded as stored as soon as it is."""
 
     def _write_rows(self, rows: pl.DataFrame, demoted: frozenset[str]) -> pl.DataFrame:
-        """Write all rows that the server takes; returns the others as dead letters."""
+        """Write all rows that the server takes; returns the others (`REFUSED`)."""
         refused = self._write(encode(rows, self._tags, demoted))
-        letters = [_as_letters(rows[first:last], words) for first, last, words in refused]
-        return pl.concat([pl.DataFrame(schema=REJECTED), *letters])
+        places = [
+            rows[first:last].select(*PLACE, "line", detail=pl.lit(words[:_WORDS]))
+            for first, last, words in refused
+        ]
+        return pl.concat([pl.DataFrame(schema=REFUSED), *places])
 
     def _write_dead_letters(
         self, letters: pl.DataFrame, rows: pl.DataFrame, records: Sequence[Record]
@@ -236,19 +243,3 @@ def _dead_letters(letters: pl.DataFrame, records: Mapping[int, Record]) -> list[
             ).decode()
         )
     return points
-
-
-def _as_letters(rows: pl.DataFrame, words: str) -> pl.DataFrame:
-    """Rows that the server refused, as dead letters: what was parsed of the line, as JSON."""
-    return rows.select(
-        "file_id",
-        "offset",
-        "line",
-        "source",
-        pl.struct(pl.exclude("file_id", "offset", "source", "line"))
-        .struct.json_encode()
-        .cast(pl.Binary)
-        .alias("raw"),
-        pl.lit("rejected").alias("reason"),
-        pl.lit(words[:_WORDS]).alias("detail"),
-    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
-from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import httpx
 
 from connectors.errors import StoreError
+from connectors.sinks.influxdb_server import credentials
 from connectors.sinks.retry import Retry
 from connectors.store import Figures, Statistics
 from settings import Settings
@@ -65,7 +66,7 @@ class InfluxReader:
             raise StoreError(f"INFLUXDB_URL: cannot use ca_cert {ca_cert}: {error}.") from error
         self._url = urlunsplit(parts._replace(query="", path=parts.path.rstrip("/") + "/query"))
         self._address = parts.netloc
-        self._headers = _credentials(settings)
+        self._headers = credentials(settings)
         self._bucket = settings.influxdb_bucket
         self._tags = settings.influxdb_tag_columns
         self._under_way: set[asyncio.Task[httpx.Response]] = set()
@@ -166,7 +167,7 @@ class InfluxReader:
         except httpx.TimeoutException:
             raise self._failed("it does not answer in time.") from None
         except httpx.HTTPError as error:
-            raise self._failed(str(error)) from error
+            raise self._failed(_reason(error)) from error
         finally:
             self._under_way.discard(asking)
 
@@ -185,6 +186,16 @@ def open_reader(settings: Settings, retry: Retry) -> InfluxReader:
     return InfluxReader(settings)
 
 
+def _reason(error: BaseException) -> str:
+    """Of a failed connection the operating system's words, not all layers' words."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    error = getattr(error, "exceptions", [error])[0]  # of a name with several addresses
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # in place of asyncio's
+    return str(getattr(error, "strerror", None) or error)
+
+
 def _date(time: int) -> date:
     return _EPOCH + timedelta(days=time // _DAY)
 
@@ -194,13 +205,3 @@ def _figures(
 ) -> Figures:
     """A column that no row has gives null, and is 0 as in other stores."""
     return Figures(total, successful, (seconds or 0.0) / total, median or 0.0, p99 or 0.0)
-
-
-def _credentials(settings: Settings) -> dict[str, str]:
-    if settings.influxdb_api == "v2":
-        token = settings.influxdb_token.get_secret_value()
-        return {"Authorization": f"Token {token}"} if token else {}
-    if not settings.influxdb_user:
-        return {}
-    pair = f"{settings.influxdb_user}:{settings.influxdb_password.get_secret_value()}"
-    return {"Authorization": "Basic " + b64encode(pair.encode()).decode()}

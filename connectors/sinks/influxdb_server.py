@@ -12,7 +12,7 @@ import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from connectors.errors import StoreError
 from connectors.sinks.retry import Retry, Trouble
@@ -34,6 +34,10 @@ class InfluxError(StoreError):
     def is_about_rows(self) -> bool:
         """Whether other rows might be taken: wrong types, beyond retention, too many at a time."""
         return self.status in (400, 413, 422)
+
+
+class InfluxUnreachableError(InfluxError):
+    """Nobody listens there, or the address is wrong."""
 
 
 class InfluxServer:
@@ -110,7 +114,7 @@ class InfluxServer:
                 _seconds(headers.get("Retry-After")),
             ) from None
         except (HTTPError, OSError) as error:
-            raise InfluxError(0, _reason(error)) from None
+            raise _unanswered(error) from None
 
     def _write_v1(self, points: bytes | memoryview) -> None:
         headers = {**self._headers, "Content-Type": "text/plain; charset=utf-8"}
@@ -135,7 +139,7 @@ class InfluxServer:
             data = cast(bytes | None, body)  # any buffer will do
             return self._pool.request(method, self._url + path, body=data, headers=headers)
         except (HTTPError, OSError) as error:
-            raise InfluxError(0, _reason(error)) from None
+            raise _unanswered(error) from None
 
     @staticmethod
     def _check(response: urllib3.BaseHTTPResponse) -> str:
@@ -174,8 +178,7 @@ def lasting(error: Exception) -> Trouble | None:
 
 def overload(error: Exception) -> Trouble | None:
     """The same while the store is opened: a server that answers, and asks for time."""
-    is_answer = isinstance(error, InfluxError) and error.status
-    found = lasting(error) if is_answer else None
+    found = None if isinstance(error, InfluxUnreachableError) else lasting(error)
     return found if found and not found.needs_help else None
 
 
@@ -188,11 +191,13 @@ def _words(body: str) -> str:
         return body.strip()
 
 
-def _reason(error: BaseException) -> str:
-    """Of a failed connection the operating system's words."""
+def _unanswered(error: BaseException) -> InfluxError:
+    """What befell a request that has no answer, in the operating system's words."""
+    no_way = isinstance(error, (NewConnectionError, ConnectTimeoutError))
     while deeper := error.__cause__ or error.__context__:
         error = deeper
-    return str(getattr(error, "strerror", None) or error)
+    words = str(getattr(error, "strerror", None) or error)
+    return (InfluxUnreachableError if no_way else InfluxError)(0, words)
 
 
 def _seconds(retry_after: str | None) -> float:

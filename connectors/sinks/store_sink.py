@@ -18,12 +18,13 @@ class _Partition(StatelessSinkPartition[Batch]):
     def write_batch(self, items: list[Batch]) -> None:
         for batch in items:
             try:
-                self._writer.write(batch)
+                refused = self._writer.write(batch)
             except StoreError as error:
                 self._status.report(str(error))
                 raise
             batch.acknowledge()
-            self._status.add(lines=batch.lines, stored=len(batch.rows), dead=len(batch.rejected))
+            stored, dead = len(batch.rows) - refused, len(batch.rejected) + refused
+            self._status.add(lines=batch.lines, stored=stored, dead=dead)
 
     def close(self) -> None:
         self._writer.close()

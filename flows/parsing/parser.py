@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -53,10 +54,11 @@ def parser(
 
     def parse(batch: Batch) -> Batch:
         every = FileLines(batch, written)
+        batch = replace(batch, data=b"", reject=partial(_reject, batch, written))
         unfit = every.unfit(max_line_bytes)
         lines, kept = every.lines.without([number for number, _, _ in unfit])
         if not len(lines):
-            return replace(batch, data=b"", rejected=every.dead_letters(unfit))
+            return replace(batch, rejected=every.dead_letters(unfit))
         frame = form.columns(lines)
         sure = frame[OK]
         odd = np.flatnonzero(~sure.to_numpy())
@@ -66,9 +68,22 @@ def parser(
             rows, refused = _ask_one_by_one(form, every, odd if kept is None else kept[odd])
             frame = _filled(pl.concat([frame.filter(sure), rows], how="diagonal"))
             unfit += refused
-        return replace(batch, data=b"", rows=frame, rejected=every.dead_letters(unfit))
+        return replace(batch, rows=frame, rejected=every.dead_letters(unfit))
 
     return parse
+
+
+def _reject(batch: Batch, encoding: Encoding, refused: pl.DataFrame) -> pl.DataFrame:
+    """Dead letters of rows that the store refuses, with the bytes of their lines."""
+    lines = FileLines(batch, encoding)
+    places = lines.identity.with_row_index("number")
+    found = refused.join(places, on=["file_id", "offset"], how="left", maintain_order="left")
+    return lines.dead_letters(
+        [
+            (number, lines.raw(number), MalformedLine("rejected", detail))
+            for number, detail in found.select("number", "detail").rows()
+        ]
+    )
 
 
 def _ask_one_by_one(
