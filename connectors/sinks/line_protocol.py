@@ -171,7 +171,7 @@ def _field_parts(name: str, values: pl.Series) -> list[_Part]:
         return _where(values != "", f'{name}="', column, '",')
     carried = values.is_finite() if is_float else values.cast(pl.Int64, strict=False).is_not_null()
     as_text = pl.concat_str(pl.lit(f'{name}_text="'), column, pl.lit('",')).fill_null("")
-    return _where(carried, f"{name}=", column, "," if is_float else "i,", as_text)
+    return _where(carried, f"{name}=", column, "i," if values.dtype.is_integer() else ",", as_text)
 
 
 def _where(
