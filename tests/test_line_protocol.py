@@ -131,6 +131,11 @@ def test_empty_text_is_left_out() -> None:
     assert one(customer_id="", message="").startswith(f"{MEASUREMENT},file_id=7 event_time=")
 
 
+def test_null_is_left_out() -> None:
+    line = one(customer_id=None, message=None, duration=None, status_code=None)
+    assert line.startswith(f"{MEASUREMENT},file_id=7 event_time=")
+
+
 def test_quotes_and_backslashes_in_a_field_are_escaped() -> None:
     assert r'message="\"a\\b\\\"",' in one(message='"a\\b\\"')
 

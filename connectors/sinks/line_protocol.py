@@ -143,12 +143,12 @@ def _field(name: str, value: str | float) -> str:
 def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
     """What a tag gives among the tags, and among the fields."""
     if coded := _coded(values):
-        texts = pl.Series(coded.texts, dtype=values.dtype).cast(pl.String).to_list()
-        tags = [_tag(text) for text in texts]
+        distinct = pl.Series(coded.texts, dtype=values.dtype).cast(pl.String).to_list()
+        tags = [_tag(text) for text in distinct]
         series = [f",{name}={tag}" if tag else "" for tag in tags]
         rest = [
             _field(f"{name}_text", text) if tag is None else ""
-            for text, tag in zip(texts, tags, strict=True)
+            for text, tag in zip(distinct, tags, strict=True)
         ]
         return [_Coded(series, coded.codes)], [_Coded(rest, coded.codes)]
     texts = values.cast(pl.String)
@@ -170,14 +170,15 @@ def _field_parts(name: str, values: pl.Series) -> list[_Part]:
                 column = column.str.replace_all(special, f"\\{special}", literal=True)
         return _where(values != "", f'{name}="', column, '",')
     carried = values.is_finite() if is_float else values.cast(pl.Int64, strict=False).is_not_null()
-    as_text = pl.concat_str(pl.lit(f'{name}_text="'), column, pl.lit('",'))
-    return _where(carried, f"{name}=", column, "," if is_float else "i,", as_text)
+    as_text = pl.concat_str(pl.lit(f'{name}_text="'), column, pl.lit('",')).fill_null("")
+    return _where(carried, f"{name}=", column, "i," if values.dtype.is_integer() else ",", as_text)
 
 
 def _where(
     usual: pl.Series, before: str, text: pl.Expr, after: str, otherwise: pl.Expr = _NOTHING
 ) -> list[_Part]:
     """The text with what stands around it; something else where it is not usual."""
+    usual = usual.fill_null(False)  # what is null is left out, and its line is not
     if usual.all():
         return [_same(before), text, _same(after)]
     whole = pl.concat_str(pl.lit(before), text, pl.lit(after))
@@ -196,7 +197,7 @@ def _nanoseconds(rows: pl.DataFrame) -> pl.Expr:
 def _coded(values: pl.Series) -> _Coded | None:
     """The distinct values, and which of them each row has; None where most differ."""
     sample = values.head(_SAMPLE)
-    if sample.n_unique() > 1 + len(sample) // 2:  # never of booleans
+    if values.null_count() or sample.n_unique() > 1 + len(sample) // 2:  # never of booleans
         return None
     coded = values.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
     return _Coded(pl.Series(coded.dictionary).to_list(), pl.Series(coded.indices))
