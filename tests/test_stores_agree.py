@@ -46,9 +46,16 @@ def answers(settings: Settings) -> list[Statistics | None]:
     return asyncio.run(ask_all())
 
 
-def exact(figures: Figures) -> Figures:
-    """Without the percentiles, and the mean without its last digits."""
-    return replace(figures, average=round(figures.average, 9), median=0.0, p99=0.0)
+def rounded(statistics: Statistics | None) -> list[Figures]:
+    """Of the whole and of each day, the mean without the digits that the order of adding makes."""
+    if statistics is None:
+        return []
+    every = [statistics.overall, *(figures for _, figures in statistics.daily)]
+    return [replace(figures, average=round(figures.average, 9)) for figures in every]
+
+
+def without_percentiles(statistics: Statistics | None) -> list[Figures]:
+    return [replace(figures, median=0.0, p99=0.0) for figures in rounded(statistics)]
 
 
 def within_a_rank(durations: list[float], share: float, answer: float) -> bool:
@@ -88,21 +95,15 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
     assert said[0][0] == f"lines={lines}"
     assert said[0] == said[1] == said[2]
     embedded, server, influx = found
-    assert embedded == server
+    assert list(map(rounded, embedded)) == list(map(rounded, server))
+    assert list(map(without_percentiles, embedded)) == list(map(without_percentiles, influx))
     durations: dict[str | None, list[float]] = {customer: [] for customer in CUSTOMERS}
     for line in log.read_text(errors="replace").splitlines():
         fields = line.split(" ")
         if len(fields) == 6 and fields[2] in durations:
             durations[fields[2]].append(float(fields[5]))
-    for customer, ours, theirs in zip(CUSTOMERS, embedded, influx, strict=True):
-        assert (ours is None) == (theirs is None), customer
-        if ours is None or theirs is None:
-            continue
-        assert exact(ours.overall) == exact(theirs.overall)
-        assert [(day, exact(one)) for day, one in ours.daily] == [
-            (day, exact(one)) for day, one in theirs.daily
-        ]
-        if customer:
+    for customer, statistics in zip(CUSTOMERS, influx, strict=True):
+        if customer and statistics:
             every = sorted(durations[customer])
-            assert within_a_rank(every, 0.5, theirs.overall.median)
-            assert within_a_rank(every, 0.99, theirs.overall.p99)
+            assert within_a_rank(every, 0.5, statistics.overall.median)
+            assert within_a_rank(every, 0.99, statistics.overall.p99)
