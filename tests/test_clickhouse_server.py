@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import clickhouse_connect
 import pytest
+import trustme
 
 from connectors import preflight
 from connectors.errors import StoreError
@@ -294,6 +296,62 @@ def test_makes_the_database_that_is_missing(server, open_at):
     assert again._client.database == "web logs"
 
 
+def test_needs_no_right_to_make_tables_that_are_there(server, open_at):
+    server.forbidden = "CREATE|ALTER"
+    with pytest.raises(StoreError, match=r"could not make its tables: .*ACCESS_DENIED"):
+        open_at(server.url)
+    server.forbidden = ""
+    open_at(server.url)
+    server.forbidden = "CREATE|ALTER"
+    store = open_at(server.url)
+    store.writer().write(batch(0, 5))
+    assert offsets(store) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("right", ["INSERT", "SELECT"])
+def test_stops_before_it_reads_when_a_right_is_missing(tmp_path, server, run, right):
+    write_log(tmp_path, 10)
+    assert run().returncode == 0
+    server.forbidden = right
+    done = run()
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "ACCESS_DENIED" in done.stderr
+    assert "heim" not in done.stderr
+
+
+def test_warns_once_of_a_version_that_is_not_tested(server, open_at, monkeypatch, capfd):
+    open_at(server.url)
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr("connectors.sinks.clickhouse_server.TESTED", ("25.8", "2"))
+    version = open_at(server.url).version
+    assert capfd.readouterr().err == (
+        f"ClickHouse {version} at 127.0.0.1:{server.port} is unverified: "
+        "Logwax is tested with 25.8, 2.\n"
+    )
+
+
+def test_trusts_a_ca_that_is_named_and_no_other(tmp_path, open_at):
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
+    server = Server(tmp_path / "server", tls=tls)
+    try:
+        store = open_at(f"{server.url}?ca_cert={tmp_path}/ca.pem")
+        store.writer().write(batch(0, 5))
+        assert offsets(store) == [0, 1, 2, 3, 4]
+        with pytest.raises(
+            StoreError, match=r"certificate verify failed.* add \?ca_cert="
+        ) as caught:
+            open_at(server.url)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(StoreError, match="CA file that cannot be read: /nowhere"):
+            open_at(f"{server.url}?ca_cert=/nowhere")
+    finally:
+        server.close()
+
+
 def test_says_where_no_server_is(open_at, free_port):
     with pytest.raises(StoreError, match=f"127.0.0.1:{free_port}: Connection refused"):
         open_at(with_password(free_port))
@@ -406,6 +464,16 @@ def test_stores_every_line_once_with_many_faults(tmp_path, server, run):
     done = run(STREAM_MAX_SIZE=100)
     assert done.stdout.startswith("lines=2000 stored=2000 "), done.stderr
     assert "heim" not in done.stderr
+    assert counted(server) == (2000, 2000)
+
+
+def test_slows_down_by_itself_when_inserts_make_too_many_parts(tmp_path, server, run):
+    server.most = 10
+    write_log(tmp_path, 2000)
+    done = run(STREAM_MAX_SIZE=100)
+    assert done.stdout.startswith("lines=2000 stored=2000 "), done.stderr
+    assert "TOO_MANY_PARTS" in done.stderr
+    assert server.refused > 0
     assert counted(server) == (2000, 2000)
 
 

@@ -17,6 +17,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from connectors.batch import REJECTED, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreBusyError, StoreError
 from connectors.sinks.clickhouse import ClickHouseStore, ClickHouseWriter
+from connectors.sinks.clickhouse_tables import prepare_tables
 from connectors.store import open_store
 from settings import Settings
 from tests.servers.clickhouse_http import Server
@@ -271,6 +272,86 @@ def test_settles_each_line_once_though_the_format_was_changed_in_between(open_it
     store.writer().write(batch(0, 5, bad=(2, 3), in_doubt=block))
     assert offsets(store) == [0, 3, 4]
     assert offsets(store, "dead_letters") == [1, 2]
+
+
+# --- tables that exist already ----------------------------------------------------------------
+
+
+def test_leaves_other_columns_alone_and_their_defaults_fill_them(open_it):
+    store = open_it()
+    store._client.command(
+        "ALTER TABLE logs ADD COLUMN team String DEFAULT concat('team of ', customer_id), "
+        "ADD COLUMN note Nullable(String)"
+    )
+    store = open_it()
+    store.writer().write(batch(0, 2))
+    found = store._client.query("SELECT team, note FROM logs").result_rows
+    assert found == [("team of cust_1", None)] * 2
+
+
+@pytest.mark.parametrize("table", ["logs", "dead_letters", "ingest_blocks"])
+def test_says_which_columns_are_missing_and_how_to_add_them(open_it, table):
+    name = {"logs": "referer", "dead_letters": "detail", "ingest_blocks": "lines"}[table]
+    client = open_it()._client
+    client.command(f"ALTER TABLE {table} DROP COLUMN {name}")
+    with pytest.raises(StoreError, match=rf"table {table} lacks columns: {name}\. ") as caught:
+        prepare_tables(client, "logs")
+    client.command(str(caught.value).partition("To add them: ")[2])
+    open_it().writer().write(batch(0, 5, bad=(1,)))
+
+
+HARMLESS = [
+    "status_code UInt32",
+    "status_code Nullable(Int64)",
+    "method String",
+    "method LowCardinality(Nullable(String))",
+    "method Enum8('' = 0, 'GET' = 1)",
+    "success UInt8",
+    "level Nullable(String)",
+]
+
+
+@pytest.mark.parametrize("column", HARMLESS)
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_leaves_a_column_whose_type_changes_no_value(open_it, column):
+    open_it()._client.command(f"ALTER TABLE logs MODIFY COLUMN {column}")
+    store = open_it()
+    store.writer().write(batch(0, 5))
+    assert offsets(store) == [0, 1, 2, 3, 4]
+    name, _, type_ = column.partition(" ")
+    kept = f"SELECT type FROM system.columns WHERE table = 'logs' AND name = '{name}'"
+    assert store._client.query(kept).result_rows == [(type_,)]
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["status_code UInt8", "status_code Enum16('OK' = 200)", "duration Float32", "method UUID"],
+)
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_refuses_a_column_whose_type_would_change_values(open_it, column):
+    open_it()._client.command(f"ALTER TABLE logs MODIFY COLUMN {column}")
+    with pytest.raises(StoreError, match=f"The column {column.split()[0]} of the table logs is"):
+        open_it()
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [("MergeTree ORDER BY tuple()", "would not notice"), ("Memory", "is of engine Memory")],
+)
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_refuses_a_table_that_would_take_an_insert_twice(open_it, engine, words):
+    client = open_it()._client
+    client.command(f"CREATE TABLE mine ENGINE = {engine} AS SELECT * FROM logs")
+    with pytest.raises(StoreError, match=words):
+        open_it(clickhouse_table="mine")
+
+
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_leaves_a_retention_alone_that_somebody_else_has_set(open_it):
+    own = "TTL ingested_at + toIntervalDay(3)"
+    open_it()._client.command(f"ALTER TABLE logs MODIFY {own}")
+    (made,) = open_it()._client.query("SHOW CREATE TABLE logs").result_rows
+    assert own in made[0]
 
 
 # --- what is forgotten, and what is known of parts -------------------------------------------

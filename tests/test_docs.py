@@ -26,7 +26,7 @@ from cli.main import app as commands
 from connectors.batch import COLUMNS, REJECTED, Batch, Evidence, Segment
 from connectors.errors import MalformedLine
 from connectors.sinks import STORES
-from connectors.sinks.clickhouse import _DEAD_LETTERS_TABLE, _LOGS_TABLE
+from connectors.sinks.clickhouse_tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
 from connectors.status import SourceStatus, Status
 from connectors.store import Reader
 from flows.parsing import FORMATS
@@ -122,7 +122,7 @@ def test_every_script_and_its_options_are_documented(script: str) -> None:
     text = page("docs/configuration.md")
     assert f"`./{script}`" in text
     usage = re.search(r'^usage="(.*)"', page(script), re.MULTILINE)
-    for option in re.findall(r"\[(--[a-z-]+)\]", usage.group(1) if usage else ""):
+    for option in re.findall(r"--[a-z-]+", usage.group(1) if usage else ""):
         assert f"`./{script} {option}`" in text
 
 
@@ -134,17 +134,13 @@ def test_every_option_of_the_tests_is_documented() -> None:
 # --- formats and columns ---------------------------------------------------------------------
 
 
-def columns_of(ddl: str) -> list[list[str]]:
-    return re.findall(r"^    (\w+) (.+?)(?: DEFAULT .*?)?,?$", ddl, re.MULTILINE)
-
-
 def test_every_column_is_documented_with_its_type() -> None:
     rows = table(page("docs/formats.md"), "Column", "Type", "Meaning")
     documented = {code(row[0])[0]: code(row[1])[0] for row in rows if code(row[1])}
-    stored = dict(columns_of(_LOGS_TABLE))
+    stored = columns_of(LOGS_TABLE)
     assert stored.keys() - COLUMNS.keys() == {"ingested_at"}
     assert {name: documented.get(name) for name in stored} == stored
-    dead = dict(columns_of(_DEAD_LETTERS_TABLE))
+    dead = columns_of(DEAD_LETTERS_TABLE)
     assert dead.keys() - REJECTED.keys() == {"seen_at"}
     assert {name: documented.get(name) for name in dead} == dead
     assert documented.keys() == stored.keys() | dead.keys()
@@ -189,7 +185,8 @@ def test_every_reason_of_a_dead_letter_is_documented() -> None:
 def test_every_sentence_that_operations_explains_is_in_the_code() -> None:
     folders = ("api", "cli", "connectors", "flows", "log_generator", "scripts")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
-    texts = [path.read_text() for path in (*files, ROOT / "settings.py") if path.suffix != ".pyc"]
+    files += [ROOT / "settings.py", *ROOT.glob("*.sh")]
+    texts = [path.read_text() for path in files if path.suffix != ".pyc"]
     explained = [
         code(row[0])[0] for row in table(page("docs/operations.md"), "Sentence", "What to do")
     ]
@@ -345,35 +342,3 @@ def test_the_store_in_the_text_works_as_a_store(
         store.writer().write(replace(batch_of(b"x\n"), rows=rows))
     assert printed.getvalue() == '{"customer_id":"cust_1","offset":0}\n'
     store.close()
-
-
-# --- containers --------------------------------------------------------------------------------
-
-
-def test_variables_of_the_containers_are_settings() -> None:
-    compose = re.findall(r"^      ([A-Z_]+): ", page("docker-compose.yml"), re.MULTILINE)
-    image = re.findall(r"\b((?:LOG|DATA|STREAM|API|STORE)_[A-Z_]+)=", page("Dockerfile"))
-    known = {name.upper() for name in Settings.model_fields} | {"BYTEWAX_WORKERS_PER_PROCESS"}
-    assert {"INSTANCE", "API_HOST", "DATA_DIR"} <= {*compose, *image} <= known
-
-
-def test_modules_and_paths_of_the_containers_exist() -> None:
-    image, ignored = page("Dockerfile"), page(".dockerignore")
-    copied = {
-        name
-        for line in re.findall(r"^COPY (?!--from)(.+)$", image, re.MULTILINE)
-        for name in line.split()[:-1]
-    }
-    assert [name for name in copied if not (ROOT / name).exists()] == []
-    assert set(re.findall(r"^!(.+)$", ignored, re.MULTILINE)) == copied
-    packages = re.search(r"^include = (\[.*\])$", page("pyproject.toml"), re.MULTILINE)
-    assert packages
-    assert {name.rstrip("*") for name in ast.literal_eval(packages.group(1))} <= copied
-    commands = re.findall(r"^    command: (\[.*\])$", page("docker-compose.yml"), re.MULTILINE)
-    modules = {ast.literal_eval(command)[-1] for command in commands}
-    assert modules == {"log_generator", "flows.main"}
-
-
-def test_the_api_of_the_container_is_published_to_this_machine_only() -> None:
-    ports = re.findall(r'^      - "(.*:\d+)"$', page("docker-compose.yml"), re.MULTILINE)
-    assert ports == ["127.0.0.1:8000:8000"]

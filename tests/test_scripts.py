@@ -74,6 +74,11 @@ if [[ $1 != -n || -n ${REFUSING:-} ]]; then echo "a password is required" >&2 &&
 echo "sudo" >>"$CALLS"
 exec "${@:2}"
 """
+# It fails at what BROKEN names.
+DOCKER = r"""#!/usr/bin/env bash
+echo "docker $*" >>"$CALLS"
+if [[ -n ${BROKEN:-} && $* == *"$BROKEN"* ]]; then exit 3; fi
+"""
 SERVICES = r"""#!/usr/bin/env bash
 echo "systemctl $*" >>"$CALLS"
 """
@@ -312,18 +317,41 @@ def test_fresh_is_passed_on(started: Checkout) -> None:
 def test_help_is_no_start(checkout: Checkout) -> None:
     result = checkout.run("start.sh", "--help")
     assert result.returncode == 0
-    assert result.stdout.startswith("usage: ./start.sh [--fresh]")
+    assert result.stdout.startswith("usage: ./start.sh [--fresh | --docker]")
 
 
-@pytest.mark.parametrize("arguments", [["--frsh"], ["--fresh", "now"], [""]])
+@pytest.mark.parametrize("arguments", [["--frsh"], ["--fresh", "now"], ["--docker", "now"], [""]])
 def test_an_unknown_option_is_refused_before_anything_happens(
     checkout: Checkout, arguments: list[str]
 ) -> None:
     checkout.add_python("python3")
     result = checkout.run("start.sh", *arguments)
     assert result.returncode == 2
-    assert result.stderr.startswith("usage: ./start.sh [--fresh]")
+    assert result.stderr.startswith("usage: ./start.sh [--fresh | --docker]")
     assert checkout.calls == []
+
+
+def test_docker_runs_compose_and_needs_no_python(checkout: Checkout) -> None:
+    checkout.add_program("docker", DOCKER)
+    assert checkout.run("start.sh", "--docker").returncode == 0
+    assert checkout.calls[-1] == "docker compose up --build"
+    assert checkout.installs == []
+
+
+def test_the_exit_code_is_that_of_compose(checkout: Checkout) -> None:
+    checkout.add_program("docker", DOCKER)
+    assert checkout.run("start.sh", "--docker", BROKEN="compose up").returncode == 3
+
+
+@pytest.mark.parametrize("broken", ["docker", "compose version"])
+def test_docker_or_compose_that_is_missing_is_one_sentence(checkout: Checkout, broken: str) -> None:
+    if broken != "docker":
+        checkout.add_program("docker", DOCKER)
+    result = checkout.run("start.sh", "--docker", BROKEN=broken)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "needs Docker with Compose 2.12 or newer" in result.stderr
+    assert "docker compose up --build" not in checkout.calls
 
 
 def test_the_exit_code_is_that_of_the_supervisor(started: Checkout) -> None:

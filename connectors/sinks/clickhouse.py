@@ -32,86 +32,10 @@ from connectors.sinks.clickhouse_insert import (
     insert_what_fits,
 )
 from connectors.sinks.clickhouse_reader import ClickHouseReader
+from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER, prepare_tables
 from connectors.sinks.retry import Retry
 from connectors.store import Ledger, Reader
 from settings import Settings
-
-DEAD_LETTERS = "dead_letters"
-LEDGER = "ingest_blocks"
-
-_DURABLE = ", ".join(
-    [
-        # Tokens are forgotten beyond the window; only blocks in doubt are repeated, so it is ample.
-        "non_replicated_deduplication_window = 10000",
-        "fsync_after_insert = 1",
-        "fsync_part_directory = 1",
-        # A fresh part in one file instead of fifty: a third less CPU time for an insert.
-        "min_bytes_for_wide_part = 268435456",
-    ]
-)
-
-_LOGS_TABLE = """
-CREATE TABLE IF NOT EXISTS {table:Identifier} (
-    timestamp DateTime64(6, 'UTC'),
-    customer_id String,
-    method LowCardinality(String),
-    request_path String,
-    endpoint LowCardinality(String),
-    status_code UInt16,
-    status_class LowCardinality(String),
-    success Bool,
-    duration Float64,
-    client_ip String,
-    user_agent LowCardinality(String),
-    referer String,
-    bytes_sent UInt64,
-    level LowCardinality(String),
-    message String,
-    host LowCardinality(String),
-    source LowCardinality(String),
-    attributes String DEFAULT '{}',
-    file_id UInt64,
-    offset UInt64,
-    ingested_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
-) ENGINE = MergeTree ORDER BY (customer_id, timestamp) SETTINGS """
-
-_DEAD_LETTERS_TABLE = f"""
-CREATE TABLE IF NOT EXISTS {DEAD_LETTERS} (
-    file_id UInt64,
-    offset UInt64,
-    source LowCardinality(String),
-    raw String,
-    reason LowCardinality(String),
-    detail String,
-    seen_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
-) ENGINE = MergeTree ORDER BY (file_id, offset) SETTINGS """
-
-_LEDGER_TABLE = f"""
-CREATE TABLE IF NOT EXISTS {LEDGER} (
-    instance String,
-    writer UInt64,
-    sequence UInt64,
-    kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4),
-    file_id UInt64,
-    path String,
-    inode UInt64,
-    head_length UInt16,
-    head_hash UInt64,
-    tail_hash UInt64,
-    start UInt64,
-    end UInt64,
-    first_line UInt64,
-    lines UInt64,
-    content_hash UInt64,
-    recorded_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
-) ENGINE = MergeTree ORDER BY (instance, file_id, end) SETTINGS """
-
-# What ledgers of the first version lack.
-_LEDGER_ADDITIONS = [
-    f"ALTER TABLE {LEDGER} ADD COLUMN IF NOT EXISTS content_hash UInt64 AFTER lines",
-    f"ALTER TABLE {LEDGER} MODIFY COLUMN "
-    "kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4)",
-]
 
 _SEGMENT = (
     "file_id, path, start, end, first_line, lines, content_hash, "
@@ -197,8 +121,14 @@ class ClickHouseStore:
         self._release = release
         self._clients: list[Client] = []
         self._client = self._new_client()
-        self._make_tables()
+        prepare_tables(self._client, settings.clickhouse_table)
+        self._set_retention()
         self.reader: Reader | None = ClickHouseReader(self._new_client, settings.clickhouse_table)
+
+    @property
+    def version(self) -> str:
+        """The engine's version."""
+        return str(self._client.server_version)
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """What is known of these files of this instance (None: of all)."""
@@ -284,30 +214,24 @@ class ClickHouseStore:
         self._clients.append(client)
         return client
 
-    def _make_tables(self) -> None:
-        table = {"table": self._settings.clickhouse_table}
-        days = self._settings.retention_days
+    def _set_retention(self) -> None:
+        table, days = self._settings.clickhouse_table, self._settings.retention_days
         try:
-            self._client.command(_LOGS_TABLE + _DURABLE, parameters=table)
-            self._client.command(_DEAD_LETTERS_TABLE + _DURABLE)
-            self._client.command(_LEDGER_TABLE + _DURABLE)
-            for addition in _LEDGER_ADDITIONS:
-                self._client.command(addition)
-            (made,) = _rows(
-                self._client,
+            (made,) = self._client.query(
                 "SELECT create_table_query FROM system.tables "
                 "WHERE database = currentDatabase() AND name = {table:String}",
-                table,
-            )
+                {"table": table},
+            ).result_rows
             wanted = f"TTL timestamp + toIntervalDay({days})"
             if days and wanted not in made[0]:
-                self._client.command(
-                    f"ALTER TABLE {{table:Identifier}} MODIFY {wanted}", parameters=table
-                )
-            elif not days and "TTL " in made[0]:
-                self._client.command("ALTER TABLE {table:Identifier} REMOVE TTL", parameters=table)
+                change = f"MODIFY {wanted}"
+            elif not days and "TTL timestamp + toIntervalDay(" in made[0]:
+                change = "REMOVE TTL"
+            else:
+                return
+            self._client.command(f"ALTER TABLE {{table:Identifier}} {change}", {"table": table})
         except ClickHouseError as error:
-            raise StoreError(f"ClickHouse could not make its tables: {error}") from error
+            raise StoreError(f"ClickHouse cannot keep RETENTION_DAYS: {reason(error)}") from error
 
 
 class ClickHouseWriter:
@@ -466,13 +390,6 @@ _LEDGER_COLUMNS = {
     "lines": pl.UInt64(),
     "content_hash": pl.UInt64(),
 }
-
-
-def _rows(client: Client, query: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
-    try:
-        return client.query(query, parameters=parameters).result_rows
-    except ClickHouseError as error:
-        raise StoreError(f"ClickHouse could not answer: {error}") from error
 
 
 def _segment(row: Sequence[Any]) -> Segment:

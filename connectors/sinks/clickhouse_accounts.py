@@ -18,14 +18,10 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.batch import PLACE, BlockId, Segment
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse import (
-    DEAD_LETTERS,
-    LEDGER,
-    ClickHouseStore,
-    _insert_ledger,
-)
+from connectors.sinks.clickhouse import ClickHouseStore, _insert_ledger
 from connectors.sinks.clickhouse_errors import is_about_lines
 from connectors.sinks.clickhouse_insert import hash_of, insert_lines, insert_what_fits
+from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER
 from connectors.store import Store
 from settings import Settings
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
@@ -22,6 +24,9 @@ from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.sinks.retry import Retry
 from settings import Settings
 
+TESTED = ("26.9",)
+"""The versions that the tests run against."""
+
 _UNKNOWN_DATABASE = 81
 _MAKE_DATABASE = "CREATE DATABASE IF NOT EXISTS {name:Identifier}"
 
@@ -32,7 +37,15 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     Raises `StoreError` with the server's host and port if it cannot be reached, refuses the user,
     or has no such database and will not make one. No message holds the password.
     """
-    return ClickHouseStore(_connector(settings, retry, make_database=True), settings, retry)
+    connect = _connector(settings, retry, make_database=True)
+    store = ClickHouseStore(connect, settings, retry)
+    if not store.version.startswith(tuple(f"{version}." for version in TESTED)):
+        print(
+            f"ClickHouse {store.version} at {_address(settings)} is unverified: Logwax is tested "
+            f"with {', '.join(TESTED)}.",
+            file=sys.stderr,
+        )
+    return store
 
 
 def open_reader(settings: Settings, retry: Retry) -> ClickHouseReader:
@@ -47,8 +60,10 @@ def _connector(settings: Settings, retry: Retry, *, make_database: bool) -> Call
     for name in ("clickhouse_connect", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     url = urlsplit(settings.clickhouse_url.get_secret_value())
-    default_port = 8443 if url.scheme == "https" else 8123
-    address = f"{url.hostname}:{url.port or default_port}"
+    address = _address(settings)
+    ca_file = dict(parse_qsl(url.query)).get("ca_cert", "certifi")  # which names that package's
+    if ca_file != "certifi" and not os.access(ca_file, os.R_OK):
+        raise StoreError(f"CLICKHOUSE_URL names a CA file that cannot be read: {ca_file}")
 
     def connect() -> Client:
         try:
@@ -64,12 +79,20 @@ def _connector(settings: Settings, retry: Retry, *, make_database: bool) -> Call
                 client.command(_MAKE_DATABASE, parameters={"name": name})
                 return _client(urlunsplit(url), url.scheme, retry)
         except ClickHouseError as error:
-            raise StoreError(f"Cannot open ClickHouse at {address}: {reason(error)}") from None
+            why = reason(error)
+            if "certificate verify failed" in why:
+                why += ". If it is signed by a CA of your own, add ?ca_cert=/path/ca.pem to the URL"
+            raise StoreError(f"Cannot open ClickHouse at {address}: {why}.") from None
         except TypeError as error:  # a parameter that the client does not have
             what = str(error).partition("() ")[2]
             raise StoreError(f"CLICKHOUSE_URL has a wrong option: {what}") from None
 
     return connect
+
+
+def _address(settings: Settings) -> str:
+    url = urlsplit(settings.clickhouse_url.get_secret_value())
+    return f"{url.hostname}:{url.port or (8443 if url.scheme == 'https' else 8123)}"
 
 
 def _client(dsn: str, interface: str, retry: Retry) -> HttpClient:

@@ -26,6 +26,8 @@ _SPECIAL = r"[,= ]"
 _LOOSE_BACKSLASH = r"\\(?:[,= \\]|$)"  # servers differ in what it means there
 _NO_TAG = r"^$|[^\p{L}\p{M}\p{N}\p{P}\p{S} ]|" + _LOOSE_BACKSLASH  # not `str.isprintable`
 
+_PLAIN = re.compile(r"[!-+\-.-<>-\[\]-~]{0,255}")  # what most tags are, and quickly told
+
 _SAMPLE = 1000  # rows that tell whether a column repeats its values
 _MAX_COMBINED = 1000
 
@@ -82,11 +84,10 @@ def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = (
     fields: list[_Part] = [_same(" ")]
     tagged = sorted({"file_id", *tags}.intersection(rows.columns))
     for name in tagged:
-        texts = rows[name].cast(pl.String)
         if name in demoted:
-            fields += _field_parts(f"{name}_text", texts)
+            fields += _field_parts(f"{name}_text", rows[name].cast(pl.String))
         else:
-            tag, field = _tag_parts(name, texts)
+            tag, field = _tag_parts(name, rows[name])
             series += tag
             fields += field
     for name in COLUMNS:
@@ -116,6 +117,8 @@ def point(
 
 def _tag(text: str) -> str | None:
     """Escaped; None if it can be no tag."""
+    if _PLAIN.fullmatch(text):
+        return text
     escaped = re.sub(_SPECIAL, r"\\\g<0>", text)
     if not text.isprintable() or re.search(_LOOSE_BACKSLASH, text):
         return None
@@ -132,20 +135,23 @@ def _field(name: str, value: str | float) -> str:
         return f"{name}={value!r},"
     if not isinstance(value, str):
         name, value = f"{name}_text", str(value)
-    value = value.replace("\\", r"\\").replace('"', r"\"")
+    if '"' in value or "\\" in value:
+        value = value.replace("\\", r"\\").replace('"', r"\"")
     return f'{name}="{value}",' if value else ""
 
 
-def _tag_parts(name: str, texts: pl.Series) -> tuple[list[_Part], list[_Part]]:
+def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
     """What a tag gives among the tags, and among the fields."""
-    if coded := _coded(texts):
-        tags = [_tag(text) for text in coded.texts]
+    if coded := _coded(values):
+        texts = pl.Series(coded.texts, dtype=values.dtype).cast(pl.String).to_list()
+        tags = [_tag(text) for text in texts]
         series = [f",{name}={tag}" if tag else "" for tag in tags]
         rest = [
             _field(f"{name}_text", text) if tag is None else ""
-            for text, tag in zip(coded.texts, tags, strict=True)
+            for text, tag in zip(texts, tags, strict=True)
         ]
         return [_Coded(series, coded.codes)], [_Coded(rest, coded.codes)]
+    texts = values.cast(pl.String)
     escaped = texts.str.replace_all(f"({_SPECIAL})", r"\$1")
     fits = ~texts.str.contains(_NO_TAG) & (escaped.str.len_bytes() <= _MAX_TAG_BYTES)
     # Text that is a tag is empty among the fields, hence left out.
@@ -159,16 +165,13 @@ def _field_parts(name: str, values: pl.Series) -> list[_Part]:
     if not is_float and (coded := _coded(values)):
         return [_Coded([_field(name, value) for value in coded.texts], coded.codes)]
     if values.dtype == pl.String:
-        return _where(values != "", f'{name}="', _quotable(column), '",')
+        if values.str.contains(r'["\\]').any():
+            for special in ("\\", '"'):
+                column = column.str.replace_all(special, f"\\{special}", literal=True)
+        return _where(values != "", f'{name}="', column, '",')
     carried = values.is_finite() if is_float else values.cast(pl.Int64, strict=False).is_not_null()
     as_text = pl.concat_str(pl.lit(f'{name}_text="'), column, pl.lit('",'))
     return _where(carried, f"{name}=", column, "," if is_float else "i,", as_text)
-
-
-def _quotable(column: pl.Expr) -> pl.Expr:
-    for special in ("\\", '"'):
-        column = column.str.replace_all(special, f"\\{special}", literal=True)
-    return column
 
 
 def _where(

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import re
+import ssl
 import threading
+import time
 from base64 import b64encode
+from collections import deque
 from email import message_from_bytes
 from pathlib import Path
 
@@ -32,23 +35,46 @@ def refusal(code: int, name: str) -> Answer:
 class Server(FaultyServer):
     """A ClickHouse server over the engine in `directory`; faults are those of inserts.
 
-    `inserts` counts those that were executed. With `user` (`name:password`) nobody else is let in.
+    `inserts` counts those that were executed. With `user` (`name:password`) nobody else is let in;
+    statements that `forbidden` matches need a right that nobody has. More than `most` inserts in a
+    second are too many parts; `refused` counts those. With `tls` it speaks HTTPS.
     """
 
     def __init__(
-        self, directory: Path, port: int = 0, ratio: float = 0.0, seed: int = 0, user: str = ""
+        self,
+        directory: Path,
+        port: int = 0,
+        ratio: float = 0.0,
+        seed: int = 0,
+        user: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self.forbidden = ""
+        self.most = 1_000_000
+        self.refused = 0
+        self._lately: deque[float] = deque()  # when there were inserts
         self.inserts = 0
         self._expected = "Basic " + b64encode(user.encode()).decode() if user else ""
         self._engine = clickhouse_connect.get_client(interface="chdb", path=str(directory))
         self._lock = threading.Lock()  # the engine is not closed in the middle of a query
-        super().__init__(port, ratio, seed)
+        super().__init__(port, ratio, seed, tls)
 
     def close(self) -> None:
         """Break every connection, free the port, close the engine."""
         super().close()
         with self._lock:
             self._engine.close()
+
+    def next_fault(self) -> Fault | None:
+        with self._lock:
+            now = time.monotonic()
+            while self._lately and self._lately[0] < now - 1:
+                self._lately.popleft()
+            if len(self._lately) >= self.most:
+                self.refused += 1
+                return refusal(252, "TOO_MANY_PARTS")
+            self._lately.append(now)
+        return super().next_fault()
 
     def respond(self, request: Request) -> Answer | Write:
         if request.path == "/ping":
@@ -66,6 +92,9 @@ class Server(FaultyServer):
             first, _, body = body.partition(b"\n")
             statement = first.decode()
         encoding = request.headers.get("Content-Encoding", "")
+        text = (statement or body.decode(errors="replace")).strip()
+        if self.forbidden and re.match(self.forbidden, text):
+            return refusal(497, "ACCESS_DENIED")
 
         def execute() -> Answer:
             try:

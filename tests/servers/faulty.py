@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -62,12 +63,14 @@ class FaultyServer:
     """An HTTP server on loopback, from now until `close`; a subclass says what it answers.
 
     The next writes have the faults in `faults`, one each (None: no fault); once it is empty, each
-    has a random one of `kinds` with the probability `ratio`.
+    has a random one of `kinds` with the probability `ratio`. With `tls` it speaks HTTPS.
     """
 
     kinds: tuple[Fault, ...] = FAULTS
 
-    def __init__(self, port: int = 0, ratio: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self, port: int = 0, ratio: float = 0.0, seed: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.faults: deque[Fault | None] = deque()
         self.ratio = ratio
         self.closing = threading.Event()
@@ -75,13 +78,18 @@ class FaultyServer:
         self._choosing = threading.Lock()
         self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.owner = self
+        self._scheme = "https" if tls else "http"
+        if tls:  # each connection's thread shakes hands, not the one that accepts
+            self._http.socket = tls.wrap_socket(
+                self._http.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port: int = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.serve_forever, args=[0.05])
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def respond(self, request: Request) -> Answer | Write:
         """The answer; to a write, which may have a fault, what executes and then answers it."""
