@@ -196,6 +196,7 @@ class Settings(BaseSettings):
         description="embedded: ClickHouse inside this process, in DATA_DIR/clickhouse. "
         "clickhouse: the ClickHouse server at CLICKHOUSE_URL. "
         "influxdb: the InfluxDB server at INFLUXDB_URL. "
+        "console: show lines on stdout, in tables on a terminal, else as JSON. "
         "null: discard finished batches, for measuring.",
     )
     data_dir: Path = Field(Path("data"), description="Directory of everything Logwax keeps.")
@@ -287,7 +288,8 @@ class Settings(BaseSettings):
     @property
     def api_url(self) -> str:
         """Where this process serves the API, as seen from this machine; empty if it serves none."""
-        if not (self.follow and self.api_port) or self.store == "null":  # nothing could be asked
+        # of a store that keeps nothing, nothing could be asked
+        if not (self.follow and self.api_port) or self.store in ("console", "null"):
             return ""
         every_address = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # bound there, asked here
         host = every_address.get(self.api_host, self.api_host)

@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import gc
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -72,7 +73,9 @@ def run_beside(
         for closer in closers:
             closer()
         if not settings.follow:
-            print(status.summary(), flush=True)
+            # of a console, stdout is for the lines
+            out = sys.stderr if settings.store == "console" else sys.stdout
+            print(status.summary(), file=out, flush=True)
 
     atexit.register(close)
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import clickhouse_connect
 import httpx
@@ -38,9 +38,11 @@ LATER_NAMES_TOO = "app*.log*"
 Answer = TypeVar("Answer")
 
 _STORED = """
-    SELECT customer_id AS file, extract(request_path, '^/seq/([0-9]+)$') AS number FROM logs
+    SELECT source, customer_id AS file, extract(request_path, '^/seq/([0-9]+)$') AS number
+    FROM logs
     UNION ALL
     SELECT
+        source,
         extract(raw, '^broken (file[0-9]+) /seq/[0-9]+$'),
         extract(raw, '^broken file[0-9]+ /seq/([0-9]+)$')
     FROM dead_letters
@@ -49,7 +51,10 @@ _STORED = """
 _OF_ONE_FILE = f"""
 SELECT count(), uniqExact(toUInt64OrNull(number)) FROM ({_STORED})
 WHERE file = {{file:String}} AND toUInt64OrNull(number) < {{lines:UInt64}}
+    AND startsWith(source, {{under:String}})
 """
+
+_OF_ALL_FILES = f"SELECT count() FROM ({_STORED}) WHERE startsWith(source, {{under:String}})"
 
 
 @dataclass(frozen=True)
@@ -108,17 +113,20 @@ class Stored(Protocol):
 
 
 class InClickHouse:
-    """Of a database of ClickHouse."""
+    """Of a database of ClickHouse, from files below the directory `under`."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, under: Path | str = "") -> None:
         self._client = client
+        self._place = {"under": str(under)}
 
     def of_file(self, file: str, lines: int) -> tuple[int, int]:
-        rows, numbers = _ask(self._client, _OF_ONE_FILE, {"file": file, "lines": lines})
+        rows, numbers = _ask(
+            self._client, _OF_ONE_FILE, {"file": file, "lines": lines, **self._place}
+        )
         return rows, numbers
 
     def count(self) -> int:
-        return _ask(self._client, f"SELECT count() FROM ({_STORED})", {})[0]
+        return _ask(self._client, _OF_ALL_FILES, self._place)[0]
 
 
 class InInfluxDB:
@@ -176,15 +184,14 @@ def kill_and_count(directory: Path, plan: Plan) -> Outcome:
     (directory / "logs").mkdir(parents=True)
     draw = random.Random(plan.seed)
     settings = {**SETTINGS, **plan.settings, "LOG_PATHS": f"logs/{plan.globs}"}
-    with _writer(directory / "logs", plan) as writer:
+    with writing(directory / "logs", plan) as writer:
         kills, fell = 0, []
         while kills < plan.kills:
             processes = min(plan.processes, plan.kills - kills)
             fell += _kill(directory, processes, draw, plan.longest_life, settings)
             kills += processes
             assert writer.poll() is None, "the writer ended by itself"
-        writer.terminate()
-        written = json.loads(writer.communicate()[0])
+        done = written(writer)
     last = Pipeline(directory, 0)
     process = last.start("-w", "2", FOLLOW="false", **settings)
     try:
@@ -193,15 +200,16 @@ def kill_and_count(directory: Path, plan: Plan) -> Outcome:
         process.kill()
     if process.returncode:
         fell.append(errors)
-    lines = sum(written["lines"].values())
+    lines = sum(done["lines"].values())
     rest = int(summary.split()[0].partition("=")[2]) if summary else 0
-    with _stored(directory, settings) as stored:
-        counted = tally(stored, written["lines"])
-    return Outcome(kills, lines, written["rotations"], lines - rest, counted, fell, errors)
+    with stored_by(directory, settings) as stored:
+        counted = tally(stored, done["lines"])
+    return Outcome(kills, lines, done["rotations"], lines - rest, counted, fell, errors)
 
 
 @contextmanager
-def _writer(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
+def writing(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
+    """The rotating writer; `written` stops it and tells what it wrote."""
     command = [sys.executable, "-m", "tests.rotating_writer", str(directory)]
     command += ["--files", str(plan.files), "--rate", str(plan.rate), "--seed", str(plan.seed)]
     command += ["--rotate-every", str(plan.rotate_every), *(["--gzip"] if plan.gzip else [])]
@@ -211,6 +219,13 @@ def _writer(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
     finally:
         writer.kill()
         writer.wait()
+
+
+def written(writer: subprocess.Popen[str]) -> dict[str, Any]:
+    """Stop a writer: its `lines` of each file, and how many `rotations` there were."""
+    writer.terminate()
+    told: dict[str, Any] = json.loads(writer.communicate()[0])
+    return told
 
 
 def _kill(
@@ -242,7 +257,10 @@ def _kill(
 
 
 @contextmanager
-def _stored(directory: Path, settings: Mapping[str, str]) -> Iterator[Stored]:
+def stored_by(
+    directory: Path, settings: Mapping[str, str], under: Path | str = ""
+) -> Iterator[Stored]:
+    """What is stored by pipelines with these settings, in ClickHouse of files below `under`."""
     if settings.get("STORE") == "influxdb":
         yield InInfluxDB(settings["INFLUXDB_URL"])
         return
@@ -255,7 +273,7 @@ def _stored(directory: Path, settings: Mapping[str, str]) -> Iterator[Stored]:
         path = str(directory / "data" / "clickhouse")
         client = clickhouse_connect.get_client(interface="chdb", path=path)
     try:
-        yield InClickHouse(client)
+        yield InClickHouse(client, under)
     finally:
         client.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 STORES: dict[str, str] = {
     "clickhouse": "connectors.sinks.clickhouse_server",
+    "console": "connectors.sinks.console",
     "embedded": "connectors.sinks.embedded",
     "influxdb": "connectors.sinks.influxdb",
     "null": "connectors.sinks.null",

@@ -41,8 +41,8 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     store = ClickHouseStore(connect, settings, retry)
     if not store.version.startswith(tuple(f"{version}." for version in TESTED)):
         print(
-            f"ClickHouse {store.version} at {_address(settings)} is unverified: Logwax is tested "
-            f"with {', '.join(TESTED)}.",
+            f"ClickHouse {store.version} at {_address(settings)} "
+            f"is unverified: Logwax is tested with {', '.join(TESTED)}.",
             file=sys.stderr,
         )
     return store

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import re
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from base64 import b64encode
@@ -16,12 +18,14 @@ from email import message_from_bytes
 from pathlib import Path
 
 import clickhouse_connect
+import httpx
 from clickhouse_connect.driver._backend.models import QueryRuntime
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from tests.conftest import ROOT, find_port, wait_for
 from tests.servers.faulty import Answer, Delay, Fault, FaultyServer, Request, Reset, Write, serve
 
-__all__ = ["Answer", "Delay", "Fault", "Reset", "Server", "refusal"]
+__all__ = ["Answer", "Delay", "Fault", "Reset", "Server", "ServerProcess", "refusal"]
 
 INSERT_OF_DATA = re.compile(r"\s*INSERT\s+INTO\s+(.+?)\s+FORMAT\s+(\w+)\s*", re.I | re.S)
 STATUS = {60: 404, 81: 404, 62: 400, 516: 403}  # of error codes; else 500
@@ -124,6 +128,49 @@ class Server(FaultyServer):
             return backend.execute_raw_query(query, bound, None, runtime, None)
 
 
+class ServerProcess:
+    """The same in a process of its own, on a port that stays, with its data in `directory`."""
+
+    def __init__(self, directory: Path, host: str = Server.host, **options: object) -> None:
+        self.port = find_port()
+        self.url = f"http://{host}:{self.port}"
+        self._command = [
+            sys.executable,
+            "-m",
+            "tests.servers.clickhouse_http",
+            "--host",
+            host,
+            "--port",
+            str(self.port),
+        ]
+        self._command += ["--data", str(directory)]
+        self._command += [
+            text for name, value in options.items() for text in (f"--{name}", str(value))
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Return when it answers."""
+        process = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        self._process = process
+
+        def answers() -> bool:
+            assert process.poll() is None, "the server ended by itself"
+            try:
+                return httpx.get(f"{self.url}/ping").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_for(answers, "the server")
+
+    def stop(self) -> None:
+        """Break every connection, free the port; the data stays."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait()
+
+
 def _error(code: int, text: str) -> Answer:
     return Answer(STATUS.get(code, 500), text, {"X-ClickHouse-Exception-Code": str(code)})
 
@@ -140,12 +187,14 @@ def _form(content_type: str, body: bytes) -> dict[str, str]:
 
 def main() -> None:
     options = argparse.ArgumentParser()
+    options.add_argument("--host", default=Server.host)
     options.add_argument("--port", type=int, required=True)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--faults", type=float, default=0.0, help="share of the inserts")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--user", default="", help="name:password")
     given = options.parse_args()
+    Server.host = given.host
     serve(lambda: Server(given.data, given.port, given.faults, given.seed, given.user))
 
 

@@ -67,6 +67,7 @@ class FaultyServer:
     """
 
     kinds: tuple[Fault, ...] = FAULTS
+    host = "127.0.0.1"  # another one for hosts that are network namespaces
 
     def __init__(
         self, port: int = 0, ratio: float = 0.0, seed: int = 0, tls: ssl.SSLContext | None = None
@@ -76,7 +77,7 @@ class FaultyServer:
         self.closing = threading.Event()
         self._random = random.Random(seed)
         self._choosing = threading.Lock()
-        self._http = _Http(("127.0.0.1", port), _Handler)
+        self._http = _Http((self.host, port), _Handler)
         self._http.owner = self
         self._scheme = "https" if tls else "http"
         if tls:  # each connection's thread shakes hands, not the one that accepts
@@ -89,7 +90,7 @@ class FaultyServer:
 
     @property
     def url(self) -> str:
-        return f"{self._scheme}://127.0.0.1:{self.port}"
+        return f"{self._scheme}://{self.host}:{self.port}"
 
     def respond(self, request: Request) -> Answer | Write:
         """The answer; to a write, which may have a fault, what executes and then answers it."""
