@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from statistics import fmean
@@ -225,7 +224,9 @@ def test_a_closed_store_is_a_store_error(client: Client, reader: ClickHouseReade
         counts(reader)
 
 
-def test_questions_are_given_up_when_they_are_cancelled(client: Client, tmp_path: Path) -> None:
+def test_many_long_questions_hold_up_no_short_one_and_can_be_cancelled(
+    client: Client, tmp_path: Path
+) -> None:
     client.command(
         "INSERT INTO logs SELECT now64(6), 'cust_1', true, rand() / 1e9 FROM numbers(20000000)"
     )
@@ -240,13 +241,21 @@ def test_questions_are_given_up_when_they_are_cancelled(client: Client, tmp_path
         running = "SELECT count() FROM system.processes WHERE query LIKE '%quantilesExact%'"
         return bool(client.query(running).result_rows[0][0] > 1)  # this question is one of them
 
-    with ThreadPoolExecutor(1) as asking:
-        answer = asking.submit(statistics, reader, None, today, today)
-        wait_for(is_asking, "the question to be under way")
-        reader.cancel()
-        with pytest.raises(StoreError, match="QUERY_WAS_CANCELLED"):
-            answer.result()
-    with pytest.raises(StoreError, match="about to end"):
-        counts(reader)
+    async def ask() -> None:
+        long = [asyncio.create_task(reader.statistics(None, today, today)) for _ in range(60)]
+        await asyncio.to_thread(wait_for, is_asking, "a question to be under way")
+        assert await reader.counts() == (20_000_000, 0)
+        assert sum(question.done() for question in long) < 10, "it waited for them"
+
+        await asyncio.to_thread(reader.cancel)
+
+        answers = await asyncio.gather(*long, return_exceptions=True)
+        refusals = [str(answer) for answer in answers if isinstance(answer, StoreError)]
+        assert any("QUERY_WAS_CANCELLED" in refusal for refusal in refusals)
+        assert sum("about to end" in refusal for refusal in refusals) > 40
+        with pytest.raises(StoreError, match="about to end"):
+            await reader.counts()
+
+    asyncio.run(ask())
     for one in clients:
         one.close()

@@ -24,6 +24,7 @@ from pydantic import SecretStr
 
 from connectors.batch import COLUMNS
 from connectors.errors import StoreError
+from connectors.sinks import influxdb_reader
 from connectors.sinks.influxdb_reader import InfluxReader
 from connectors.sinks.line_protocol import encode
 from connectors.store import Figures, Statistics
@@ -343,6 +344,16 @@ def test_a_failure_is_one_sentence(failing: Queries, fault: Fault, words: str) -
     with pytest.raises(StoreError, match=sentence):
         counts(reader)
     counts(reader)  # the next one is none
+
+
+def test_a_server_that_hangs_is_one_sentence(
+    failing: Queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(influxdb_reader, "_ANSWER_SECONDS", 0.1)
+    failing.faults.append(HANG)
+
+    with pytest.raises(StoreError, match=r"cannot answer: no answer in time$"):
+        counts(reader_of(failing.url))
 
 
 def test_a_server_that_is_away_is_one_sentence_until_it_is_back(tagged: Bucket) -> None:

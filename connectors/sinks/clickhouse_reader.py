@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -99,13 +99,15 @@ class ClickHouseReader:
     async def _query(
         self, sql: str, client: _Client | None = None, **parameters: object
     ) -> Sequence[Sequence[Any]]:
-        if self._cancelled:
-            raise StoreError("The process is about to end.")
         values = {"table": self._table, **parameters}
+        client = client or self._client
         # anyio's threads are daemons: a query that hangs does not keep the process from ending.
-        return await to_thread.run_sync(partial(self._run, client or self._client, sql, values))
+        query = partial(self._run, client, sql, values)
+        return await to_thread.run_sync(query, limiter=client.threads)
 
     def _run(self, client: _Client, sql: str, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
+        if self._cancelled:
+            raise StoreError("The process is about to end.")
         try:
             return client().query(sql, values, settings={"log_comment": self._mark}).result_rows
         except ClickHouseError as error:
@@ -116,6 +118,7 @@ class _Client:
     """A client that is connected when it is used first, and tried again until it is."""
 
     def __init__(self, connect: Callable[[], Client]) -> None:
+        self.threads = CapacityLimiter(8)  # of its own: long questions leave some for short ones
         self._connect = connect
         self._made: Client | None = None
 

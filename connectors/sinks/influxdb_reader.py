@@ -165,7 +165,7 @@ class InfluxReader:
                 raise StoreError("The process is about to end.") from None
             raise
         except httpx.TimeoutException:
-            raise self._failed("it does not answer in time.") from None
+            raise self._failed("no answer in time") from None
         except httpx.HTTPError as error:
             raise self._failed(_reason(error)) from error
         finally:
