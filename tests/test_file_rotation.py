@@ -531,11 +531,11 @@ def test_a_file_is_with_one_process_at_a_time_which_learns_how_far_others_came(t
 
 def test_an_inode_that_is_used_again_does_not_bring_back_the_id_of_another_file(tmp_path):
     one, other = Claims(tmp_path), Claims(tmp_path)
-    few = one.mint((1, 2), b"2026-", lambda _: False)
-    assert other.mint((1, 2), b"2026-11-01 a line", lambda _: False) == few
-    new = other.mint((1, 2), b"2026-11-02 another file", lambda file_id: file_id == few)
+    few = one.mint((1, 2), b"2026-", 99, lambda *_: False)
+    assert other.mint((1, 2), b"2026-11-01 a line", 99, lambda *_: False) == few
+    new = other.mint((1, 2), b"2026-11-02 another file", 99, lambda file_id, _: file_id == few)
     assert new != few
-    assert one.mint((1, 2), b"2026-11-02 another file", lambda _: False) == new
+    assert one.mint((1, 2), b"2026-11-02 another file", 99, lambda *_: False) == new
 
 
 def test_the_claims_of_a_file_that_is_forgotten_are_removed_unless_somebody_has_it(tmp_path):
@@ -547,6 +547,82 @@ def test_the_claims_of_a_file_that_is_forgotten_are_removed_unless_somebody_has_
     other.forget(7)
     assert not (tmp_path / "7").exists()
     assert one.take(7)
+
+
+@pytest.fixture(params=["compressed", "copied"])
+def rotate(request, tmp_path):
+    """Rotates `app.log`: what was in it is in another file, and not there any more."""
+
+    def rotate_it() -> None:
+        log = tmp_path / "app.log"
+        if request.param == "copied":
+            shutil.copy(log, f"{log}.1")
+            log.write_bytes(b"")
+        else:
+            (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(log.read_bytes()))
+            log.unlink()
+
+    return rotate_it
+
+
+def test_a_file_that_a_process_meets_rotated_while_another_has_not_read_it_is_stored_once(
+    tail, tmp_path, rotate
+):
+    memory, claims = Memory(), tmp_path / "claims"
+    (tmp_path / "app.log").write_bytes(OLD)
+    one = tail(tmp_path / "app.log*", memory, claims=claims)
+    rotate()
+    wait_until_quiet(tail(tmp_path / "app.log*", memory, claims=claims))
+    wait_until_quiet(one)
+    assert everything(memory) == OLD
+
+
+def test_a_file_that_a_process_meets_rotated_while_another_stores_it_is_stored_once(
+    tail, tmp_path, rotate
+):
+    memory, claims = Memory(), tmp_path / "claims"
+    (tmp_path / "app.log").write_bytes(OLD)
+    one = tail(tmp_path / "app.log*", memory, claims=claims)
+    (batch,) = one.partition.next_batch()
+    rotate()
+    other = tail(tmp_path / "app.log*", memory, claims=claims)
+    wait_until_quiet(other)
+    memory.record(batch)
+    batch.acknowledge()
+    wait_until_quiet(other)
+    assert everything(memory) == OLD
+
+
+def test_a_file_that_a_process_meets_rotated_after_another_died_with_it_is_stored(
+    tail, tmp_path, rotate
+):
+    memory, claims = Memory(), tmp_path / "claims"
+    (tmp_path / "app.log").write_bytes(OLD)
+    victim = tail(tmp_path / "app.log*", memory, claims=claims)
+    victim.partition.next_batch()
+    rotate()
+    kill(victim)
+    wait_until_quiet(tail(tmp_path / "app.log*", memory, claims=claims))
+    assert everything(memory) == OLD
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_file_that_is_like_one_that_another_process_stores_is_a_file_of_its_own(
+    tail, tmp_path, suffix
+):
+    memory, claims = Memory(), tmp_path / "claims"
+    data = COMPRESSORS.get(suffix, bytes)(OLD)
+    (tmp_path / f"two.log{suffix}").write_bytes(data)
+    one = tail(tmp_path / "two.log*", memory, claims=claims)
+    batches: list[Batch] = []
+    wait_for(lambda: batches.extend(one.partition.next_batch()) or batches, "a batch")
+    (tmp_path / f"one.log{suffix}").write_bytes(data)
+    other = tail(tmp_path / "*.log*", memory, claims=claims)
+    wait_until_quiet(other)
+    memory.record(batches[0])
+    batches[0].acknowledge()
+    wait_until_quiet(other)
+    assert everything(memory) == b"".join(sorted(OLD.splitlines(True) * 2))
 
 
 def kill(tail: Tail) -> None:

@@ -7,11 +7,14 @@ import os
 import secrets
 import struct
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from connectors.sources.evidence import digest
 
 _MINTED = struct.Struct("<QQQHQ")  # device, inode, file_id, length and hash of the first bytes
+
+Key = tuple[int, int]
 
 
 class Claims:
@@ -76,22 +79,30 @@ class Claims:
             self._notes.pop(file_id, None)
             os.close(self._held.pop(file_id))
 
-    def mint(self, key: tuple[int, int], head: bytes, is_taken: Callable[[int], bool]) -> int:
+    def mint(self, key: Key, head: bytes, enough: int, is_taken: Callable[[int, Key], bool]) -> int:
         """The id of a new file, the same for every process that sees it.
 
-        `is_taken` knows the ids of files that are others: inodes are used again, and first bytes
-        may be few.
+        A file that any process has met under the same `key`, or elsewhere with `enough` of the same
+        first bytes, is this one: it was copied or compressed since. The ledger may not know it yet,
+        for its bytes may be on their way to the store. `is_taken` knows the ids and keys of files
+        that are others: inodes are used again, and first bytes may be equal.
         """
         lock = self._lock("minted", fcntl.LOCK_EX)
         assert lock is not None, "it was waited for"
         try:
             data = os.pread(lock, os.fstat(lock).st_size, 0)
             whole = data[: len(data) // _MINTED.size * _MINTED.size]
-            for device, inode, file_id, length, said in reversed(list(_MINTED.iter_unpack(whole))):
-                if (device, inode) != key or length > len(head) or is_taken(file_id):
-                    continue
-                if digest(head[:length]) == said:
-                    return int(file_id)
+            begins = cache(lambda length: digest(head[:length]))
+            like = [
+                ((device, inode), file_id)
+                for device, inode, file_id, length, said in _MINTED.iter_unpack(whole)
+                if ((device, inode) == key or length >= enough)
+                and length <= len(head)
+                and begins(length) == said
+                and not is_taken(file_id, (device, inode))
+            ]
+            if like:  # the youngest, if its key does not say which
+                return int(max(reversed(like), key=lambda found: found[0] == key)[1])
             file_id = new_id()
             entry = _MINTED.pack(*key, file_id, len(head), digest(head))
             os.pwrite(lock, entry, len(whole))
@@ -138,7 +149,7 @@ class NoClaims:
     def forget(self, file_id: int) -> None:
         """Nothing is kept."""
 
-    def mint(self, key: tuple[int, int], head: bytes, is_taken: Callable[[int], bool]) -> int:
+    def mint(self, key: Key, head: bytes, enough: int, is_taken: Callable[[int, Key], bool]) -> int:
         """A new id."""
         return new_id()
 

@@ -62,7 +62,7 @@ def known_files(
         Limits(),
         Encoding(),
         _Untouched(positions),
-        mint=lambda key, head, is_taken: 0,
+        mint=lambda key, head, enough, is_taken: 0,
         say=lambda problem: None,
         follow=False,
     )

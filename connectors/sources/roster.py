@@ -15,6 +15,7 @@ from typing import Protocol
 
 from connectors.batch import Segment
 from connectors.encodings import Encoding
+from connectors.sources.claims import Key
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, digest, fits
 from connectors.sources.names import Names, beside
@@ -35,8 +36,6 @@ GRACE_SECONDS = 10.0
 
 HANDLES = 256
 """Files that are kept open."""
-
-Key = tuple[int, int]
 
 
 class Known(Protocol):
@@ -78,7 +77,7 @@ class Roster:
         limits: Limits,
         encoding: Encoding,
         known: Known,
-        mint: Callable[[Key, bytes, Callable[[int], bool]], int],
+        mint: Callable[[Key, bytes, int, Callable[[int, Key], bool]], int],
         *,
         follow: bool,
         say: Callable[[str], None] = lambda problem: print(problem, file=sys.stderr),
@@ -92,12 +91,14 @@ class Roster:
         self._follow = follow
         self._by_key: dict[Key, TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
+        self._by_id: dict[int, TailedFile] = {}
         self._absent = Absent()
         self._firsts: dict[bytes, set[TailedFile]] = {}
         self._first_lengths: set[int] = set()
         self._handles: OrderedDict[TailedFile, None] = OrderedDict()
         self._moved: set[TailedFile] = set()
         self._lost: set[TailedFile] = set()  # with unread bytes
+        self._unmet: set[Key] = set()  # among the names of this look
         self._copies: dict[Key, Copy] = {}
         self._strangers: dict[Key, tuple[int, int]] = {}
         self._searched: dict[str, int] = {}
@@ -114,7 +115,7 @@ class Roster:
 
     def find(self, file_ids: Collection[int]) -> dict[int, TailedFile]:
         """Those of these files that are there."""
-        return {file.file_id: file for file in self._by_key.values() if file.file_id in file_ids}
+        return {id: self._by_id[id] for id in file_ids if id in self._by_id}
 
     @property
     def absent(self) -> Collection[int]:
@@ -128,9 +129,8 @@ class Roster:
 
     def know(self, segments: Iterable[Segment]) -> None:
         """Take over what a ledger says of files; those that a batch is on its way of are left."""
-        followed = {file.file_id: file for file in self._by_key.values()}
         for segment in segments:
-            file = followed.get(segment.file_id)
+            file = self._by_id.get(segment.file_id)
             if file is None:
                 known = self._absent.get(segment.file_id)
                 if known is None or known.position < segment.end:
@@ -204,6 +204,7 @@ class Roster:
             for key, path in paths.items()
             if key not in self._by_key and there[path].st_size
         }
+        self._unmet = set(unknown)
         self._copies = {key: copy for key, copy in self._copies.items() if key in unknown}
         if unknown:
             refresh()
@@ -284,6 +285,7 @@ class Roster:
         self._handles.pop(file, None)
         self._moved.discard(file)
         del self._by_key[file.key]
+        self._by_id.pop(file.file_id, None)
         self._unname(file)
         self._firsts[file.first].discard(file)
         file.lost_at = now
@@ -360,7 +362,7 @@ class Roster:
         file.see(content)
         file.is_final |= not self._follow
         file.is_link = os.path.islink(path)
-        self._by_key[key] = self._by_path[path] = file
+        self._by_key[key] = self._by_path[path] = self._by_id[file.file_id] = file
         self._firsts.setdefault(file.first, set()).add(file)
         self._first_lengths.add(len(file.first))
         self._problems.pop(path, None)
@@ -433,7 +435,9 @@ class Roster:
 
     def _begin(self, content: Content, head: bytes, path: str) -> TailedFile:
         """A new file; one that is the beginning of what is stored already starts at its end."""
-        file_id = self._mint(content.key, head, self._is_known)
+        self._unmet.discard(content.key)
+        enough = FIRST if content.is_compressed else REACH  # plain files may share a first line
+        file_id = self._mint(content.key, head, enough, self._is_taken)
         file = TailedFile(file_id, path, path, content.key, self._limits, self._encoding)
         size = content.size()
         if size and any(
@@ -447,9 +451,9 @@ class Roster:
             file.store(whole)
         return file
 
-    def _is_known(self, file_id: int) -> bool:
-        """Whether a file has this id; one that is just met would have been recognised."""
-        return bool(self._absent.get(file_id) or self.find([file_id]))
+    def _is_taken(self, file_id: int, key: Key) -> bool:
+        """Whether another file has this id, as far as is known before all names have been met."""
+        return key in self._unmet or file_id in self._by_id or bool(self._absent.get(file_id))
 
     def _like(self, content: Content, head: bytes) -> Iterator[TailedFile]:
         yield from self._absent.like(head)
