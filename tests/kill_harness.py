@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -25,11 +25,12 @@ from typing import Any, Protocol, TypeVar
 import clickhouse_connect
 import httpx
 import polars as pl
+import psutil
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
-from tests.conftest import ROOT, Pipeline
+from tests.conftest import ROOT, Pipeline, wait_for
 
 CATCH_UP_SECONDS = 900.0
 SETTINGS = {"LOG_FORMAT": "api_requests", "API_PORT": "0", "INSTANCE": "killed"}
@@ -68,7 +69,7 @@ class Plan:
     rotate_every: float = 4.0
     globs: str = LATER_NAMES_TOO
     gzip: bool = False
-    longest_life: float = 3.0
+    longest_life: float = 2.5
     seed: int = 4
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -235,8 +236,10 @@ def _kill(
     longest_life: float,
     settings: Mapping[str, str],
 ) -> list[str]:
-    """Start so many at once, and kill each at a moment of its own; returns who fell before."""
-    began = time.monotonic()
+    """Start so many at once, and kill each at a moment of its own; returns who fell before.
+
+    Lives count from when the first of them reads, however long a busy machine takes to start it.
+    """
     # Blocks in doubt are settled by runs with other batch sizes, too.
     running = [
         Pipeline(directory, 0).start(
@@ -244,7 +247,10 @@ def _kill(
         )
         for _ in range(processes)
     ]
-    moments = sorted(began + draw.uniform(0.8, longest_life) for _ in running)
+    if draw.random() < 0.8:  # the others die while they start
+        wait_for(lambda: any(_has_begun(process, directory) for process in running), "a start")
+    began = time.monotonic()
+    moments = sorted(began + draw.uniform(0, longest_life) for _ in running)
     fell = []
     for process, moment in zip(running, moments, strict=True):
         time.sleep(max(0.0, moment - time.monotonic()))
@@ -254,6 +260,15 @@ def _kill(
         if has_ended:
             fell.append(errors or f"exit code {process.returncode}")
     return fell
+
+
+def _has_begun(process: subprocess.Popen[str], directory: Path) -> bool:
+    """Whether it has a log open, or has ended."""
+    opened = []
+    with suppress(psutil.Error):  # it ends just now
+        opened = psutil.Process(process.pid).open_files()
+    logs = directory.resolve() / "logs"
+    return process.poll() is not None or any(Path(file.path).parent == logs for file in opened)
 
 
 @contextmanager
@@ -302,7 +317,7 @@ def main() -> int:
     arguments.add_argument("--rotate-every", type=float, default=4.0, help="seconds, on average")
     arguments.add_argument("--globs", default=LATER_NAMES_TOO, help="of the files to read")
     arguments.add_argument("--gzip", action="store_true", help="compress every other rotated file")
-    arguments.add_argument("--longest-life", type=float, default=3.0, help="seconds until killed")
+    arguments.add_argument("--longest-life", type=float, default=2.5, help="seconds")
     arguments.add_argument("--seed", type=int, default=random.randrange(10**6))
     arguments.add_argument("--store", choices=("embedded", "clickhouse", "influxdb"))
     arguments.add_argument("--url", default="", help="of the server")

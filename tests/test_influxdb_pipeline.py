@@ -158,7 +158,7 @@ def test_stores_every_line_once_though_it_is_killed_and_the_server_fails_and_sto
             rate=10_000,
             rotate_every=4.0 if soak else 1.5,
             gzip=True,
-            longest_life=8.0,
+            longest_life=6.0,
             settings={"STORE": "influxdb", "INFLUXDB_URL": faulty.url},
         )
         outcome = kill_and_count(tmp_path / "kills", plan)

@@ -32,7 +32,7 @@ def test_stores_every_line_once_though_processes_die_and_answers_get_lost(
         rate=25_000,
         rotate_every=4.0 if soak else 1.5,
         gzip=True,
-        longest_life=6.0,
+        longest_life=4.0,
         settings=settings,
     )
     outcome = kill_and_count(tmp_path / "kills", plan)

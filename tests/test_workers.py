@@ -25,7 +25,7 @@ from tests.kill_harness import SETTINGS, Plan, Tally, stored_by, tally, writing,
 from tests.servers.clickhouse_http import ServerProcess
 
 EXACT = Tally(missing=0, twice=0, strange=0)
-PLAN = Plan(kills=0, files=6, rate=20_000, rotate_every=2.0)
+PLAN = Plan(kills=0, files=6, rate=20_000, rotate_every=2.0, gzip=True)
 Start = Callable[..., Pipeline]
 
 
