@@ -606,6 +606,18 @@ def test_a_file_that_a_process_meets_rotated_after_another_died_with_it_is_store
     assert everything(memory) == OLD
 
 
+def test_what_another_process_read_from_a_copy_is_no_gap(tail, tmp_path):
+    log, memory, claims = tmp_path / "app.log", Memory(), tmp_path / "claims"
+    log.write_bytes(OLD)
+    one = tail(f"{log}*", memory, claims=claims)
+    tail(log, memory, claims=claims).read(len(OLD))
+    shutil.copy(log, f"{log}.1")
+    log.write_bytes(b"")
+    wait_until_quiet(one)
+    assert everything(memory) == OLD
+    assert one.problems == ""
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_a_file_that_is_like_one_that_another_process_stores_is_a_file_of_its_own(
     tail, tmp_path, suffix

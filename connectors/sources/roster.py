@@ -97,7 +97,7 @@ class Roster:
         self._first_lengths: set[int] = set()
         self._handles: OrderedDict[TailedFile, None] = OrderedDict()
         self._moved: set[TailedFile] = set()
-        self._lost: set[TailedFile] = set()  # with unread bytes
+        self._lost: dict[int, TailedFile] = {}  # with unread bytes, by id
         self._unmet: set[Key] = set()  # among the names of this look
         self._copies: dict[Key, Copy] = {}
         self._strangers: dict[Key, tuple[int, int]] = {}
@@ -174,8 +174,9 @@ class Roster:
                     self._look_at(file, grown.get(path, now))
         for file in list(self._moved):
             self._look_after(file, now)
-        for file in [f for f in self._lost if now - f.lost_at > GRACE_SECONDS or not self._follow]:
-            self._report_gap(file, refresh)
+        for file in list(self._lost.values()):
+            if now - file.lost_at > GRACE_SECONDS or not self._follow:
+                self._report_gap(file, refresh)
 
     def look_soon(self) -> None:
         """Look at all names at the next look."""
@@ -290,7 +291,7 @@ class Roster:
         self._firsts[file.first].discard(file)
         file.lost_at = now
         if file.size > file.position and not file.is_compressed:
-            self._lost.add(file)
+            self._lost[file.file_id] = file
         elif not file.position:
             return  # nothing of it is known to anybody
         else:
@@ -305,7 +306,7 @@ class Roster:
 
     def _report_gap(self, file: TailedFile, refresh: Callable[[], None]) -> None:
         refresh()
-        self._lost.discard(file)
+        del self._lost[file.file_id]
         known = self._absent.get(file.file_id)
         if known and known.position >= file.size:  # another process has read them
             return
@@ -366,7 +367,7 @@ class Roster:
         self._firsts.setdefault(file.first, set()).add(file)
         self._first_lengths.add(len(file.first))
         self._problems.pop(path, None)
-        self._lost.discard(file)
+        self._lost.pop(file.file_id, None)
         self._copies.pop(key, None)
         file.forget_size()
         self._handles[file] = None
