@@ -45,7 +45,8 @@ def _workers() -> int:
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     told = os.environ.get("BYTEWAX_WORKERS_PER_PROCESS", "")
     options.add_argument("-w", "--workers-per-process", type=int, default=told or "1")
-    return max(1, options.parse_known_args()[0].workers_per_process)
+    workers: int = options.parse_known_args()[0].workers_per_process
+    return max(1, workers)
 
 
 def run_beside(
