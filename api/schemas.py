@@ -20,8 +20,8 @@ class RequestFigures(BaseModel):
     failed_requests: int
     uptime: float = Field(description="Successful requests, in percent of all; 0 without requests.")
     average_latency: float = Field(description="Mean duration, in seconds.")
-    median_latency: float = Field(description="Exact 50th percentile, linearly interpolated.")
-    p99_latency: float = Field(description="Exact 99th percentile, linearly interpolated.")
+    median_latency: float = Field(description="50th percentile, linearly interpolated.")
+    p99_latency: float = Field(description="99th percentile, linearly interpolated.")
 
 
 class Day(BaseModel):
@@ -51,6 +51,10 @@ class DailyFigures(RequestFigures, Day):
 class Stats(RequestFigures, Range):
     """Figures of a range, and of every day in it that has requests."""
 
+    estimated: bool = Field(
+        description="Whether percentiles are estimated, within about 1 %, since there are many "
+        "requests."
+    )
     daily: list[DailyFigures]
 
 

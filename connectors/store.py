@@ -41,10 +41,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Figures of a whole range, and of each UTC day in it that has rows."""
+    """Figures of a whole range, and of each UTC day in it that has rows.
+
+    `estimated`: counts and means are exact, percentiles within about 1 %.
+    """
 
     overall: Figures
     daily: Sequence[tuple[date, Figures]]
+    estimated: bool = False
 
 
 class Writer(Protocol):
@@ -66,7 +70,7 @@ class Reader(Protocol):
     def statistics(self, customer_id: str | None, first: date, last: date) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
-        Percentiles are exact, by linear interpolation. None: no row matches.
+        Percentiles are exact, by linear interpolation, unless `estimated`. None: no row matches.
         """
 
     def has_customer(self, customer_id: str) -> bool:

@@ -181,6 +181,7 @@ def test_statistics_of_one_customer_by_range_and_day(store: Client, api: httpx.C
         "from_date": "2024-01-01",
         "to_date": "2024-01-31",
         **CUST_1_IN_ALL,
+        "estimated": False,
         "daily": [
             {"date": "2024-01-01", **CUST_1_ON_JANUARY_1},
             {"date": "2024-01-03", **CUST_1_ON_JANUARY_3},
@@ -198,6 +199,7 @@ def test_a_range_of_one_day(store: Client, api: httpx.Client) -> None:
         "from_date": "2024-01-01",
         "to_date": "2024-01-01",
         **CUST_1_ON_JANUARY_1,
+        "estimated": False,
         "daily": [{"date": "2024-01-01", **CUST_1_ON_JANUARY_1}],
     }
 
@@ -213,6 +215,7 @@ def test_statistics_of_all_customers(store: Client, api: httpx.Client) -> None:
         "from_date": "2024-01-01",
         "to_date": "2024-01-31",
         **CUST_1_IN_ALL,
+        "estimated": False,
         "daily": [
             {"date": "2024-01-01", **CUST_1_ON_JANUARY_1},
             {"date": "2024-01-03", **CUST_1_ON_JANUARY_3},
@@ -228,6 +231,7 @@ def test_statistics_of_all_without_rows_are_zeros(api: httpx.Client) -> None:
         "from_date": "2024-01-01",
         "to_date": "2024-01-31",
         **ZEROS,
+        "estimated": False,
         "daily": [],
     }
 

@@ -71,8 +71,8 @@ class Server:
     The next inserts have the faults in `faults`, one each (None: no fault); once it is empty, each
     has a random one with the probability `ratio`. `inserts` counts those that were executed. With
     `user` (`name:password`) nobody else is let in; statements that `forbidden` matches need a right
-    that nobody has. More than `most` inserts in a second are too many parts; `refused` counts those.
-    With `tls` it speaks HTTPS.
+    that nobody has. More than `most` inserts in a second are too many parts, and `refused` counts
+    them. With `tls` it speaks HTTPS.
     """
 
     def __init__(
