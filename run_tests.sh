@@ -3,7 +3,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source scripts/python.sh
+source scripts/servers.sh
 
+install_servers
 install "[dev]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .

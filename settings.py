@@ -15,7 +15,14 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, Secret, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    Secret,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingsError
@@ -53,6 +60,29 @@ def _table(name: str) -> str:
     return name
 
 
+def _tags(names: str) -> str:
+    from connectors.batch import COLUMNS
+
+    known = {name for name, dtype in COLUMNS.items() if str(dtype) in ("String", "Boolean")}
+    known -= {"attributes"}
+    for name in _parts(names):
+        _one_of(name, known)
+    return names
+
+
+def _influxdb_url(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or "@" in parts.netloc:
+        raise ValueError(
+            "must be http://host:port, or https; user, password and token have their own settings"
+        )
+    return url
+
+
 class ClickHouseUrl(Secret[str]):
     """The address of a server; everything that shows it leaves its secrets out."""
 
@@ -78,6 +108,10 @@ def _without_secrets(url: str) -> str:
     """A URL as it may be shown: without its password and its secret options."""
     shown = re.sub(r"^(\w+://)?([^:/@]*).*@", r"\1\2:***@", url, flags=re.DOTALL)
     return re.sub(r"([?&][^=&]*(?:pass|token|secret|key|proxy|headers)\w*=)[^&]*", r"\1***", shown)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _one_of(name: str, table: Iterable[str]) -> str:
@@ -161,6 +195,8 @@ class Settings(BaseSettings):
         "embedded",
         description="embedded: ClickHouse inside this process, in DATA_DIR/clickhouse. "
         "clickhouse: the ClickHouse server at CLICKHOUSE_URL. "
+        "influxdb: the InfluxDB server at INFLUXDB_URL. "
+        "console: show lines on stdout, in tables on a terminal, else as JSON. "
         "null: discard finished batches, for measuring.",
     )
     data_dir: Path = Field(Path("data"), description="Directory of everything Logwax keeps.")
@@ -172,8 +208,44 @@ class Settings(BaseSettings):
     clickhouse_table: Annotated[str, AfterValidator(_table)] = Field(
         "logs", description="Table of the stored lines."
     )
+    influxdb_url: Annotated[str, AfterValidator(_influxdb_url)] = Field(
+        "http://127.0.0.1:8086",
+        description="The server of STORE=influxdb: http or https, host, port, and the option "
+        "`?ca_cert=` with the file of a certificate authority.",
+    )
+    influxdb_api: Literal["v2", "v1"] = Field(
+        "v2",
+        description="v2: `/api/v2/write`, which 2.x, 3.x and 1.8 have. v1: `/write` of 1.x.",
+    )
+    influxdb_token: SecretStr = Field(
+        SecretStr(""), description="Token of INFLUXDB_API=v2; of 1.8 `user:password`."
+    )
+    influxdb_org: str = Field("", description="Organization of INFLUXDB_API=v2; only 2.x asks.")
+    influxdb_bucket: Annotated[str, StringConstraints(min_length=1)] = Field(
+        "logwax", description="Bucket that is written; with INFLUXDB_API=v1 the database."
+    )
+    influxdb_user: str = Field("", description="User of INFLUXDB_API=v1; empty: none.")
+    influxdb_password: SecretStr = Field(SecretStr(""), description="Password of INFLUXDB_API=v1.")
+    influxdb_gzip: bool = Field(
+        False, description="true: compress what is written; less network, more CPU time."
+    )
+    influxdb_tags: Annotated[str, AfterValidator(_tags)] = Field(
+        "customer_id,method,status_class,success",
+        description="Columns that are tags, separated by commas; all others are fields. Not to be "
+        "changed once a bucket has lines.",
+    )
+    influxdb_max_tag_values: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="A tag with more values than this becomes a field from then on.",
+    )
     retention_days: int = Field(
-        0, ge=0, le=36_500, description="Stored lines older than this are deleted; 0 keeps all."
+        0,
+        ge=0,
+        le=36_500,
+        description="Stored lines older than this are deleted; 0 keeps all. Of ClickHouse only: "
+        "a bucket of InfluxDB has its own.",
     )
     ledger_keep_days: int = Field(
         30,
@@ -216,7 +288,8 @@ class Settings(BaseSettings):
     @property
     def api_url(self) -> str:
         """Where this process serves the API, as seen from this machine; empty if it serves none."""
-        if not (self.follow and self.api_port) or self.store == "null":  # nothing could be asked
+        # of a store that keeps nothing, nothing could be asked
+        if not (self.follow and self.api_port) or self.store in ("console", "null"):
             return ""
         every_address = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # bound there, asked here
         host = every_address.get(self.api_host, self.api_host)
@@ -225,8 +298,15 @@ class Settings(BaseSettings):
     @property
     def patterns(self) -> tuple[str, ...]:
         """The globs to read: `LOG_PATHS` split at its commas, else `LOG_FILE_PATH`."""
-        given = tuple(part.strip() for part in self.log_paths.split(",") if part.strip())
-        return given or (str(self.log_file_path),)
+        return _parts(self.log_paths) or (str(self.log_file_path),)
+
+    @property
+    def influxdb_tag_columns(self) -> tuple[str, ...]:
+        """The columns that are tags: `INFLUXDB_TAGS` split at its commas."""
+        return _parts(self.influxdb_tags)
+
+
+_SECRETS = ("clickhouse_url", "influxdb_url", "influxdb_token", "influxdb_password")
 
 
 def load() -> Settings:
@@ -239,7 +319,7 @@ def load() -> Settings:
     except ValidationError as error:
         raise SettingsError(
             [
-                f"{name.upper()}={'***' if name == 'clickhouse_url' else problem['input']!r}: "
+                f"{name.upper()}={'***' if name in _SECRETS else problem['input']!r}: "
                 f"{problem['msg'].removeprefix('Value error, ')}"
                 for problem in error.errors()
                 for name in map(str, problem["loc"][:1])

@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client.exposition import choose_encoder
 from pydantic import BeforeValidator
 
-from api.schemas import CustomerStats, DailyFigures, Health, Problem, Stats, rounded
+from api import metrics
+from api.schemas import CustomerStats, DailyFigures, Health, Problem, Stats, StoreHealth, rounded
 from connectors.errors import StoreError
 from connectors.status import SourceStatus, Status
 from connectors.store import Figures, Reader, Statistics
 
 DESCRIPTION = """
 Statistics of the requests in the logs. Dates are whole UTC days, both included; latencies are in
-seconds. Every error is `{"detail": "a sentence"}`.
+seconds; their percentiles are exact with ClickHouse, interpolated linearly, and of the nearest rank
+with InfluxDB. Every error is `{"detail": "a sentence"}`.
 """
 EPOCH = date(1970, 1, 1)
 NOTHING = Statistics(Figures(0, 0, 0.0, 0.0, 0.0), [])
@@ -68,8 +72,16 @@ _BAD_RANGE = "A date is not YYYY-MM-DD, or `from_date` is after `to_date`."
 _NO_STORE = "The store cannot answer now."
 
 
-def create_app(reader: Reader, health: Callable[[], Health]) -> FastAPI:
-    """The API over one store; `health` is asked anew at every `GET /health`."""
+@dataclass(frozen=True)
+class Pipeline:
+    """What the API looks at in the process that it is part of."""
+
+    status: Status
+    source: Callable[[], SourceStatus]
+
+
+def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
+    """The API over one store, beside the pipeline that fills it, or alone."""
     app = FastAPI(title="Logwax", description=DESCRIPTION)
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(RequestValidationError, _bad_request)
@@ -80,11 +92,11 @@ def create_app(reader: Reader, health: Callable[[], Health]) -> FastAPI:
         tags=["statistics"],
         responses=_problems({404: _NO_DATA, 422: _BAD_RANGE, 503: _NO_STORE}),
     )
-    def customer_stats(customer_id: CustomerId, days: DaysAsked) -> CustomerStats:
+    async def customer_stats(customer_id: CustomerId, days: DaysAsked) -> CustomerStats:
         """Requests, uptime and latencies of one customer: of the whole range, and day by day."""
-        statistics = reader.statistics(customer_id, days.first, days.last)
+        statistics = await reader.statistics(customer_id, days.first, days.last)
         if statistics is None:
-            if reader.has_customer(customer_id):
+            if await reader.has_customer(customer_id):
                 reason = f"has no requests from {days.first} to {days.last}."
             else:
                 reason = "is not in the logs."
@@ -97,46 +109,72 @@ def create_app(reader: Reader, health: Callable[[], Health]) -> FastAPI:
         tags=["statistics"],
         responses=_problems({422: _BAD_RANGE, 503: _NO_STORE}),
     )
-    def stats(days: DaysAsked) -> Stats:
+    async def stats(days: DaysAsked) -> Stats:
         """Requests, uptime and latencies of everybody; zeros if there are no requests."""
-        return Stats(**_stats(reader.statistics(None, days.first, days.last) or NOTHING, days))
+        statistics = await reader.statistics(None, days.first, days.last)
+        return Stats(**_stats(statistics or NOTHING, days))
 
     @app.get(
         "/health",
         summary="Health of the pipeline and its store",
         tags=["health"],
-        responses={503: {"model": Health, "description": "Not healthy; the answer says why."}},
+        responses={
+            503: {"model": Health | StoreHealth, "description": "Not healthy; the answer says why."}
+        },
     )
-    def get_health(response: Response) -> Health:
+    async def get_health(response: Response) -> Health | StoreHealth:
         """200 if the store can be reached and the last write succeeded, else 503."""
-        now = health()
+        now = await _store_health(reader)
+        if pipeline:
+            now = await _health(now, pipeline)
         response.status_code = 200 if now.status == "ok" else 503
         return now
+
+    @app.get(
+        "/metrics",
+        summary="Metrics for Prometheus",
+        tags=["health"],
+        response_class=PlainTextResponse,
+    )
+    async def get_metrics(request: Request) -> Response:
+        """In Prometheus's text format, or in OpenMetrics if that is asked for."""
+        if pipeline:
+            found = metrics.of_pipeline(pipeline.status, await _reading(pipeline))
+        else:
+            found = metrics.of_store((await _store_health(reader)).status == "ok")
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(found), media_type=content_type)
 
     return app
 
 
-def check_health(reader: Reader, status: Status, source: Callable[[], SourceStatus]) -> Health:
-    """Ask everybody now: the store by a query, the flow's counters, the source for its lag.
-
-    Healthy means that the store answers and that no error stands in `status`.
-    """
-    store, rows, dead_letters = "ok", None, None
+async def _store_health(reader: Reader) -> StoreHealth:
     try:
-        rows, dead_letters = reader.counts()
+        rows, dead_letters = await reader.counts()
     except StoreError as error:
-        store = str(error)
-    reading = source()
+        return StoreHealth(
+            status="unhealthy", store=str(error), rows_stored=None, dead_letters=None
+        )
+    return StoreHealth(status="ok", store="ok", rows_stored=rows, dead_letters=dead_letters)
+
+
+async def _reading(pipeline: Pipeline) -> SourceStatus:
+    return await to_thread.run_sync(pipeline.source)  # it may wait for the source's lock
+
+
+async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
+    reading = await _reading(pipeline)
+    status = pipeline.status
     return Health(
-        status="ok" if store == "ok" and not status.last_error else "unhealthy",
-        store=store,
+        status="unhealthy" if status.last_error else store.status,
+        store=store.store,
+        rows_stored=store.rows_stored,
+        dead_letters=store.dead_letters,
         files=reading.files,
         lag_bytes=reading.lag_bytes,
         lag_seconds=reading.lag_seconds,
         lines_in=status.lines,
         lines_stored=status.stored,
-        rows_stored=rows,
-        dead_letters=dead_letters,
         last_error=status.last_error,
         problems=list(reading.problems),
     )

@@ -20,8 +20,8 @@ class RequestFigures(BaseModel):
     failed_requests: int
     uptime: float = Field(description="Successful requests, in percent of all; 0 without requests.")
     average_latency: float = Field(description="Mean duration, in seconds.")
-    median_latency: float = Field(description="50th percentile, linearly interpolated.")
-    p99_latency: float = Field(description="99th percentile, linearly interpolated.")
+    median_latency: float = Field(description="50th percentile, in seconds.")
+    p99_latency: float = Field(description="99th percentile, in seconds.")
 
 
 class Day(BaseModel):
@@ -62,18 +62,27 @@ class CustomerStats(Stats, Customer):
     """Figures of one customer."""
 
 
-class Health(BaseModel):
-    """How the pipeline and its store are."""
+class StoreHealth(BaseModel):
+    """How the store is, as far as `python -m api` can tell."""
 
     status: Literal["ok", "unhealthy"]
     store: str = Field(description='"ok", or why the store cannot be reached.')
+    rows_stored: int | None = Field(
+        description="Rows in the store; null if it cannot be reached, or does not count them."
+    )
+    dead_letters: int | None = Field(
+        description="Lines in the store that could not be parsed; null likewise."
+    )
+
+
+class Health(StoreHealth):
+    """How the pipeline and its store are."""
+
     files: int = Field(description="Files followed.")
     lag_bytes: int = Field(description="Bytes in these files that are not stored yet.")
     lag_seconds: float = Field(description="Age of the oldest of these bytes.")
     lines_in: int = Field(description="Lines read since this process started.")
     lines_stored: int = Field(description="Of these, lines stored as rows.")
-    rows_stored: int | None = Field(description="Rows in the store; null if it cannot be reached.")
-    dead_letters: int | None = Field(description="Lines in the store that could not be parsed.")
     last_error: str = Field(description="The error that is not overcome yet; empty if none.")
     problems: list[str] = Field(description="Files that cannot be read, and the like.")
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: what a line costs, and what following does; see docs/performance.md."""
+"""`python -m benchmarks`: what a line costs, what workers and files add: docs/performance.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import files, throughput
+from benchmarks import files, scaling, throughput
 from benchmarks.measure import BenchmarkError
 
 
@@ -25,6 +25,15 @@ def main() -> None:
     lines.add_argument("--rounds", type=int, default=3, help="runs of each (default: %(default)s)")
     lines.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
     lines.set_defaults(run=lambda given: throughput.main(given.lines, given.rounds, given.json))
+    workers = benchmarks.add_parser("scaling", help="-w 2 beside -w 1, on 1, 2 and 16 files")
+    workers.add_argument(
+        "--lines", type=int, default=scaling.LINES, help="of each case (default: %(default)s)"
+    )
+    workers.add_argument(
+        "--rounds", type=int, default=5, help="runs of each (default: %(default)s)"
+    )
+    workers.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
+    workers.set_defaults(run=lambda given: scaling.main(given.lines, given.rounds, given.json))
     many = benchmarks.add_parser("files", help="2,000 quiet files; a line of 2 GiB")
     many.set_defaults(run=lambda given: files.main())
     arguments = parser.parse_args()

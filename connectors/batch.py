@@ -28,11 +28,13 @@ COLUMNS: dict[str, pl.DataType] = {
     "attributes": pl.String(),
     "file_id": pl.UInt64(),
     "offset": pl.UInt64(),
+    "line": pl.UInt64(),
 }
 """Columns a stored line can have, with their types. `duration` is in seconds, `source` is the path
 of the file, `attributes` a JSON object of everything else the line had, `offset` the line's first
-byte in the file; (`file_id`, `offset`) is the identity of a line. No column holds nulls: a format
-leaves out the columns it never has, and stores fill them with empty text or 0."""
+byte in the file, `line` its number there, from 0, which is for stores that need it and need not be
+stored; (`file_id`, `offset`) is the identity of a line. No column holds nulls: a format leaves out
+the columns it never has, and stores fill them with empty text or 0."""
 
 PLACE = ["file_id", "offset"]
 """The columns that say which line it is."""
@@ -40,6 +42,7 @@ PLACE = ["file_id", "offset"]
 REJECTED: dict[str, pl.DataType] = {
     "file_id": pl.UInt64(),
     "offset": pl.UInt64(),
+    "line": pl.UInt64(),
     "source": pl.String(),
     "raw": pl.Binary(),
     "reason": pl.String(),
@@ -51,6 +54,7 @@ REJECTED: dict[str, pl.DataType] = {
 REFUSED: dict[str, pl.DataType] = {
     "file_id": pl.UInt64(),
     "offset": pl.UInt64(),
+    "line": pl.UInt64(),
     "detail": pl.String(),
 }
 """Columns of a row that a store refuses; `detail` is what the store says of it."""

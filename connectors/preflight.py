@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from connectors.errors import SettingsError
+from connectors.sinks import READERS
 from connectors.sinks.embedded_lock import holder
 from settings import Settings
 
@@ -19,7 +20,7 @@ CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 def problems(settings: Settings) -> list[str]:
     """One sentence for everything that is wrong around correct settings; empty when all is well."""
     busy = holder(settings.data_dir) if settings.store == "embedded" else None
-    on_server = settings.store == "clickhouse"
+    on_server = settings.store in ("clickhouse", "influxdb")
     found = [
         _instance_problem(settings) if on_server else None,
         _data_dir_problem(settings.data_dir),
@@ -27,6 +28,18 @@ def problems(settings: Settings) -> list[str]:
     ]
     if settings.api_url and not busy:  # else the holder has the port as well
         found.append(_port_problem(settings.api_host, settings.api_port))
+    return [problem for problem in found if problem]
+
+
+def api_problems(settings: Settings) -> list[str]:
+    """The same for `python -m api`: it needs a port, and a store that it can ask."""
+    host, port, store = settings.api_host, settings.api_port, settings.store
+    found: list[str | None] = []
+    if store not in READERS:
+        why = "its pipeline serves the API" if store == "embedded" else "there is nothing to ask"
+        servers = " and ".join(f"STORE={name}" for name in sorted(READERS))
+        found.append(f"STORE={store}: {why}; `python -m api` is for {servers}.")
+    found.append(_port_problem(host, port) if port else "API_PORT=0 serves none: choose a port.")
     return [problem for problem in found if problem]
 
 

@@ -37,6 +37,8 @@ class Status:
         self.lines = 0
         self.stored = 0
         self.dead = 0
+        self.failures = 0
+        self.demoted_tags: frozenset[str] = frozenset()
         self._errors: dict[object, str] = {}
 
     def add(self, *, lines: int, stored: int, dead: int) -> None:
@@ -49,6 +51,7 @@ class Status:
     def report(self, error: str, trouble: object = None) -> None:
         """Keep the newest error for `/health`; `trouble` is what it can be `overcome` by."""
         with self._lock:
+            self.failures += 1
             self._errors.pop(trouble, None)
             self._errors[trouble] = error
 

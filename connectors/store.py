@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Protocol
 
 from connectors.batch import Batch, BlockId, Segment
-from connectors.sinks import STORES
+from connectors.sinks import READERS, STORES
 from connectors.sinks.retry import Retry
 from settings import Settings
 
@@ -65,22 +65,24 @@ class Writer(Protocol):
 
 
 class Reader(Protocol):
-    """Answers the API's questions; may be used from any thread."""
+    """Answers the API's questions, many at a time, in any event loop; raises `StoreError`."""
 
-    def statistics(self, customer_id: str | None, first: date, last: date) -> Statistics | None:
+    async def statistics(
+        self, customer_id: str | None, first: date, last: date
+    ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
-        Percentiles are exact, by linear interpolation, unless `estimated`. None: no row matches.
+        None: no row matches.
         """
 
-    def has_customer(self, customer_id: str) -> bool:
+    async def has_customer(self, customer_id: str) -> bool:
         """Whether any row, of any date, belongs to this customer."""
 
-    def counts(self) -> tuple[int, int]:
-        """Rows in the table of lines, and dead letters."""
+    async def counts(self) -> tuple[int | None, int | None]:
+        """Stored rows, and dead letters; None where counting would be as dear as reading all."""
 
     def cancel(self) -> None:
-        """Give up the questions under way, and answer no more."""
+        """Give up the questions under way, and answer no more; from any thread."""
 
 
 class Store(Protocol):
@@ -126,3 +128,9 @@ def open_store(settings: Settings, retry: Retry | None = None) -> Store:
     """
     store: Store = import_module(STORES[settings.store]).open_store(settings, retry or Retry())
     return store
+
+
+def open_reader(settings: Settings, retry: Retry) -> Reader:
+    """A reader alone, of a store in `READERS`: it makes nothing, and connects when it is asked."""
+    reader: Reader = import_module(READERS[settings.store]).open_reader(settings, retry)
+    return reader

@@ -136,6 +136,7 @@ class _Lines:
             (
                 self.file_id,
                 int(self.starts[number]),
+                0,  # ClickHouse does not ask for the line's number
                 self.path,
                 self.walk.data.read(KEPT_OF_LONG, int(self.starts[number])),
                 "too_long",

@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import gc
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -53,12 +54,12 @@ def run_beside(
     closers = [source.close]
     if settings.api_url and store.reader:
         # Imported here: a run that serves no API shall not pay for one.
-        from api.app import check_health, create_app
+        from api.app import Pipeline, create_app
         from api.server import ApiServer
 
         reader = store.reader
         server = ApiServer(settings.api_host, settings.api_port)
-        app = create_app(reader, lambda: check_health(reader, status, source.status))
+        app = create_app(reader, Pipeline(status, source.status))
         if settings.store == "embedded":  # others can be opened beside this process
             closers += _serve_commands(app, settings, source, store)
         server.start(app)
@@ -72,7 +73,9 @@ def run_beside(
         for closer in closers:
             closer()
         if not settings.follow:
-            print(status.summary(), flush=True)
+            # of a console, stdout is for the lines
+            out = sys.stderr if settings.store == "console" else sys.stdout
+            print(status.summary(), file=out, flush=True)
 
     atexit.register(close)
 

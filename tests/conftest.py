@@ -20,6 +20,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 if TYPE_CHECKING:
+    from tests.servers.influxd import Influxd
     from tests.tailing import Memory, Tail
 
 hypothesis.settings.register_profile("logwax", deadline=None)  # no timing is asserted
@@ -132,13 +133,28 @@ class Pipeline:
         wait_for(stored, f"{lines} stored lines")
 
 
-@pytest.fixture
-def free_port() -> int:
+def find_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return find_port()
+
+
+@pytest.fixture
+def influxd(tmp_path: Path) -> Iterator[Influxd]:
+    """An InfluxDB server of the test's own (it starts in 0.1 s), with the database `logwax`."""
+    from tests.servers.influxd import Influxd
+
+    with Influxd(tmp_path / "influxd") as server:
+        server.create()
+        yield server
 
 
 @pytest.fixture

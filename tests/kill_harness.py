@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,9 +20,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import clickhouse_connect
+import httpx
+import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
@@ -35,9 +38,11 @@ LATER_NAMES_TOO = "app*.log*"
 Answer = TypeVar("Answer")
 
 _STORED = """
-    SELECT customer_id AS file, extract(request_path, '^/seq/([0-9]+)$') AS number FROM logs
+    SELECT source, customer_id AS file, extract(request_path, '^/seq/([0-9]+)$') AS number
+    FROM logs
     UNION ALL
     SELECT
+        source,
         extract(raw, '^broken (file[0-9]+) /seq/[0-9]+$'),
         extract(raw, '^broken file[0-9]+ /seq/([0-9]+)$')
     FROM dead_letters
@@ -46,7 +51,10 @@ _STORED = """
 _OF_ONE_FILE = f"""
 SELECT count(), uniqExact(toUInt64OrNull(number)) FROM ({_STORED})
 WHERE file = {{file:String}} AND toUInt64OrNull(number) < {{lines:UInt64}}
+    AND startsWith(source, {{under:String}})
 """
+
+_OF_ALL_FILES = f"SELECT count() FROM ({_STORED}) WHERE startsWith(source, {{under:String}})"
 
 
 @dataclass(frozen=True)
@@ -94,16 +102,81 @@ class Outcome:
         return self.tally == Tally(0, 0, 0) and not self.fell
 
 
-def tally(client: Client, written: Mapping[str, int]) -> Tally:
-    """Compare the store with the numbers 0 to n - 1 of each file; Logwax's ledger is not asked."""
+class Stored(Protocol):
+    """What a store holds; Logwax's ledger is not asked."""
+
+    def of_file(self, file: str, lines: int) -> tuple[int, int]:
+        """Rows with numbers of a file below `lines`, and how many different numbers."""
+
+    def count(self) -> int:
+        """All rows, whatever they hold."""
+
+
+class InClickHouse:
+    """Of a database of ClickHouse, from files below the directory `under`."""
+
+    def __init__(self, client: Client, under: Path | str = "") -> None:
+        self._client = client
+        self._place = {"under": str(under)}
+
+    def of_file(self, file: str, lines: int) -> tuple[int, int]:
+        rows, numbers = _ask(
+            self._client, _OF_ONE_FILE, {"file": file, "lines": lines, **self._place}
+        )
+        return rows, numbers
+
+    def count(self) -> int:
+        return _ask(self._client, _OF_ALL_FILES, self._place)[0]
+
+
+class InInfluxDB:
+    """Of the database `logwax` of an InfluxDB 1.x."""
+
+    def __init__(self, url: str) -> None:
+        rows = _points(url, 'SELECT "customer_id", "request_path" FROM "api_requests"')
+        letters = _points(url, 'SELECT "raw", "file_id" FROM "dead_letters"')
+        number = "/seq/([0-9]+)$"
+        self._found = pl.concat(
+            [
+                rows.select(
+                    pl.col("customer_id").alias("file"),
+                    pl.col("request_path").str.extract("^" + number).alias("number"),
+                ),
+                letters.select(
+                    pl.col("raw").str.extract("^broken (file[0-9]+) " + number).alias("file"),
+                    pl.col("raw").str.extract("^broken file[0-9]+ " + number).alias("number"),
+                ),
+            ]
+        ).with_columns(pl.col("number").cast(pl.UInt64, strict=False))
+
+    def of_file(self, file: str, lines: int) -> tuple[int, int]:
+        numbers = self._found.filter(pl.col("file") == file, pl.col("number") < lines)["number"]
+        return len(numbers), numbers.n_unique()
+
+    def count(self) -> int:
+        return len(self._found)
+
+
+def _points(url: str, query: str) -> pl.DataFrame:
+    asked = {"db": "logwax", "q": query}
+    answer = httpx.get(
+        f"{url}/query", params=asked, headers={"Accept": "application/csv"}, timeout=300
+    )
+    answer.raise_for_status()
+    names = {"name", "tags", "time"} | set(re.findall(r'"(\w+)"', query.partition(" FROM ")[0]))
+    empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String()))
+    return pl.read_csv(answer.content, infer_schema=False) if answer.content.strip() else empty
+
+
+def tally(stored: Stored, written: Mapping[str, int]) -> Tally:
+    """Compare the store with the numbers 0 to n - 1 of each file."""
     missing = twice = known = 0
     for file, lines in written.items():
-        rows, numbers = _ask(client, _OF_ONE_FILE, {"file": file, "lines": lines})
+        rows, numbers = stored.of_file(file, lines)
         missing += lines - numbers
         twice += rows - numbers
         known += rows
-    (stored,) = _ask(client, f"SELECT count() FROM ({_STORED})", {})
-    return Tally(missing, twice, stored - known)
+    return Tally(missing, twice, stored.count() - known)
 
 
 def kill_and_count(directory: Path, plan: Plan) -> Outcome:
@@ -111,15 +184,14 @@ def kill_and_count(directory: Path, plan: Plan) -> Outcome:
     (directory / "logs").mkdir(parents=True)
     draw = random.Random(plan.seed)
     settings = {**SETTINGS, **plan.settings, "LOG_PATHS": f"logs/{plan.globs}"}
-    with _writer(directory / "logs", plan) as writer:
+    with writing(directory / "logs", plan) as writer:
         kills, fell = 0, []
         while kills < plan.kills:
             processes = min(plan.processes, plan.kills - kills)
             fell += _kill(directory, processes, draw, plan.longest_life, settings)
             kills += processes
             assert writer.poll() is None, "the writer ended by itself"
-        writer.terminate()
-        written = json.loads(writer.communicate()[0])
+        done = written(writer)
     last = Pipeline(directory, 0)
     process = last.start("-w", "2", FOLLOW="false", **settings)
     try:
@@ -128,18 +200,16 @@ def kill_and_count(directory: Path, plan: Plan) -> Outcome:
         process.kill()
     if process.returncode:
         fell.append(errors)
-    lines = sum(written["lines"].values())
+    lines = sum(done["lines"].values())
     rest = int(summary.split()[0].partition("=")[2]) if summary else 0
-    client = _client(directory, settings)
-    try:
-        counted = tally(client, written["lines"])
-    finally:
-        client.close()
-    return Outcome(kills, lines, written["rotations"], lines - rest, counted, fell, errors)
+    with stored_by(directory, settings) as stored:
+        counted = tally(stored, done["lines"])
+    return Outcome(kills, lines, done["rotations"], lines - rest, counted, fell, errors)
 
 
 @contextmanager
-def _writer(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
+def writing(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
+    """The rotating writer; `written` stops it and tells what it wrote."""
     command = [sys.executable, "-m", "tests.rotating_writer", str(directory)]
     command += ["--files", str(plan.files), "--rate", str(plan.rate), "--seed", str(plan.seed)]
     command += ["--rotate-every", str(plan.rotate_every), *(["--gzip"] if plan.gzip else [])]
@@ -149,6 +219,13 @@ def _writer(directory: Path, plan: Plan) -> Iterator[subprocess.Popen[str]]:
     finally:
         writer.kill()
         writer.wait()
+
+
+def written(writer: subprocess.Popen[str]) -> dict[str, Any]:
+    """Stop a writer: its `lines` of each file, and how many `rotations` there were."""
+    writer.terminate()
+    told: dict[str, Any] = json.loads(writer.communicate()[0])
+    return told
 
 
 def _kill(
@@ -179,12 +256,26 @@ def _kill(
     return fell
 
 
-def _client(directory: Path, settings: Mapping[str, str]) -> Client:
-    if settings.get("STORE", "embedded") == "embedded":
+@contextmanager
+def stored_by(
+    directory: Path, settings: Mapping[str, str], under: Path | str = ""
+) -> Iterator[Stored]:
+    """What is stored by pipelines with these settings, in ClickHouse of files below `under`."""
+    if settings.get("STORE") == "influxdb":
+        yield InInfluxDB(settings["INFLUXDB_URL"])
+        return
+    if settings.get("STORE") == "clickhouse":
+        address = settings["CLICKHOUSE_URL"].partition("?")[0]
+        client = _insist(
+            lambda: clickhouse_connect.get_client(dsn=address, send_receive_timeout=30)
+        )
+    else:
         path = str(directory / "data" / "clickhouse")
-        return clickhouse_connect.get_client(interface="chdb", path=path)
-    address = settings["CLICKHOUSE_URL"].partition("?")[0]
-    return _insist(lambda: clickhouse_connect.get_client(dsn=address, send_receive_timeout=30))
+        client = clickhouse_connect.get_client(interface="chdb", path=path)
+    try:
+        yield InClickHouse(client, under)
+    finally:
+        client.close()
 
 
 def _ask(client: Client, query: str, parameters: dict[str, object]) -> list[int]:
@@ -213,12 +304,13 @@ def main() -> int:
     arguments.add_argument("--gzip", action="store_true", help="compress every other rotated file")
     arguments.add_argument("--longest-life", type=float, default=3.0, help="seconds until killed")
     arguments.add_argument("--seed", type=int, default=random.randrange(10**6))
-    arguments.add_argument("--store", choices=("embedded", "clickhouse"), default="embedded")
-    arguments.add_argument("--url", default="", help="CLICKHOUSE_URL of --store clickhouse")
+    arguments.add_argument("--store", choices=("embedded", "clickhouse", "influxdb"))
+    arguments.add_argument("--url", default="", help="of the server")
     arguments.add_argument("--directory", type=Path, help="an empty one, which is kept")
     chosen = vars(arguments.parse_args())
     directory = chosen.pop("directory")
-    settings = {"STORE": chosen.pop("store"), "CLICKHOUSE_URL": chosen.pop("url")}
+    store, url = chosen.pop("store") or "embedded", chosen.pop("url")
+    settings = {"STORE": store, "CLICKHOUSE_URL": url, "INFLUXDB_URL": url}
     plan = Plan(**chosen, settings=settings)
     print(f"seed {plan.seed}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:

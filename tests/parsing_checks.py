@@ -19,7 +19,7 @@ from flows.parsing.parser import OK, Format, parser
 FILE_ID = 2**64 - 1
 PATH = "/var/log/access.log"
 _EMPTY = {pl.String(): "", pl.Boolean(): False}
-_IDENTITY = ("file_id", "offset", "source")
+_IDENTITY = ("file_id", "offset", "line", "source")
 
 
 def utc(*parts: int) -> datetime:

@@ -16,9 +16,9 @@ import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
 from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
 
-from api.app import check_health, create_app
-from api.schemas import Health
+from api.app import Pipeline, create_app
 from api.server import ApiServer
 from connectors.errors import LogwaxError
 from connectors.sinks.clickhouse_reader import ClickHouseReader
@@ -76,7 +76,7 @@ def store(client: Client) -> Client:
 
 
 @dataclass
-class Pipeline:
+class Running:
     """The parts of a running pipeline that the API looks at."""
 
     status: Status
@@ -84,16 +84,14 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline() -> Pipeline:
-    return Pipeline(Status(), SourceStatus())
+def pipeline() -> Running:
+    return Running(Status(), SourceStatus())
 
 
 @pytest.fixture
-def app(store: Client, pipeline: Pipeline) -> FastAPI:
-    reader = ClickHouseReader(store, store, "logs")
-    return create_app(
-        reader, lambda: check_health(reader, pipeline.status, lambda: pipeline.source)
-    )
+def app(store: Client, pipeline: Running) -> FastAPI:
+    reader = ClickHouseReader(lambda: store, "logs")
+    return create_app(reader, Pipeline(pipeline.status, lambda: pipeline.source))
 
 
 @pytest.fixture
@@ -145,21 +143,21 @@ class SlowHealth:
 
 @pytest.fixture
 def slow(store: Client) -> Iterator[SlowHealth]:
-    reader = ClickHouseReader(store, store, "logs")
     entered, release = threading.Event(), threading.Event()
     answer: SimpleQueue[int] = SimpleQueue()
     server = ApiServer("127.0.0.1", 0)
 
-    def health() -> Health:
+    def source() -> SourceStatus:
         entered.set()
         release.wait(30)
-        return check_health(reader, Status(), SourceStatus)
+        return SourceStatus()
 
     def ask() -> None:
         with suppress(httpx.TransportError):
             answer.put(httpx.get(f"{server.url}/health", trust_env=False, timeout=30).status_code)
 
-    server.start(create_app(reader, health))
+    reader = ClickHouseReader(lambda: store, "logs")
+    server.start(create_app(reader, Pipeline(Status(), source)))
     asker = threading.Thread(target=ask)
     asker.start()
     assert entered.wait(30)
@@ -342,7 +340,7 @@ def test_503_when_the_store_cannot_answer(store: Client, api: httpx.Client, path
 
 
 def test_health_is_200_while_the_store_answers_and_no_error_stands(
-    store: Client, api: httpx.Client, pipeline: Pipeline
+    store: Client, api: httpx.Client, pipeline: Running
 ) -> None:
     insert(store, "cust_1", *CUST_1)
     store.command("INSERT INTO dead_letters VALUES ('?')")
@@ -367,7 +365,7 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
     }
 
 
-def test_health_is_503_while_an_error_stands(api: httpx.Client, pipeline: Pipeline) -> None:
+def test_health_is_503_while_an_error_stands(api: httpx.Client, pipeline: Running) -> None:
     pipeline.status.report("disk full")
 
     answer = api.get("/health")
@@ -389,6 +387,55 @@ def test_health_is_503_when_the_store_cannot_be_reached(store: Client, api: http
     assert answer.json()["rows_stored"] is None
 
 
+def samples(answer: httpx.Response) -> dict[str, float]:
+    families = text_string_to_metric_families(answer.text)
+    return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+def test_metrics_are_those_of_the_pipeline_now(api: httpx.Client, pipeline: Running) -> None:
+    pipeline.status.add(lines=4, stored=2, dead=1)
+    pipeline.status.demoted_tags = frozenset({"customer_id"})
+    pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",))
+
+    assert samples(api.get("/metrics")) == {
+        "logwax_store_usable": 1,
+        "logwax_store_failures_total": 0,
+        "logwax_lines_total": 4,
+        "logwax_rows_total": 2,
+        "logwax_dead_letters_total": 1,
+        "logwax_files": 2,
+        "logwax_lag_bytes": 100,
+        "logwax_lag_seconds": 0.5,
+        "logwax_problems": 1,
+        "logwax_demoted_tags": 1,
+    }
+
+
+def test_metrics_tell_of_a_failing_store_without_asking_it(
+    store: Client, api: httpx.Client, pipeline: Running
+) -> None:
+    store.close()
+    pipeline.status.report("busy", "trouble")
+    pipeline.status.report("still busy", "trouble")
+    found = samples(api.get("/metrics"))
+    assert (found["logwax_store_usable"], found["logwax_store_failures_total"]) == (0, 2)
+
+    pipeline.status.overcome("trouble")
+
+    found = samples(api.get("/metrics"))
+    assert (found["logwax_store_usable"], found["logwax_store_failures_total"]) == (1, 2)
+
+
+def test_metrics_come_in_the_format_that_is_asked_for(api: httpx.Client) -> None:
+    plain = api.get("/metrics")
+    assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+    asked = {"accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+    modern = api.get("/metrics", headers=asked)
+    assert modern.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert modern.text.endswith("# EOF\n")
+
+
 def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
     assert api.get("/docs").status_code == 200
     paths = api.get("/openapi.json").json()["paths"]
@@ -397,6 +444,7 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
         "/customers/{customer_id}/stats": {"200", "404", "422", "503"},
         "/stats": {"200", "422", "503"},
         "/health": {"200", "503"},
+        "/metrics": {"200"},
     }
     assert all(of["get"]["summary"] and of["get"]["description"] for of in paths.values())
 

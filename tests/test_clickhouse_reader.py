@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from statistics import fmean
@@ -45,7 +45,21 @@ HOSTILE_IDS = [
 
 @pytest.fixture
 def reader(client: Client) -> ClickHouseReader:
-    return ClickHouseReader(client, client, "logs")
+    return ClickHouseReader(lambda: client, "logs")
+
+
+def statistics(
+    reader: ClickHouseReader, customer: str | None, first: date, last: date
+) -> Statistics | None:
+    return asyncio.run(reader.statistics(customer, first, last))
+
+
+def has_customer(reader: ClickHouseReader, customer: str) -> bool:
+    return asyncio.run(reader.has_customer(customer))
+
+
+def counts(reader: ClickHouseReader) -> tuple[int, int]:
+    return asyncio.run(reader.counts())
 
 
 def at(text: str) -> datetime:
@@ -92,7 +106,7 @@ def test_percentiles_lie_between_the_closest_ranks(
         insert(client, (at("2024-01-01"), "cust_1", duration > 1, duration))
 
     whole = Figures(4, 3, 2.5, 2.5, approx(3.97))
-    assert reader.statistics("cust_1", date(2024, 1, 1), date(2024, 1, 1)) == Statistics(
+    assert statistics(reader, "cust_1", date(2024, 1, 1), date(2024, 1, 1)) == Statistics(
         whole, [(date(2024, 1, 1), whole)]
     )
 
@@ -119,7 +133,7 @@ def test_figures_equal_those_of_plain_python(
     ]
     insert(client, *rows)
 
-    assert reader.statistics(customer, date(2024, 1, 1), date(2024, 12, 31)) == expected(rows)
+    assert statistics(reader, customer, date(2024, 1, 1), date(2024, 12, 31)) == expected(rows)
 
 
 def test_days_are_whole_utc_days_and_both_included(
@@ -136,7 +150,7 @@ def test_days_are_whole_utc_days_and_both_included(
         (at("2024-03-03T00:00:00"), "cust_1", True, 100.0),
     )
 
-    assert reader.statistics("cust_1", date(2024, 3, 1), date(2024, 3, 2)) == expected(inside)
+    assert statistics(reader, "cust_1", date(2024, 3, 1), date(2024, 3, 2)) == expected(inside)
 
 
 @pytest.mark.parametrize("year", [1900, 1969, 1970, 2106, 2150, 2299])
@@ -149,17 +163,17 @@ def test_days_of_far_years_are_themselves(
     ]
     insert(client, *rows)
 
-    assert reader.statistics("cust_1", date(year, 1, 1), date(year, 12, 31)) == expected(rows)
-    assert reader.statistics("cust_1", YEAR_ONE, END_OF_TIME) == expected(rows)
-    assert reader.statistics("cust_1", date(year + 1, 1, 1), END_OF_TIME) is None
-    assert reader.statistics("cust_1", YEAR_ONE, date(year - 1, 12, 31)) is None
+    assert statistics(reader, "cust_1", date(year, 1, 1), date(year, 12, 31)) == expected(rows)
+    assert statistics(reader, "cust_1", YEAR_ONE, END_OF_TIME) == expected(rows)
+    assert statistics(reader, "cust_1", date(year + 1, 1, 1), END_OF_TIME) is None
+    assert statistics(reader, "cust_1", YEAR_ONE, date(year - 1, 12, 31)) is None
 
 
 def test_a_customers_figures_are_his_own(client: Client, reader: ClickHouseReader) -> None:
     mine = (at("2024-01-01"), "cust_1", True, 1.0)
     insert(client, mine, (at("2024-01-01"), "cust_10", False, 9.0))
 
-    assert reader.statistics("cust_1", YEAR_ONE, END_OF_TIME) == expected([mine])
+    assert statistics(reader, "cust_1", YEAR_ONE, END_OF_TIME) == expected([mine])
 
 
 def test_figures_of_all_customers(client: Client, reader: ClickHouseReader) -> None:
@@ -169,12 +183,12 @@ def test_figures_of_all_customers(client: Client, reader: ClickHouseReader) -> N
     ]
     insert(client, *rows)
 
-    assert reader.statistics(None, YEAR_ONE, END_OF_TIME) == expected(rows)
+    assert statistics(reader, None, YEAR_ONE, END_OF_TIME) == expected(rows)
 
 
 def test_no_rows_have_no_statistics(reader: ClickHouseReader) -> None:
-    assert reader.statistics("cust_1", YEAR_ONE, END_OF_TIME) is None
-    assert reader.statistics(None, YEAR_ONE, END_OF_TIME) is None
+    assert statistics(reader, "cust_1", YEAR_ONE, END_OF_TIME) is None
+    assert statistics(reader, None, YEAR_ONE, END_OF_TIME) is None
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_IDS)
@@ -183,57 +197,71 @@ def test_customer_ids_are_values_never_sql(
 ) -> None:
     row = (at("2024-01-01"), hostile, True, 1.0)
     insert(client, (at("2024-01-01"), "cust_1", False, 9.0))
-    assert not reader.has_customer(hostile)
+    assert not has_customer(reader, hostile)
 
     insert(client, row)
 
-    assert reader.has_customer(hostile)
-    assert reader.statistics(hostile, YEAR_ONE, END_OF_TIME) == expected([row])
-    assert reader.counts() == (2, 0)
+    assert has_customer(reader, hostile)
+    assert statistics(reader, hostile, YEAR_ONE, END_OF_TIME) == expected([row])
+    assert counts(reader) == (2, 0)
 
 
 def test_counts_rows_and_dead_letters(client: Client, reader: ClickHouseReader) -> None:
-    assert reader.counts() == (0, 0)
+    assert counts(reader) == (0, 0)
 
     insert(client, *[(at("2024-01-01"), "cust_1", True, 1.0)] * 3)
     client.command("INSERT INTO dead_letters VALUES ('?'), ('!')")
 
-    assert reader.counts() == (3, 2)
+    assert counts(reader) == (3, 2)
 
 
 def test_a_refusal_is_a_store_error_that_says_why(client: Client) -> None:
     with pytest.raises(StoreError, match=r"ClickHouse cannot answer: .*nowhere"):
-        ClickHouseReader(client, client, "nowhere").has_customer("cust_1")
+        has_customer(ClickHouseReader(lambda: client, "nowhere"), "cust_1")
 
 
 def test_a_closed_store_is_a_store_error(client: Client, reader: ClickHouseReader) -> None:
     client.close()
 
     with pytest.raises(StoreError, match="closed"):
-        reader.counts()
+        counts(reader)
 
 
-def test_questions_are_given_up_when_they_are_cancelled(client: Client, tmp_path: Path) -> None:
+def test_many_long_questions_hold_up_no_short_one_and_can_be_cancelled(
+    client: Client, tmp_path: Path
+) -> None:
     client.command(
         "INSERT INTO logs SELECT now64(6), 'cust_1', true, rand() / 1e9 FROM numbers(20000000)"
     )
-    second = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "clickhouse"))
-    reader = ClickHouseReader(client, second, "logs")
+    clients = [
+        clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "clickhouse"))
+        for _ in range(2)
+    ]
+    reader = ClickHouseReader(iter(clients).__next__, "logs")
     today = datetime.now(timezone.utc).date()
 
     def is_asking() -> bool:
         running = "SELECT count() FROM system.processes WHERE query LIKE '%quantilesExact%'"
-        return bool(second.query(running).result_rows[0][0] > 1)  # this question is one of them
+        return bool(client.query(running).result_rows[0][0] > 1)  # this question is one of them
 
-    with ThreadPoolExecutor(1) as asking:
-        answer = asking.submit(reader.statistics, "cust_1", today, today)
-        wait_for(is_asking, "the question to be under way")
-        reader.cancel()
-        with pytest.raises(StoreError, match="QUERY_WAS_CANCELLED"):
-            answer.result()
-    with pytest.raises(StoreError, match="about to end"):
-        reader.counts()
-    second.close()
+    async def ask() -> None:
+        long = [asyncio.create_task(reader.statistics("cust_1", today, today)) for _ in range(60)]
+        await asyncio.to_thread(wait_for, is_asking, "a question to be under way")
+        assert await reader.counts() == (20_000_000, 0)
+        assert sum(question.done() for question in long) < 10, "it waited for them"
+
+        await asyncio.to_thread(reader.cancel)
+
+        answers = await asyncio.gather(*long, return_exceptions=True)
+        refusals = [str(answer) for answer in answers if isinstance(answer, StoreError)]
+        assert any("QUERY_WAS_CANCELLED" in refusal for refusal in refusals)
+        assert sum("about to end" in refusal for refusal in refusals) > 40
+        with pytest.raises(StoreError, match="about to end"):
+            await reader.counts()
+
+    asyncio.run(ask())
+    for one in clients:
+        one.close()
 
 
 # --- estimates -------------------------------------------------------------------------------
@@ -257,7 +285,7 @@ FROM numbers(600000) SETTINGS max_block_size = 20000, min_insert_block_size_rows
 
 def of_all(store: ClickHouseStore) -> Statistics | None:
     assert store.reader
-    return store.reader.statistics(None, YEAR_ONE, END_OF_TIME)
+    return asyncio.run(store.reader.statistics(None, YEAR_ONE, END_OF_TIME))
 
 
 def test_figures_of_many_requests_are_exact_but_for_percentiles_within_1_percent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -65,10 +66,11 @@ def batch(start: int, end: int, bad: tuple[int, ...] = (), **options: object) ->
             "status_code": pl.Series([200] * len(offsets), dtype=pl.UInt16),
             "file_id": pl.Series([part.file_id] * len(offsets), dtype=pl.UInt64),
             "offset": pl.Series(offsets, dtype=pl.UInt64),
+            "line": pl.Series(offsets, dtype=pl.UInt64),
         }
     )
     rejected = pl.DataFrame(
-        [(part.file_id, offset, part.path, b"\xff\x00", "bad", "why") for offset in bad],
+        [(part.file_id, offset, offset, part.path, b"\xff\x00", "bad", "why") for offset in bad],
         schema=REJECTED,
         orient="row",
     )
@@ -237,7 +239,7 @@ def test_uses_the_table_that_is_configured(open_it):
     store = open_it(clickhouse_table="requests")
     store.writer().write(batch(0, 5, bad=(1,)))
     assert offsets(store, "requests") == [0, 2, 3, 4]
-    assert store.reader.counts() == (4, 1)
+    assert asyncio.run(store.reader.counts()) == (4, 1)
 
 
 @pytest.mark.parametrize("open_it", ["embedded"], indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,7 @@ from connectors.batch import COLUMNS, Batch, BlockId, Evidence, Segment
 from connectors.store import open_store
 from settings import Settings
 from tests.conftest import Pipeline
-from tests.kill_harness import Tally, tally
+from tests.kill_harness import InClickHouse, Tally, tally
 from tests.rotating_writer import lines
 
 TABLES = ("logs", "dead_letters", "ingest_blocks")
@@ -119,7 +120,7 @@ def test_a_token_is_forgotten_when_the_window_has_passed(tmp_path):
         def repeat_after(block: BlockId, number: int) -> int:
             writer._block = block
             writer.write(batch(number))
-            return store.reader.counts()[0]
+            return asyncio.run(store.reader.counts())[0]
 
         before = BlockId(latest.writer, latest.sequence - 1)
         assert repeat_after(before, 2 * SHORT_WINDOW - 1) == 2 * SHORT_WINDOW
@@ -143,7 +144,7 @@ def test_files_that_were_quiet_beyond_the_window_are_neither_lost_nor_doubled(pi
         start_and_kill(pipeline, sum(written.values()))
     assert pipeline.run(LOG_PATHS="*.log").returncode == 0
     with closing(open_embedded(pipeline.directory)) as client:
-        assert tally(client, written) == Tally(missing=0, twice=0, strange=0)
+        assert tally(InClickHouse(client), written) == Tally(missing=0, twice=0, strange=0)
         assert window(client) < further, "the window has not passed"
 
 

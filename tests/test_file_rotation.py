@@ -12,12 +12,12 @@ import psutil
 import pytest
 from backports import zstd
 
-from connectors.batch import BlockId
+from connectors.batch import Batch, BlockId
 from connectors.sources import catalog, roster
 from connectors.sources.claims import Claims
 from connectors.sources.tailed_file import Limits
 from tests.conftest import wait_for
-from tests.tailing import Memory, append
+from tests.tailing import Memory, Tail, append
 
 OLD = b"".join(b"%04d an old line\n" % number for number in range(200))
 NEW = b"".join(b"%04d a new line\n" % number for number in range(300))
@@ -495,6 +495,22 @@ def test_a_busy_file_does_not_keep_quiet_ones_waiting(tail, tmp_path):
     assert any(b"quiet\n" in tailed.batch().data for _ in range(3))
 
 
+def test_a_line_that_ended_between_two_rotations_that_nobody_saw_is_whole(
+    tail, tmp_path, monkeypatch
+):
+    log, first, second = (tmp_path / f"app.log{end}" for end in ("", ".1", ".2"))
+    log.write_bytes(b"one\nhal")
+    tailed = tail(f"{log}*")
+    assert tailed.read(4) == b"one\n"
+    log.rename(first)
+    assert tailed.is_quiet()
+    append(first, b"f\n")
+    first.rename(second)
+    monkeypatch.setattr(roster, "LINGER_SECONDS", 0.0)  # as if the store had been away for long
+    tailed.look_soon()
+    assert tailed.batch().data == b"half\n"
+
+
 # --- processes that share files --------------------------------------------------------------
 
 
@@ -527,10 +543,29 @@ def test_the_claims_of_a_file_that_is_forgotten_are_removed_unless_somebody_has_
     assert one.take(7)
     other.forget(7)
     assert (tmp_path / "7").exists()
-    one.release(7)
+    one.release(7, 0)
     other.forget(7)
     assert not (tmp_path / "7").exists()
     assert one.take(7)
+
+
+def kill(tail: Tail) -> None:
+    """What the system does when a process is killed."""
+    for lock in tail.source._catalog._claims._held.values():
+        os.close(lock)
+
+
+def settled_by(tail: Tail) -> Batch:
+    """The next batch that settles block 1 of writer 1."""
+    batches: list[Batch | None] = []
+
+    def has_settled() -> bool:
+        batches.append(tail.batch())
+        return bool(batches[-1] and batches[-1].in_doubt == BlockId(1, 1))
+
+    wait_for(has_settled, "the block in doubt")
+    assert batches[-1]
+    return batches[-1]
 
 
 def test_a_process_settles_what_another_left_in_doubt(tail, tmp_path):
@@ -543,14 +578,19 @@ def test_a_process_settles_what_another_left_in_doubt(tail, tmp_path):
     memory.in_doubt = {BlockId(1, 1): batch.segments}
     (tmp_path / "other.log").write_bytes(b"new\n")  # for which the survivor asks the ledger
     assert survivor.read(4) == b"new\n"
-    for lock in victim.source._catalog._claims._held.values():
-        os.close(lock)  # what the system does when a process is killed
-    again = None
+    kill(victim)
+    assert settled_by(survivor).data == OLD
 
-    def has_settled() -> bool:
-        nonlocal again
-        again = survivor.batch()
-        return again is not None
 
-    wait_for(has_settled, "the block in doubt")
-    assert (again.in_doubt, again.data) == (BlockId(1, 1), OLD)
+def test_a_process_settles_what_is_recorded_late_after_others_have_had_the_file(tail, tmp_path):
+    log, memory, claims = tmp_path / "app.log", Memory(), tmp_path / "claims"
+    log.write_bytes(OLD)
+    victim, survivor = tail(log, memory, claims=claims), tail(log, memory, claims=claims)
+    other = tail(log, memory, claims=claims, limits=Limits(lines=10, seconds=0.0))
+    (batch,) = victim.partition.next_batch()
+    kill(victim)
+    assert other.batch().lines == 10
+    memory.start_at(batch.segments)  # a server that was slow executes what it was sent before
+    memory.in_doubt = {BlockId(1, 1): batch.segments}
+    append(log, b"more\n")
+    assert settled_by(survivor).data == OLD

@@ -14,7 +14,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from tests.conftest import ROOT, Pipeline, wait_for
-from tests.kill_harness import Plan, Tally, kill_and_count, tally
+from tests.kill_harness import InClickHouse, Plan, Tally, kill_and_count, tally
 from tests.rotating_writer import lines
 
 WRITTEN = {"file0": 2500, "file1": 1500}
@@ -45,7 +45,7 @@ def stored(pipeline: Pipeline, open_client: Callable[[], Client]) -> Client:
 
 
 def test_the_tally_finds_nothing_where_nothing_is_wrong(stored):
-    assert tally(stored, WRITTEN) == Tally(missing=0, twice=0, strange=0)
+    assert tally(InClickHouse(stored), WRITTEN) == Tally(missing=0, twice=0, strange=0)
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_the_tally_finds_nothing_where_nothing_is_wrong(stored):
 def test_the_tally_finds_lines_that_are_lost_and_lines_that_are_doubled(stored, table, line):
     lost = stored.query(f"SELECT count() FROM {table} WHERE {line}").result_rows[0][0]
     stored.command(f"INSERT INTO {table} SELECT * FROM {table} WHERE {line}")
-    assert tally(stored, WRITTEN) == Tally(missing=0, twice=lost, strange=0)
+    assert tally(InClickHouse(stored), WRITTEN) == Tally(missing=0, twice=lost, strange=0)
     stored.command(f"ALTER TABLE {table} DELETE WHERE {line} SETTINGS mutations_sync = 2")
-    assert tally(stored, WRITTEN) == Tally(missing=lost, twice=0, strange=0)
+    assert tally(InClickHouse(stored), WRITTEN) == Tally(missing=lost, twice=0, strange=0)
 
 
 def test_a_doubled_line_does_not_make_up_for_a_lost_one(stored):
@@ -65,7 +65,7 @@ def test_a_doubled_line_does_not_make_up_for_a_lost_one(stored):
     stored.command(
         "ALTER TABLE logs DELETE WHERE request_path = '/seq/2001' SETTINGS mutations_sync = 2"
     )
-    assert tally(stored, WRITTEN) == Tally(missing=1, twice=1, strange=0)
+    assert tally(InClickHouse(stored), WRITTEN) == Tally(missing=1, twice=1, strange=0)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_doubled_line_does_not_make_up_for_a_lost_one(stored):
 )
 def test_the_tally_finds_rows_that_nobody_wrote(stored, torn):
     stored.command(torn)
-    assert tally(stored, WRITTEN) == Tally(missing=0, twice=0, strange=1)
+    assert tally(InClickHouse(stored), WRITTEN) == Tally(missing=0, twice=0, strange=1)
 
 
 def test_the_writer_writes_each_line_it_counts_once_and_deletes_none(tmp_path):

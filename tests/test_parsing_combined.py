@@ -265,7 +265,7 @@ def check_every_row_at_its_offset(data: bytes) -> None:
     assert parsed.rows.height + parsed.rejected.height == data.count(b"\n")
     for stored in parsed.rows.iter_rows(named=True):
         text = data[stored["offset"] : data.index(b"\n", stored["offset"])].decode()
-        identity = {name: stored[name] for name in ("file_id", "offset", "source")}
+        identity = {name: stored[name] for name in ("file_id", "offset", "line", "source")}
         assert filled(stored) == filled({**FORM.line(text), **identity})
     for refused in parsed.rejected.iter_rows(named=True):
         assert data[refused["offset"] :].startswith(refused["raw"] + b"\n")

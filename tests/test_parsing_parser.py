@@ -57,6 +57,9 @@ def check_identity(parsed: Batch, files: dict[int, tuple[str, bytes]]) -> None:
         )
         assert sorted(mine["offset"]) == begins
         assert mine["source"].unique().to_list() in ([path], [])
+        for row in parsed.rows.filter(pl.col("file_id") == segment.file_id).iter_rows(named=True):
+            before = data[segment.start : row["offset"]].count(b"\n")
+            assert row["line"] == segment.first_line + before
     for refused in parsed.rejected.iter_rows(named=True):
         line = files[refused["file_id"]][1][refused["offset"] :].partition(b"\n")[0]
         assert refused["raw"] == line.removesuffix(b"\r")

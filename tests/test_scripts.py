@@ -11,13 +11,21 @@ import shutil
 import signal
 import subprocess
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
 import pytest
 
 PROJECT = Path(__file__).parent.parent
-COPIED = ("start.sh", "run_tests.sh", "cleanup.sh", ".ci/run", "scripts/python.sh")
+COPIED = (
+    "start.sh",
+    "run_tests.sh",
+    "cleanup.sh",
+    ".ci/run",
+    "scripts/python.sh",
+    "scripts/servers.sh",
+)
 TOOLS = (
     "bash",
     "cat",
@@ -31,6 +39,7 @@ TOOLS = (
     "rm",
     "rmdir",
     "sleep",
+    "true",
 )
 
 # It answers probes, makes a .venv of copies of itself, fails at what BROKEN names, and hangs at
@@ -50,6 +59,30 @@ esac
 """
 PROBES = (" -c ", " -V", " -m pip --version")
 
+# It knows no package before its lists are updated; a package that is installed brings its program.
+APT = r"""#!/usr/bin/env bash
+words="$*"
+echo "apt-get ${words#* --yes }" >>"$CALLS"
+if [[ -n ${REFUSING:-} ]]; then echo "E: no" >&2 && exit 100; fi
+if [[ $* == *update ]]; then : >"$CALLS.lists"; fi
+if [[ ! -e $CALLS.lists ]]; then exit 100; fi
+if [[ $* == *influxdb* ]]; then cp "$0" "${0%/*}/influxd"; fi
+if [[ $* == *iproute2* ]]; then cp "$0" "${0%/*}/ip"; fi
+"""
+SUDO = r"""#!/usr/bin/env bash
+if [[ $1 != -n || -n ${REFUSING:-} ]]; then echo "a password is required" >&2 && exit 1; fi
+echo "sudo" >>"$CALLS"
+exec "${@:2}"
+"""
+# It fails at what BROKEN names.
+DOCKER = r"""#!/usr/bin/env bash
+echo "docker $*" >>"$CALLS"
+if [[ -n ${BROKEN:-} && $* == *"$BROKEN"* ]]; then exit 3; fi
+"""
+SERVICES = r"""#!/usr/bin/env bash
+echo "systemctl $*" >>"$CALLS"
+"""
+
 
 class Checkout:
     """A copy of the scripts, and a PATH that holds nothing but `TOOLS` and stand-ins."""
@@ -68,16 +101,25 @@ class Checkout:
             found = shutil.which(tool)
             assert found, f"{tool} is needed"
             (self._bin / tool).symlink_to(found)
+        for server in ("influxd", "ip", "openssl"):
+            self.add_program(server, "")
+        self.add_program("id", "#!/usr/bin/env bash\necho ${USER_ID:-0}")
 
     def write(self, name: str, text: str) -> None:
         (self.path / name).parent.mkdir(exist_ok=True)
         (self.path / name).write_text(text)
 
-    def add_python(self, name: str, verdict: str = "ok 3.11.9") -> Path:
+    def add_program(self, name: str, text: str) -> Path:
         path = self._bin / name
-        path.write_text(PYTHON.format(verdict=verdict))
+        path.write_text(text)
         path.chmod(0o755)
         return path
+
+    def add_python(self, name: str, verdict: str = "ok 3.11.9") -> Path:
+        return self.add_program(name, PYTHON.format(verdict=verdict))
+
+    def remove_program(self, name: str) -> None:
+        (self._bin / name).unlink()
 
     def run(
         self, script: str, *arguments: str, **variables: str
@@ -275,18 +317,41 @@ def test_fresh_is_passed_on(started: Checkout) -> None:
 def test_help_is_no_start(checkout: Checkout) -> None:
     result = checkout.run("start.sh", "--help")
     assert result.returncode == 0
-    assert result.stdout.startswith("usage: ./start.sh [--fresh]")
+    assert result.stdout.startswith("usage: ./start.sh [--fresh | --docker]")
 
 
-@pytest.mark.parametrize("arguments", [["--frsh"], ["--fresh", "now"], [""]])
+@pytest.mark.parametrize("arguments", [["--frsh"], ["--fresh", "now"], ["--docker", "now"], [""]])
 def test_an_unknown_option_is_refused_before_anything_happens(
     checkout: Checkout, arguments: list[str]
 ) -> None:
     checkout.add_python("python3")
     result = checkout.run("start.sh", *arguments)
     assert result.returncode == 2
-    assert result.stderr.startswith("usage: ./start.sh [--fresh]")
+    assert result.stderr.startswith("usage: ./start.sh [--fresh | --docker]")
     assert checkout.calls == []
+
+
+def test_docker_runs_compose_and_needs_no_python(checkout: Checkout) -> None:
+    checkout.add_program("docker", DOCKER)
+    assert checkout.run("start.sh", "--docker").returncode == 0
+    assert checkout.calls[-1] == "docker compose up --build"
+    assert checkout.installs == []
+
+
+def test_the_exit_code_is_that_of_compose(checkout: Checkout) -> None:
+    checkout.add_program("docker", DOCKER)
+    assert checkout.run("start.sh", "--docker", BROKEN="compose up").returncode == 3
+
+
+@pytest.mark.parametrize("broken", ["docker", "compose version"])
+def test_docker_or_compose_that_is_missing_is_one_sentence(checkout: Checkout, broken: str) -> None:
+    if broken != "docker":
+        checkout.add_program("docker", DOCKER)
+    result = checkout.run("start.sh", "--docker", BROKEN=broken)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "needs Docker with Compose 2.12 or newer" in result.stderr
+    assert "docker compose up --build" not in checkout.calls
 
 
 def test_the_exit_code_is_that_of_the_supervisor(started: Checkout) -> None:
@@ -315,6 +380,82 @@ def test_arguments_go_to_pytest(started: Checkout) -> None:
 @pytest.mark.parametrize("broken", ["ruff check", "ruff format", "mypy", "pytest"])
 def test_any_failure_is_a_failure_of_the_run(started: Checkout, broken: str) -> None:
     assert started.run("run_tests.sh", BROKEN=broken).returncode == 3
+
+
+# --- the servers of the tests -------------------------------------------------------------------
+
+
+@pytest.fixture
+def bare(checkout: Checkout) -> Checkout:
+    """A checkout on a machine that lacks two of the packages."""
+    checkout.add_python("python3")
+    checkout.remove_program("influxd")
+    checkout.remove_program("ip")
+    return checkout
+
+
+def assert_advice(result: subprocess.CompletedProcess[str]) -> None:
+    assert result.returncode == 1
+    assert "need the Debian packages influxdb iproute2" in result.stderr.splitlines()[-1]
+    assert result.stderr.endswith("apt-get install --yes influxdb iproute2\n")
+
+
+def test_missing_servers_that_cannot_be_installed_are_named_before_anything_else(
+    bare: Checkout,
+) -> None:
+    result = bare.run("run_tests.sh")
+    assert_advice(result)
+    assert len(result.stderr.splitlines()) == 1
+    assert bare.calls == []
+
+
+def test_missing_servers_are_named_at_once_to_a_user_who_may_not_install(bare: Checkout) -> None:
+    bare.add_program("apt-get", APT)
+    bare.add_program("sudo", SUDO)
+    result = bare.run("run_tests.sh", USER_ID="1000", REFUSING="yes")
+    assert_advice(result)
+    assert len(result.stderr.splitlines()) == 1
+    assert bare.calls == []
+
+
+def test_missing_servers_are_named_when_installing_them_fails(bare: Checkout) -> None:
+    bare.add_program("apt-get", APT)
+    assert_advice(bare.run("run_tests.sh", REFUSING="yes"))
+    assert bare.installs == []
+
+
+def test_missing_servers_are_installed_with_fresh_lists(bare: Checkout) -> None:
+    bare.add_program("apt-get", APT)
+    assert bare.run("run_tests.sh").returncode == 0
+    install = "apt-get install influxdb iproute2"
+    assert bare.calls[:3] == [install, "apt-get update", install]
+    assert bare.calls[-1] == "python -m pytest"
+
+    assert bare.run("run_tests.sh").returncode == 0
+    assert not any("apt-get" in call for call in bare.calls)
+
+
+def test_a_user_installs_servers_by_sudo(bare: Checkout) -> None:
+    bare.add_program("apt-get", APT)
+    bare.add_program("sudo", SUDO)
+    assert bare.run("run_tests.sh", USER_ID="1000").returncode == 0
+    before_apt = [a for a, b in pairwise(bare.calls) if b.startswith("apt-get")]
+    assert before_apt == ["sudo"] * 3
+
+
+def test_the_service_that_comes_with_the_package_is_stopped(bare: Checkout) -> None:
+    bare.add_program("apt-get", APT)
+    bare.add_program("systemctl", SERVICES)
+    bare.run("run_tests.sh")
+    assert "systemctl disable --quiet --now influxdb" in bare.calls
+
+
+def test_a_service_that_was_there_before_is_left_alone(bare: Checkout) -> None:
+    bare.add_program("influxd", "")
+    bare.add_program("apt-get", APT)
+    bare.add_program("systemctl", SERVICES)
+    assert bare.run("run_tests.sh").returncode == 0
+    assert not any("systemctl" in call for call in bare.calls)
 
 
 # --- cleanup.sh --------------------------------------------------------------------------------

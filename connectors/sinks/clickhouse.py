@@ -123,9 +123,7 @@ class ClickHouseStore:
         self._client = self._new_client()
         prepare_tables(self._client, settings.clickhouse_table)
         self._set_retention()
-        self.reader: Reader | None = ClickHouseReader(
-            self._new_client(), self._new_client(), settings.clickhouse_table
-        )
+        self.reader: Reader | None = ClickHouseReader(self._new_client, settings.clickhouse_table)
 
     @property
     def version(self) -> str:

@@ -294,7 +294,9 @@ _ENDING = "The process is about to end."
 def accounts_of(store: Store, settings: Settings) -> ClickHouseAccounts:
     """The accounts of an open store. Raises `StoreError` if it keeps none."""
     if not isinstance(store, ClickHouseStore):
-        raise StoreError(f"STORE={settings.store} keeps no lines that could be looked at.")
+        raise StoreError(
+            f"STORE={settings.store} cannot be looked at line by line: ClickHouse can."
+        )
     return ClickHouseAccounts(
         store._new_client(), store._new_client(), settings.clickhouse_table, settings.instance
     )

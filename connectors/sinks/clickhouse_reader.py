@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -67,19 +69,21 @@ _DAY = timedelta(days=1) // timedelta(microseconds=1)  # in microseconds
 class ClickHouseReader:
     """The `Reader` of a ClickHouse store; every method raises `StoreError` if the store fails.
 
-    Safe in any thread: the embedded client runs one query at a time; a server's must be made with
-    `autogenerate_session_id=False`. The client stays the caller's to close. Values travel as
-    parameters only, never as part of the SQL.
+    Queries run in threads. Its two clients are made by `connect` at the first question, and stay
+    the caller's to close. The embedded client runs one query at a time; a server's must be made
+    with `autogenerate_session_id=False`. Values travel as parameters only, never as SQL.
     """
 
-    def __init__(self, client: Client, second: Client, table: str) -> None:
-        self._client = client
-        self._second = second  # for what must not wait behind a long question
+    def __init__(self, connect: Callable[[], Client], table: str) -> None:
+        self._client = _Client(connect)
+        self._second = _Client(connect)  # for what must not wait behind a long question
         self._table = table
         self._mark = secrets.token_hex(8)
         self._cancelled = False
 
-    def statistics(self, customer_id: str | None, first: date, last: date) -> Statistics | None:
+    async def statistics(
+        self, customer_id: str | None, first: date, last: date
+    ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
         Percentiles are exact, by linear interpolation; of all, where there are more requests than
@@ -87,10 +91,10 @@ class ClickHouseReader:
         view: the days add up to the whole, however fast the table grows.
         """
         if customer_id is None:
-            found = self._query(ESTIMATED_OF_ALL, first=_within(first), last=_within(last))
+            found = await self._query(ESTIMATED_OF_ALL, first=_within(first), last=_within(last))
             if found and found[0][1] > EXACT_UP_TO:
                 return _statistics(found, estimated=True)
-        found = self._query(
+        found = await self._query(
             _OF_ALL if customer_id is None else _OF_ONE,
             customer=customer_id,
             start=_microseconds(first),
@@ -98,35 +102,56 @@ class ClickHouseReader:
         )
         return _statistics(found) if found[0][1] else None
 
-    def has_customer(self, customer_id: str) -> bool:
+    async def has_customer(self, customer_id: str) -> bool:
         """Whether any row, of any date, belongs to this customer."""
-        return bool(self._query(_HAS_CUSTOMER, customer=customer_id))
+        return bool(await self._query(_HAS_CUSTOMER, customer=customer_id))
 
-    def counts(self) -> tuple[int, int]:
+    async def counts(self) -> tuple[int, int]:
         """Rows in the table of lines, and dead letters."""
-        [(rows, dead_letters)] = self._query(_COUNTS, self._second)
+        [(rows, dead_letters)] = await self._query(_COUNTS, self._second)
         return rows, dead_letters
 
     def cancel(self) -> None:
         """Give up the questions under way, and answer no more: the process is about to end."""
         self._cancelled = True
-        with suppress(ClickHouseError, StoreError):  # it only saves time
-            self._second.command(_CANCEL, {"mark": self._mark})
+        if self._client.is_connected:
+            with suppress(ClickHouseError, StoreError):  # it only saves time
+                self._second().command(_CANCEL, {"mark": self._mark})
 
-    def _query(
-        self, sql: str, client: Client | None = None, **parameters: object
+    async def _query(
+        self, sql: str, client: _Client | None = None, **parameters: object
     ) -> Sequence[Sequence[Any]]:
+        values = {"table": self._table, **parameters}
+        client = client or self._client
+        # anyio's threads are daemons: a query that hangs does not keep the process from ending.
+        query = partial(self._run, client, sql, values)
+        return await to_thread.run_sync(query, limiter=client.threads)
+
+    def _run(self, client: _Client, sql: str, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
         if self._cancelled:
             raise StoreError("The process is about to end.")
-        values = {"table": self._table, **parameters}
         try:
-            return (
-                (client or self._client)
-                .query(sql, values, settings={"log_comment": self._mark})
-                .result_rows
-            )
+            return client().query(sql, values, settings={"log_comment": self._mark}).result_rows
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse cannot answer: {error}") from error
+
+
+class _Client:
+    """A client that is connected when it is used first, and tried again until it is."""
+
+    def __init__(self, connect: Callable[[], Client]) -> None:
+        self.threads = CapacityLimiter(8)  # of its own: long questions leave some for short ones
+        self._connect = connect
+        self._made: Client | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        return self._made is not None
+
+    def __call__(self) -> Client:
+        # Two threads may make one each; no harm, and nobody waits for a server that hangs.
+        self._made = self._made or self._connect()
+        return self._made
 
 
 def _microseconds(day: date) -> int:

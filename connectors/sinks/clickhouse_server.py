@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
 from connectors.sinks.clickhouse_errors import reason
+from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.sinks.retry import Retry
 from settings import Settings
 
@@ -35,12 +37,30 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     Raises `StoreError` with the server's host and port if it cannot be reached, refuses the user,
     or has no such database and will not make one. No message holds the password.
     """
+    connect = _connector(settings, retry, make_database=True)
+    store = ClickHouseStore(connect, settings, retry)
+    if not store.version.startswith(tuple(f"{version}." for version in TESTED)):
+        print(
+            f"ClickHouse {store.version} at {_address(settings)} "
+            f"is unverified: Logwax is tested with {', '.join(TESTED)}.",
+            file=sys.stderr,
+        )
+    return store
+
+
+def open_reader(settings: Settings, retry: Retry) -> ClickHouseReader:
+    """A reader of the server's tables, which may be away or be made later."""
+    return ClickHouseReader(
+        _connector(settings, retry, make_database=False), settings.clickhouse_table
+    )
+
+
+def _connector(settings: Settings, retry: Retry, *, make_database: bool) -> Callable[[], Client]:
     # Both say every failure by themselves, once for each layer; we say it once.
     for name in ("clickhouse_connect", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     url = urlsplit(settings.clickhouse_url.get_secret_value())
-    default_port = 8443 if url.scheme == "https" else 8123
-    address = f"{url.hostname}:{url.port or default_port}"
+    address = _address(settings)
     ca_file = dict(parse_qsl(url.query)).get("ca_cert", "certifi")  # which names that package's
     if ca_file != "certifi" and not os.access(ca_file, os.R_OK):
         raise StoreError(f"CLICKHOUSE_URL names a CA file that cannot be read: {ca_file}")
@@ -50,7 +70,8 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
             try:
                 return _client(urlunsplit(url), url.scheme, retry)
             except ClickHouseError as error:
-                if not isinstance(error, Error) or error.code != _UNKNOWN_DATABASE:
+                is_missing = isinstance(error, Error) and error.code == _UNKNOWN_DATABASE
+                if not (is_missing and make_database):
                     raise
                 # Asked for only where it is missing: not everybody may make one.
                 client = _client(urlunsplit(url._replace(path="")), url.scheme, retry)
@@ -66,14 +87,12 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
             what = str(error).partition("() ")[2]
             raise StoreError(f"CLICKHOUSE_URL has a wrong option: {what}") from None
 
-    store = ClickHouseStore(connect, settings, retry)
-    if not store.version.startswith(tuple(f"{version}." for version in TESTED)):
-        print(
-            f"ClickHouse {store.version} at {address} is unverified: Logwax is tested with "
-            f"{', '.join(TESTED)}.",
-            file=sys.stderr,
-        )
-    return store
+    return connect
+
+
+def _address(settings: Settings) -> str:
+    url = urlsplit(settings.clickhouse_url.get_secret_value())
+    return f"{url.hostname}:{url.port or (8443 if url.scheme == 'https' else 8123)}"
 
 
 def _client(dsn: str, interface: str, retry: Retry) -> HttpClient:

@@ -54,7 +54,7 @@ class Retry:
 
     def __init__(self, stop: threading.Event | None = None, status: Status | None = None) -> None:
         self._stop = stop or threading.Event()
-        self._status = status or Status()
+        self.status = status or Status()
         self._deadline: float | None = None
 
     def __call__(
@@ -78,7 +78,7 @@ class Retry:
                     before = found.needs_help
                     longest, cap = _CALM if found.needs_help else _SOON
                     print(found.sentence, file=sys.stderr, flush=True)
-                self._status.report(found.sentence, key)
+                self.status.report(found.sentence, key)
                 # Full jitter: clients that failed together do not come back together.
                 if self._stop.wait(found.pause + random.uniform(0, longest)):
                     raise StoreError(
@@ -87,7 +87,7 @@ class Retry:
                     ) from error
                 longest = min(cap, longest * 2)
             else:
-                self._status.overcome(key)
+                self.status.overcome(key)
                 return result
 
     def bounded(self, request: Callable[[], T]) -> T:

@@ -195,13 +195,15 @@ class Catalog:
         """With the lock held."""
         for file in files:
             file.busy = False
-            self._claims.release(file.file_id)
+            self._claims.release(file.file_id, file.stored)
 
     def _catch_up(self, files: Sequence[TailedFile]) -> None:
         """Learn how far others have come with claimed files, and what they left in doubt."""
         by_id = {file.file_id: file for file in files}
-        dropped = {id for id in by_id if self._claims.was_dropped(id)}
         ledger = self._positions.ledger(by_id)
+        # What was recorded behind the place where the last holder left a file is of one that died,
+        # perhaps long before: a server may execute late what it was sent.
+        dropped = {s.file_id for s in ledger.files if s.end > self._claims.left_at(s.file_id)}
         with self._lock:
             for segment in ledger.files:
                 file = by_id[segment.file_id]

@@ -18,7 +18,8 @@ class Claims:
     """Claims on files, one lock (flock) each, in `directory`.
 
     A lock is free the moment its process dies. What a lock file holds is a note of its last holder:
-    the same as one's own says that nobody else has had the file since.
+    how far the file was stored by then. The same note as one's own says that nobody else has had
+    the file since.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -42,24 +43,29 @@ class Claims:
         note = os.pread(self._held[file_id], 64, 0)
         return bool(note) and note == self._notes.get(file_id)
 
-    def was_dropped(self, file_id: int) -> bool:
-        """Whether the last holder of a claimed file died with it, or is not known."""
-        return not os.pread(self._held[file_id], 64, 0)
+    def left_at(self, file_id: int) -> int:
+        """How far a claimed file was stored when its last holder released it.
+
+        -1: the last holder died with it, or is not known.
+        """
+        note = os.pread(self._held[file_id], 64, 0)
+        return int.from_bytes(note[-8:], "little") if note else -1
 
     def mark(self, file_id: int) -> None:
         """Say that something is about to happen to a claimed file."""
         os.ftruncate(self._held[file_id], 0)
         self._marked.add(file_id)
 
-    def release(self, file_id: int) -> None:
-        """Let others have a file, if it is claimed."""
+    def release(self, file_id: int, stored: int) -> None:
+        """Let others have a file, if it is claimed, which is `stored` up to there."""
         lock = self._held.pop(file_id, None)
         if lock is None:
             return
         if file_id in self._marked:
             self._marked.remove(file_id)
             self._count += 1
-            self._notes[file_id] = self._self + self._count.to_bytes(8, "little")
+            count, end = (number.to_bytes(8, "little") for number in (self._count, stored))
+            self._notes[file_id] = self._self + count + end
             os.pwrite(lock, self._notes[file_id], 0)
         os.close(lock)
 
@@ -119,14 +125,14 @@ class NoClaims:
         """Nobody else is there."""
         return True
 
-    def was_dropped(self, file_id: int) -> bool:
+    def left_at(self, file_id: int) -> int:
         """Nobody else is there."""
-        return False
+        return 0
 
     def mark(self, file_id: int) -> None:
         """Nobody needs to know."""
 
-    def release(self, file_id: int) -> None:
+    def release(self, file_id: int, stored: int) -> None:
         """Nobody waits."""
 
     def forget(self, file_id: int) -> None:

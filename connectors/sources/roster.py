@@ -263,7 +263,7 @@ class Roster:
     def _look_after(self, file: TailedFile, now: float) -> None:
         """Read a file that has left its name to its end; give up its handle when that was it."""
         is_named = self._by_path.get(file.path) is file
-        if not is_named and file.content and not file.is_compressed:
+        if file.content and not file.is_compressed:  # by its handle: it may have other names by now
             size = file.content.size() or 0
             if size < file.size and not file.busy:
                 self._lose(file, now)

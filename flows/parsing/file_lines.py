@@ -92,15 +92,18 @@ class FileLines:
 
     @cached_property
     def identity(self) -> pl.DataFrame:
-        """`file_id`, `offset` and `source` of every line."""
+        """`file_id`, `offset`, `line` and `source` of every line."""
         segments = [part.segment for part in self._parts]
         counts = [part.end - part.first for part in self._parts]
         shift = np.array([part.segment.start - part.begin for part in self._parts], np.int64)
+        order = np.array([part.segment.first_line - part.first for part in self._parts], np.int64)
+        numbers = np.arange(len(self._starts) - 1) + np.repeat(order, counts)
         which = pl.Series(np.repeat(np.arange(len(counts), dtype=np.uint32), counts))
         return pl.DataFrame(
             {
                 "file_id": pl.Series([s.file_id for s in segments], dtype=pl.UInt64)[which],
                 "offset": (self._starts[:-1] + np.repeat(shift, counts)).astype(np.uint64),
+                "line": numbers.astype(np.uint64),
                 "source": pl.Series([s.path for s in segments], dtype=pl.String)[which],
             }
         )

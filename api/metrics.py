@@ -1,0 +1,63 @@
+"""What Prometheus reads: the state of a process at the moment it asks, kept nowhere else."""
+
+from __future__ import annotations
+
+from prometheus_client.core import CounterMetricFamily as Counter
+from prometheus_client.core import GaugeMetricFamily as Gauge
+from prometheus_client.core import Metric
+
+from connectors.status import SourceStatus, Status
+
+
+class Metrics(list[Metric]):
+    """A Prometheus collector of values that are known already."""
+
+    def collect(self) -> list[Metric]:
+        """Called by Prometheus's encoders."""
+        return self
+
+
+def of_store(is_usable: bool) -> Metrics:
+    """What is told without a pipeline."""
+    return Metrics(
+        [Gauge("logwax_store_usable", "1 if the store can be used now, else 0.", is_usable)]
+    )
+
+
+def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
+    """What a pipeline tells; its store is usable while no error stands.
+
+    The store is not asked: when it hangs, these figures are wanted most.
+    """
+    return Metrics(
+        [
+            *of_store(not status.last_error),
+            Counter(
+                "logwax_store_failures",
+                "Requests to the store that failed, repetitions included.",
+                status.failures,
+            ),
+            Counter("logwax_lines", "Lines read and stored, empty ones included.", status.lines),
+            Counter("logwax_rows", "Of these, lines that became rows.", status.stored),
+            Counter(
+                "logwax_dead_letters", "Of these, lines that became dead letters.", status.dead
+            ),
+            Gauge("logwax_files", "Files followed.", reading.files),
+            Gauge(
+                "logwax_lag_bytes",
+                "Bytes of whole lines in these files that are not stored yet.",
+                reading.lag_bytes,
+            ),
+            Gauge(
+                "logwax_lag_seconds",
+                "Seconds that the oldest of these lines has waited.",
+                reading.lag_seconds,
+            ),
+            Gauge("logwax_problems", "Entries of `problems` in `/health`.", len(reading.problems)),
+            Gauge(
+                "logwax_demoted_tags",
+                "Tags that have become fields, having too many values (InfluxDB).",
+                len(status.demoted_tags),
+            ),
+        ]
+    )

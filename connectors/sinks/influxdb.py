@@ -1,0 +1,256 @@
+"""Store `influxdb`: an InfluxDB server at `INFLUXDB_URL`, by line protocol.
+
+A point is its series and its time; writing it again overwrites it. A line's series has the tag
+`file_id`, and its time is the line's, cut to the millisecond, plus the line's number in its file
+modulo 1,000,000 as nanoseconds: so two lines never meet, and a repeated line always meets itself.
+Of a block in doubt everything is therefore written again, with the same columns as tags as before
+(docs/influxdb.md).
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+
+import polars as pl
+
+from connectors.batch import COLUMNS, PLACE, REFUSED, Batch, BlockId, Segment
+from connectors.errors import StoreError
+from connectors.sinks.influxdb_positions import NO_EVENT, Positions, Record
+from connectors.sinks.influxdb_reader import InfluxReader
+from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, overload, trouble
+from connectors.sinks.line_protocol import MEASUREMENT, Encoded, encode, point
+from connectors.sinks.retry import Retry
+from connectors.sinks.tag_guard import TagGuard
+from connectors.store import Ledger, Reader
+from settings import Settings
+
+TESTED = ("1.6",)
+"""The versions that the tests run against."""
+
+DEAD_LETTERS = "dead_letters"
+
+_BODY_BYTES = 16 * 1024 * 1024  # of a request: 1.x takes 25,000,000 unless told
+_DROPPED = " dropped="  # 1.x ends so, with the number of points
+_WORDS = 1000  # characters of what the server says: it repeats what it was sent
+
+
+def open_store(settings: Settings, retry: Retry) -> InfluxStore:
+    """Open the store; the bucket must be there.
+
+    Raises `StoreError` with the server's address if it cannot be reached, refuses the user or the
+    token, does not know the bucket, or has the columns of `INFLUXDB_TAGS` as fields.
+    """
+    return InfluxStore(settings, retry)
+
+
+class InfluxStore:
+    """See the module's docstring."""
+
+    is_shared = True
+
+    def __init__(self, settings: Settings, retry: Retry) -> None:
+        self._settings = settings
+        self._retry = retry
+        self._server = InfluxServer(settings, retry)
+        self._positions = Positions(self._server, settings.instance, retry)
+        columns = settings.influxdb_tag_columns
+        try:
+            retry(self._positions.open, overload)
+            self._refuse_other_tags(columns)
+            self._guard = TagGuard(
+                self._server,
+                self._positions,
+                columns,
+                settings.influxdb_max_tag_values,
+                retry.status,
+            )
+        except InfluxError as error:
+            raise StoreError(f"Cannot open InfluxDB at {self._server.address}: {error}") from None
+        version = self._server.version()
+        if not version.startswith(tuple(f"{tested}." for tested in TESTED)):
+            print(
+                f"InfluxDB {version} at {self._server.address} "
+                f"is unverified: Logwax is tested with {', '.join(TESTED)}.",
+                file=sys.stderr,
+            )
+        self.reader: Reader | None = InfluxReader(settings)
+
+    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
+        """What is known of these files of this instance (None: of all)."""
+        return self._positions.ledger(file_ids)
+
+    def before(self, file_id: int, end: int) -> Segment | None:
+        """The last segment, if it ends at or before `end`: earlier ones are not kept."""
+        known = self._positions.ledger([file_id]).files
+        return next((segment for segment in known if segment.end <= end), None)
+
+    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
+        """Where the stored lines of a file begin, from `first` to before `last`."""
+        found: set[int] = set()
+        for measurement in (MEASUREMENT, DEAD_LETTERS):
+            statement = (
+                f'SELECT "offset" FROM "{measurement}" WHERE "file_id" = $file '
+                'AND "offset" >= $first AND "offset" < $last'
+            )
+            ask = partial(self._server.ask, statement, file=str(file_id), first=first, last=last)
+            found.update(row["offset"] for row in self._retry(ask, lasting))
+        return found
+
+    def writer(self) -> InfluxWriter:
+        """A writer; workers share the connections."""
+        return InfluxWriter(self._server, self._positions, self._guard, self._settings, self._retry)
+
+    def start_at(self, files: Sequence[Segment]) -> None:
+        """Record chosen positions, and that there was a first start."""
+        self._positions.start(files)
+
+    def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
+        """See `connectors.store.Store`; also renews positions, before the bucket drops them."""
+        return self._positions.keep(found, gone, self._settings.ledger_keep_days)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._server.close()
+
+    def _refuse_other_tags(self, columns: Sequence[str]) -> None:
+        """A name that is a tag in one point and a field in another can hardly be asked for."""
+        tags = {row["tagKey"] for row in self._server.ask(f'SHOW TAG KEYS FROM "{MEASUREMENT}"')}
+        fields = {
+            row["fieldKey"] for row in self._server.ask(f'SHOW FIELD KEYS FROM "{MEASUREMENT}"')
+        }
+        wrong = sorted((fields & set(columns)) | ((tags & COLUMNS.keys()) - {*columns, "file_id"}))
+        if wrong:
+            raise StoreError(
+                f"INFLUXDB_TAGS={','.join(columns)}: in the bucket {self._server.bucket!r} "
+                f"{', '.join(wrong)} was written under another INFLUXDB_TAGS: "
+                "set it as it was, or take another bucket."
+            )
+
+
+class InfluxWriter:
+    """Stores one batch after another; see the module's docstring."""
+
+    def __init__(
+        self,
+        server: InfluxServer,
+        positions: Positions,
+        guard: TagGuard,
+        settings: Settings,
+        retry: Retry,
+    ) -> None:
+        self._server = server
+        self._positions = positions
+        self._guard = guard
+        self._tags = settings.influxdb_tag_columns
+        self._retry = retry
+        self._block = BlockId(secrets.randbits(63), 0)
+
+    def write(self, batch: Batch) -> int:
+        """Store the batch; when this returns, the server has acknowledged all of it.
+
+        Returns how many rows the server refused, which are dead letters now.
+        """
+        if batch.in_doubt:
+            records = self._positions.begun(batch.in_doubt, batch.segments)
+        else:
+            self._block = BlockId(self._block.writer, self._block.sequence + 1)
+            demoted = self._guard.demoted(batch.rows)
+            events = _last_events(batch.rows)
+            records = self._positions.begin(self._block, batch.segments, events, demoted)
+        self._write_dead_letters(batch.rejected, batch.rows, records)
+        refused = self._write_rows(batch.rows, records[0].demoted)
+        self._write_dead_letters(batch.reject(refused), batch.rows, records)
+        self._positions.finish(records)
+        return len(refused)
+
+    def close(self) -> None:
+        """Nothing is left to say: a block is recorded as stored as soon as it is."""
+
+    def _write_rows(self, rows: pl.DataFrame, demoted: frozenset[str]) -> pl.DataFrame:
+        """Write all rows that the server takes; returns the others (`REFUSED`)."""
+        refused = self._write(encode(rows, self._tags, demoted))
+        places = [
+            rows[first:last].select(*PLACE, "line", detail=pl.lit(words[:_WORDS]))
+            for first, last, words in refused
+        ]
+        return pl.concat([pl.DataFrame(schema=REFUSED), *places])
+
+    def _write_dead_letters(
+        self, letters: pl.DataFrame, rows: pl.DataFrame, records: Sequence[Record]
+    ) -> None:
+        if letters.is_empty():
+            return
+        by_file = {record.segment.file_id: record for record in records}
+        letters = _with_events(letters, rows)
+        refused = self._write(Encoded(pl.Series(_dead_letters(letters, by_file), dtype=pl.String)))
+        # Nothing of a letter itself can be refused but its time, when the bucket keeps less.
+        rest = [letters[first:last] for first, last, _ in refused]
+        for part in rest:
+            points = "".join(_dead_letters(part.with_columns(event=None), by_file))
+            self._retry(partial(self._server.write, points.encode()), lasting)
+
+    def _write(self, lines: Encoded) -> list[tuple[int, int, str]]:
+        """Write all lines that the server takes; returns the others' numbers, and its words."""
+        refused = []
+        parts = list(reversed(lines.parts(_BODY_BYTES)))
+        while parts:
+            first, last = parts.pop()
+            try:
+                self._retry(partial(self._server.write, lines.between(first, last)), trouble)
+            except InfluxError as error:
+                if not error.is_about_rows:
+                    raise
+                # The server has stored the rest, or nothing; again does no harm.
+                if last - first == 1 or error.words.endswith(f"{_DROPPED}{last - first}"):
+                    refused.append((first, last, error.words))
+                else:
+                    middle = (first + last) // 2
+                    parts += [(middle, last), (first, middle)]
+        return refused
+
+
+def _last_events(rows: pl.DataFrame) -> dict[int, int]:
+    """Of each file the time of its last row, in microseconds."""
+    if rows.is_empty():
+        return {}
+    last = rows.group_by("file_id").agg(pl.col("timestamp").last().to_physical())
+    return dict(last.iter_rows())
+
+
+def _with_events(letters: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The letters with the `event` before them: the time of the row before, if there is one."""
+    events = rows.select("file_id", "offset", event=pl.col("timestamp").to_physical())
+    letters, events = letters.sort("offset"), events.sort("offset")
+    return letters.join_asof(events, on="offset", by="file_id", check_sortedness=False)
+
+
+def _dead_letters(letters: pl.DataFrame, records: Mapping[int, Record]) -> list[str]:
+    """A point each, at the time of the row before it in its file, with its line's number.
+
+    So a letter that is written again overwrites itself, as rows do. Before the first row of a file
+    it is the time at which its block was begun.
+    """
+    points = []
+    for letter in letters.iter_rows(named=True):
+        record = records[letter["file_id"]]
+        event = letter["event"]
+        if event is None:
+            has_event = record.event_before != NO_EVENT
+            event = record.event_before if has_event else record.begun // 1000
+        points.append(
+            point(
+                DEAD_LETTERS,
+                {"file_id": str(letter["file_id"]), "reason": letter["reason"]},
+                {
+                    "offset": letter["offset"],
+                    "source": letter["source"],
+                    "raw": letter["raw"].decode(errors="backslashreplace"),
+                    "detail": letter["detail"],
+                },
+                event // 1000 * 1_000_000 + letter["line"] % 1_000_000,
+            ).decode()
+        )
+    return points

@@ -1,0 +1,234 @@
+"""InfluxDB's line protocol: rows as columns of text, and single points in plain Python.
+
+What the protocol cannot carry as what it is goes into the string field `<name>_text`, and empty
+text is left out: see docs/influxdb.md, "Values".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from connectors.batch import COLUMNS
+
+MEASUREMENT = "api_requests"
+
+_MAX_TAG_BYTES = 4096  # so that all tags fit into the 65,535 bytes of a series' key
+_MAX_INT = 2**63 - 1
+_MAX_MICROS = _MAX_INT // 1000 - 1000
+
+_SPECIAL = r"[,= ]"
+_LOOSE_BACKSLASH = r"\\(?:[,= \\]|$)"  # servers differ in what it means there
+_NO_TAG = r"^$|[^\p{L}\p{M}\p{N}\p{P}\p{S} ]|" + _LOOSE_BACKSLASH  # not `str.isprintable`
+
+_PLAIN = re.compile(r"[!-+\-.-<>-\[\]-~]{0,255}")  # what most tags are, and quickly told
+
+_SAMPLE = 1000  # rows that tell whether a column repeats its values
+_MAX_COMBINED = 1000
+
+_NOTHING = pl.lit("")
+
+
+class Encoded:
+    """Lines in one stretch of bytes, each ended by a newline."""
+
+    def __init__(self, lines: pl.Series) -> None:
+        _, offsets, data = lines.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+        self._ends = np.frombuffer(offsets, np.int64)[: len(lines) + 1]
+        self._data = memoryview(data).cast("B") if len(lines) else memoryview(b"")
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def between(self, first: int, last: int) -> memoryview:
+        """The lines from number `first` to before `last`, without a copy."""
+        return self._data[self._ends[first] : self._ends[last]]
+
+    def parts(self, size: int) -> list[tuple[int, int]]:
+        """Numbers of lines that make no more than `size` bytes, one line at least."""
+        found, first = [], 0
+        while first < len(self):
+            last = int(np.searchsorted(self._ends, self._ends[first] + size, "right")) - 1
+            last = max(first + 1, last)
+            found.append((first, last))
+            first = last
+        return found
+
+
+class _Coded(NamedTuple):
+    """A part of every line that repeats: row by row, `codes` say which of the `texts` it is."""
+
+    texts: list[str]
+    codes: pl.Series | int
+
+
+_Part = _Coded | pl.Expr
+"""A part of every line; as an expression, it is a text made of the row's columns."""
+
+
+def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = ()) -> Encoded:
+    """The rows as lines, each ended by a newline; a line depends on its row and nothing else.
+
+    `rows` has some of `connectors.batch.COLUMNS`, among them `timestamp`, `file_id` and `line`.
+    The columns in `tags`, and `file_id`, are tags, unless they are `demoted`; all others are
+    fields.
+    """
+    if rows.is_empty():
+        return Encoded(pl.Series(dtype=pl.String))
+    series: list[_Part] = [_same(MEASUREMENT)]
+    fields: list[_Part] = [_same(" ")]
+    tagged = sorted({"file_id", *tags}.intersection(rows.columns))
+    for name in tagged:
+        if name in demoted:
+            fields += _field_parts(f"{name}_text", rows[name].cast(pl.String))
+        else:
+            tag, field = _tag_parts(name, rows[name])
+            series += tag
+            fields += field
+    for name in COLUMNS:
+        if name in rows.columns and name not in (*tagged, "timestamp", "line"):
+            fields += _field_parts(name, rows[name])
+    micros = pl.col("timestamp").to_physical()
+    fields += [_same("event_time="), micros, _same("i "), _nanoseconds(rows), _same("\n")]
+    columns = map(_column, _combined(series + fields))
+    return Encoded(rows.select(pl.concat_str(columns)).to_series())
+
+
+def point(
+    measurement: str, tags: Mapping[str, str], fields: Mapping[str, str | float], time: int
+) -> bytes:
+    """One line, ended by a newline; names are plain words, values whatever they are.
+
+    Not all of `fields` may be empty. `time` is in nanoseconds.
+    """
+    series, rest = measurement, ""
+    for name, text in sorted(tags.items()):
+        tag = _tag(text)
+        series += f",{name}={tag}" if tag else ""
+        rest += _field(f"{name}_text", text) if tag is None else ""
+    rest += "".join(_field(name, value) for name, value in fields.items())
+    return f"{series} {rest[:-1]} {time}\n".encode()
+
+
+def _tag(text: str) -> str | None:
+    """Escaped; None if it can be no tag."""
+    if _PLAIN.fullmatch(text):
+        return text
+    escaped = re.sub(_SPECIAL, r"\\\g<0>", text)
+    if not text.isprintable() or re.search(_LOOSE_BACKSLASH, text):
+        return None
+    return escaped if len(escaped.encode()) <= _MAX_TAG_BYTES else None
+
+
+def _field(name: str, value: str | float) -> str:
+    """`name=value,`; nothing for empty text."""
+    if isinstance(value, bool):
+        return f"{name}={str(value).lower()},"
+    if isinstance(value, int) and abs(value) <= _MAX_INT:
+        return f"{name}={value}i,"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{name}={value!r},"
+    if not isinstance(value, str):
+        name, value = f"{name}_text", str(value)
+    if '"' in value or "\\" in value:
+        value = value.replace("\\", r"\\").replace('"', r"\"")
+    return f'{name}="{value}",' if value else ""
+
+
+def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
+    """What a tag gives among the tags, and among the fields."""
+    if coded := _coded(values):
+        distinct = pl.Series(coded.texts, dtype=values.dtype).cast(pl.String).to_list()
+        tags = [_tag(text) for text in distinct]
+        series = [f",{name}={tag}" if tag else "" for tag in tags]
+        rest = [
+            _field(f"{name}_text", text) if tag is None else ""
+            for text, tag in zip(distinct, tags, strict=True)
+        ]
+        return [_Coded(series, coded.codes)], [_Coded(rest, coded.codes)]
+    texts = values.cast(pl.String)
+    escaped = texts.str.replace_all(f"({_SPECIAL})", r"\$1")
+    fits = ~texts.str.contains(_NO_TAG) & (escaped.str.len_bytes() <= _MAX_TAG_BYTES)
+    # Text that is a tag is empty among the fields, hence left out.
+    rest_of = pl.select(pl.when(fits).then(pl.lit("")).otherwise(texts)).to_series()
+    fields = [] if fits.all() else _field_parts(f"{name}_text", rest_of)
+    return _where(fits, f",{name}=", pl.lit(escaped), ""), fields
+
+
+def _field_parts(name: str, values: pl.Series) -> list[_Part]:
+    column, is_float = pl.lit(values), values.dtype.is_float()
+    if not is_float and (coded := _coded(values)):
+        return [_Coded([_field(name, value) for value in coded.texts], coded.codes)]
+    if values.dtype == pl.String:
+        if values.str.contains(r'["\\]').any():
+            for special in ("\\", '"'):
+                column = column.str.replace_all(special, f"\\{special}", literal=True)
+        return _where(values != "", f'{name}="', column, '",')
+    carried = values.is_finite() if is_float else values.cast(pl.Int64, strict=False).is_not_null()
+    as_text = pl.concat_str(pl.lit(f'{name}_text="'), column, pl.lit('",')).fill_null("")
+    return _where(carried, f"{name}=", column, "i," if values.dtype.is_integer() else ",", as_text)
+
+
+def _where(
+    usual: pl.Series, before: str, text: pl.Expr, after: str, otherwise: pl.Expr = _NOTHING
+) -> list[_Part]:
+    """The text with what stands around it; something else where it is not usual."""
+    usual = usual.fill_null(False)  # what is null is left out, and its line is not
+    if usual.all():
+        return [_same(before), text, _same(after)]
+    whole = pl.concat_str(pl.lit(before), text, pl.lit(after))
+    return [pl.when(usual).then(whole).otherwise(otherwise)]
+
+
+def _nanoseconds(rows: pl.DataFrame) -> pl.Expr:
+    """The line's millisecond, and its number in the place of the nanoseconds."""
+    millis, line = pl.col("timestamp").to_physical() // 1000, pl.col("line") % 1_000_000
+    # Later times shall be refused by the server, not wrap around to others.
+    is_late = (rows["timestamp"].to_physical() > _MAX_MICROS).any()
+    wide = pl.Int128 if is_late else pl.Int64
+    return millis.cast(wide) * 1_000_000 + line.cast(wide)
+
+
+def _coded(values: pl.Series) -> _Coded | None:
+    """The distinct values, and which of them each row has; None where most differ."""
+    sample = values.head(_SAMPLE)
+    if values.null_count() or sample.n_unique() > 1 + len(sample) // 2:  # never of booleans
+        return None
+    coded = values.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
+    return _Coded(pl.Series(coded.dictionary).to_list(), pl.Series(coded.indices))
+
+
+def _same(text: str) -> _Coded:
+    return _Coded([text], 0)
+
+
+def _combined(parts: list[_Part]) -> list[_Part]:
+    """The parts, with neighbours that repeat made one: a line costs by the number of its parts."""
+    combined: list[_Part] = [_same("")]
+    for part in parts:
+        last = combined[-1]
+        if isinstance(part, _Coded) and not any(part.texts):
+            continue
+        if (
+            isinstance(last, _Coded)
+            and isinstance(part, _Coded)
+            and len(last.texts) * len(part.texts) <= max(_MAX_COMBINED, len(last.texts))
+        ):
+            texts = [before + after for before in last.texts for after in part.texts]
+            combined[-1] = _Coded(texts, last.codes * len(part.texts) + part.codes)
+        else:
+            combined.append(part)
+    return combined
+
+
+def _column(part: _Part) -> pl.Series | pl.Expr:
+    if not isinstance(part, _Coded):
+        return part
+    if isinstance(part.codes, int):
+        return pl.lit(part.texts[0])
+    return pl.Series(part.texts).gather(part.codes)

@@ -1,0 +1,519 @@
+"""STORE=influxdb on a real InfluxDB 1.6: each line is one point, however often it is written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from connectors.batch import Batch
+from connectors.errors import StoreError
+from connectors.sinks.influxdb import InfluxStore
+from connectors.sinks.influxdb_server import InfluxError
+from connectors.sinks.retry import Retry
+from connectors.status import Status
+from connectors.store import open_store
+from settings import Settings
+from tests.conftest import wait_for
+from tests.servers.faulty import HANG, Reset
+from tests.servers.influxd import Influxd
+from tests.servers.influxdb_http import Server, refusal
+from tests.servers.scripted import ScriptedInfluxDB
+from tests.test_clickhouse_store import batch, segment
+
+DAY = 86_400 * 10**9  # nanoseconds
+
+Open = Callable[..., InfluxStore]
+
+
+@pytest.fixture
+def status() -> Status:
+    return Status()
+
+
+@pytest.fixture
+def open_it(influxd: Influxd, status: Status) -> Iterator[Open]:
+    """Opens the store of the test's server, or of another `url`."""
+    opened: list[InfluxStore] = []
+
+    def open_one(url: str = "", stop: threading.Event | None = None, **chosen: Any) -> InfluxStore:
+        chosen = {"influxdb_api": "v1", "instance": "host", **chosen}
+        settings = Settings(
+            _env_file=None, store="influxdb", influxdb_url=url or influxd.url, **chosen
+        )
+        store = open_store(settings, Retry(stop, status))
+        assert isinstance(store, InfluxStore)
+        opened.append(store)
+        return store
+
+    yield open_one
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def faulty(influxd: Influxd) -> Iterator[Server]:
+    """InfluxDB 2.x in front of the test's server, with the token `secret`."""
+    made = Server(influxd.url, token="secret", org="us")
+    yield made
+    made.close()
+
+
+def found(influxd: Influxd, query: str) -> list[dict[str, Any]]:
+    return [
+        dict(zip(series["columns"], row, strict=True))
+        for series in influxd.query(query)
+        for row in series["values"]
+    ]
+
+
+def offsets(influxd: Influxd, measurement: str = "api_requests") -> list[int]:
+    """Where the stored lines begin: one for each point."""
+    rows = found(influxd, f'SELECT "offset" FROM "{measurement}"')
+    return sorted(row["offset"] for row in rows)
+
+
+def with_customers(one: Batch, names: list[str]) -> Batch:
+    return replace(one, rows=one.rows.with_columns(pl.Series("customer_id", names)))
+
+
+def test_a_point_has_the_columns_as_tags_and_fields_and_the_time_of_its_line(open_it, influxd):
+    time = 1_795_397_203_123_456
+    one = batch(7, 8)
+    rows = one.rows.with_columns(
+        pl.lit(time).cast(pl.Datetime("us", "UTC")).alias("timestamp"),
+        pl.lit(0.25).alias("duration"),
+        pl.lit(True).alias("success"),
+    )
+    open_it().writer().write(replace(one, rows=rows))
+    assert found(influxd, 'SELECT * FROM "api_requests"') == [
+        {
+            "time": time // 1000 * 1_000_000 + 7,
+            "event_time": time,
+            "customer_id": "cust_1",
+            "status_code": 200,
+            "duration": 0.25,
+            "success": "true",
+            "file_id": str(2**63 - 1),
+            "offset": 7,
+        }
+    ]
+
+
+def test_lines_of_one_time_and_series_are_points_of_their_own_and_still_are_when_repeated(
+    open_it, influxd
+):
+    for _ in range(2):
+        store = open_it()
+        store.writer().write(batch(0, 100_000))
+        influxd.query('DROP MEASUREMENT "logwax_positions"')
+    assert found(influxd, 'SELECT COUNT("offset") FROM "api_requests"')[0]["count"] == 100_000
+
+
+def test_a_dead_letter_stands_at_the_time_of_the_row_before_it(open_it, influxd):
+    one = batch(0, 4, bad=(2,))
+    times = pl.Series([1_000_000, 2_000_000, 3_000_000]).cast(pl.Datetime("us", "UTC"))
+    rows = one.rows.with_columns(times.alias("timestamp"))
+    open_it().writer().write(replace(one, rows=rows))
+    assert found(influxd, 'SELECT * FROM "dead_letters"') == [
+        {
+            "time": 2_000_000_000 + 2,
+            "file_id": str(2**63 - 1),
+            "offset": 2,
+            "source": "/var/log/a.log",
+            "raw": "\\xff\x00",
+            "reason": "bad",
+            "detail": "why",
+        }
+    ]
+
+
+def test_dead_letters_overwrite_themselves_however_the_file_is_cut_into_batches(open_it, influxd):
+    for size in (10, 4):
+        writer = open_it().writer()
+        for start in range(0, 20, size):
+            bad = tuple(at for at in range(start, min(start + size, 20)) if at % 5 == 4)
+            writer.write(batch(start, min(start + size, 20), bad=bad))
+        influxd.query('DROP MEASUREMENT "logwax_positions"')
+    assert offsets(influxd, "dead_letters") == [4, 9, 14, 19]
+
+
+# --- positions --------------------------------------------------------------------------------
+
+
+def test_remembers_where_every_file_was_left(open_it):
+    store = open_it()
+    assert store.ledger().is_new
+    writer = store.writer()
+    writer.write(batch(0, 5))
+    writer.write(batch(5, 9))
+    other = replace(batch(0, 0), segments=(segment(0, 3, file_id=7, path='/b "c", d\\'),))
+    writer.write(other)
+    ledger = open_it().ledger()
+    assert not ledger.is_new
+    assert sorted(ledger.files, key=lambda s: s.file_id) == [*other.segments, segment(5, 9)]
+    assert ledger.in_doubt == {}
+
+
+def test_remembers_files_for_each_instance(open_it):
+    open_it().writer().write(batch(0, 5))
+    assert open_it(instance="another").ledger().is_new
+
+
+def test_is_not_new_once_it_was_started_without_a_file(open_it):
+    open_it().start_at([])
+    assert not open_it().ledger().is_new
+
+
+def test_chosen_positions_are_kept(open_it):
+    open_it().start_at([segment(4, 4)])
+    assert open_it().ledger().files == [segment(4, 4)]
+
+
+def begun(store: InfluxStore, one: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a batch and die before it can be recorded as stored."""
+
+    def die(records: object) -> None:
+        raise StoreError("killed")
+
+    monkeypatch.setattr(store._positions, "finish", die)
+    with pytest.raises(StoreError, match="killed"):
+        store.writer().write(one)
+
+
+def test_a_block_in_doubt_is_written_again(open_it, influxd, monkeypatch):
+    begun(open_it(), batch(0, 5, bad=(1,)), monkeypatch)
+    store = open_it()
+    ((block, segments),) = store.ledger().in_doubt.items()
+    assert list(segments) == [segment(0, 5)]
+    store.writer().write(batch(0, 5, bad=(1,), in_doubt=block))
+    assert offsets(influxd) == [0, 2, 3, 4]
+    assert offsets(influxd, "dead_letters") == [1]
+    assert store.ledger().in_doubt == {}
+    assert store.ledger().files == [segment(0, 5)]
+
+
+def test_of_a_block_in_doubt_what_cannot_be_read_stays_in_doubt(open_it, monkeypatch):
+    two = replace(batch(0, 2), segments=(segment(0, 2), segment(0, 3, file_id=7)))
+    begun(open_it(), two, monkeypatch)
+    store = open_it()
+    (block,) = store.ledger().in_doubt
+    store.writer().write(batch(0, 2, in_doubt=block, is_whole=False))
+    assert store.ledger().in_doubt == {block: [segment(0, 3, file_id=7)]}
+
+
+def test_a_position_that_arrives_late_does_not_lead_to_another_point(open_it, influxd, monkeypatch):
+    begun(open_it(), batch(0, 5, bad=(3,)), monkeypatch)
+    late = influxd.query('SELECT * FROM "logwax_positions" WHERE "file_id" != \'0\'')
+    store = open_it()
+    (block,) = store.ledger().in_doubt
+    store.writer().write(batch(0, 5, bad=(3,), in_doubt=block))
+    store.writer().write(batch(5, 9, bad=(6,)))
+    store._positions.begin(
+        block, [segment(0, 5)], {}, frozenset()
+    )  # as sent by one that was killed
+    assert late
+    again = open_it()
+    for start, end, bad in ((0, 5, (3,)), (5, 9, (6,))):
+        doubt = next(iter(again.ledger().in_doubt), None)
+        again.writer().write(batch(start, end, bad=bad, in_doubt=doubt))
+    assert offsets(influxd) == [0, 1, 2, 4, 5, 7, 8]
+    assert offsets(influxd, "dead_letters") == [3, 6]
+
+
+def test_positions_cost_one_point_a_file_and_day(open_it, influxd):
+    writer = open_it().writer()
+    for start in range(0, 50, 5):
+        writer.write(batch(start, start + 5))
+    rows = found(influxd, 'SELECT "end" FROM "logwax_positions" WHERE "file_id" != \'0\'')
+    assert [row["end"] for row in rows] == [50]
+
+
+def on_day(store: InfluxStore, day: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the store believe in another day."""
+    monkeypatch.setattr("time.time_ns", lambda: day * DAY + 5)
+
+
+def test_positions_are_renewed_daily_and_old_ones_deleted(open_it, influxd, monkeypatch):
+    store = open_it()
+    for day in (20_000, 20_001, 20_005):
+        on_day(store, day, monkeypatch)
+        if day == 20_000:
+            store.writer().write(batch(0, 5))
+        store.keep([2**63 - 1], [])
+    assert store.ledger().files == [segment(0, 5)]
+    rows = found(influxd, 'SELECT "end" FROM "logwax_positions" WHERE "file_id" != \'0\'')
+    assert {row["time"] // DAY for row in rows} == {20_005}
+    assert not open_it().ledger().is_new
+
+
+def test_files_that_are_long_gone_are_forgotten_but_not_those_in_doubt(open_it, monkeypatch):
+    store = open_it(ledger_keep_days=2)
+    on_day(store, 20_000, monkeypatch)
+    store.writer().write(batch(0, 5))
+    begun(store, replace(batch(0, 0), segments=(segment(0, 3, file_id=7),)), monkeypatch)
+    gone = [2**63 - 1, 7]
+    assert store.keep([], gone) == []
+    on_day(store, 20_001, monkeypatch)
+    assert store.keep([], gone) == []
+    on_day(store, 20_003, monkeypatch)
+    assert store.keep([], gone) == [2**63 - 1]
+    assert store.ledger().files == [segment(0, 3, file_id=7)]
+
+
+def test_a_file_that_came_back_is_kept(open_it, monkeypatch):
+    store = open_it(ledger_keep_days=2)
+    on_day(store, 20_000, monkeypatch)
+    store.writer().write(batch(0, 5))
+    store.keep([], [2**63 - 1])
+    store.keep([2**63 - 1], [])
+    on_day(store, 20_003, monkeypatch)
+    assert store.keep([], [2**63 - 1]) == []
+
+
+# --- the cardinality guard --------------------------------------------------------------------
+
+
+def test_a_tag_with_too_many_values_becomes_a_field_and_no_point_is_lost(
+    open_it, influxd, status, capsys
+):
+    writer = open_it(influxdb_max_tag_values=3).writer()
+    writer.write(with_customers(batch(0, 3), ["a", "b", "c"]))
+    assert status.demoted_tags == frozenset()
+    writer.write(with_customers(batch(3, 5), ["c", "d"]))
+    writer.write(with_customers(batch(5, 6), ["a"]))
+    rows = found(influxd, 'SELECT "offset", "customer_id", "customer_id_text" FROM "api_requests"')
+    assert [(row["customer_id"], row["customer_id_text"]) for row in rows] == [
+        ("a", None),
+        ("b", None),
+        ("c", None),
+        (None, "c"),
+        (None, "d"),
+        (None, "a"),
+    ]
+    assert status.demoted_tags == {"customer_id"}
+    assert "customer_id has more than INFLUXDB_MAX_TAG_VALUES=3 values" in capsys.readouterr().err
+
+
+def test_a_tag_that_became_a_field_stays_one_and_others_are_counted_on(open_it, influxd, status):
+    open_it(influxdb_max_tag_values=2).writer().write(with_customers(batch(0, 3), list("abc")))
+    status.demoted_tags = frozenset()
+    again = open_it(influxdb_max_tag_values=2).writer()
+    assert status.demoted_tags == {"customer_id"}
+    again.write(with_customers(batch(3, 4), ["a"]))
+    assert found(influxd, 'SHOW TAG VALUES FROM "api_requests" WITH KEY = "customer_id"') == []
+
+
+def test_values_are_counted_over_restarts(open_it, status):
+    open_it(influxdb_max_tag_values=2).writer().write(with_customers(batch(0, 2), ["a", "b"]))
+    open_it(influxdb_max_tag_values=2).writer().write(with_customers(batch(2, 3), ["c"]))
+    assert status.demoted_tags == {"customer_id"}
+
+
+def test_a_block_in_doubt_is_repeated_with_the_tags_that_it_had(open_it, influxd, monkeypatch):
+    one = with_customers(batch(0, 2), ["a", "b"])
+    store = open_it(influxdb_max_tag_values=2)
+    begun(store, one, monkeypatch)
+    monkeypatch.undo()
+    file = replace(batch(0, 1), segments=(segment(0, 1, file_id=7),))
+    rows = file.rows.with_columns(file_id=pl.lit(7, pl.UInt64), customer_id=pl.lit("c"))
+    store.writer().write(replace(file, rows=rows))  # which makes a field of the tag
+    again = open_it(influxdb_max_tag_values=2)
+    (block,) = again.ledger().in_doubt
+    again.writer().write(replace(one, in_doubt=block))
+    assert offsets(influxd) == [0, 0, 1]
+
+
+def test_other_tags_than_those_of_the_bucket_are_refused(open_it, influxd):
+    open_it().writer().write(batch(0, 1))
+    with pytest.raises(StoreError, match="customer_id was written under another INFLUXDB_TAGS"):
+        open_it(influxdb_tags="method")
+    with pytest.raises(StoreError, match="method was written under another INFLUXDB_TAGS"):
+        rows = batch(1, 2).rows.with_columns(method=pl.lit("GET"))
+        open_it().writer().write(replace(batch(1, 2), rows=rows))
+        open_it(influxdb_tags="customer_id")
+
+
+# --- rows that the server refuses -------------------------------------------------------------
+
+
+def test_a_row_of_another_type_than_the_server_has_is_a_dead_letter_and_the_rest_is_stored(
+    open_it, influxd
+):
+    influxd.write(b"api_requests,file_id=1 duration=1i 1\n")
+    one = batch(0, 100)
+    durations = pl.when(pl.col("offset") % 40 == 30).then(0.5)
+    rows = one.rows.with_columns(duration=durations)
+    slow = replace(one, rows=rows.with_columns(pl.col("duration").fill_null(0.0)))
+    only = replace(slow, rows=slow.rows.filter(pl.col("duration") > 0))
+    none = replace(slow, rows=slow.rows.filter(pl.col("duration") == 0).drop("duration"))
+    mixed = replace(one, rows=pl.concat([only.rows, none.rows], how="diagonal").sort("offset"))
+    open_it().writer().write(mixed)
+    assert offsets(influxd) == sorted(set(range(100)) - {30, 70})
+    letters = found(influxd, 'SELECT * FROM "dead_letters"')
+    assert [letter["offset"] for letter in letters] == [30, 70]
+    assert {letter["reason"] for letter in letters} == {"rejected"}
+    assert "field type conflict" in letters[0]["detail"]
+
+
+def test_lines_older_than_the_bucket_keeps_are_dead_letters(open_it, influxd):
+    influxd.query('ALTER RETENTION POLICY "autogen" ON "logwax" DURATION 7d')
+    one = batch(0, 4)
+    now = pl.lit(1_900_000_000_000_000).cast(pl.Datetime("us", "UTC"))
+    new = pl.col("offset") == 2
+    rows = one.rows.with_columns(timestamp=pl.when(new).then(now).otherwise(pl.col("timestamp")))
+    open_it().writer().write(replace(one, rows=rows))
+    assert offsets(influxd) == [2]
+    letters = found(influxd, 'SELECT * FROM "dead_letters"')
+    assert sorted(letter["offset"] for letter in letters) == [0, 1, 3]
+    assert "points beyond retention policy" in letters[0]["detail"]
+
+
+def test_requests_that_are_too_large_are_cut(open_it, influxd):
+    server = ScriptedInfluxDB()
+    try:
+        store = open_it(server.url)
+        server.faults.extend([None, refusal(413)])
+        store.writer().write(batch(0, 8))
+        bodies = [body for body in server.written if body.startswith(b"api_requests")]
+        whole, *halves = [body.count(b"\n") for body in bodies]
+        assert (whole, halves) == (8, [4, 4])
+    finally:
+        server.close()
+
+
+# --- failures ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_what_passes_is_waited_for_and_every_line_is_one_point(
+    open_it, influxd, faulty, status, api
+):
+    given = {"influxdb_token": "secret", "influxdb_org": "us"}
+    if api == "v1":
+        given = {"influxdb_user": "any", "influxdb_password": "secret"}
+    writer = open_it(faulty.url, influxdb_api=api, **given).writer()
+    faulty.faults.extend(
+        [refusal(429, retry_after=0), Reset(after=True), None, refusal(503), Reset(after=False)]
+    )
+    writer.write(batch(0, 10, bad=(3,)))
+    assert offsets(influxd) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert status.last_error == ""
+
+
+def test_retry_after_is_honoured(open_it, faulty):
+    waited: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout or 0)
+            return False
+
+    given = {"influxdb_api": "v2", "influxdb_token": "secret", "influxdb_org": "us"}
+    writer = open_it(faulty.url, Stop(), **given).writer()
+    faulty.faults.append(refusal(429, retry_after=7))
+    writer.write(batch(0, 1))
+    assert 7 <= waited[0] <= 7.1
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"influxdb_token": "wrong"}, "status 401"),
+        ({"influxdb_bucket": "nowhere"}, "status 404"),
+        ({"influxdb_org": "them"}, "status 404"),
+    ],
+)
+def test_what_needs_a_person_is_said_when_the_store_is_opened(open_it, faulty, given, why):
+    right = {"influxdb_api": "v2", "influxdb_token": "secret", "influxdb_org": "us"}
+    with pytest.raises(StoreError, match=f"Cannot open InfluxDB at .*{why}") as error:
+        open_it(faulty.url, **{**right, **given})
+    assert "secret" not in str(error.value)
+
+
+def test_a_server_that_is_not_there_is_said_when_the_store_is_opened(open_it, free_port):
+    with pytest.raises(StoreError, match=f"127.0.0.1:{free_port}: Connection refused"):
+        open_it(f"http://127.0.0.1:{free_port}")
+
+
+def test_a_server_of_another_version_is_named_and_used(open_it, capsys):
+    server = ScriptedInfluxDB()  # says no version at all
+    try:
+        open_it(server.url)
+        assert "is unverified: Logwax is tested with 1.6." in capsys.readouterr().err
+    finally:
+        server.close()
+
+
+def test_where_nothing_may_be_deleted_positions_are_renewed_all_the_same(
+    open_it, influxd, monkeypatch, capsys
+):
+    store = open_it()
+    ask = store._server.ask
+
+    def refuse(statement: str, **values: object) -> list[dict[str, Any]]:
+        if statement.startswith("DELETE"):
+            raise InfluxError(403, "not allowed")
+        return ask(statement, **values)
+
+    monkeypatch.setattr(store._server, "ask", refuse)
+    on_day(store, 20_000, monkeypatch)
+    store.writer().write(batch(0, 5))
+    on_day(store, 20_005, monkeypatch)
+    assert store.keep([2**63 - 1], []) == ()
+    assert "Old positions stay in the bucket: status 403" in capsys.readouterr().err
+    rows = found(influxd, 'SELECT "end" FROM "logwax_positions" WHERE "file_id" != \'0\'')
+    assert {row["time"] // DAY for row in rows} == {20_000, 20_005}
+
+
+def test_a_database_that_vanishes_is_waited_for_and_said(open_it, influxd, status):
+    writer = open_it().writer()
+    writer.write(batch(0, 2))
+    influxd.query('DROP DATABASE "logwax"')
+    writing = threading.Thread(target=writer.write, args=[batch(2, 4)])
+    writing.start()
+    wait_for(lambda: "database not found" in status.last_error, "an error")
+    assert "goes on by itself" in status.last_error
+    influxd.create()
+    writing.join(timeout=60)
+    assert not writing.is_alive()
+    assert offsets(influxd) == [2, 3]
+    assert status.last_error == ""
+
+
+def test_a_stop_in_the_middle_of_trying_again_leaves_the_block_in_doubt(open_it, influxd):
+    stop = threading.Event()
+    store = open_it(stop=stop)
+    writer = store.writer()
+    writer.write(batch(0, 2))
+    influxd.stop()
+    stop.set()
+    with pytest.raises(StoreError, match="the next start settles"):
+        writer.write(batch(2, 4))
+    influxd.start()
+    assert open_it().ledger().files == [segment(0, 2)]
+
+
+def test_a_server_that_hangs_holds_up_a_stop_for_seconds_only(open_it, influxd):
+    server = ScriptedInfluxDB()
+    try:
+        stop = threading.Event()
+        writer = open_it(server.url, stop).writer()
+        server.faults.append(HANG)
+        stop.set()
+        with pytest.raises(StoreError, match="the next start settles"):
+            writer.write(batch(0, 2))
+    finally:
+        server.close()
+
+
+def test_knows_which_lines_of_a_file_it_has(open_it, influxd):
+    store = open_it()
+    store.writer().write(batch(0, 9, bad=(4,)))
+    assert store.offsets(2**63 - 1, 3, 7) == {3, 4, 5, 6}
+    assert store.before(2**63 - 1, 9) == segment(0, 9)
+    assert store.before(2**63 - 1, 8) is None
