@@ -166,7 +166,8 @@ def test_stores_every_line_once_though_it_is_killed_and_the_server_fails_and_sto
     outage.start()
     try:
         plan = Plan(
-            kills=30 if soak else 5,
+            kills=30 if soak else 6,
+            processes=2,
             rate=10_000,
             rotate_every=4.0 if soak else 1.5,
             gzip=True,
