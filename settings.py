@@ -83,6 +83,13 @@ def _influxdb_url(url: str) -> str:
     return url
 
 
+def _token(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value()
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("must be one line of ASCII")
+    return token
+
+
 class ClickHouseUrl(Secret[str]):
     """The address of a server; everything that shows it leaves its secrets out."""
 
@@ -217,7 +224,7 @@ class Settings(BaseSettings):
         "v2",
         description="v2: `/api/v2/write`, which 2.x, 3.x and 1.8 have. v1: `/write` of 1.x.",
     )
-    influxdb_token: SecretStr = Field(
+    influxdb_token: Annotated[SecretStr, AfterValidator(_token)] = Field(
         SecretStr(""), description="Token of INFLUXDB_API=v2; of 1.8 `user:password`."
     )
     influxdb_org: str = Field("", description="Organization of INFLUXDB_API=v2; only 2.x asks.")

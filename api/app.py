@@ -185,6 +185,7 @@ def _stats(statistics: Statistics, days: Days) -> dict[str, Any]:
         "from_date": days.first,
         "to_date": days.last,
         **rounded(statistics.overall).model_dump(),
+        "estimated": statistics.estimated,
         "daily": [
             DailyFigures(date=day, **rounded(figures).model_dump())
             for day, figures in statistics.daily

@@ -51,6 +51,10 @@ class DailyFigures(RequestFigures, Day):
 class Stats(RequestFigures, Range):
     """Figures of a range, and of every day in it that has requests."""
 
+    estimated: bool = Field(
+        description="Whether percentiles are estimated, within about 1 %, since there are many "
+        "requests."
+    )
     daily: list[DailyFigures]
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import BenchmarkError, Usage, run
+from benchmarks.sink_server import SinkServer
 
 LINES = 4_000_000
 """Lines of the largest case."""
@@ -46,7 +47,7 @@ class Case:
 
     name: str
     form: str
-    store: str
+    run: Run
     share: float
     peak: float
     rivals: tuple[Rival, ...]
@@ -79,7 +80,7 @@ class Result:
     comparisons: list[Comparison]
 
 
-def pipeline(store: str) -> Run:
+def pipeline(store: str, **more: str) -> Run:
     """The main job into `store`: CPU seconds of the whole process, from its start to its exit."""
 
     def measured(form: str, file: Path, directory: Path) -> Usage:
@@ -89,12 +90,24 @@ def pipeline(store: str) -> Run:
             "STORE": store,
             "DATA_DIR": str(directory / "data"),
             "FOLLOW": "false",
+            **more,
         }
         usage = run("-m", "bytewax.run", "flows.main", directory=directory, settings=settings)
         _expect(usage, r"lines=(\d+) ", _count(file))
         return usage
 
     return measured
+
+
+def over_http(form: str, file: Path, directory: Path) -> Usage:
+    """The main job as line protocol to a server that answers 204, by itself."""
+    with SinkServer() as server:
+        usage = pipeline("influxdb", INFLUXDB_URL=server.url, INSTANCE="benchmark")(
+            form, file, directory
+        )
+        if server.counts()["lines"] < _count(file):
+            raise BenchmarkError(f"Of {_count(file)} lines {server.counts()['lines']} were sent.")
+    return usage
 
 
 def naive(form: str, file: Path, directory: Path) -> Usage:
@@ -124,21 +137,27 @@ _IMPORT = "ClickHouse's import"
 _READ = "Polars reading, 1 thread"
 
 CASES = [
-    Case("json, null", "json", "null", 1, 300, (Rival(_READ, limit("polars"), 0.45),)),
+    Case("json, null", "json", pipeline("null"), 1, 300, (Rival(_READ, limit("polars"), 0.45),)),
     Case(
         "json, 1 bad in 1000, null",
         "json",
-        "null",
+        pipeline("null"),
         1,
         300,
         (Rival("clean run", pipeline("null"), 1 / 2.5),),
         bad_ratio=0.001,
     ),
-    Case("combined, null", "combined", "null", 0.25, 300, (Rival(_READ, limit("polars")),)),
+    Case(
+        "combined, null", "combined", pipeline("null"), 0.25, 300, (Rival(_READ, limit("polars")),)
+    ),
+    Case("json, line protocol", "json", over_http, 1, 450, (Rival(_READ, limit("polars"), 0.36),)),
+    Case(
+        "combined, line protocol", "combined", over_http, 1, 450, (Rival(_READ, limit("polars")),)
+    ),
     Case(
         "json, embedded",
         "json",
-        "embedded",
+        pipeline("embedded"),
         0.25,
         900,
         (Rival(_NAIVE, naive, 5), Rival(_IMPORT, limit("clickhouse"))),
@@ -146,7 +165,7 @@ CASES = [
     Case(
         "combined, embedded",
         "combined",
-        "embedded",
+        pipeline("embedded"),
         0.25,
         900,
         (Rival(_IMPORT, limit("clickhouse"), 1), Rival(_NAIVE, naive)),
@@ -188,7 +207,7 @@ def measure(case: Case, lines: int, rounds: int, scratch: Path) -> Result:
     ours: list[Usage] = []
     theirs: list[list[Usage]] = [[] for _ in case.rivals]
     for _ in range(rounds):
-        ours.append(_in_empty(scratch, pipeline(case.store), case.form, file))
+        ours.append(_in_empty(scratch, case.run, case.form, file))
         for rival, usages in zip(case.rivals, theirs, strict=True):
             rival_file = log_file(scratch, case.form, lines, rival.bad_ratio)
             usages.append(_in_empty(scratch, rival.run, case.form, rival_file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import sys
 from glob import iglob
@@ -54,6 +55,11 @@ def warnings(settings: Settings) -> list[str]:
 
 
 def _instance_problem(settings: Settings) -> str | None:
+    if settings.store == "influxdb" and not re.fullmatch(r"[\w.:@-]+", settings.instance):
+        return (
+            f"INSTANCE={settings.instance!r}: it is a tag in InfluxDB; "
+            "choose one of letters, digits and _ . : @ -"
+        )
     if "instance" in settings.model_fields_set or not any(map(Path.exists, CONTAINER_MARKS)):
         return None
     return (

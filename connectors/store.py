@@ -41,10 +41,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Figures of a whole range, and of each UTC day in it that has rows."""
+    """Figures of a whole range, and of each UTC day in it that has rows.
+
+    `estimated`: counts and means are exact, percentiles within about 1 %.
+    """
 
     overall: Figures
     daily: Sequence[tuple[date, Figures]]
+    estimated: bool = False
 
 
 class Writer(Protocol):

@@ -18,7 +18,7 @@ from connectors.status import Status
 from connectors.store import Store, open_store
 from flows.enrichment.enricher import enricher
 from flows.parsing.parser import parser
-from flows.process import run_beside, tune_memory
+from flows.process import run_beside, tune
 from settings import Settings, load
 
 
@@ -43,7 +43,7 @@ def flow() -> Dataflow:
     try:
         settings = load()
         refuse_problems(settings)
-        tune_memory()
+        tune()
         status, stop = Status(), threading.Event()
         store = open_store(settings, Retry(stop, status))
         source = FileSource(

@@ -179,6 +179,7 @@ def test_statistics_of_one_customer_by_range_and_day(store: Client, api: httpx.C
         "from_date": "2024-01-01",
         "to_date": "2024-01-31",
         **CUST_1_IN_ALL,
+        "estimated": False,
         "daily": [
             {"date": "2024-01-01", **CUST_1_ON_JANUARY_1},
             {"date": "2024-01-03", **CUST_1_ON_JANUARY_3},
@@ -196,6 +197,7 @@ def test_a_range_of_one_day(store: Client, api: httpx.Client) -> None:
         "from_date": "2024-01-01",
         "to_date": "2024-01-01",
         **CUST_1_ON_JANUARY_1,
+        "estimated": False,
         "daily": [{"date": "2024-01-01", **CUST_1_ON_JANUARY_1}],
     }
 
@@ -211,6 +213,7 @@ def test_statistics_of_all_customers(store: Client, api: httpx.Client) -> None:
         "from_date": "2024-01-01",
         "to_date": "2024-01-31",
         **CUST_1_IN_ALL,
+        "estimated": False,
         "daily": [
             {"date": "2024-01-01", **CUST_1_ON_JANUARY_1},
             {"date": "2024-01-03", **CUST_1_ON_JANUARY_3},
@@ -226,6 +229,7 @@ def test_statistics_of_all_without_rows_are_zeros(api: httpx.Client) -> None:
         "from_date": "2024-01-01",
         "to_date": "2024-01-31",
         **ZEROS,
+        "estimated": False,
         "daily": [],
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from statistics import fmean
@@ -18,8 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse_reader import ClickHouseReader
-from connectors.store import Figures, Statistics
+from connectors.sinks.clickhouse import ClickHouseStore
+from connectors.sinks.clickhouse_reader import ESTIMATED_OF_ALL, ClickHouseReader
+from connectors.sinks.clickhouse_tables import prepare_tables
+from connectors.store import Figures, Statistics, open_store
+from settings import Settings
 from tests.conftest import wait_for
 
 Row = tuple[datetime, str, bool, float]
@@ -242,7 +245,7 @@ def test_many_long_questions_hold_up_no_short_one_and_can_be_cancelled(
         return bool(client.query(running).result_rows[0][0] > 1)  # this question is one of them
 
     async def ask() -> None:
-        long = [asyncio.create_task(reader.statistics(None, today, today)) for _ in range(60)]
+        long = [asyncio.create_task(reader.statistics("cust_1", today, today)) for _ in range(60)]
         await asyncio.to_thread(wait_for, is_asking, "a question to be under way")
         assert await reader.counts() == (20_000_000, 0)
         assert sum(question.done() for question in long) < 10, "it waited for them"
@@ -259,3 +262,91 @@ def test_many_long_questions_hold_up_no_short_one_and_can_be_cancelled(
     asyncio.run(ask())
     for one in clients:
         one.close()
+
+
+# --- estimates -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ClickHouseStore]:
+    made = open_store(Settings(_env_file=None, data_dir=tmp_path / "data"))
+    assert isinstance(made, ClickHouseStore)
+    yield made
+    made.close()
+
+
+SKEWED = """
+INSERT INTO logs (timestamp, customer_id, success, duration)
+SELECT toDateTime64('2024-01-01', 6, 'UTC') + toIntervalSecond(number % 300000),
+    toString(number % 50), number % 10 != 3, round(exp(-3 + randNormal(0, 1)), 5)
+FROM numbers(600000) SETTINGS max_block_size = 20000, min_insert_block_size_rows = 1
+"""
+
+
+def of_all(store: ClickHouseStore) -> Statistics | None:
+    assert store.reader
+    return asyncio.run(store.reader.statistics(None, YEAR_ONE, END_OF_TIME))
+
+
+def test_figures_of_many_requests_are_exact_but_for_percentiles_within_1_percent(
+    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store._client.command(SKEWED)
+    estimated = of_all(store)
+    monkeypatch.setattr("connectors.sinks.clickhouse_reader.EXACT_UP_TO", 10**9)
+    exact = of_all(store)
+    assert estimated and exact
+    assert (estimated.estimated, exact.estimated) == (True, False)
+    assert [day for day, _ in estimated.daily] == [day for day, _ in exact.daily]
+    pairs = zip(
+        [estimated.overall, *(figures for _, figures in estimated.daily)],
+        [exact.overall, *(figures for _, figures in exact.daily)],
+        strict=True,
+    )
+    for about, right in pairs:
+        assert (about.total, about.successful) == (right.total, right.successful)
+        assert about.average == approx(right.average)
+        assert about.median == pytest.approx(right.median, rel=0.01)
+        assert about.p99 == pytest.approx(right.p99, rel=0.01)
+
+
+def test_estimates_read_the_projection_and_not_the_rows(store: ClickHouseStore) -> None:
+    store._client.command(SKEWED)
+    days = {"table": "logs", "first": date(1970, 1, 1), "last": date(2100, 1, 1)}
+    plan = store._client.query(f"EXPLAIN {ESTIMATED_OF_ALL}", days).result_rows
+    assert "ReadFromMergeTree (daily)" in str(plan)
+
+
+@pytest.mark.parametrize(
+    "delete",
+    [
+        "ALTER TABLE logs DELETE WHERE timestamp < '2024-01-02' SETTINGS mutations_sync = 2",
+        "DELETE FROM logs WHERE timestamp < '2024-01-02'",
+        "ALTER TABLE logs MODIFY TTL timestamp + toIntervalDay("
+        "dateDiff('day', toDateTime('2024-01-02', 'UTC'), now()))",
+    ],
+    ids=["mutation", "delete", "retention"],
+)
+def test_what_is_deleted_is_not_in_estimates(
+    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch, delete: str
+) -> None:
+    store._client.command(SKEWED)
+    store._client.command(delete)
+    store._client.command("OPTIMIZE TABLE logs FINAL")
+    estimated = of_all(store)
+    monkeypatch.setattr("connectors.sinks.clickhouse_reader.EXACT_UP_TO", 10**9)
+    exact = of_all(store)
+    assert estimated and exact
+    assert estimated.overall.total == exact.overall.total < 600_000
+    assert [day for day, _ in estimated.daily] == [day for day, _ in exact.daily]
+
+
+def test_a_table_of_an_earlier_version_gets_the_projection(store: ClickHouseStore) -> None:
+    client = store._client
+    client.command("ALTER TABLE logs DROP PROJECTION daily")
+    client.command("ALTER TABLE logs RESET SETTING lightweight_mutation_projection_mode")
+    for _ in range(2):
+        prepare_tables(client, "logs")
+    (made,) = client.query("SHOW CREATE TABLE logs").result_rows
+    assert made[0].count("PROJECTION daily") == 1
+    assert "lightweight_mutation_projection_mode = 'rebuild'" in made[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,13 +150,24 @@ def test_ends_within_seconds_while_the_server_is_away_and_the_next_run_stores_th
     assert points(influxd) == 2000
 
 
+def be_away(influxd: Influxd, seconds: float) -> None:
+    """Once points have arrived, stop the server for so long."""
+    wait_for(lambda: points(influxd), "points")
+    influxd.stop()
+    time.sleep(seconds)
+    influxd.start()
+
+
 def test_stores_every_line_once_though_it_is_killed_and_the_server_fails_and_stops(
     tmp_path: Path, influxd: Influxd, soak: bool
 ):
     faulty = Server(influxd.url, ratio=0.1, seed=7)
+    outage = threading.Thread(target=be_away, args=[influxd, 20 if soak else 2])
+    outage.start()
     try:
         plan = Plan(
-            kills=30 if soak else 5,
+            kills=30 if soak else 6,
+            processes=2,
             rate=10_000,
             rotate_every=4.0 if soak else 1.5,
             gzip=True,
@@ -163,6 +176,7 @@ def test_stores_every_line_once_though_it_is_killed_and_the_server_fails_and_sto
         )
         outcome = kill_and_count(tmp_path / "kills", plan)
     finally:
+        outage.join()
         faulty.close()
     assert outcome.is_exact, f"seed {plan.seed}: {outcome}"
     assert outcome.stored_by_killed > 0, "nobody was killed at work"

@@ -127,6 +127,7 @@ def test_a_dead_letter_stands_at_the_time_of_the_row_before_it(open_it, influxd)
             "source": "/var/log/a.log",
             "raw": "\\xff\x00",
             "reason": "bad",
+            "million": "0",
             "detail": "why",
         }
     ]
@@ -174,53 +175,45 @@ def test_chosen_positions_are_kept(open_it):
     assert open_it().ledger().files == [segment(4, 4)]
 
 
-def begun(store: InfluxStore, one: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def die_writing(store: InfluxStore, one: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a batch and die before it can be recorded as stored."""
 
-    def die(records: object) -> None:
+    def die(*arguments: object) -> None:
         raise StoreError("killed")
 
-    monkeypatch.setattr(store._positions, "finish", die)
-    with pytest.raises(StoreError, match="killed"):
-        store.writer().write(one)
+    with monkeypatch.context() as patched:
+        patched.setattr(store._positions, "finish", die)
+        with pytest.raises(StoreError, match="killed"):
+            store.writer().write(one)
 
 
-def test_a_block_in_doubt_is_written_again(open_it, influxd, monkeypatch):
-    begun(open_it(), batch(0, 5, bad=(1,)), monkeypatch)
+def test_after_a_crash_reading_goes_on_where_all_is_stored_and_the_rest_overwrites_itself(
+    open_it, influxd, monkeypatch
+):
     store = open_it()
-    ((block, segments),) = store.ledger().in_doubt.items()
-    assert list(segments) == [segment(0, 5)]
-    store.writer().write(batch(0, 5, bad=(1,), in_doubt=block))
-    assert offsets(influxd) == [0, 2, 3, 4]
-    assert offsets(influxd, "dead_letters") == [1]
-    assert store.ledger().in_doubt == {}
-    assert store.ledger().files == [segment(0, 5)]
-
-
-def test_of_a_block_in_doubt_what_cannot_be_read_stays_in_doubt(open_it, monkeypatch):
-    two = replace(batch(0, 2), segments=(segment(0, 2), segment(0, 3, file_id=7)))
-    begun(open_it(), two, monkeypatch)
-    store = open_it()
-    (block,) = store.ledger().in_doubt
-    store.writer().write(batch(0, 2, in_doubt=block, is_whole=False))
-    assert store.ledger().in_doubt == {block: [segment(0, 3, file_id=7)]}
-
-
-def test_a_position_that_arrives_late_does_not_lead_to_another_point(open_it, influxd, monkeypatch):
-    begun(open_it(), batch(0, 5, bad=(3,)), monkeypatch)
-    late = influxd.query('SELECT * FROM "logwax_positions" WHERE "file_id" != \'0\'')
-    store = open_it()
-    (block,) = store.ledger().in_doubt
-    store.writer().write(batch(0, 5, bad=(3,), in_doubt=block))
-    store.writer().write(batch(5, 9, bad=(6,)))
-    store._positions.begin(
-        block, [segment(0, 5)], {}, frozenset()
-    )  # as sent by one that was killed
-    assert late
+    store.writer().write(batch(0, 3))
+    die_writing(store, batch(3, 9, bad=(3, 5)), monkeypatch)
     again = open_it()
+    assert (again.ledger().files, again.ledger().in_doubt) == ([segment(0, 3)], {})
+    writer = again.writer()
+    writer.write(batch(3, 5, bad=(3,)))
+    writer.write(batch(5, 12, bad=(5,)))
+    assert offsets(influxd) == [0, 1, 2, 4, 6, 7, 8, 9, 10, 11]
+    assert offsets(influxd, "dead_letters") == [3, 5]
+    assert again.ledger().files == [segment(5, 12)]
+
+
+def test_a_position_that_arrives_late_does_not_lead_to_another_point(open_it, influxd):
+    writer = open_it().writer()
     for start, end, bad in ((0, 5, (3,)), (5, 9, (6,))):
-        doubt = next(iter(again.ledger().in_doubt), None)
-        again.writer().write(batch(start, end, bad=bad, in_doubt=doubt))
+        writer.write(batch(start, end, bad=bad))
+    late = open_it()._positions
+    late.begin([segment(0, 5)], frozenset())  # as sent by one that was killed
+    late._stored.clear()
+    late.finish([segment(0, 5)], {})
+    again = open_it()
+    assert again.ledger().files == [segment(0, 5)]
+    again.writer().write(batch(5, 9, bad=(6,)))
     assert offsets(influxd) == [0, 1, 2, 4, 5, 7, 8]
     assert offsets(influxd, "dead_letters") == [3, 6]
 
@@ -229,7 +222,7 @@ def test_positions_cost_one_point_a_file_and_day(open_it, influxd):
     writer = open_it().writer()
     for start in range(0, 50, 5):
         writer.write(batch(start, start + 5))
-    rows = found(influxd, 'SELECT "end" FROM "logwax_positions" WHERE "file_id" != \'0\'')
+    rows = found(influxd, 'SELECT "end" FROM "logwax_positions"')
     assert [row["end"] for row in rows] == [50]
 
 
@@ -246,23 +239,27 @@ def test_positions_are_renewed_daily_and_old_ones_deleted(open_it, influxd, monk
             store.writer().write(batch(0, 5))
         store.keep([2**63 - 1], [])
     assert store.ledger().files == [segment(0, 5)]
-    rows = found(influxd, 'SELECT "end" FROM "logwax_positions" WHERE "file_id" != \'0\'')
+    rows = found(influxd, 'SELECT "end" FROM "logwax_positions"')
     assert {row["time"] // DAY for row in rows} == {20_005}
     assert not open_it().ledger().is_new
 
 
-def test_files_that_are_long_gone_are_forgotten_but_not_those_in_doubt(open_it, monkeypatch):
+def test_files_that_are_long_gone_are_forgotten_but_not_those_of_which_not_all_may_be_stored(
+    open_it, monkeypatch
+):
     store = open_it(ledger_keep_days=2)
     on_day(store, 20_000, monkeypatch)
     store.writer().write(batch(0, 5))
-    begun(store, replace(batch(0, 0), segments=(segment(0, 3, file_id=7),)), monkeypatch)
+    other = segment(0, 3, file_id=7)
+    store.writer().write(replace(batch(0, 0), segments=(other,)))
+    die_writing(store, replace(batch(0, 0), segments=(replace(other, end=9),)), monkeypatch)
     gone = [2**63 - 1, 7]
     assert store.keep([], gone) == []
     on_day(store, 20_001, monkeypatch)
     assert store.keep([], gone) == []
     on_day(store, 20_003, monkeypatch)
     assert store.keep([], gone) == [2**63 - 1]
-    assert store.ledger().files == [segment(0, 3, file_id=7)]
+    assert store.ledger().files == [other]
 
 
 def test_a_file_that_came_back_is_kept(open_it, monkeypatch):
@@ -314,18 +311,35 @@ def test_values_are_counted_over_restarts(open_it, status):
     assert status.demoted_tags == {"customer_id"}
 
 
-def test_a_block_in_doubt_is_repeated_with_the_tags_that_it_had(open_it, influxd, monkeypatch):
-    one = with_customers(batch(0, 2), ["a", "b"])
+def test_what_was_written_before_a_crash_is_repeated_with_the_tags_that_it_had(
+    open_it, influxd, monkeypatch
+):
+    one = with_customers(batch(0, 4), ["a", "b", "a", "b"])
     store = open_it(influxdb_max_tag_values=2)
-    begun(store, one, monkeypatch)
-    monkeypatch.undo()
+    die_writing(store, one, monkeypatch)
     file = replace(batch(0, 1), segments=(segment(0, 1, file_id=7),))
     rows = file.rows.with_columns(file_id=pl.lit(7, pl.UInt64), customer_id=pl.lit("c"))
     store.writer().write(replace(file, rows=rows))  # which makes a field of the tag
-    again = open_it(influxdb_max_tag_values=2)
-    (block,) = again.ledger().in_doubt
-    again.writer().write(replace(one, in_doubt=block))
-    assert offsets(influxd) == [0, 0, 1]
+    writer = open_it(influxdb_max_tag_values=2).writer()
+    for start, end in ((0, 3), (3, 6), (6, 8)):
+        names = (["a", "b"] * 4)[start:end]
+        writer.write(with_customers(batch(start, end), names))
+    assert offsets(influxd) == [0, 0, 1, 2, 3, 4, 5, 6, 7]
+    fields = found(influxd, 'SELECT "offset", "customer_id_text" FROM "api_requests"')
+    made = {row["offset"] for row in fields if row["customer_id_text"] and row["offset"]}
+    assert made == {6, 7}  # from where nobody had written
+
+
+def test_files_of_one_batch_keep_the_tags_that_each_had(open_it, influxd, monkeypatch):
+    store = open_it(influxdb_max_tag_values=1)
+    die_writing(store, batch(0, 2), monkeypatch)
+    part = segment(0, 2, file_id=7)
+    more = batch(0, 2).rows.with_columns(file_id=pl.lit(7, pl.UInt64), customer_id=pl.lit("new"))
+    both = replace(
+        batch(0, 2), segments=(segment(0, 2), part), rows=pl.concat([batch(0, 2).rows, more])
+    )
+    open_it(influxdb_max_tag_values=1).writer().write(both)
+    assert offsets(influxd) == [0, 0, 1, 1]
 
 
 def test_other_tags_than_those_of_the_bucket_are_refused(open_it, influxd):
@@ -371,6 +385,36 @@ def test_lines_older_than_the_bucket_keeps_are_dead_letters(open_it, influxd):
     letters = found(influxd, 'SELECT * FROM "dead_letters"')
     assert sorted(letter["offset"] for letter in letters) == [0, 1, 3]
     assert "points beyond retention policy" in letters[0]["detail"]
+
+
+def test_old_lines_that_are_refused_batch_after_batch_hold_up_nothing(open_it, influxd):
+    influxd.query('ALTER RETENTION POLICY "autogen" ON "logwax" DURATION 7d')
+    writer = open_it().writer()
+    for start in (0, 5):
+        writer.write(batch(start, start + 5, bad=(start + 2,)))
+    assert offsets(influxd) == []
+    letters = found(influxd, 'SELECT * FROM "dead_letters"')
+    assert sorted(letter["offset"] for letter in letters) == list(range(10))
+    assert "the server refused it" in letters[0]["detail"]
+
+
+def test_dead_letters_beyond_a_million_in_a_file_are_points_of_their_own(open_it, influxd):
+    writer = open_it().writer()
+    for start in (0, 1_000_000):
+        writer.write(batch(start, start + 3, bad=tuple(range(start, start + 3))))
+    assert len(offsets(influxd, "dead_letters")) == 6
+
+
+def test_a_stop_is_heeded_while_refused_rows_are_searched(open_it, influxd):
+    influxd.query('ALTER RETENTION POLICY "autogen" ON "logwax" DURATION 7d')
+    one, stop = batch(0, 20_000), threading.Event()
+    now = pl.lit(1_900_000_000_000_000).cast(pl.Datetime("us", "UTC"))
+    odd = pl.col("offset") % 2 == 1
+    rows = one.rows.with_columns(timestamp=pl.when(odd).then(now).otherwise(pl.col("timestamp")))
+    writer = open_it(stop=stop).writer()
+    stop.set()
+    with pytest.raises(StoreError, match="the next start settles"):
+        writer.write(replace(one, rows=rows))
 
 
 def test_requests_that_are_too_large_are_cut(open_it, influxd):
@@ -466,7 +510,7 @@ def test_where_nothing_may_be_deleted_positions_are_renewed_all_the_same(
     on_day(store, 20_005, monkeypatch)
     assert store.keep([2**63 - 1], []) == ()
     assert "Old positions stay in the bucket: status 403" in capsys.readouterr().err
-    rows = found(influxd, 'SELECT "end" FROM "logwax_positions" WHERE "file_id" != \'0\'')
+    rows = found(influxd, 'SELECT "end" FROM "logwax_positions"')
     assert {row["time"] // DAY for row in rows} == {20_000, 20_005}
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flows.process import _workers
 from tests.conftest import ROOT, wait_for
 
 REAL_LOGS = ROOT.parent / "shared" / "data"
@@ -231,3 +232,12 @@ def test_the_null_store_pays_for_no_library_that_it_does_not_need(pipeline):
     )
     assert done.stdout.splitlines()[0] == "[]", done.stderr
     assert done.stdout.splitlines()[1].startswith("lines=1 stored=1 dead=0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "workers"), [([], "", 1), (["-w", "2"], "3", 2), ([], "2", 2)]
+)
+def test_knows_how_many_workers_there_will_be(monkeypatch, arguments, variable, workers):
+    monkeypatch.setattr("sys.argv", ["run.py", "flows.main", *arguments])
+    monkeypatch.setenv("BYTEWAX_WORKERS_PER_PROCESS", variable)
+    assert _workers() == workers

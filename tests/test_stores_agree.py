@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import clickhouse_connect
 import pytest
 
 from connectors.sinks.retry import Retry
@@ -97,13 +98,12 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
     embedded, server, influx = found
     assert list(map(rounded, embedded)) == list(map(rounded, server))
     assert list(map(without_percentiles, embedded)) == list(map(without_percentiles, influx))
-    durations: dict[str | None, list[float]] = {customer: [] for customer in CUSTOMERS}
-    for line in log.read_text(errors="replace").splitlines():
-        fields = line.split(" ")
-        if len(fields) == 6 and fields[2] in durations:
-            durations[fields[2]].append(float(fields[5]))
+    client = clickhouse_connect.get_client(dsn=bridge.url)
+    sorted_durations = "SELECT duration FROM logs WHERE customer_id = {customer:String} ORDER BY 1"
     for customer, statistics in zip(CUSTOMERS, influx, strict=True):
         if customer and statistics:
-            every = sorted(durations[customer])
+            rows = client.query(sorted_durations, {"customer": customer}).result_rows
+            every = [duration for (duration,) in rows]
             assert within_a_rank(every, 0.5, statistics.overall.median)
             assert within_a_rank(every, 0.99, statistics.overall.p99)
+    client.close()

@@ -324,6 +324,8 @@ class ClickHouseWriter:
         self._retry(lambda: insert_lines(self._client, table, lines, token), means)
 
     def _insert_rows(self, batch: Batch, rows: pl.DataFrame, token: str) -> None:
+        if len(rows) < len(batch.rows):  # one of very many inserts, perhaps
+            self._retry.refuse_when_over()
         try:
             self._insert(rows, self._table, token)
         except Error as error:

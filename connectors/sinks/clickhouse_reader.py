@@ -36,6 +36,25 @@ ORDER BY grouping(day) DESC, day
 _OF_ALL = _STATISTICS.format(customer="")
 _OF_ONE = _STATISTICS.format(customer="customer_id = {customer:String} AND")
 
+# The inner part is that of the projection `daily`, which knows nothing but days: word by word.
+ESTIMATED_OF_ALL = """
+SELECT day, sum(total), sum(successful), sum(seconds) / sum(total),
+    quantilesTDigestMerge(0.5, 0.99)(latencies)
+FROM (
+    SELECT toDate32(timestamp, 'UTC') AS day, count() AS total, countIf(success) AS successful,
+        sum(duration) AS seconds, quantilesTDigestState(0.5, 0.99)(duration) AS latencies
+    FROM {table:Identifier}
+    WHERE toDate32(timestamp, 'UTC') BETWEEN {first:Date32} AND {last:Date32} GROUP BY day)
+GROUP BY GROUPING SETS ((), (day)) ORDER BY grouping(day) DESC, day
+"""
+
+EXACT_UP_TO = 500_000
+"""Requests of all customers of which percentiles are computed exactly; of more they are estimated.
+
+Of 100 million requests an estimate takes 0.06 s, the exact figures 17 s. It does not pay for one
+customer: 10 million requests take 0.6 s either way.
+"""
+
 _HAS_CUSTOMER = "SELECT 1 FROM {table:Identifier} WHERE customer_id = {customer:String} LIMIT 1"
 
 _COUNTS = """
@@ -67,18 +86,21 @@ class ClickHouseReader:
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
-        Percentiles are exact, by linear interpolation. None: no row matches. One query, hence one
-        consistent view: the days add up to the whole, however fast the table grows.
+        Percentiles are exact, by linear interpolation; of all, where there are more requests than
+        `EXACT_UP_TO`, they are estimated. None: no row matches. One query, hence one consistent
+        view: the days add up to the whole, however fast the table grows.
         """
-        overall, *daily = await self._query(
+        if customer_id is None:
+            found = await self._query(ESTIMATED_OF_ALL, first=_within(first), last=_within(last))
+            if found and found[0][1] > EXACT_UP_TO:
+                return _statistics(found, estimated=True)
+        found = await self._query(
             _OF_ALL if customer_id is None else _OF_ONE,
             customer=customer_id,
             start=_microseconds(first),
             end=_microseconds(last) + _DAY,
         )
-        if not overall[1]:
-            return None
-        return Statistics(_figures(overall), [(row[0], _figures(row)) for row in daily])
+        return _statistics(found) if found[0][1] else None
 
     async def has_customer(self, customer_id: str) -> bool:
         """Whether any row, of any date, belongs to this customer."""
@@ -135,6 +157,16 @@ class _Client:
 def _microseconds(day: date) -> int:
     """The beginning of a UTC day, in microseconds since 1970."""
     return (day - date(1970, 1, 1)).days * _DAY
+
+
+def _within(day: date) -> date:
+    """The nearest day that a time in the table may have."""
+    return min(max(day, date(1900, 1, 1)), date(2299, 12, 31))
+
+
+def _statistics(rows: Sequence[Sequence[Any]], *, estimated: bool = False) -> Statistics:
+    overall, *daily = rows
+    return Statistics(_figures(overall), [(row[0], _figures(row)) for row in daily], estimated)
 
 
 def _figures(row: Sequence[Any]) -> Figures:

@@ -3,22 +3,22 @@
 A point is its series and its time; writing it again overwrites it. A line's series has the tag
 `file_id`, and its time is the line's, cut to the millisecond, plus the line's number in its file
 modulo 1,000,000 as nanoseconds: so two lines never meet, and a repeated line always meets itself.
-Of a block in doubt everything is therefore written again, with the same columns as tags as before
-(docs/influxdb.md).
+After a crash, reading goes on at the recorded position, and what was written beyond it is written
+again, with the same columns as tags (docs/influxdb.md).
 """
 
 from __future__ import annotations
 
-import secrets
 import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import polars as pl
 
-from connectors.batch import COLUMNS, PLACE, REFUSED, Batch, BlockId, Segment
+from connectors.batch import COLUMNS, PLACE, REFUSED, Batch, Segment
 from connectors.errors import StoreError
-from connectors.sinks.influxdb_positions import NO_EVENT, Positions, Record
+from connectors.sinks.influxdb_positions import NO_EVENT, Plan, Positions
 from connectors.sinks.influxdb_reader import InfluxReader
 from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, overload, trouble
 from connectors.sinks.line_protocol import MEASUREMENT, Encoded, encode, point
@@ -34,6 +34,7 @@ DEAD_LETTERS = "dead_letters"
 
 _BODY_BYTES = 16 * 1024 * 1024  # of a request: 1.x takes 25,000,000 unless told
 _DROPPED = " dropped="  # 1.x ends so, with the number of points
+_SHORT = 1024  # bytes
 _WORDS = 1000  # characters of what the server says: it repeats what it was sent
 
 
@@ -55,7 +56,13 @@ class InfluxStore:
         self._settings = settings
         self._retry = retry
         self._server = InfluxServer(settings, retry)
-        self._positions = Positions(self._server, settings.instance, retry)
+        self._positions = Positions(
+            self._server,
+            settings.instance,
+            retry,
+            # Positions can be lost: files that are known must not pass for those of a first start.
+            was_here=(settings.data_dir / "claims" / "minted").exists(),
+        )
         columns = settings.influxdb_tag_columns
         try:
             retry(self._positions.open, overload)
@@ -146,57 +153,56 @@ class InfluxWriter:
         self._guard = guard
         self._tags = settings.influxdb_tag_columns
         self._retry = retry
-        self._block = BlockId(secrets.randbits(63), 0)
 
     def write(self, batch: Batch) -> int:
         """Store the batch; when this returns, the server has acknowledged all of it.
 
         Returns how many rows the server refused, which are dead letters now.
         """
-        if batch.in_doubt:
-            records = self._positions.begun(batch.in_doubt, batch.segments)
-        else:
-            self._block = BlockId(self._block.writer, self._block.sequence + 1)
-            demoted = self._guard.demoted(batch.rows)
-            events = _last_events(batch.rows)
-            records = self._positions.begin(self._block, batch.segments, events, demoted)
-        self._write_dead_letters(batch.rejected, batch.rows, records)
-        refused = self._write_rows(batch.rows, records[0].demoted)
-        self._write_dead_letters(batch.reject(refused), batch.rows, records)
-        self._positions.finish(records)
+        plans = self._positions.begin(batch.segments, self._guard.demoted(batch.rows))
+        self._write_dead_letters(batch.rejected, batch.rows, plans)
+        refused = self._write_rows(batch.rows, plans)
+        self._write_dead_letters(batch.reject(refused), batch.rows, plans)
+        self._positions.finish(batch.segments, _last_events(batch.rows))
         return len(refused)
 
     def close(self) -> None:
         """Nothing is left to say: a block is recorded as stored as soon as it is."""
 
-    def _write_rows(self, rows: pl.DataFrame, demoted: frozenset[str]) -> pl.DataFrame:
+    def _write_rows(self, rows: pl.DataFrame, plans: Mapping[int, Plan]) -> pl.DataFrame:
         """Write all rows that the server takes; returns the others (`REFUSED`)."""
-        refused = self._write(encode(rows, self._tags, demoted))
-        places = [
-            rows[first:last].select(*PLACE, "line", detail=pl.lit(words[:_WORDS]))
-            for first, last, words in refused
-        ]
-        return pl.concat([pl.DataFrame(schema=REFUSED), *places])
+        refused = [pl.DataFrame(schema=REFUSED)]
+        for demoted in {plan.demoted for plan in plans.values()}:
+            files = [file_id for file_id, plan in plans.items() if plan.demoted == demoted]
+            mine = rows if len(files) == len(plans) else rows.filter(_is_of(files))
+            refused += [
+                mine[first:last].select(*PLACE, "line", detail=pl.lit(words[:_WORDS]))
+                for first, last, words in self._write(encode(mine, self._tags, demoted))
+            ]
+        return pl.concat(refused)
 
     def _write_dead_letters(
-        self, letters: pl.DataFrame, rows: pl.DataFrame, records: Sequence[Record]
+        self, letters: pl.DataFrame, rows: pl.DataFrame, plans: Mapping[int, Plan]
     ) -> None:
         if letters.is_empty():
             return
-        by_file = {record.segment.file_id: record for record in records}
         letters = _with_events(letters, rows)
-        refused = self._write(Encoded(pl.Series(_dead_letters(letters, by_file), dtype=pl.String)))
-        # Nothing of a letter itself can be refused but its time, when the bucket keeps less.
-        rest = [letters[first:last] for first, last, _ in refused]
-        for part in rest:
-            points = "".join(_dead_letters(part.with_columns(event=None), by_file))
-            self._retry(partial(self._server.write, points.encode()), lasting)
+        refused = self._write(Encoded(pl.Series(_dead_letters(letters, plans), dtype=pl.String)))
+        # The bucket keeps less, or takes no text so long: now and in short, it takes it.
+        short = "".join(
+            one
+            for first, last, words in refused
+            for one in _dead_letters(_shortened(letters[first:last], words), plans)
+        )
+        if short:
+            self._retry(partial(self._server.write, short.encode()), lasting)
 
     def _write(self, lines: Encoded) -> list[tuple[int, int, str]]:
         """Write all lines that the server takes; returns the others' numbers, and its words."""
         refused = []
         parts = list(reversed(lines.parts(_BODY_BYTES)))
         while parts:
+            self._retry.refuse_when_over()
             first, last = parts.pop()
             try:
                 self._retry(partial(self._server.write, lines.between(first, last)), trouble)
@@ -227,30 +233,49 @@ def _with_events(letters: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     return letters.join_asof(events, on="offset", by="file_id", check_sortedness=False)
 
 
-def _dead_letters(letters: pl.DataFrame, records: Mapping[int, Record]) -> list[str]:
+def _shortened(letters: pl.DataFrame, words: str) -> pl.DataFrame:
+    """Dead letters that the server has refused: as of now, with the beginning of their lines."""
+    now = time.time_ns() // 1000
+    told = pl.format("{}; the server refused it: {}", "detail", pl.lit(words[:_WORDS]))
+    return letters.with_columns(
+        event=pl.lit(now), raw=pl.col("raw").bin.slice(0, _SHORT), detail=told
+    )
+
+
+def _dead_letters(letters: pl.DataFrame, plans: Mapping[int, Plan]) -> list[str]:
     """A point each, at the time of the row before it in its file, with its line's number.
 
     So a letter that is written again overwrites itself, as rows do. Before the first row of a file
-    it is the time at which its block was begun.
+    it is the time at which the file was begun.
     """
     points = []
     for letter in letters.iter_rows(named=True):
-        record = records[letter["file_id"]]
-        event = letter["event"]
+        plan, event = plans[letter["file_id"]], letter["event"]
         if event is None:
-            has_event = record.event_before != NO_EVENT
-            event = record.event_before if has_event else record.begun // 1000
+            event = plan.event_before
+            if event == NO_EVENT:
+                event = plan.born // 1000
+        million, number = divmod(letter["line"], 1_000_000)
         points.append(
             point(
                 DEAD_LETTERS,
-                {"file_id": str(letter["file_id"]), "reason": letter["reason"]},
+                {
+                    "file_id": str(letter["file_id"]),
+                    "reason": letter["reason"],
+                    # Of a file whose format has changed, no row moves the time on.
+                    "million": str(million),
+                },
                 {
                     "offset": letter["offset"],
                     "source": letter["source"],
                     "raw": letter["raw"].decode(errors="backslashreplace"),
                     "detail": letter["detail"],
                 },
-                event // 1000 * 1_000_000 + letter["line"] % 1_000_000,
+                event // 1000 * 1_000_000 + number,
             ).decode()
         )
     return points
+
+
+def _is_of(files: Sequence[int]) -> pl.Expr:
+    return pl.col("file_id").is_in(pl.Series(files, dtype=pl.UInt64).implode())

@@ -1,11 +1,14 @@
 """The ledger of an InfluxDB store: how far each file is written, and which tags were given up.
 
-Measurement `logwax_positions`. A file's series has the tags `instance` and `file_id`; its newest
-block overwrites the one before at the first nanosecond of the day (UTC), so that a file costs one
-point a day, and what is needed is never older than the bucket keeps. A block is recorded before
-it is written, with `stored` false, and again when it is. What housekeeping copies to a new day and
-notes of files that are gone stands a nanosecond later each, and so never overwrites a position that
-another process has just recorded.
+Measurement `logwax_positions`. A file has two series there, by the tag `kind`: `stored` is its
+position, recorded after a block is written; `begun` is recorded before, and says how far lines may
+have been written already, and which tags were fields by then. What lies beyond the position is
+read and written again after a crash, in the same way, and so overwrites itself.
+
+Points stand at the beginning of the day (UTC), each overwriting the one before, so that a file
+costs two points a day, and what is needed is never older than a bucket keeps. What housekeeping
+copies to a new day and notes of files that are gone stands a nanosecond later each, and so never
+overwrites a position that another process has just recorded.
 """
 
 from __future__ import annotations
@@ -13,11 +16,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors.batch import BlockId, Evidence, Segment
+from connectors.batch import Evidence, Segment
 from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting
 from connectors.sinks.line_protocol import point
 from connectors.sinks.retry import Retry
@@ -25,114 +28,128 @@ from connectors.store import Ledger
 
 POSITIONS = "logwax_positions"
 
+NO_EVENT = -(2**63) + 1
+"""No row yet: earlier than any time."""
+
 _DAY = 86_400 * 10**9  # nanoseconds
 _COPIED, _MARKED = 1, 2  # nanoseconds after the beginning of the day
 
-_ALL = f'SELECT * FROM "{POSITIONS}" WHERE "instance" = $instance'
+_MANY = 128  # files that are asked for by name, at most
+_OURS = f'SELECT * FROM "{POSITIONS}" WHERE "instance" = $instance'
+_STARTED = f'SELECT "started" FROM "{POSITIONS}" WHERE "instance" = $instance LIMIT 1'
 _DEMOTED = f'SELECT "demoted" FROM "{POSITIONS}" WHERE "column" != \'\' GROUP BY "column"'
 _FORGET = f'DELETE FROM "{POSITIONS}" WHERE "instance" = $instance AND "file_id" = $file'
 _FORGET_OLD = f'DELETE FROM "{POSITIONS}" WHERE "instance" = $instance AND time < $before'
 
-NO_EVENT = -(2**63) + 1
-"""No row yet: earlier than any time."""
-
-_HERE = 0
-"""The `file_id` of the point that says that this instance was here."""
-
 
 @dataclass(frozen=True)
-class Record:
-    """The last block of a file: when it was begun (nanoseconds), with which columns demoted.
+class Position:
+    """How far a file is stored: its last block, and the time of its last row (microseconds).
 
-    `event_before` and `event_last` are the times (microseconds) of the file's last row before the
-    block, and in it or before, or `NO_EVENT`. `gone_since` is in nanoseconds; 0: the file is
-    there. `time` is the point's own.
+    `gone_since` is in nanoseconds; 0: the file is there. `time` is the point's own.
     """
 
     segment: Segment
-    block: BlockId
-    begun: int
-    event_before: int = NO_EVENT
-    event_last: int = NO_EVENT
-    demoted: frozenset[str] = frozenset()
-    stored: bool = False
+    last_event: int = NO_EVENT
     gone_since: int = 0
     time: int = 0
 
     @property
-    def rank(self) -> tuple[int, bool, int]:
-        """The highest is the last: positions only grow, whatever the clock does."""
-        return self.segment.end, self.stored, self.time
+    def rank(self) -> tuple[int, int]:
+        """The highest is the newest: positions only grow, whatever the clock does."""
+        return self.segment.end, self.time
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Lines before `reach` may have been written, with the columns `demoted` as fields.
+
+    `born` is when the file was begun first, in nanoseconds; `time` the point's own.
+    """
+
+    reach: int
+    demoted: frozenset[str]
+    born: int
+    time: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How lines of a file are to be written: which tags are fields, and the last row before."""
+
+    demoted: frozenset[str]
+    event_before: int
+    born: int
 
 
 class Positions:
-    """The ledger of one instance; safe in any thread. Repeats until the server has taken it."""
+    """The ledger of one instance; safe in any thread. Repeats until the server has taken it.
 
-    def __init__(self, server: InfluxServer, instance: str, retry: Retry) -> None:
+    `was_here`: that this instance has been started before is known from elsewhere.
+    """
+
+    def __init__(
+        self, server: InfluxServer, instance: str, retry: Retry, *, was_here: bool
+    ) -> None:
         self._server = server
         self._instance = instance
         self._retry = retry
+        self._was_here = was_here
         self._lock = threading.Lock()
-        self._events: dict[int, tuple[int, int]] = {}  # of a file: its position, `event_last`
+        self._stored: dict[int, Position] = {}
+        self._begun: dict[int, Begun] = {}
 
     def open(self) -> None:
-        """Write and read: whether this may be done shows before any file is read.
+        """Write and read: whether this may be done shows before any file is read, and all is known.
 
         Raises `InfluxError` at once if not.
         """
-        self._server.write(self._here(time.time_ns()))
-        self._server.ask(_ALL, instance=self._instance)
+        self._server.write(self._note({"opened": time.time_ns()}))
+        self._read(None)
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
-        """What is known of these files (None: of all)."""
-        records = self._records(file_ids)
-        in_doubt: dict[BlockId, list[Segment]] = {}
-        for record in records.values():
-            if not record.stored:
-                in_doubt.setdefault(record.block, []).append(record.segment)
-        known = [record.segment for record in records.values()]
-        return Ledger(known, in_doubt, is_new=not known and not self._has_started())
+        """What is known of these files (None: of all); blocks are never in doubt."""
+        stored, _ = self._retry(lambda: self._read(file_ids), lasting)
+        known = [position.segment for position in stored.values()]
+        is_new = not known and not self._was_here and not self._has_started()
+        return Ledger(known, {}, is_new)
 
     def start(self, segments: Iterable[Segment]) -> None:
         """Record chosen positions, and that there was a first start."""
-        now = time.time_ns()
-        nobody = BlockId(0, 0)
-        self._write([Record(segment, nobody, now, stored=True) for segment in segments])
-        self._send(self._here(now, started=True))
+        self._record({segment.file_id: Position(segment) for segment in segments})
+        self._send(lambda: self._note({"started": True}))
 
-    def begin(
-        self,
-        block: BlockId,
-        segments: Iterable[Segment],
-        events: Mapping[int, int],
-        demoted: frozenset[str],
-    ) -> list[Record]:
-        """Record a block that is about to be written; `events`: the last one of each file in it."""
-        now = time.time_ns()
-        records = []
-        for segment in segments:
-            with self._lock:
-                _, before = self._events.get(segment.file_id, (0, NO_EVENT))
-                last = events.get(segment.file_id, before)
-                self._events[segment.file_id] = segment.end, last
-            records.append(Record(segment, block, now, before, last, demoted))
-        self._write(records)
-        return records
+    def begin(self, segments: Sequence[Segment], demoted: frozenset[str]) -> dict[int, Plan]:
+        """Record how far lines are about to be written; returns how, for each file.
 
-    def begun(self, block: BlockId, segments: Iterable[Segment]) -> list[Record]:
-        """What was recorded of a block in doubt, for these of its files."""
-        segments = list(segments)
-        known = self._records({segment.file_id for segment in segments})
-        unknown = Record(segments[0], block, time.time_ns())
-        records = [known.get(segment.file_id, unknown) for segment in segments]
-        return [
-            replace(record if record.block == block else unknown, segment=segment)
-            for record, segment in zip(records, segments, strict=True)
-        ]
+        `demoted` holds from where nobody has written yet: before, it is as it was then.
+        """
+        now, plans, begun = time.time_ns(), {}, {}
+        with self._lock:
+            for segment in segments:
+                file_id, reach = segment.file_id, segment.end
+                before = self._begun.get(file_id)
+                columns, born = demoted, before.born if before else now
+                if before and segment.start < before.reach:
+                    columns, reach = before.demoted, max(reach, before.reach)
+                stored = self._stored.get(file_id)
+                begun[file_id] = Begun(reach, columns, born)
+                plans[file_id] = Plan(columns, stored.last_event if stored else NO_EVENT, born)
+            self._begun.update(begun)
+        self._send(lambda: self._points({}, begun))
+        return plans
 
-    def finish(self, records: Iterable[Record]) -> None:
-        """Record that a block, or these files' part of it, is stored."""
-        self._write([replace(record, stored=True) for record in records])
+    def finish(self, segments: Sequence[Segment], events: Mapping[int, int]) -> None:
+        """Record that blocks are stored; `events`: the time of each file's last row, or none."""
+        stored = {}
+        with self._lock:
+            for segment in segments:
+                before = self._stored.get(segment.file_id)
+                last = before.last_event if before else NO_EVENT
+                event = events.get(segment.file_id, last)
+                stored[segment.file_id] = Position(segment, event)
+            self._stored.update(stored)
+        self._record(stored)
 
     def demoted(self) -> set[str]:
         """The columns that anybody has made a field of."""
@@ -140,92 +157,140 @@ class Positions:
 
     def demote(self, column: str) -> None:
         """Record that a column is a field from now on."""
-        tags = {"instance": self._instance, "column": column}
-        self._send(point(POSITIONS, tags, {"demoted": column}, _today(time.time_ns())))
+        self._send(lambda: self._demotion(column))
 
     def keep(self, found: Collection[int], gone: Collection[int], days: int) -> Collection[int]:
-        """See `Store.keep`: refresh what is needed, delete what is not."""
+        """See `Store.keep`: renew what is needed, delete what is not."""
         now = time.time_ns()
-        records = self._records(None)
-        for file_id, record in records.items():
-            since = record.gone_since
+        today = _today(now)
+        positions, begun = self._retry(lambda: self._read(None), lasting)
+        marked, copied = {}, {}
+        for file_id, position in positions.items():
+            since = position.gone_since
             wanted = since or now if file_id in gone else 0 if file_id in found else since
             if wanted != since:
-                self._write([replace(record, gone_since=wanted)], shift=_MARKED)
-            elif record.time < _today(now):
-                self._write([record], shift=_COPIED)
-        self._refresh_notes(now)
+                marked[file_id] = replace(position, gone_since=wanted)
+            elif position.time < today:
+                copied[file_id] = position
+        old = {id: one for id, one in begun.items() if id in positions and one.time < today}
+        self._send(lambda: self._points(marked, {}, _MARKED) + self._points(copied, old, _COPIED))
+        for column in self.demoted():
+            self.demote(column)
+        if self._has_started():
+            self._send(lambda: self._note({"started": True}))
         forgotten = [
             file_id
-            for file_id, record in records.items()
+            for file_id, position in positions.items()
             if file_id in gone
-            and record.stored
-            and record.gone_since
-            and now - record.gone_since > days * _DAY
+            and position.gone_since
+            and now - position.gone_since > days * _DAY
+            and begun.get(file_id, _NOTHING).reach <= position.segment.end
         ]
-        try:
+        try:  # once: it only saves room
             for file_id in forgotten:
                 self._server.ask(_FORGET, file=str(file_id), instance=self._instance)
-            with self._lock:
-                for file_id in forgotten:
-                    self._events.pop(file_id, None)
-            if any(record.time < _today(now) - _DAY for record in records.values()):
-                self._server.ask(_FORGET_OLD, instance=self._instance, before=_today(now))
+            if any(position.time < today - _DAY for position in positions.values()):
+                self._server.ask(_FORGET_OLD, instance=self._instance, before=today)
         except InfluxError as error:
             print(f"Old positions stay in the bucket: {error}", file=sys.stderr, flush=True)
             return ()
+        with self._lock:
+            for file_id in forgotten:
+                self._stored.pop(file_id, None)
+                self._begun.pop(file_id, None)
         return forgotten
 
-    def _refresh_notes(self, now: int) -> None:
-        for column in self.demoted():
-            self.demote(column)
-        self._send(self._here(now, started=self._has_started()))
-
-    def _records(self, file_ids: Collection[int] | None) -> dict[int, Record]:
-        """The last record of each file."""
-        found: dict[int, Record] = {}
-        for row in self._ask(_ALL, instance=self._instance):
-            file_id = int(row.get("file_id") or _HERE)
-            if file_id == _HERE or (file_ids is not None and file_id not in file_ids):
+    def _read(
+        self, file_ids: Collection[int] | None
+    ) -> tuple[dict[int, Position], dict[int, Begun]]:
+        """The newest of both of each file; they are remembered for blocks to come."""
+        statement, values = _OURS, {"instance": self._instance}
+        if file_ids is not None and len(file_ids) <= _MANY:
+            names = {f"file{number}": str(id) for number, id in enumerate(file_ids)}
+            either = " OR ".join(f'"file_id" = ${name}' for name in names) or "false"
+            statement, values = f"{statement} AND ({either})", {**values, **names}
+        stored: dict[int, Position] = {}
+        begun: dict[int, Begun] = {}
+        for row in self._server.ask(statement, **values):
+            file_id = int(row.get("file_id") or 0)
+            if file_ids is not None and file_id not in file_ids:
                 continue
-            record = _record(file_id, row)
-            if file_id not in found or found[file_id].rank < record.rank:
-                found[file_id] = record
-        with self._lock:
-            for file_id, record in found.items():
-                reached = record.segment.end, record.event_last
-                self._events[file_id] = max(reached, self._events.get(file_id, reached))
-        return found
+            if row.get("kind") == "stored":
+                position = _position(file_id, row)
+                if file_id not in stored or stored[file_id].rank < position.rank:
+                    stored[file_id] = position
+            elif row.get("kind") == "begun":
+                one = _begun(row)
+                if file_id not in begun or begun[file_id].reach < one.reach:
+                    begun[file_id] = one
+        with self._lock:  # which may know newer ones by now
+            for file_id, position in stored.items():
+                if position.segment.end >= self._end_of(file_id):
+                    self._stored[file_id] = position
+            for file_id, one in begun.items():
+                if one.reach >= self._begun.get(file_id, _NOTHING).reach:
+                    self._begun[file_id] = one
+        return stored, begun
+
+    def _end_of(self, file_id: int) -> int:
+        return self._stored[file_id].segment.end if file_id in self._stored else 0
 
     def _has_started(self) -> bool:
-        rows = self._ask(_ALL, instance=self._instance)
-        return any(row.get("started") for row in rows)
+        return bool(self._ask(_STARTED, instance=self._instance))
 
-    def _here(self, now: int, *, started: bool = False) -> bytes:
-        tags = {"instance": self._instance, "file_id": str(_HERE)}
-        fields = {"started": True} if started else {"opened": now}
-        return point(POSITIONS, tags, fields, _today(now))
+    def _record(self, stored: Mapping[int, Position]) -> None:
+        self._send(lambda: self._points(stored, {}))
 
-    def _write(self, records: Iterable[Record], shift: int = 0) -> None:
+    def _points(
+        self, stored: Mapping[int, Position], begun: Mapping[int, Begun], shift: int = 0
+    ) -> bytes:
         when = _today(time.time_ns()) + shift
-        self._send(b"".join(_point(self._instance, record, when) for record in records))
+        tags = {"instance": self._instance}
+        points = [
+            point(POSITIONS, {**tags, "file_id": str(id), "kind": "stored"}, _fields(one), when)
+            for id, one in stored.items()
+        ]
+        for id, one in begun.items():
+            fields: Mapping[str, str | int] = {
+                "reach": one.reach,
+                "demoted": ",".join(sorted(one.demoted)) or "-",
+                "born": one.born,
+            }
+            points.append(
+                point(POSITIONS, {**tags, "file_id": str(id), "kind": "begun"}, fields, when)
+            )
+        return b"".join(points)
 
-    def _send(self, points: bytes) -> None:
-        if points:
-            self._retry(lambda: self._server.write(points), lasting)
+    def _note(self, fields: Mapping[str, int | bool]) -> bytes:
+        return point(POSITIONS, {"instance": self._instance}, fields, _today(time.time_ns()))
+
+    def _demotion(self, column: str) -> bytes:
+        tags = {"instance": self._instance, "column": column}
+        return point(POSITIONS, tags, {"demoted": column}, _today(time.time_ns()))
+
+    def _send(self, points: Callable[[], bytes]) -> None:
+        """Write points, made anew at each attempt: the bucket may drop yesterday's."""
+
+        def write() -> None:
+            if made := points():
+                self._server.write(made)
+
+        self._retry(write, lasting)
 
     def _ask(self, statement: str, **values: object) -> list[dict[str, Any]]:
         return self._retry(lambda: self._server.ask(statement, **values), lasting)
+
+
+_NOTHING = Begun(0, frozenset(), 0)
 
 
 def _today(now: int) -> int:
     return now // _DAY * _DAY
 
 
-def _point(instance: str, record: Record, when: int) -> bytes:
-    segment, evidence = record.segment, record.segment.evidence
-    tags = {"instance": instance, "file_id": str(segment.file_id)}
-    fields: Mapping[str, str | int | bool] = {
+def _fields(position: Position) -> Mapping[str, str | int]:
+    segment, evidence = position.segment, position.segment.evidence
+    return {
         "path": segment.path,
         "start": segment.start,
         "end": segment.end,
@@ -237,19 +302,12 @@ def _point(instance: str, record: Record, when: int) -> bytes:
         "head_length": evidence.head_length,
         "head_hash": str(evidence.head_hash),
         "tail_hash": str(evidence.tail_hash),
-        "writer": str(record.block.writer),
-        "sequence": record.block.sequence,
-        "begun": record.begun,
-        "event_before": record.event_before,
-        "event_last": record.event_last,
-        "demoted": ",".join(sorted(record.demoted)) or "-",
-        "stored": record.stored,
-        "gone_since": record.gone_since,
+        "last_event": position.last_event,
+        "gone_since": position.gone_since,
     }
-    return point(POSITIONS, tags, fields, when)
 
 
-def _record(file_id: int, row: Mapping[str, Any]) -> Record:
+def _position(file_id: int, row: Mapping[str, Any]) -> Position:
     segment = Segment(
         file_id,
         row["path"] or "",
@@ -262,14 +320,9 @@ def _record(file_id: int, row: Mapping[str, Any]) -> Record:
         ),
         int(row["content_hash"]),
     )
-    return Record(
-        segment,
-        BlockId(int(row["writer"]), row["sequence"]),
-        row["begun"],
-        row["event_before"],
-        row["event_last"],
-        frozenset(row["demoted"].split(",")) - {"-"},
-        row["stored"],
-        row["gone_since"],
-        row["time"],
-    )
+    return Position(segment, row["last_event"], row["gone_since"], row["time"])
+
+
+def _begun(row: Mapping[str, Any]) -> Begun:
+    demoted = frozenset(row["demoted"].split(",")) - {"-"}
+    return Begun(row["reach"], demoted, row["born"], row["time"])

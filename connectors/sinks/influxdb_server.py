@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -12,32 +13,33 @@ import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
 from connectors.errors import StoreError
 from connectors.sinks.retry import Retry, Trouble
 from settings import Settings
 
+_OWN_CA = ". If it is signed by a CA of your own, add ?ca_cert=/path/ca.pem to INFLUXDB_URL"
 _TIMEOUT = urllib3.Timeout(connect=3, read=60)  # seconds
 
 
 class InfluxError(StoreError):
-    """The server refused, or could not be reached (`status` 0); `retry_after` in seconds."""
+    """The server refused, or could not be reached (`status` 0); `retry_after` in seconds.
+
+    `was_cut`: it was reached, and broke the connection.
+    """
 
     def __init__(self, status: int, words: str, retry_after: float = 0.0) -> None:
         self.status = status
         self.words = words
         self.retry_after = retry_after
+        self.was_cut = False
         super().__init__(f"status {status}: {words}" if status else words)
 
     @property
     def is_about_rows(self) -> bool:
         """Whether other rows might be taken: wrong types, beyond retention, too many at a time."""
         return self.status in (400, 413, 422)
-
-
-class InfluxUnreachableError(InfluxError):
-    """Nobody listens there, or the address is wrong."""
 
 
 class InfluxServer:
@@ -83,9 +85,12 @@ class InfluxServer:
         fields = {"db": self.bucket, "epoch": "ns", "q": statement, "params": json.dumps(values)}
         headers = {**self._headers, "Content-Type": "application/x-www-form-urlencoded"}
         text = self._post("/query", urlencode(fields).encode(), headers)
-        [result] = json.loads(text)["results"]
+        try:
+            [result] = json.loads(text)["results"]
+        except (ValueError, KeyError, TypeError):
+            raise InfluxError(502, f"no answer of InfluxDB: {text[:100]!r}") from None
         if "error" in result:  # with status 200
-            raise InfluxError(404 if "not found" in result["error"] else 400, result["error"])
+            raise InfluxError(404 if "not found" in result["error"] else 503, result["error"])
         return [
             {**series.get("tags", {}), **dict(zip(series["columns"], row, strict=True))}
             for series in result.get("series", ())
@@ -107,9 +112,11 @@ class InfluxServer:
         try:
             self._api.write(self.bucket, record=bytes(points))  # in nanoseconds by default
         except ApiException as error:
+            if not error.status:  # what a broken TLS becomes there
+                raise _unanswered(error) from None
             headers: Mapping[str, str] = error.headers or {}
             raise InfluxError(
-                error.status or 0,
+                error.status,
                 _words(error.body or error.reason or ""),
                 _seconds(headers.get("Retry-After")),
             ) from None
@@ -177,9 +184,11 @@ def lasting(error: Exception) -> Trouble | None:
 
 
 def overload(error: Exception) -> Trouble | None:
-    """The same while the store is opened: a server that answers, and asks for time."""
-    found = None if isinstance(error, InfluxUnreachableError) else lasting(error)
-    return found if found and not found.needs_help else None
+    """The same while the store is opened: a server that is there, and asks for time."""
+    if isinstance(error, InfluxError) and (error.was_cut or error.status):
+        found = lasting(error)
+        return found if found and not found.needs_help else None
+    return None
 
 
 def _words(body: str) -> str:
@@ -193,11 +202,14 @@ def _words(body: str) -> str:
 
 def _unanswered(error: BaseException) -> InfluxError:
     """What befell a request that has no answer, in the operating system's words."""
-    no_way = isinstance(error, (NewConnectionError, ConnectTimeoutError))
     while deeper := error.__cause__ or error.__context__:
         error = deeper
-    words = str(getattr(error, "strerror", None) or error)
-    return (InfluxUnreachableError if no_way else InfluxError)(0, words)
+    why = str(getattr(error, "strerror", None) or error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why += _OWN_CA
+    found = InfluxError(0, why)
+    found.was_cut = isinstance(error, ConnectionResetError)
+    return found
 
 
 def _seconds(retry_after: str | None) -> float:

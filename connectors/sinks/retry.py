@@ -113,6 +113,11 @@ class Retry:
                 )
         return done.result()
 
+    def refuse_when_over(self) -> None:
+        """Raise `StoreError` if a stop has been waiting for 2.5 seconds: between many requests."""
+        if self._is_over():
+            raise StoreError("Stopped in the midst of a batch; the next start settles it.")
+
     def _is_over(self) -> bool:
         if self._stop.is_set() and self._deadline is None:
             self._deadline = time.monotonic() + _GRACE

@@ -37,7 +37,7 @@ def refusal(code: int, name: str) -> Answer:
 
 
 class Server(FaultyServer):
-    """A ClickHouse server over the engine in `directory`; faults are those of inserts.
+    """A ClickHouse server over the engine in `directory`; faults are those of inserts of data.
 
     `inserts` counts those that were executed. With `user` (`name:password`) nobody else is let in;
     statements that `forbidden` matches need a right that nobody has. More than `most` inserts in a
@@ -107,7 +107,7 @@ class Server(FaultyServer):
                 return _error(error.code or 0, str(error))
             return Answer(200, result, {"X-ClickHouse-Summary": "{}"})
 
-        return execute if statement[:6].upper() == "INSERT" else execute()
+        return execute if INSERT_OF_DATA.fullmatch(statement) else execute()
 
     def _execute(self, statement: str, data: bytes, encoding: str, params: dict[str, str]) -> bytes:
         bound = {name: value for name, value in params.items() if name.startswith("param_")}
