@@ -23,17 +23,27 @@ import pytest
 from tests.conftest import DEADLINE, Pipeline, find_port, wait_for
 from tests.kill_harness import SETTINGS, Plan, Tally, stored_by, tally, writing, written
 from tests.servers.clickhouse_http import ServerProcess
+from tests.servers.influxd import Influxd
 
 EXACT = Tally(missing=0, twice=0, strange=0)
 PLAN = Plan(kills=0, files=6, rate=20_000, rotate_every=2.0, gzip=True)
 Start = Callable[..., Pipeline]
 
 
-SERVERS = {"clickhouse": ServerProcess}
+def influxd(directory: Path) -> Influxd:
+    made = Influxd(directory)
+    made.create()
+    return made
+
+
+SERVERS: dict[str, Callable[[Path], ServerProcess | Influxd]] = {
+    "clickhouse": ServerProcess,
+    "influxdb": influxd,
+}
 
 
 @pytest.fixture
-def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ServerProcess | Influxd]:
     made = SERVERS[getattr(request, "param", "clickhouse")](tmp_path / "server")
     yield made
     made.stop()
@@ -82,8 +92,15 @@ def settings_of(host: Path) -> dict[str, object]:
     return {**SETTINGS, "LOG_PATHS": host / "logs" / "app*.log*"}
 
 
-def on(server: ServerProcess, **settings: object) -> dict[str, object]:
+def on(server: ServerProcess | Influxd, **settings: object) -> dict[str, object]:
     """The settings of a pipeline that stores on this server."""
+    if isinstance(server, Influxd):
+        return {
+            "STORE": "influxdb",
+            "INFLUXDB_API": "v1",
+            "INFLUXDB_URL": server.url,
+            **settings,
+        }
     url = f"{server.url}/?send_receive_timeout=2"
     return {"STORE": "clickhouse", "CLICKHOUSE_URL": url, **settings}
 
@@ -333,7 +350,7 @@ def test_two_processes_feed_two_stores_and_one_goes_on_while_the_other_store_is_
 
 @pytest.mark.parametrize("server", SERVERS, indirect=True)
 def test_memory_does_not_grow_while_the_store_is_away(
-    host: Path, server: ServerProcess, start: Start, soak: bool
+    host: Path, server: ServerProcess | Influxd, start: Start, soak: bool
 ) -> None:
     with writing(host / "logs", PLAN) as writer:
         pipeline = start(host, "-w", "2", **on(server))

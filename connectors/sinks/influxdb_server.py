@@ -20,6 +20,7 @@ from connectors.sinks.retry import Retry, Trouble
 from settings import Settings
 
 _OWN_CA = ". If it is signed by a CA of your own, add ?ca_cert=/path/ca.pem to INFLUXDB_URL"
+_CONNECTIONS = 64  # that are kept: one a worker
 _TIMEOUT = urllib3.Timeout(connect=3, read=60)  # seconds
 
 
@@ -56,7 +57,9 @@ class InfluxServer:
         self.address = f"{parts.hostname}:{parts.port or default_port}"
         self.bucket = settings.influxdb_bucket
         self._retry = retry
-        self._pool = urllib3.PoolManager(ca_certs=ca_cert, timeout=_TIMEOUT, retries=False)
+        self._pool = urllib3.PoolManager(
+            ca_certs=ca_cert, timeout=_TIMEOUT, retries=False, maxsize=_CONNECTIONS
+        )
         self._headers = credentials(settings)
         self._client: InfluxDBClient | None = None
         if settings.influxdb_api == "v2":
@@ -67,6 +70,7 @@ class InfluxServer:
                 timeout=(3_000, 60_000),
                 enable_gzip=settings.influxdb_gzip,
                 ssl_ca_cert=ca_cert,
+                connection_pool_maxsize=_CONNECTIONS,
             )
             # Not its batching: that one reports what it lost to a callback only.
             self._api = self._client.write_api(write_options=SYNCHRONOUS)
