@@ -10,4 +10,5 @@ install "[dev]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-exec .venv/bin/python -m pytest "$@"
+# Two files at a time: most tests wait for processes. A last -n0 undoes that, to debug.
+exec .venv/bin/python -m pytest -n2 --dist loadfile "$@"
