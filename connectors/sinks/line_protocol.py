@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from connectors.batch import COLUMNS
+from connectors.distinct import distinct
 
 MEASUREMENT = "api_requests"
 
@@ -165,8 +166,8 @@ def _field_parts(name: str, values: pl.Series) -> list[_Part]:
     if not is_float and (coded := _coded(values)):
         return [_Coded([_field(name, value) for value in coded.texts], coded.codes)]
     if values.dtype == pl.String:
-        if values.str.contains(r'["\\]').any():
-            for special in ("\\", '"'):
+        for special in ("\\", '"'):
+            if values.str.contains(special, literal=True).any():
                 column = column.str.replace_all(special, f"\\{special}", literal=True)
         return _where(values != "", f'{name}="', column, '",')
     carried = values.is_finite() if is_float else values.cast(pl.Int64, strict=False).is_not_null()
@@ -199,8 +200,8 @@ def _coded(values: pl.Series) -> _Coded | None:
     sample = values.head(_SAMPLE)
     if values.null_count() or sample.n_unique() > 1 + len(sample) // 2:  # never of booleans
         return None
-    coded = values.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
-    return _Coded(pl.Series(coded.dictionary).to_list(), pl.Series(coded.indices))
+    texts, codes = distinct(values)
+    return _Coded(texts.to_list(), codes)
 
 
 def _same(text: str) -> _Coded:
