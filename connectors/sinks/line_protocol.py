@@ -28,6 +28,8 @@ _LOOSE_BACKSLASH = r"\\(?:[,= \\]|$)"  # servers differ in what it means there
 _NO_TAG = r"^$|[^\p{L}\p{M}\p{N}\p{P}\p{S} ]|" + _LOOSE_BACKSLASH  # not `str.isprintable`
 
 _SAMPLE = 1000  # rows that tell whether a column repeats its values
+_OFTEN_FIELD = 8
+_OFTEN_TAG = 2  # a tag is escaped by a regular expression: once a value is soon won back
 _MAX_COMBINED = 1000
 
 _NOTHING = pl.lit("")
@@ -139,7 +141,7 @@ def _field(name: str, value: str | float) -> str:
 
 def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
     """What a tag gives among the tags, and among the fields."""
-    coded = _coded(values)
+    coded = _coded(values, _OFTEN_TAG)
     texts = (pl.Series(coded.texts, dtype=values.dtype) if coded else values).cast(pl.String)
     escaped = texts.str.replace_all(f"({_SPECIAL})", r"\$1")
     fits = ~texts.str.contains(_NO_TAG) & (escaped.str.len_bytes() <= _MAX_TAG_BYTES)
@@ -156,7 +158,7 @@ def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
 
 def _field_parts(name: str, values: pl.Series) -> list[_Part]:
     column, is_float = pl.lit(values), values.dtype.is_float()
-    if not is_float and (coded := _coded(values)):
+    if not is_float and (coded := _coded(values, _OFTEN_FIELD)):
         return [_Coded([_field(name, value) for value in coded.texts], coded.codes)]
     if values.dtype == pl.String:
         if values.str.contains(r'["\\]').any():
@@ -189,10 +191,11 @@ def _nanoseconds(rows: pl.DataFrame) -> pl.Expr:
     return millis.cast(wide) * 1_000_000 + line.cast(wide)
 
 
-def _coded(values: pl.Series) -> _Coded | None:
-    """The distinct values, and which of them each row has; None where most differ."""
+def _coded(values: pl.Series, often: int) -> _Coded | None:
+    """The distinct values, and which of them each row has; None if they occur less `often`."""
     sample = values.head(_SAMPLE)
-    if values.null_count() or sample.n_unique() > 1 + len(sample) // 2:  # never of booleans
+    most = max(2, 1 + len(sample) // often)  # all booleans are coded
+    if values.null_count() or sample.n_unique() > most:
         return None
     texts, codes = distinct(values)
     return _Coded(texts.to_list(), codes)
