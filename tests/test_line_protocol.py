@@ -127,6 +127,13 @@ def test_text_that_can_be_no_tag_is_a_field(value: str) -> None:
     )
 
 
+def test_whether_a_text_is_a_tag_does_not_depend_on_the_other_rows() -> None:
+    new = "\U0001fae8"  # of Unicode 15, which not every Python knows
+    repeated = body(rows(customer_id=[new] * 3), TAGS).splitlines()[0]
+    among_others = body(rows(customer_id=[new, "a", "b"]), TAGS).splitlines()[0]
+    assert repeated == among_others
+
+
 def test_empty_text_is_left_out() -> None:
     assert one(customer_id="", message="").startswith(f"{MEASUREMENT},file_id=7 event_time=")
 

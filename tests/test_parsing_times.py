@@ -109,6 +109,14 @@ def test_a_column_is_read_by_the_first_text_that_is_a_time() -> None:
     assert iso_column(texts, UTC).to_list() == [None, None, None, utc(2026, 7, 1, 12), None]
 
 
+@pytest.mark.parametrize("other", "/:x")  # what is before and after digits in ASCII, and a letter
+def test_a_text_with_one_character_that_differs_is_no_time(other: str) -> None:
+    usual = "2026-07-01T12:00:00.123+02:00"
+    texts = [usual[:place] + other + usual[place + 1 :] for place in range(len(usual))]
+    column = iso_column(pl.Series([usual, *texts]), UTC)
+    assert column.is_not_null().to_list() == [True, *(text == usual for text in texts)]
+
+
 @pytest.mark.parametrize("texts", [[], [None], ["n/a"]])
 def test_a_column_without_times_is_null(texts: list[str | None]) -> None:
     column = iso_column(pl.Series(texts, dtype=pl.String), UTC)

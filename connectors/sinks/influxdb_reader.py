@@ -9,16 +9,17 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
-
-import httpx
 
 from connectors.errors import StoreError
 from connectors.sinks.influxdb_server import credentials
 from connectors.sinks.retry import Retry
 from connectors.store import Figures, Statistics
 from settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 # Every point has an `event_time`; `duration` is also a word of InfluxQL, hence the quotes.
 # Successes are asked for first, so that there are never more of them than requests.
@@ -148,6 +149,8 @@ class InfluxReader:
         ]
 
     async def _post(self, statements: str, values: Mapping[str, object]) -> httpx.Response:
+        import httpx  # a run that serves no API shall not pay for it
+
         if self._cancelled:
             raise StoreError("The process is about to end.")
         fields = {
@@ -172,6 +175,8 @@ class InfluxReader:
             self._under_way.discard(asking)
 
     async def _request(self, fields: dict[str, str]) -> httpx.Response:
+        import httpx
+
         # A client is bound to an event loop: one for each question is none for the wrong loop.
         timeout = httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
         async with httpx.AsyncClient(verify=self._tls, timeout=timeout, trust_env=False) as client:

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from connectors.batch import COLUMNS
+from connectors.distinct import distinct
 
 MEASUREMENT = "api_requests"
 
@@ -26,9 +27,9 @@ _SPECIAL = r"[,= ]"
 _LOOSE_BACKSLASH = r"\\(?:[,= \\]|$)"  # servers differ in what it means there
 _NO_TAG = r"^$|[^\p{L}\p{M}\p{N}\p{P}\p{S} ]|" + _LOOSE_BACKSLASH  # not `str.isprintable`
 
-_PLAIN = re.compile(r"[!-+\-.-<>-\[\]-~]{0,255}")  # what most tags are, and quickly told
-
 _SAMPLE = 1000  # rows that tell whether a column repeats its values
+_OFTEN_FIELD = 8
+_OFTEN_TAG = 2  # a tag is escaped by a regular expression: once a value is soon won back
 _MAX_COMBINED = 1000
 
 _NOTHING = pl.lit("")
@@ -117,8 +118,6 @@ def point(
 
 def _tag(text: str) -> str | None:
     """Escaped; None if it can be no tag."""
-    if _PLAIN.fullmatch(text):
-        return text
     escaped = re.sub(_SPECIAL, r"\\\g<0>", text)
     if not text.isprintable() or re.search(_LOOSE_BACKSLASH, text):
         return None
@@ -127,13 +126,13 @@ def _tag(text: str) -> str | None:
 
 def _field(name: str, value: str | float) -> str:
     """`name=value,`; nothing for empty text."""
-    if isinstance(value, bool):
-        return f"{name}={str(value).lower()},"
-    if isinstance(value, int) and abs(value) <= _MAX_INT:
-        return f"{name}={value}i,"
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{name}={value!r},"
     if not isinstance(value, str):
+        if isinstance(value, bool):
+            return f"{name}={str(value).lower()},"
+        if isinstance(value, int) and abs(value) <= _MAX_INT:
+            return f"{name}={value}i,"
+        if isinstance(value, float) and math.isfinite(value):
+            return f"{name}={value!r},"
         name, value = f"{name}_text", str(value)
     if '"' in value or "\\" in value:
         value = value.replace("\\", r"\\").replace('"', r"\"")
@@ -142,18 +141,15 @@ def _field(name: str, value: str | float) -> str:
 
 def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
     """What a tag gives among the tags, and among the fields."""
-    if coded := _coded(values):
-        distinct = pl.Series(coded.texts, dtype=values.dtype).cast(pl.String).to_list()
-        tags = [_tag(text) for text in distinct]
-        series = [f",{name}={tag}" if tag else "" for tag in tags]
-        rest = [
-            _field(f"{name}_text", text) if tag is None else ""
-            for text, tag in zip(distinct, tags, strict=True)
-        ]
-        return [_Coded(series, coded.codes)], [_Coded(rest, coded.codes)]
-    texts = values.cast(pl.String)
+    coded = _coded(values, _OFTEN_TAG)
+    texts = (pl.Series(coded.texts, dtype=values.dtype) if coded else values).cast(pl.String)
     escaped = texts.str.replace_all(f"({_SPECIAL})", r"\$1")
     fits = ~texts.str.contains(_NO_TAG) & (escaped.str.len_bytes() <= _MAX_TAG_BYTES)
+    if coded:
+        whole = list(zip(texts, escaped, fits, strict=True))
+        series = [f",{name}={tag}" if fit else "" for _, tag, fit in whole]
+        rest = ["" if fit else _field(f"{name}_text", text) for text, _, fit in whole]
+        return [_Coded(series, coded.codes)], [_Coded(rest, coded.codes)]
     # Text that is a tag is empty among the fields, hence left out.
     rest_of = pl.select(pl.when(fits).then(pl.lit("")).otherwise(texts)).to_series()
     fields = [] if fits.all() else _field_parts(f"{name}_text", rest_of)
@@ -162,12 +158,13 @@ def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
 
 def _field_parts(name: str, values: pl.Series) -> list[_Part]:
     column, is_float = pl.lit(values), values.dtype.is_float()
-    if not is_float and (coded := _coded(values)):
+    if not is_float and (coded := _coded(values, _OFTEN_FIELD)):
         return [_Coded([_field(name, value) for value in coded.texts], coded.codes)]
     if values.dtype == pl.String:
         if values.str.contains(r'["\\]').any():
-            for special in ("\\", '"'):
-                column = column.str.replace_all(special, f"\\{special}", literal=True)
+            if values.str.contains("\\", literal=True).any():  # which is rare
+                column = column.str.replace_all("\\", r"\\", literal=True)
+            column = column.str.replace_all('"', r"\"", literal=True)
         return _where(values != "", f'{name}="', column, '",')
     carried = values.is_finite() if is_float else values.cast(pl.Int64, strict=False).is_not_null()
     as_text = pl.concat_str(pl.lit(f'{name}_text="'), column, pl.lit('",')).fill_null("")
@@ -194,13 +191,14 @@ def _nanoseconds(rows: pl.DataFrame) -> pl.Expr:
     return millis.cast(wide) * 1_000_000 + line.cast(wide)
 
 
-def _coded(values: pl.Series) -> _Coded | None:
-    """The distinct values, and which of them each row has; None where most differ."""
+def _coded(values: pl.Series, often: int) -> _Coded | None:
+    """The distinct values, and which of them each row has; None if they occur less `often`."""
     sample = values.head(_SAMPLE)
-    if values.null_count() or sample.n_unique() > 1 + len(sample) // 2:  # never of booleans
+    most = max(2, 1 + len(sample) // often)  # all booleans are coded
+    if values.null_count() or sample.n_unique() > most:
         return None
-    coded = values.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
-    return _Coded(pl.Series(coded.dictionary).to_list(), pl.Series(coded.indices))
+    texts, codes = distinct(values)
+    return _Coded(texts.to_list(), codes)
 
 
 def _same(text: str) -> _Coded:
@@ -217,7 +215,8 @@ def _combined(parts: list[_Part]) -> list[_Part]:
         if (
             isinstance(last, _Coded)
             and isinstance(part, _Coded)
-            and len(last.texts) * len(part.texts) <= max(_MAX_COMBINED, len(last.texts))
+            and len(last.texts) * len(part.texts)
+            <= max(_MAX_COMBINED, len(last.texts), len(part.texts))
         ):
             texts = [before + after for before in last.texts for after in part.texts]
             combined[-1] = _Coded(texts, last.codes * len(part.texts) + part.codes)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from connectors.distinct import distinct
+
 _ID = (
     r"/(?:[0-9]+"
     r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
@@ -16,12 +18,8 @@ def enrich(rows: pl.DataFrame) -> pl.DataFrame:
     """Add `endpoint`, made of `request_path`."""
     if "request_path" not in rows.columns:
         return rows
-    path = rows["request_path"]
-    distinct = path.unique()
-    if len(distinct) > len(path) // 2:
-        return rows.with_columns(_endpoint(path).alias("endpoint"))
-    known = pl.DataFrame({"request_path": distinct, "endpoint": _endpoint(distinct)})
-    return rows.join(known, on="request_path", how="left", maintain_order="left")
+    paths, which = distinct(rows["request_path"])
+    return rows.with_columns(_endpoint(paths).gather(which).alias("endpoint"))
 
 
 def _endpoint(path: pl.Series) -> pl.Series:
@@ -29,6 +27,6 @@ def _endpoint(path: pl.Series) -> pl.Series:
     # A segment stands between slashes; two that follow one another share theirs, hence the second
     # go.
     path = (path + "/").str.replace_all(_ID, "/:id/")
-    if path.str.contains("/:id/[0-9a-fA-F]").any():
+    if path.str.contains(f"/:id{_ID}").any():
         path = path.str.replace_all(_ID, "/:id/")
     return path.str.strip_suffix("/")

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from connectors.distinct import distinct
 from connectors.errors import MalformedLine
 from flows.parsing.fields import count, dash_is_empty, status_code
 from flows.parsing.lines import Lines
@@ -100,16 +101,14 @@ class Combined:
         result = quoted["result"].str.splitn(" ", 4).struct.unnest()
         result.columns = ["before", "status_code", "bytes_sent", "after"]
         fields = pl.concat([quoted, client, request, result], how="horizontal")
-        size, status, time = pl.col("bytes_sent"), pl.col("status_code"), pl.col("time")
+        size, status = pl.col("bytes_sent"), pl.col("status_code")
         fields = fields.with_columns(
-            time.str.to_datetime("[%d/%b/%Y:%H:%M:%S %z] ", strict=False).alias("timestamp"),
+            _times(fields["time"]).alias("timestamp"),
             size.cast(pl.UInt64, strict=False).alias("bytes"),
             status.cast(pl.UInt16, strict=False).alias("status"),
         )
         sure = (
-            in_range(pl.col("timestamp")).is_not_null()
-            # `to_datetime` takes other spellings, too.
-            & time.str.contains(r"^\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} [+-][0-9]{4}\] $")
+            pl.col("timestamp").is_not_null()
             & (pl.col("client_ip") != "")
             & (pl.col("ident") == "-")
             & (pl.col("customer_id") != "")
@@ -125,11 +124,12 @@ class Combined:
             & ((size == "-") | pl.col("bytes").is_not_null())
             & ~size.str.starts_with("+")
             & (size.str.len_bytes() <= 20)
-            & ~pl.any_horizontal(
+        )
+        if b"\\" in lines.text:
+            sure &= ~pl.any_horizontal(
                 pl.col(name).str.contains("\\", literal=True)
                 for name in ("request", "referer", "user_agent")
             )
-        )
 
         def dashed(name: str) -> pl.Expr:
             return pl.when(pl.col(name) == "-").then(pl.lit("")).otherwise(name).alias(name)
@@ -147,6 +147,15 @@ class Combined:
             pl.concat_str(pl.lit('{"protocol":"'), "protocol", pl.lit('"}')).alias("attributes"),
             sure.fill_null(False).alias(OK),
         )
+
+
+def _times(texts: pl.Series) -> pl.Series:
+    """The times of the column, null where not certain; they are to the second, hence repeat."""
+    found, which = distinct(texts)
+    times = found.str.to_datetime("[%d/%b/%Y:%H:%M:%S %z] ", strict=False)
+    # `to_datetime` takes other spellings, too.
+    usual = found.str.contains(r"^\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} [+-][0-9]{4}\] $")
+    return pl.select(pl.when(usual).then(in_range(pl.lit(times)))).to_series().gather(which)
 
 
 def _misfit(text: str) -> str:

@@ -159,7 +159,7 @@ class JsonLines:
         schema = _schema(lines)
         if not any(_is_for("timestamp", key) for key in schema):
             return _nothing(lines)
-        frame = pl.read_ndjson(lines.text, schema=schema, ignore_errors=True)
+        frame = pl.read_ndjson(lines.text, schema=schema, ignore_errors=True).rechunk()
         if len(frame) != len(lines):
             raise pl.exceptions.ComputeError("a line is no value, or several")
         whole = pl.Series(accounted(lines, frame, _BY_KEY))
