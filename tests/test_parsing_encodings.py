@@ -72,15 +72,12 @@ def test_any_bytes_become_rows_and_dead_letters(data: st.DataObject, encoding: s
     good = f"{LINE}\n".encode(encoding)
     some = [b"\n", b"\0", b"\r", b"\xd8", b"\xff\xfe", b"\xef\xbb\xbf", b"\x81", b"\n\0", good]
     contents = st.lists(st.sampled_from(some), min_size=1, max_size=9).map(b"".join)
+    # Only the rest of a line can begin in the midst of a character.
+    places = st.sampled_from([(0, False), (0, True), (7, True), (8, False), (8, True)])
     parts = [
-        batch(
-            data.draw(contents),
-            number,
-            start=data.draw(st.sampled_from([0, 0, 7, 8])),
-            encoding=encoding,
-            continued=data.draw(st.booleans()),
-        )
+        batch(data.draw(contents), number, start=start, encoding=encoding, continued=continued)
         for number in range(data.draw(st.integers(1, 3)))
+        for start, continued in [data.draw(places)]
     ]
     parsed = parser("json", "UTC", encoding, len(good) + 4)(together(*parts))
     identity = ["file_id", "offset"]
