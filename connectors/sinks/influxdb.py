@@ -162,7 +162,8 @@ class InfluxWriter:
         plans = self._positions.begin(batch.segments, self._guard.demoted(batch.rows))
         self._write_dead_letters(batch.rejected, batch.rows, plans)
         refused = self._write_rows(batch.rows, plans)
-        self._write_dead_letters(batch.reject(refused), batch.rows, plans)
+        if len(refused):
+            self._write_dead_letters(batch.reject(refused), batch.rows, plans)
         self._positions.finish(batch.segments, _last_events(batch.rows))
         return len(refused)
 
