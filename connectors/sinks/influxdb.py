@@ -223,6 +223,8 @@ def _last_events(rows: pl.DataFrame) -> dict[int, int]:
     """Of each file the time of its last row, in microseconds."""
     if rows.is_empty():
         return {}
+    if rows["file_id"][0] == rows["file_id"][-1]:  # files come one after another
+        return {rows["file_id"][0]: rows["timestamp"].to_physical()[-1]}
     last = rows.group_by("file_id").agg(pl.col("timestamp").last().to_physical())
     return dict(last.iter_rows())
 
