@@ -66,6 +66,12 @@ def test_the_same_text_makes_the_same_rows_in_every_encoding(
         assert raw.removeprefix(b"" if offset else mark).decode(encoding) == same.decode()
 
 
+def test_two_halves_of_characters_that_look_like_a_newline_are_none() -> None:
+    rest = batch(b"\n\0", start=7, encoding="utf-16-le", continued=True)
+    parsed = parser("json", "UTC", "utf-16-le")(rest)
+    assert parsed.rejected.select("raw", "reason").rows() == [(b"\n\0", "continued")]
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), encoding=st.sampled_from(ENCODINGS))
 def test_any_bytes_become_rows_and_dead_letters(data: st.DataObject, encoding: str) -> None:

@@ -62,12 +62,14 @@ class FileLines:
             first += len(ends)
         self._starts: Numbers = np.concatenate(starts)
         self._missing = begin - len(self._data)
+        self._strays = {part.first: part.stray for part in self._parts if part.stray}
         self._marked = {part.first for part in self._parts if part.marked}
 
     def raw(self, number: int) -> bytes:
         """The bytes of one line, without its line end."""
         line = self._data[self._starts[number] : self._starts[number + 1]]
-        return self._encoding.without_end(line)
+        stray = self._strays.get(number, 0)
+        return line[:stray] + self._encoding.without_end(line[stray:])
 
     def text(self, number: int) -> str:
         """One line without its line end. Raises `MalformedLine` if it is of another encoding."""
