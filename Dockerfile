@@ -6,13 +6,16 @@ ENV PIP_CONSTRAINT=/src/constraints.txt \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_PYTHON=/opt/logwax/bin/python
-RUN python -m venv --without-pip /opt/logwax
-COPY pyproject.toml constraints.txt README.md settings.py ./
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && python -m venv --without-pip /opt/logwax
+COPY pyproject.toml setup.py constraints.txt README.md settings.py ./
 COPY api api
 COPY cli cli
 COPY connectors connectors
 COPY flows flows
 COPY log_generator log_generator
+COPY native native
 # STORE=embedded is not for containers, and its engine would be more than half of the image.
 RUN pip install . \
     && pip uninstall --yes chdb chdb-core pandas

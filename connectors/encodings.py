@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+import native
+from native.lines import count_newlines, find_newlines
+
 
 class Encoding:
     """How text is written in files: `name` is a value of `LOG_ENCODING`.
@@ -37,6 +40,8 @@ class Encoding:
 
     def ends(self, data: bytes | memoryview) -> npt.NDArray[np.int64]:
         """For every line that ends in `data`: the position behind its newline."""
+        if self.unit == 1 and native.library:
+            return find_newlines(data)
         return (np.flatnonzero(self._is_newline(data)) + 1) * self.unit
 
     def last_end(self, data: bytes) -> int:
@@ -48,6 +53,8 @@ class Encoding:
 
     def count(self, data: bytes) -> int:
         """How many lines end in `data`."""
+        if self.unit == 1 and native.library:
+            return count_newlines(data)
         return int(np.count_nonzero(self._is_newline(data)))
 
     def _is_newline(self, data: bytes | memoryview) -> npt.NDArray[np.bool_]:

@@ -32,10 +32,11 @@ def tune() -> None:
     By default glibc gives memory back and faults it in again for every batch: a fifth of all CPU
     seconds. More threads than workers make a batch sooner, but cost more: docs/performance.md.
     """
+    sys.setswitchinterval(0.0005)
     gc.freeze()  # what has been imported by now is not looked through for garbage again
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
-        mallopt(_M_TRIM_THRESHOLD, 64 * 1024 * 1024)
+        mallopt(_M_TRIM_THRESHOLD, 512 * 1024 * 1024)
         mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
     os.environ.setdefault("POLARS_MAX_THREADS", str(min(_workers(), os.cpu_count() or 1)))
 

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by ./run_tests.sh, after scripts/python.sh: the programs that the tests run.
+# Sourced by ./run_tests.sh, after scripts/python.sh: the programs that the tests run or build with.
 
 # Prints the Debian packages of the programs that are not on the PATH.
 missing_packages() {
     local pair
-    for pair in influxd:influxdb ip:iproute2 openssl:openssl; do
+    for pair in influxd:influxdb ip:iproute2 openssl:openssl "cc:gcc libc6-dev"; do
         command -v "${pair%:*}" >/dev/null || echo -n "${pair#*:} "
     done
 }

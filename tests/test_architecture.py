@@ -15,11 +15,22 @@ from flows.enrichment import ENRICHERS
 from flows.parsing import FORMATS
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = {"api", "benchmarks", "capture", "cli", "connectors", "examples", "flows", "log_generator"}
+OURS = {
+    "api",
+    "benchmarks",
+    "capture",
+    "cli",
+    "connectors",
+    "examples",
+    "flows",
+    "log_generator",
+    "native",
+}
 
 MAY_IMPORT = {
-    "connectors": set(),
-    "flows": {"connectors", "api"},  # api: by flows/process.py only, see below
+    "native": set(),
+    "connectors": {"native"},
+    "flows": {"connectors", "native", "api"},  # api: by flows/process.py only, see below
     "api": {"connectors"},
     "cli": OURS,
     "log_generator": {"connectors"},  # connectors.errors by __main__ only, see below

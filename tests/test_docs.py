@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
 )
-SECONDS_TO_UNIT = {1: "seconds", 1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
+UNITS = {0: "seconds", 3: "milliseconds", 6: "microseconds", 9: "nanoseconds"}
 
 
 def page(name: str) -> str:
@@ -149,7 +149,7 @@ def test_every_column_is_documented_with_its_type() -> None:
 def test_every_alias_of_json_is_documented() -> None:
     expected: list[list[str]] = []
     for alias in ALIASES:
-        unit = SECONDS_TO_UNIT[alias.per_second] if alias.column == "duration" else ""
+        unit = UNITS[alias.shift] if alias.column == "duration" else ""
         column = f"`{alias.column}`"
         if expected and (expected[-1][0], expected[-1][2]) == (column, unit):
             expected[-1][1] += f", `{alias.key}`"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import native
 from connectors.encodings import Encoding
 from flows.parsing import FORMATS
 from flows.parsing.lines import Lines
@@ -250,6 +251,7 @@ def test_utf_8_is_parsed_from_the_very_bytes_that_were_read(
         seen.append(data)
         return read(data, **options)
 
+    monkeypatch.setattr(native, "library", None)
     monkeypatch.setattr(pl, "read_ndjson", spy)
     one, two = (batch(f"{LINE}\n".encode(), number, start=number) for number in (1, 2))
     for whole in (one, together(one, two)):

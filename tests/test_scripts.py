@@ -94,6 +94,8 @@ class Checkout:
             shutil.copy(PROJECT / name, self.path / name)
         self.write("pyproject.toml", "the project")
         self.write("constraints.txt", "the pins")
+        self.write("setup.py", "how it is built")
+        self.write("native/native.h", "what is compiled")
         self._bin = directory / "bin"
         self._bin.mkdir()
         self._calls = directory / "calls"
@@ -101,7 +103,7 @@ class Checkout:
             found = shutil.which(tool)
             assert found, f"{tool} is needed"
             (self._bin / tool).symlink_to(found)
-        for server in ("influxd", "ip", "openssl"):
+        for server in ("influxd", "ip", "openssl", "cc"):
             self.add_program(server, "")
         self.add_program("id", "#!/usr/bin/env bash\necho ${USER_ID:-0}")
 
@@ -244,7 +246,9 @@ def test_the_next_start_installs_nothing(started: Checkout) -> None:
     assert started.calls == ["python -m cli up"]
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
+@pytest.mark.parametrize(
+    "name", ["pyproject.toml", "constraints.txt", "setup.py", "native/native.h"]
+)
 def test_a_change_of_what_is_wanted_is_installed(started: Checkout, name: str) -> None:
     started.write(name, "changed")
     started.run("start.sh")

@@ -188,7 +188,7 @@ class InfluxWriter:
         if letters.is_empty():
             return
         letters = _with_events(letters, rows)
-        refused = self._write(Encoded(pl.Series(_dead_letters(letters, plans), dtype=pl.String)))
+        refused = self._write(Encoded.of(pl.Series(_dead_letters(letters, plans), dtype=pl.String)))
         # The bucket keeps less, or takes no text so long: now and in short, it takes it.
         short = "".join(
             one

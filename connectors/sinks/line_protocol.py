@@ -12,10 +12,13 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+import native
 from connectors.batch import COLUMNS
 from connectors.distinct import distinct
+from native.text import Coded, Part, Quoted, Same, concat
 
 MEASUREMENT = "api_requests"
 
@@ -38,10 +41,18 @@ _NOTHING = pl.lit("")
 class Encoded:
     """Lines in one stretch of bytes, each ended by a newline."""
 
-    def __init__(self, lines: pl.Series) -> None:
+    def __init__(self, data: memoryview, ends: npt.NDArray[np.int64]) -> None:
+        """`ends` holds where each line ends in `data`, after a 0."""
+        self._data = data
+        self._ends = ends
+
+    @classmethod
+    def of(cls, lines: pl.Series) -> Encoded:
+        """These lines."""
+        if lines.is_empty():
+            return cls(memoryview(b""), np.zeros(1, np.int64))
         _, offsets, data = lines.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
-        self._ends = np.frombuffer(offsets, np.int64)[: len(lines) + 1]
-        self._data = memoryview(data).cast("B") if len(lines) else memoryview(b"")
+        return cls(memoryview(data).cast("B"), np.frombuffer(offsets, np.int64)[: len(lines) + 1])
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -68,8 +79,15 @@ class _Coded(NamedTuple):
     codes: pl.Series | int
 
 
-_Part = _Coded | pl.Expr
-"""A part of every line; as an expression, it is a text made of the row's columns."""
+class _Text(NamedTuple):
+    """A field of texts, few of which repeat; a row has nothing of it where its text is empty."""
+
+    name: str
+    values: pl.Series
+
+
+_Part = _Coded | _Text | pl.Expr
+"""A part of every line; as an expression, it is a text or a number made of the row's columns."""
 
 
 def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = ()) -> Encoded:
@@ -80,7 +98,7 @@ def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = (
     fields.
     """
     if rows.is_empty():
-        return Encoded(pl.Series(dtype=pl.String))
+        return Encoded.of(pl.Series(dtype=pl.String))
     series: list[_Part] = [_same(MEASUREMENT)]
     fields: list[_Part] = [_same(" ")]
     tagged = sorted({"file_id", *tags}.intersection(rows.columns))
@@ -96,8 +114,11 @@ def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = (
             fields += _field_parts(name, rows[name])
     micros = pl.col("timestamp").to_physical()
     fields += [_same("event_time="), micros, _same("i "), _nanoseconds(rows), _same("\n")]
-    columns = map(_column, _combined(series + fields))
-    return Encoded(rows.select(pl.concat_str(columns)).to_series())
+    if native.library:
+        return _compiled(rows, _combined(series + fields))
+    parts = [one for part in series + fields for one in _expressed(part)]
+    columns = map(_column, _combined(parts))
+    return Encoded.of(rows.select(pl.concat_str(columns)).to_series())
 
 
 def point(
@@ -158,14 +179,12 @@ def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
 
 def _field_parts(name: str, values: pl.Series) -> list[_Part]:
     column, is_float = pl.lit(values), values.dtype.is_float()
-    if not is_float and (coded := _coded(values, _OFTEN_FIELD)):
+    # Compiled, a text is escaped as soon as it is found among the others.
+    often = _SAMPLE if native.library and values.dtype == pl.String else _OFTEN_FIELD
+    if not is_float and (coded := _coded(values, often)):
         return [_Coded([_field(name, value) for value in coded.texts], coded.codes)]
     if values.dtype == pl.String:
-        if values.str.contains(r'["\\]').any():
-            if values.str.contains("\\", literal=True).any():  # which is rare
-                column = column.str.replace_all("\\", r"\\", literal=True)
-            column = column.str.replace_all('"', r"\"", literal=True)
-        return _where(values != "", f'{name}="', column, '",')
+        return [_Text(name, values)]
     carried = values.is_finite() if is_float else values.cast(pl.Int64, strict=False).is_not_null()
     as_text = pl.concat_str(pl.lit(f'{name}_text="'), column, pl.lit('",')).fill_null("")
     return _where(carried, f"{name}=", column, "i," if values.dtype.is_integer() else ",", as_text)
@@ -195,8 +214,11 @@ def _coded(values: pl.Series, often: int) -> _Coded | None:
     """The distinct values, and which of them each row has; None if they occur less `often`."""
     sample = values.head(_SAMPLE)
     most = max(2, 1 + len(sample) // often)  # all booleans are coded
-    if values.null_count() or sample.n_unique() > most:
+    found = sample.n_unique()
+    if values.null_count() or found > most:
         return None
+    if found == 1 and (values == values[0]).all():
+        return _Coded([values[0]], 0)
     texts, codes = distinct(values)
     return _Coded(texts.to_list(), codes)
 
@@ -225,9 +247,42 @@ def _combined(parts: list[_Part]) -> list[_Part]:
     return combined
 
 
+def _expressed(part: _Part) -> list[_Part]:
+    """The part without texts that are yet to be escaped."""
+    if not isinstance(part, _Text):
+        return [part]
+    name, values = part
+    column = pl.lit(values)
+    if values.str.contains(r'["\\]').any():
+        if values.str.contains("\\", literal=True).any():  # which is rare
+            column = column.str.replace_all("\\", r"\\", literal=True)
+        column = column.str.replace_all('"', r"\"", literal=True)
+    return _where(values != "", f'{name}="', column, '",')
+
+
+def _compiled(rows: pl.DataFrame, parts: list[_Part]) -> Encoded:
+    """The lines by the compiled part, which escapes on the way."""
+    made = rows.select(
+        part.alias(str(number)) for number, part in enumerate(parts) if isinstance(part, pl.Expr)
+    )
+    described: list[Part] = []
+    for number, part in enumerate(parts):
+        if isinstance(part, _Text):
+            described.append(Quoted(f'{part.name}="', part.values.fill_null("")))
+        elif not isinstance(part, _Coded):
+            described.append(made[str(number)])
+        elif isinstance(part.codes, int):
+            described.append(Same(part.texts[0]))
+        else:
+            described.append(Coded(part.texts, part.codes.to_numpy().astype(np.uint32)))
+    data, ends = concat(len(rows), described)
+    return Encoded(data, ends)
+
+
 def _column(part: _Part) -> pl.Series | pl.Expr:
-    if not isinstance(part, _Coded):
+    if isinstance(part, pl.Expr):
         return part
+    assert isinstance(part, _Coded)
     if isinstance(part.codes, int):
         return pl.lit(part.texts[0])
     return pl.Series(part.texts).gather(part.codes)

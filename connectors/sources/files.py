@@ -19,6 +19,9 @@ from connectors.store import Ledger
 POLL = timedelta(milliseconds=250)
 """How long a worker with nothing to do waits before it looks again."""
 
+_END = timedelta(milliseconds=10)
+"""The same, when it only waits for others to come to the end."""
+
 
 class _Partition(StatelessSourcePartition[Batch]):
     def __init__(self, catalog: Catalog, follow: bool, stop: threading.Event) -> None:
@@ -37,7 +40,9 @@ class _Partition(StatelessSourcePartition[Batch]):
         if not self._follow and self._catalog.exhausted():
             raise StopIteration
         due = self._catalog.due_in()
-        wait = POLL if due is None else min(POLL, timedelta(seconds=max(due, 0.01)))
+        wait = POLL if self._follow else _END
+        if due is not None:
+            wait = min(wait, timedelta(seconds=max(due, 0.01)))
         self._awake = datetime.now(timezone.utc) + wait
         return []
 

@@ -19,6 +19,7 @@ FIRST = 64
 
 _CHUNK = 1024 * 1024
 _PATIENCE = 64 * _CHUNK  # bytes that are looked through for a newline at a time
+_LAST = 64 * 1024  # bytes in which most lines end
 _BEGINNING = 1024  # bytes of an over-long line that are handed out
 
 
@@ -235,7 +236,7 @@ class TailedFile:
         content = self.open()
         room = room_bytes // self.encoding.unit * self.encoding.unit
         end = self.size if self.is_full else self.complete
-        data = content.read(min(room, end - self.position), self.position)
+        data = content.read(self._whole(content, min(room, end - self.position)), self.position)
         if self.is_compressed:
             self.look_for_end(content, self.position + len(data))
         at_end = self.is_final and self.position + len(data) == self.size and not content.damage
@@ -249,6 +250,17 @@ class TailedFile:
             data = data[: int(self.encoding.ends(data)[lines - 1])]
         end = self.position + len(data)
         return data, self.segment(content, end, lines, xxh3_64_intdigest(data))
+
+    def _whole(self, content: Content, size: int) -> int:
+        """Of `size` bytes from the position on, how many are whole lines, if that is soon found.
+
+        What is read without the beginning of another line need not be copied to cut that off.
+        """
+        end = self.position + size
+        if size < _CHUNK or self.is_compressed or (self.is_final and end == self.size):
+            return size
+        last = self.encoding.last_end(content.read(_LAST, end - _LAST))
+        return size - _LAST + last if last else size
 
     def _read_long_line(self, content: Content) -> tuple[bytes, Segment] | None:
         end = None

@@ -13,60 +13,74 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from connectors.errors import MalformedLine
 from flows.parsing.fields import MAX_UINT16, MAX_UINT64, number
 from flows.parsing.json_keys import accounted
-from flows.parsing.lines import CARRIAGE_RETURN, NEWLINE, Flags, Lines
-from flows.parsing.parser import OK, Row
-from flows.parsing.times import epoch, epoch_column, iso, iso_column
+from flows.parsing.lines import CARRIAGE_RETURN, NEWLINE, Flags, Lines, Numbers
+from flows.parsing.parser import OK, Row, filled
+from flows.parsing.times import epoch, epoch_column, iso, iso_column, local_column
+from native.lines import Key, Kind, can_read, read_json
 
 
 @dataclass(frozen=True)
 class Alias:
-    """A key in a line, the column it means, and how many of its unit make a second (durations)."""
+    """A key in a line and the column it means; of durations, 10^shift of its unit are a second."""
 
     key: str
     column: str
-    per_second: float
+    shift: int
 
 
 ALIASES = [
-    Alias(key, column, per_second)
-    for column, per_second, keys in (
-        ("timestamp", 1, "timestamp ts time @timestamp datetime"),
-        ("customer_id", 1, "customer_id customer client_id tenant_id tenant"),
-        ("method", 1, "method http_method request_method verb"),
-        ("request_path", 1, "request_path path uri url request_uri"),
-        ("status_code", 1, "status_code status http_status"),
-        ("duration", 1, "duration duration_s duration_seconds request_time"),
-        ("duration", 1e3, "duration_ms latency_ms elapsed_ms response_time_ms"),
-        ("duration", 1e6, "duration_us latency_us elapsed_us"),
-        ("duration", 1e9, "duration_ns latency_ns elapsed_ns"),
-        ("client_ip", 1, "client_ip ip remote_addr remote_ip clientip"),
-        ("user_agent", 1, "user_agent ua http_user_agent"),
-        ("referer", 1, "referer referrer http_referer"),
-        ("bytes_sent", 1, "bytes_sent bytes body_bytes_sent response_size"),
-        ("level", 1, "level severity loglevel"),
-        ("message", 1, "message msg"),
-        ("host", 1, "host hostname"),
+    Alias(key, column, shift)
+    for column, shift, keys in (
+        ("timestamp", 0, "timestamp ts time @timestamp datetime"),
+        ("customer_id", 0, "customer_id customer client_id tenant_id tenant"),
+        ("method", 0, "method http_method request_method verb"),
+        ("request_path", 0, "request_path path uri url request_uri"),
+        ("status_code", 0, "status_code status http_status"),
+        ("duration", 0, "duration duration_s duration_seconds request_time"),
+        ("duration", 3, "duration_ms latency_ms elapsed_ms response_time_ms"),
+        ("duration", 6, "duration_us latency_us elapsed_us"),
+        ("duration", 9, "duration_ns latency_ns elapsed_ns"),
+        ("client_ip", 0, "client_ip ip remote_addr remote_ip clientip"),
+        ("user_agent", 0, "user_agent ua http_user_agent"),
+        ("referer", 0, "referer referrer http_referer"),
+        ("bytes_sent", 0, "bytes_sent bytes body_bytes_sent response_size"),
+        ("level", 0, "level severity loglevel"),
+        ("message", 0, "message msg"),
+        ("host", 0, "host hostname"),
     )
     for key in keys.split()
 ]
 """Which keys mean which column. Times are ISO 8601, or numbers since 1970 that tell their unit by
-their size."""
+their size. Durations are the nearest to what is written: 48.31 ms are 0.04831 s."""
 
 _BY_KEY = {alias.key: alias for alias in ALIASES}
 _RANK = {alias.key: rank for rank, alias in enumerate(ALIASES)}
 _WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
 _DTYPES = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
+_KINDS = {
+    "timestamp": Kind.TIME,
+    "status_code": Kind.SMALL,
+    "bytes_sent": Kind.LARGE,
+    "duration": Kind.SECONDS,
+}
+_Seen = dict[str, Counter[type]]
+_Schema = dict[str, pl.DataType]
 _SAMPLE = 100
 _COMMON = 50
+_MANY = 1000  # lines: so many are sooner read by Polars than one by one
+_DECIMALS = (3, 6)
+_MOST_EXACT = 1e15
 _MOST_NESTED = 512
 _BRACE, _ENDING_BRACE = b"{}"
 _decode = msgspec.json.Decoder().decode
@@ -122,7 +136,7 @@ class JsonLines:
             duration = _number(value)
             if duration is None or not 0 <= duration <= sys.float_info.max:
                 raise MalformedLine("bad_duration", f"{alias.key} is {_short(value)}")
-            return duration / alias.per_second
+            return float(Decimal(repr(duration)).scaleb(-alias.shift))
         if alias.column in _WHOLE_NUMBERS:
             whole = _number(value)
             if whole is None or not 0 <= whole <= _WHOLE_NUMBERS[alias.column] or whole % 1:
@@ -130,33 +144,55 @@ class JsonLines:
             return int(whole)
         return value if isinstance(value, str) else _encode(value)
 
-    # Many lines: Polars reads what is as usual, and every key in the bytes is accounted for
+    # Many lines: the compiled part reads flat objects, if it is there
 
     def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        seen = _seen(lines)
+        keys = _compiled_keys(seen)
+        if not can_read(lines.text, keys):
+            return self._columns(lines, seen)
+        frame = self._compiled(lines, keys)
+        open_ = np.flatnonzero(~frame[OK].to_numpy())
+        if len(open_) < _MANY:
+            return frame
+        others = Lines(Lines(lines.text).join(open_))
+        return _merged(frame, self._columns(others, _seen(others)), open_)
+
+    def _compiled(self, lines: Lines, keys: list[Key]) -> pl.DataFrame:
+        read = read_json(lines.text, lines.starts, keys)
+        frame = pl.DataFrame(read.columns).with_columns(pl.Series(OK, read.ok))
+        times = pl.when(OK).then("timestamp").cast(pl.Datetime("us"))
+        utc = times.dt.replace_time_zone("UTC") if read.zoned else local_column(times, self._zone)
+        frame = frame.with_columns(utc.alias("timestamp"))
+        return frame.with_columns(pl.col(OK) & pl.col("timestamp").is_not_null())
+
+    # Many lines: Polars reads what is as usual, and every key in the bytes is accounted for
+
+    def _columns(self, lines: Lines, seen: _Seen) -> pl.DataFrame:
         """All lines at once; those that Polars did not read whole are left open.
 
         Polars refuses all lines for one that is malformed, so those are taken out before.
         """
         for good in _guesses(lines):
             try:
-                return self._read(lines, good)
+                return self._read(lines, good, _schema(seen))
             except pl.exceptions.PolarsError:
                 continue
         return _nothing(lines)
 
-    def _read(self, lines: Lines, good: Flags) -> pl.DataFrame:
+    def _read(self, lines: Lines, good: Flags, schema: _Schema) -> pl.DataFrame:
         """One row for each of the lines, of which Polars reads the good ones."""
         if good.all():
-            return self._read_all(lines)
+            return self._read_all(lines, schema)
         if not good.any():
             return _nothing(lines)
-        frame = self._read_all(Lines(Lines(lines.text).join(np.flatnonzero(good))))
+        frame = self._read_all(Lines(Lines(lines.text).join(np.flatnonzero(good))), schema)
         # Each line gets its row; a line that was not read gets any, which is not `OK`.
         place = np.maximum(np.cumsum(good) - 1, 0)
         return frame.select(pl.all().gather(place)).with_columns(pl.col(OK) & pl.Series(good))
 
-    def _read_all(self, lines: Lines) -> pl.DataFrame:
-        schema = _schema(lines)
+    def _read_all(self, lines: Lines, schema: _Schema) -> pl.DataFrame:
         if not any(_is_for("timestamp", key) for key in schema):
             return _nothing(lines)
         frame = pl.read_ndjson(lines.text, schema=schema, ignore_errors=True).rechunk()
@@ -198,10 +234,8 @@ class JsonLines:
             times = iso_column(values, self._zone) if is_text else epoch_column(values)
             return pl.lit(times), pl.lit(True)
         if alias.column == "duration":
-            fits = column.is_null() | (column >= 0)
-            # NumPy divides; Polars would multiply by the rounded reciprocal.
-            seconds = values.fill_null(0.0).to_numpy() / alias.per_second
-            return pl.lit(pl.Series(seconds)), fits
+            seconds, exact = _shifted(values.fill_null(0.0).to_numpy(), alias.shift)
+            return pl.lit(pl.Series(seconds)), pl.lit(pl.Series(exact & (seconds >= 0)))
         if alias.column in _WHOLE_NUMBERS:
             limit = min(_WHOLE_NUMBERS[alias.column], 2**63 - 1)
             dtype = pl.UInt16 if alias.column == "status_code" else pl.UInt64
@@ -242,28 +276,49 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _schema(lines: Lines) -> dict[str, pl.DataType]:
-    """How Polars shall read each key: as most of the first and last lines have it.
+def _seen(lines: Lines) -> _Seen:
+    """The keys of the first and last lines that are not rare there, with the types of their values.
 
-    Lines with another key or another type are asked one by one.
+    Lines with another key are asked one by one.
     """
     numbers = range(len(lines))
     sample = {*numbers[:_SAMPLE], *numbers[-_SAMPLE:]}
     seen: defaultdict[str, Counter[type]] = defaultdict(Counter)
-    for line in sample:
+    for line in sorted(sample):
         try:
             found = _decode(lines.raw(line))
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
         if isinstance(found, dict):
             for key, value in found.items():
                 seen[key][type(value)] += 1
-    return {
-        key: dtype
-        for key, types in seen.items()
-        # Keys that are rare here are not worth a column: there may be any number of them.
-        if types.total() * _COMMON >= len(sample) and (dtype := _dtype(key, types))
-    }
+    # Keys that are rare are not worth a column: there may be any number of them.
+    return {key: types for key, types in seen.items() if types.total() * _COMMON >= len(sample)}
+
+
+def _compiled_keys(seen: _Seen) -> list[Key]:
+    """How the compiled part shall read each key; lines with any other one are left open."""
+    best: dict[str, str] = {}
+    for key in sorted(_BY_KEY.keys() & seen.keys(), key=_RANK.__getitem__):
+        best.setdefault(_BY_KEY[key].column, key)
+    if "timestamp" not in best:
+        return []
+    keys = []
+    for key in seen:
+        alias = _BY_KEY.get(key)
+        if _encode(key)[1:-1] != key:
+            continue  # what stands between quotes in a line must be the key itself
+        if alias is None:
+            keys.append(Key(key, "attributes", Kind.ATTRIBUTE))
+        elif best[alias.column] == key:
+            kind = _KINDS.get(alias.column, Kind.TEXT)
+            keys.append(Key(key, alias.column, kind, alias.shift))
+    return keys
+
+
+def _schema(seen: _Seen) -> _Schema:
+    """How Polars shall read each key: as most lines have it; others are asked one by one."""
+    return {key: dtype for key, types in seen.items() if (dtype := _dtype(key, types))}
 
 
 def _dtype(key: str, types: Counter[type]) -> pl.DataType | None:
@@ -300,6 +355,30 @@ def _attributes(frame: pl.DataFrame, keys: list[str]) -> pl.Expr:
     return pl.concat_str(
         pl.lit("{"), pl.concat_str(members, separator=",", ignore_nulls=True), pl.lit("}")
     )
+
+
+def _merged(frame: pl.DataFrame, others: pl.DataFrame, numbers: Numbers) -> pl.DataFrame:
+    """The frame, with `others` in the place of its rows with these numbers."""
+    place = np.arange(len(frame))
+    place[numbers] = len(frame) + np.arange(len(numbers))
+    return filled(pl.concat([frame, others], how="diagonal")[place])
+
+
+def _shifted(values: npt.NDArray[np.float64], shift: int) -> tuple[npt.NDArray[np.float64], Flags]:
+    """The values divided by 10^shift, and where that is certain to be the nearest.
+
+    It is where a value has up to 15 digits: then those and the power of ten are exact, and no other
+    value has the same.
+    """
+    shifted, exact = values, np.full(len(values), shift == 0)
+    for decimals in _DECIMALS:
+        if exact.all():
+            break
+        digits = np.rint(values * 10.0**decimals)
+        fits = ~exact & (digits / 10.0**decimals == values) & (np.abs(digits) < _MOST_EXACT)
+        shifted = np.where(fits, digits / 10.0 ** (decimals + shift), shifted)
+        exact |= fits
+    return shifted, exact
 
 
 def _number(value: object) -> int | float | None:

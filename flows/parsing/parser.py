@@ -66,7 +66,7 @@ def parser(
         frame = frame.drop(OK).hstack(identity)
         if len(odd):
             rows, refused = _ask_one_by_one(form, every, odd if kept is None else kept[odd])
-            frame = _filled(pl.concat([frame.filter(sure), rows], how="diagonal"))
+            frame = filled(pl.concat([frame.filter(sure), rows], how="diagonal"))
             unfit += refused
         return replace(batch, rows=frame, rejected=every.dead_letters(unfit))
 
@@ -102,7 +102,7 @@ def _ask_one_by_one(
     return pl.DataFrame(rows, schema=present).hstack(lines.identity[good]), refused
 
 
-def _filled(frame: pl.DataFrame) -> pl.DataFrame:
+def filled(frame: pl.DataFrame) -> pl.DataFrame:
     """Every missing value as empty text, 0 or `{}`: stored columns hold no nulls."""
     empty = {pl.String(): pl.lit(""), pl.Boolean(): pl.lit(False)}
     return frame.with_columns(

@@ -1,0 +1,196 @@
+/* Rows of text, from parts of several kinds. */
+
+#include <math.h>
+
+#include "native.h"
+
+/* What a part of every row is. */
+enum { SAME, CODED, TEXTS, QUOTED, SIGNED, UNSIGNED, FLOATS };
+
+/*
+ * SAME: `text`, of `size`. CODED: row i has the text number `values[i]`, which ends at
+ * `ends[number]`. TEXTS: views into `buffers`. QUOTED: the same between `text` and a quote with a
+ * comma, quotes and backslashes escaped; nothing for an empty one. SIGNED, UNSIGNED, FLOATS: 64
+ * bits each.
+ */
+typedef struct {
+    int64_t kind;
+    const byte *text;
+    int64_t size;
+    const int64_t *ends;
+    const void *values;
+    const byte *const *buffers;
+} Part;
+
+static const int64_t MOST_DIGITS = 24;
+
+static byte *write_digits(byte *to, uint64_t value)
+{
+    static const char PAIRS[] = "00010203040506070809101112131415161718192021222324252627282930313233"
+                                "34353637383940414243444546474849505152535455565758596061626364656667"
+                                "6869707172737475767778798081828384858687888990919293949596979899";
+    byte digits[20], *from = digits + sizeof digits;
+
+    while (value >= 100) {
+        from -= 2;
+        memcpy(from, PAIRS + value % 100 * 2, 2);
+        value /= 100;
+    }
+    if (value >= 10) {
+        from -= 2;
+        memcpy(from, PAIRS + value * 2, 2);
+    } else {
+        *--from = (byte)('0' + value);
+    }
+    size_t size = digits + sizeof digits - from;
+    memcpy(to, from, size);
+    return to + size;
+}
+
+static byte *write_signed(byte *to, int64_t value)
+{
+    if (value < 0)
+        *to++ = '-';
+    return write_digits(to, value < 0 ? -(uint64_t)value : (uint64_t)value);
+}
+
+/*
+ * The shortest text that reads as this number: one of up to 15 digits that does is the only one.
+ * Returns NULL if it has more, or is small or large enough for an exponent.
+ */
+static byte *write_float(byte *to, double value)
+{
+    int decimals = 6;
+    uint64_t unit = 1000000;
+
+    if (value == 0 && !signbit(value)) {
+        memcpy(to, "0.0", 3);
+        return to + 3;
+    }
+    if (!(value >= 1e-4 && value < 1e9))
+        return NULL;
+    uint64_t scaled = (uint64_t)llrint(value * 1e6);
+    if ((double)scaled / 1e6 != value) {
+        if (value >= 1e6)
+            return NULL;
+        decimals = 9;
+        unit = 1000000000;
+        scaled = (uint64_t)llrint(value * 1e9);
+        if ((double)scaled / 1e9 != value)
+            return NULL;
+    }
+    uint64_t fraction = scaled % unit;
+    to = write_digits(to, scaled / unit);
+    *to++ = '.';
+    for (; decimals > 1 && fraction % 10 == 0; decimals--)
+        fraction /= 10;
+    for (int place = decimals - 1; place >= 0; place--, fraction /= 10)
+        to[place] = (byte)('0' + fraction % 10);
+    return to + decimals;
+}
+
+static byte *write_quoted(byte *to, const Part *part, const byte *at, int64_t size)
+{
+    const byte *end = at + size;
+
+    if (!size)
+        return to;
+    memcpy(to, part->text, part->size);
+    to += part->size;
+    while (at < end) {
+        const byte *stop = end_of_plain(at, end, '"');
+        memcpy(to, at, stop - at);
+        to += stop - at;
+        if (stop == end)
+            break;
+        if (*stop == '"' || *stop == '\\')
+            *to++ = '\\';
+        *to++ = *stop;
+        at = stop + 1;
+    }
+    memcpy(to, "\",", 2);
+    return to + 2;
+}
+
+/* Returns what follows in the row, NULL if the value cannot be written here. */
+static byte *write_part(byte *to, const Part *part, int64_t row)
+{
+    switch (part->kind) {
+    case SAME:
+        memcpy(to, part->text, part->size);
+        return to + part->size;
+    case CODED: {
+        uint32_t number = ((const uint32_t *)part->values)[row];
+        int64_t begin = number ? part->ends[number - 1] : 0, size = part->ends[number] - begin;
+        memcpy(to, part->text + begin, size);
+        return to + size;
+    }
+    case TEXTS: {
+        const View *view = (const View *)part->values + row;
+        memcpy(to, bytes_of(view, part->buffers), view->size);
+        return to + view->size;
+    }
+    case QUOTED: {
+        const View *view = (const View *)part->values + row;
+        return write_quoted(to, part, bytes_of(view, part->buffers), view->size);
+    }
+    case SIGNED:
+        return write_signed(to, ((const int64_t *)part->values)[row]);
+    case UNSIGNED:
+        return write_digits(to, ((const uint64_t *)part->values)[row]);
+    default:
+        return write_float(to, ((const double *)part->values)[row]);
+    }
+}
+
+static int64_t room_of(const Part *part, int64_t rows)
+{
+    int64_t room = 0;
+
+    switch (part->kind) {
+    case SAME:
+        return rows * part->size;
+    case CODED:
+        for (int64_t row = 0; row < rows; row++) {
+            uint32_t number = ((const uint32_t *)part->values)[row];
+            room += part->ends[number] - (number ? part->ends[number - 1] : 0);
+        }
+        return room;
+    case TEXTS:
+    case QUOTED:
+        for (int64_t row = 0; row < rows; row++)
+            room += ((const View *)part->values)[row].size;
+        return part->kind == TEXTS ? room : 2 * room + rows * (part->size + 2);
+    default:
+        return rows * MOST_DIGITS;
+    }
+}
+
+/* How many bytes `rows` rows of these parts have at most. */
+int64_t logwax_room(const Part *parts, int64_t count, int64_t rows)
+{
+    int64_t room = 0;
+
+    for (int64_t part = 0; part < count; part++)
+        room += room_of(&parts[part], rows);
+    return room;
+}
+
+/*
+ * Writes the rows one after another; row i ends before `ends[i]`. Returns the number of the part
+ * with a number that needs an exponent or more digits than a few, -1 if there is none.
+ */
+int64_t logwax_concat(const Part *parts, int64_t count, int64_t rows, byte *to, int64_t *ends)
+{
+    const byte *begin = to;
+
+    for (int64_t row = 0; row < rows; row++) {
+        for (int64_t part = 0; part < count; part++) {
+            to = write_part(to, &parts[part], row);
+            if (!to)
+                return part;
+        }
+        ends[row] = to - begin;
+    }
+    return -1;
+}

@@ -1,0 +1,153 @@
+"""Lines to columns: see the C sources of the same names for what is as usual."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+import native
+
+MOST_KEYS = 64
+_MOST_BYTES = 2**31 - 1  # what a view can address
+_NO_TIME = -(2**63)
+
+
+class Kind(IntEnum):
+    """What the values of a key become: see the enumeration of the same names in `native.h`."""
+
+    TEXT = 0
+    TIME = 1
+    SMALL = 2
+    LARGE = 3
+    SECONDS = 4
+    ATTRIBUTE = 5
+
+
+class Key(NamedTuple):
+    """A key of a line and the column it means; of seconds, 10^shift of its units are one."""
+
+    name: str
+    column: str
+    kind: Kind
+    shift: int = 0
+
+
+class Read(NamedTuple):
+    """The columns of all lines, and of which lines they are certain.
+
+    Times are microseconds since 1970: of UTC if they are `zoned`.
+    """
+
+    columns: dict[str, pl.Series]
+    ok: npt.NDArray[np.bool_]
+    zoned: bool
+
+
+class _Key(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("size", ctypes.c_int64),
+        ("kind", ctypes.c_int64),
+        ("shift", ctypes.c_int64),
+        ("out", ctypes.c_void_p),
+    )
+
+
+_View = np.dtype("V16")
+_DTYPES = {
+    Kind.TEXT: _View,
+    Kind.TIME: np.dtype(np.int64),
+    Kind.SMALL: np.dtype(np.uint16),
+    Kind.LARGE: np.dtype(np.uint64),
+    Kind.SECONDS: np.dtype(np.float64),
+}
+
+
+def count_newlines(data: bytes | memoryview) -> int:
+    """How many bytes are newlines."""
+    assert native.library
+    count: int = native.library.logwax_count_newlines(*_memory(data))
+    return count
+
+
+def find_newlines(data: bytes | memoryview) -> npt.NDArray[np.int64]:
+    """The places behind all newlines."""
+    assert native.library
+    places = np.empty(count_newlines(data), np.int64)
+    native.library.logwax_find_newlines(*_memory(data), ctypes.c_void_p(places.ctypes.data))
+    return places
+
+
+def _memory(data: bytes | memoryview) -> tuple[ctypes.c_void_p, ctypes.c_int64]:
+    return ctypes.c_void_p(np.frombuffer(data, np.uint8).ctypes.data), ctypes.c_int64(len(data))
+
+
+def can_read(text: bytes, keys: Sequence[Key]) -> bool:
+    """Whether these lines can be read here at all; without keys there is nothing to read."""
+    return bool(native.library and len(text) < _MOST_BYTES and 0 < len(keys) <= MOST_KEYS)
+
+
+def read_json(text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[Key]) -> Read:
+    """Lines of JSON (`json.c`); what an `ATTRIBUTE` is goes into the column `attributes`."""
+    assert native.library
+    count = len(starts) - 1
+    room = len(text) + 2 * count
+    values = {key.name: np.zeros(count, _DTYPES[key.kind]) for key in keys if key.kind in _DTYPES}
+    for key in keys:
+        if key.kind is Kind.TIME:
+            values[key.name].fill(_NO_TIME)
+    names = [key.name.encode() for key in keys]
+    table = (_Key * len(keys))(
+        *(
+            _Key(
+                name,
+                len(name),
+                key.kind,
+                key.shift,
+                values[key.name].ctypes.data if key.name in values else None,
+            )
+            for name, key in zip(names, keys, strict=True)
+        )
+    )
+    has_attributes = len(values) < len(keys)
+    attributes = np.zeros(count if has_attributes else 0, _View)
+    made_texts, made_attributes = np.empty(room, np.uint8), np.empty(room, np.uint8)
+    ok = np.zeros(count, np.bool_)
+    call = native.library.logwax_read_json
+    call.restype = ctypes.c_int64
+    zoned = call(
+        ctypes.c_char_p(text),
+        ctypes.c_void_p(starts.ctypes.data),
+        ctypes.c_int64(count),
+        table,
+        ctypes.c_int64(len(keys)),
+        ctypes.c_void_p(attributes.ctypes.data if has_attributes else None),
+        ctypes.c_void_p(made_attributes.ctypes.data),
+        ctypes.c_void_p(made_texts.ctypes.data),
+        ctypes.c_void_p(ok.ctypes.data),
+    )
+    buffers = [pa.py_buffer(text), pa.py_buffer(made_texts), pa.py_buffer(made_attributes)]
+    columns = {
+        key.column: _texts(values[key.name], buffers)
+        if key.kind is Kind.TEXT
+        else pl.Series(values[key.name])
+        for key in keys
+        if key.name in values
+    }
+    if has_attributes:
+        columns["attributes"] = _texts(attributes, buffers)
+    return Read(columns, ok, zoned != 0)
+
+
+def _texts(views: npt.NDArray[np.void], buffers: list[pa.Buffer]) -> pl.Series:
+    array = pa.Array.from_buffers(
+        pa.string_view(), len(views), [None, pa.py_buffer(views), *buffers]
+    )
+    return pl.Series(pl.from_arrow(array))

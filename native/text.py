@@ -1,0 +1,138 @@
+"""Rows of text, made of many columns: see `concat.c`."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+import native
+
+Codes = npt.NDArray[np.uint32]
+
+
+class Same(NamedTuple):
+    """The same text in every row."""
+
+    text: str
+
+
+class Coded(NamedTuple):
+    """One of several texts in every row: which one, the codes say."""
+
+    texts: Sequence[str]
+    codes: Codes
+
+
+class Quoted(NamedTuple):
+    """`before`, the row's text with its quotes and backslashes escaped, `",`; or nothing."""
+
+    before: str
+    texts: pl.Series
+
+
+Part = Same | Coded | Quoted | pl.Series
+"""A part of every row; of a series, the row's text or number. None has nulls."""
+
+
+class _Form(IntEnum):
+    """See the enumeration of the same names in `concat.c`."""
+
+    SAME = 0
+    CODED = 1
+    TEXTS = 2
+    QUOTED = 3
+    SIGNED = 4
+    UNSIGNED = 5
+    FLOATS = 6
+
+
+class _Part(ctypes.Structure):
+    _fields_ = (
+        ("form", ctypes.c_int64),
+        ("text", ctypes.c_char_p),
+        ("size", ctypes.c_int64),
+        ("ends", ctypes.c_void_p),
+        ("values", ctypes.c_void_p),
+        ("buffers", ctypes.c_void_p),
+    )
+
+
+class _Views:
+    """The memory of a series of texts, as long as this lives."""
+
+    def __init__(self, texts: pl.Series) -> None:
+        array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+        self._array: pa.StringViewArray = array
+        _, views, *buffers = array.buffers()
+        self.values = views.address + 16 * array.offset if views else None
+        self.buffers = (ctypes.c_void_p * max(1, len(buffers)))(*(b.address for b in buffers))
+
+
+def concat(rows: int, parts: Sequence[Part]) -> tuple[memoryview, npt.NDArray[np.int64]]:
+    """The parts of each row one after another: all bytes, and where each row ends, from 0 on."""
+    assert native.library
+    parts, kept = list(parts), []
+    table = (_Part * len(parts))()
+    for number, part in enumerate(parts):
+        table[number], memory = _described(part)
+        kept.append(memory)
+    count = ctypes.c_int64(len(parts)), ctypes.c_int64(rows)
+    ends = np.zeros(rows + 1, np.int64)
+    room, write = native.library.logwax_room, native.library.logwax_concat
+    room.restype = write.restype = ctypes.c_int64
+    while True:
+        data = np.empty(room(table, *count), np.uint8)
+        refused = write(
+            table, *count, ctypes.c_void_p(data.ctypes.data), ctypes.c_void_p(ends[1:].ctypes.data)
+        )
+        if refused < 0:
+            return data.data[: ends[-1]], ends
+        # Polars writes numbers of any size.
+        table[refused], kept[refused] = _described(parts[refused].cast(pl.String))
+
+
+def _described(part: Part) -> tuple[_Part, object]:
+    """What C is told of a part, and what must live while it is."""
+    if isinstance(part, Same):
+        text = part.text.encode()
+        return _Part(form=_Form.SAME, text=text, size=len(text)), text
+    if isinstance(part, Coded):
+        texts = [text.encode() for text in part.texts]
+        text, ends = b"".join(texts), np.cumsum([len(text) for text in texts], dtype=np.int64)
+        codes = np.ascontiguousarray(part.codes, np.uint32)
+        described = _Part(
+            form=_Form.CODED, text=text, ends=ends.ctypes.data, values=codes.ctypes.data
+        )
+        return described, (text, ends, codes)
+    if isinstance(part, Quoted):
+        text, views = part.before.encode(), _Views(part.texts)
+        described = _Part(
+            form=_Form.QUOTED,
+            text=text,
+            size=len(text),
+            values=views.values,
+            buffers=ctypes.addressof(views.buffers),
+        )
+        return described, (text, views)
+    if part.dtype in (pl.String, pl.Int128):
+        views = _Views(part.cast(pl.String))
+        described = _Part(
+            form=_Form.TEXTS, values=views.values, buffers=ctypes.addressof(views.buffers)
+        )
+        return described, views
+    dtype: type[pl.DataType]
+    if part.dtype.is_float():
+        form, dtype = _Form.FLOATS, pl.Float64
+    elif part.dtype.is_signed_integer():
+        form, dtype = _Form.SIGNED, pl.Int64
+    else:
+        form, dtype = _Form.UNSIGNED, pl.UInt64
+    values = np.ascontiguousarray(part.cast(dtype).to_numpy())
+    return _Part(form=form, values=values.ctypes.data), values

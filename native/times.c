@@ -1,0 +1,98 @@
+/* Times, as in flows/parsing/times.py, for the usual cases. */
+
+#include "native.h"
+
+static const int64_t SECOND = 1000000;
+
+/* The years that a store can hold: 1900 to 2299. */
+static const int64_t FIRST = -2208988800LL * 1000000, LAST = 10413792000LL * 1000000 - 1;
+
+bool is_storable(int64_t micros)
+{
+    return FIRST <= micros && micros <= LAST;
+}
+
+bool read_digits(const byte *at, int count, int *value)
+{
+    *value = 0;
+    for (int i = 0; i < count; i++) {
+        unsigned digit = at[i] - '0';
+        if (digit > 9)
+            return false;
+        *value = *value * 10 + (int)digit;
+    }
+    return true;
+}
+
+/* Days since 1970 in the proleptic Gregorian calendar, in years that begin in March. */
+static int64_t days_since_1970(int year, int month, int day)
+{
+    int64_t y = year - (month <= 2);
+    int64_t m = month > 2 ? month - 3 : month + 9;
+    return 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
+}
+
+bool micros_of(int year, int month, int day, int hour, int minute, int second, int64_t *micros)
+{
+    static const int DAYS[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+    if (year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59)
+        return false;
+    if (day > DAYS[month - 1] + (month == 2 && is_leap))
+        return false;
+    int64_t minutes = (days_since_1970(year, month, day) * 24 + hour) * 60 + minute;
+    *micros = (minutes * 60 + second) * SECOND;
+    return is_storable(*micros);
+}
+
+/* `Z`, `+02`, `+0200` or `+02:00` up to the end. */
+static bool read_offset(const byte *at, const byte *end, int64_t *micros)
+{
+    int hours, minutes = 0;
+
+    *micros = 0;
+    if (end - at == 1)
+        return *at == 'Z' || *at == 'z';
+    if (end - at < 3 || (*at != '+' && *at != '-') || !read_digits(at + 1, 2, &hours))
+        return false;
+    const byte *rest = at + 3;
+    if (rest < end && *rest == ':')
+        rest++;
+    if (rest < end ? end - rest != 2 || !read_digits(rest, 2, &minutes) : rest != at + 3)
+        return false;
+    if (hours > 23 || minutes > 59)
+        return false;
+    *micros = (hours * 60 + minutes) * 60 * SECOND * (*at == '-' ? -1 : 1);
+    return true;
+}
+
+bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
+{
+    int year, month, day, hour, minute, second;
+    int64_t offset = 0;
+
+    if (end - at < 19 || at[4] != '-' || at[7] != '-' || at[13] != ':' || at[16] != ':')
+        return false;
+    if (at[10] != 'T' && at[10] != ' ' && at[10] != 't')
+        return false;
+    if (!read_digits(at, 4, &year) || !read_digits(at + 5, 2, &month) ||
+        !read_digits(at + 8, 2, &day) || !read_digits(at + 11, 2, &hour) ||
+        !read_digits(at + 14, 2, &minute) || !read_digits(at + 17, 2, &second))
+        return false;
+    if (!micros_of(year, month, day, hour, minute, second, micros))
+        return false;
+    at += 19;
+    if (at < end && (*at == '.' || *at == ',')) {
+        int64_t unit = SECOND / 10;
+        if (++at == end || *at < '0' || *at > '9')
+            return false;
+        for (; at < end && *at >= '0' && *at <= '9'; at++, unit /= 10)
+            *micros += (*at - '0') * unit; /* what is finer than a microsecond is cut off */
+    }
+    *is_zoned = at < end;
+    if (*is_zoned && !read_offset(at, end, &offset))
+        return false;
+    *micros -= offset;
+    return is_storable(*micros);
+}
