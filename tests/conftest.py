@@ -19,6 +19,8 @@ import hypothesis
 import pytest
 from clickhouse_connect.driver.client import Client
 
+import native
+
 if TYPE_CHECKING:
     from tests.servers.influxd import Influxd
     from tests.tailing import Memory, Tail
@@ -209,3 +211,13 @@ def tail() -> Iterator[Callable[..., Tail]]:
     yield make
     for one in made:
         one.source.close()
+
+
+@pytest.fixture(params=["compiled", "plain"], scope="module")
+def both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything once with the compiled part, and once without it."""
+    assert native.library, "the compiled part is not there: install Logwax again"
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param == "plain":
+            patched.setattr(native, "library", None)
+        yield

@@ -16,6 +16,8 @@ from connectors.batch import COLUMNS
 from connectors.sinks.line_protocol import MEASUREMENT, encode, point
 from tests.servers.influxd import Influxd
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 TAGS = ("customer_id", "method", "status_class", "success")
 TEXTS = [name for name, dtype in COLUMNS.items() if dtype == pl.String]
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123_456, tzinfo=timezone.utc)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from flows.parsing import api_requests
 from tests.parsing_checks import certain, filled, mutated, parse, refusal_of, row_of, utc
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 LINE = "2026-11-01 12:00:00 cust_1 /api/v1/users/17?full=1 200 0.12345"
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
 

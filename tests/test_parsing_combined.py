@@ -16,6 +16,8 @@ from flows.parsing import combined
 from tests.conftest import ROOT
 from tests.parsing_checks import certain, filled, mutated, parse, refusal_of, row_of, utc
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 FORM = combined.make(ZoneInfo("UTC"))
 REAL = ROOT.parent / "shared" / "data" / "apache_combined.log"
 

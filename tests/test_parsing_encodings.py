@@ -17,6 +17,8 @@ from flows.parsing.lines import Lines
 from flows.parsing.parser import parser
 from tests.parsing_checks import batch, parse, together
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 ENCODINGS = ["utf-8", "latin-1", "cp1252", "utf-16-le", "utf-16-be"]
 MARKED = ["utf-8", "utf-16-le", "utf-16-be"]
 TEMPLATES = {

@@ -16,6 +16,8 @@ from flows.parsing import json_lines
 from flows.parsing.json_lines import ALIASES, Alias
 from tests.parsing_checks import certain, filled, mutated, parse, refusal_of, row_of, utc
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 UTC = json_lines.make(ZoneInfo("UTC"))
 BERLIN = json_lines.make(ZoneInfo("Europe/Berlin"))
 NOON = "2026-11-01T12:00:00Z"

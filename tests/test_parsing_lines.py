@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from flows.parsing.lines import Lines
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 BYTES = st.lists(
     st.sampled_from(
         [b"a", b"\n", b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"\xc3\xa9", b"\xc3", b"bc"]

@@ -15,6 +15,8 @@ from flows.parsing import FORMATS
 from flows.parsing.parser import parser
 from tests.parsing_checks import FILE_ID, PATH, batch, parse, together
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 GOOD = {
     "api_requests": b"2026-11-01 12:00:00 cust_1 /a 200 0.5",
     "json": b'{"ts":"2026-11-01T12:00:00Z","path":"/a","status":200,"id":"x"}',
