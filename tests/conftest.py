@@ -83,10 +83,12 @@ class Pipeline:
         )
         return self.running
 
-    def run(self, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, deadline: float = DEADLINE, **settings: object
+    ) -> subprocess.CompletedProcess[str]:
         """Read what is there (`FOLLOW=false`), and wait for the end."""
         process = self.start(*arguments, FOLLOW="false", **settings)
-        out, err = process.communicate(timeout=DEADLINE)
+        out, err = process.communicate(timeout=deadline)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def stop(self, deadline: float = DEADLINE) -> int:

@@ -27,6 +27,7 @@ from tests.servers.influxd import Influxd
 
 EXACT = Tally(missing=0, twice=0, strange=0)
 PLAN = Plan(kills=0, files=6, rate=20_000, rotate_every=2.0, gzip=True)
+CATCH_UP = 600.0  # what was written in a minute without a store takes its time
 Start = Callable[..., Pipeline]
 
 
@@ -141,7 +142,7 @@ def kill(pipeline: Pipeline, draw: random.Random) -> None:
 
 
 def store_the_rest(host: Path, **settings: object) -> None:
-    done = Pipeline(host, 0).run(**{**settings_of(host), **settings})
+    done = Pipeline(host, 0).run(deadline=CATCH_UP, **{**settings_of(host), **settings})
     assert done.returncode == 0, done.stderr
 
 

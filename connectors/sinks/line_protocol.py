@@ -164,8 +164,9 @@ def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
     """What a tag gives among the tags, and among the fields."""
     coded = _coded(values, _OFTEN_TAG)
     texts = (pl.Series(coded.texts, dtype=values.dtype) if coded else values).cast(pl.String)
-    escaped = texts.str.replace_all(f"({_SPECIAL})", r"\$1")
-    fits = ~texts.str.contains(_NO_TAG) & (escaped.str.len_bytes() <= _MAX_TAG_BYTES)
+    tag = pl.lit(texts).str.replace_all(f"({_SPECIAL})", r"\$1")
+    is_tag = ~pl.lit(texts).str.contains(_NO_TAG) & (tag.str.len_bytes() <= _MAX_TAG_BYTES)
+    escaped, fits = pl.select(tag.alias("tag"), is_tag.alias("fits"))
     if coded:
         whole = list(zip(texts, escaped, fits, strict=True))
         series = [f",{name}={tag}" if fit else "" for _, tag, fit in whole]
@@ -185,7 +186,12 @@ def _field_parts(name: str, values: pl.Series) -> list[_Part]:
         return [_Coded([_field(name, value) for value in coded.texts], coded.codes)]
     if values.dtype == pl.String:
         return [_Text(name, values)]
-    carried = values.is_finite() if is_float else values.cast(pl.Int64, strict=False).is_not_null()
+    if is_float:
+        carried = values.is_finite()
+    elif values.dtype == pl.UInt64:
+        carried = values <= _MAX_INT
+    else:
+        carried = values.is_not_null()
     as_text = pl.concat_str(pl.lit(f'{name}_text="'), column, pl.lit('",')).fill_null("")
     return _where(carried, f"{name}=", column, "i," if values.dtype.is_integer() else ",", as_text)
 
@@ -194,7 +200,8 @@ def _where(
     usual: pl.Series, before: str, text: pl.Expr, after: str, otherwise: pl.Expr = _NOTHING
 ) -> list[_Part]:
     """The text with what stands around it; something else where it is not usual."""
-    usual = usual.fill_null(False)  # what is null is left out, and its line is not
+    if usual.null_count():  # what is null is left out, and its line is not
+        usual = usual.fill_null(False)
     if usual.all():
         return [_same(before), text, _same(after)]
     whole = pl.concat_str(pl.lit(before), text, pl.lit(after))
@@ -203,9 +210,10 @@ def _where(
 
 def _nanoseconds(rows: pl.DataFrame) -> pl.Expr:
     """The line's millisecond, and its number in the place of the nanoseconds."""
-    millis, line = pl.col("timestamp").to_physical() // 1000, pl.col("line") % 1_000_000
+    micros = pl.col("timestamp").to_physical()
+    millis, line = micros // 1000, pl.col("line") % 1_000_000
     # Later times shall be refused by the server, not wrap around to others.
-    is_late = (rows["timestamp"].to_physical() > _MAX_MICROS).any()
+    is_late = rows.select(micros.max() > _MAX_MICROS).item()
     wide = pl.Int128 if is_late else pl.Int64
     return millis.cast(wide) * 1_000_000 + line.cast(wide)
 

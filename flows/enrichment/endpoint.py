@@ -22,11 +22,10 @@ def enrich(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(_endpoint(paths).gather(which).alias("endpoint"))
 
 
-def _endpoint(path: pl.Series) -> pl.Series:
-    path = path.str.split_exact("?", 1).struct.field("field_0")
+def _endpoint(paths: pl.Series) -> pl.Series:
+    path = pl.col("path").str.split_exact("?", 1).struct.field("field_0") + "/"
     # A segment stands between slashes; two that follow one another share theirs, hence the second
     # go.
-    path = (path + "/").str.replace_all(_ID, "/:id/")
-    if path.str.contains(f"/:id{_ID}").any():
+    for _ in range(2):
         path = path.str.replace_all(_ID, "/:id/")
-    return path.str.strip_suffix("/")
+    return paths.to_frame("path").select(path.str.strip_suffix("/")).to_series()

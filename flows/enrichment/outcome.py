@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
+_CODES = np.arange(2**16)
+_SUCCESS = (_CODES >= 200) & (_CODES < 400)
+_CLASS = np.where(_CODES < 600, _CODES // 100, 0).astype(np.uint32)
 _CLASSES = pl.Series(["", "1xx", "2xx", "3xx", "4xx", "5xx"])
 
 
@@ -11,9 +15,8 @@ def enrich(rows: pl.DataFrame) -> pl.DataFrame:
     """Add `success` and `status_class`; a code out of 100 to 599 has an empty class."""
     if "status_code" not in rows.columns:
         return rows
-    code = rows["status_code"]
-    hundreds = (code // 100).clip(0, 6)
+    code = rows["status_code"].to_numpy()
     return rows.with_columns(
-        code.is_between(200, 399).alias("success"),
-        _CLASSES[hundreds.replace(6, 0)].alias("status_class"),
+        pl.Series("success", _SUCCESS[code]),
+        _CLASSES.gather(pl.Series(_CLASS[code])).alias("status_class"),
     )

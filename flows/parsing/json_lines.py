@@ -161,11 +161,15 @@ class JsonLines:
 
     def _compiled(self, lines: Lines, keys: list[Key]) -> pl.DataFrame:
         read = read_json(lines.text, lines.starts, keys)
-        frame = pl.DataFrame(read.columns).with_columns(pl.Series(OK, read.ok))
-        times = pl.when(OK).then("timestamp").cast(pl.Datetime("us"))
-        utc = times.dt.replace_time_zone("UTC") if read.zoned else local_column(times, self._zone)
-        frame = frame.with_columns(utc.alias("timestamp"))
-        return frame.with_columns(pl.col(OK) & pl.col("timestamp").is_not_null())
+        columns = read.columns
+        times = columns.pop("timestamp")
+        if read.zoned or self._zone.key == "UTC":
+            times, ok = times.cast(pl.Datetime("us", "UTC")), pl.Series(read.ok)
+        else:
+            local = pl.when(pl.Series(read.ok)).then(times.cast(pl.Datetime("us")))
+            times = pl.select(local_column(local, self._zone)).to_series()
+            ok = times.is_not_null()
+        return pl.DataFrame({"timestamp": times, **columns, OK: ok})
 
     # Many lines: Polars reads what is as usual, and every key in the bytes is accounted for
 
@@ -374,7 +378,8 @@ def _shifted(values: npt.NDArray[np.float64], shift: int) -> tuple[npt.NDArray[n
     for decimals in _DECIMALS:
         if exact.all():
             break
-        digits = np.rint(values * 10.0**decimals)
+        with np.errstate(over="ignore"):
+            digits = np.rint(values * 10.0**decimals)
         fits = ~exact & (digits / 10.0**decimals == values) & (np.abs(digits) < _MOST_EXACT)
         shifted = np.where(fits, digits / 10.0 ** (decimals + shift), shifted)
         exact |= fits
