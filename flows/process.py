@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from settings import Settings
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+_NEVER = timedelta(days=100 * 365)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -32,13 +34,26 @@ def tune() -> None:
     By default glibc gives memory back and faults it in again for every batch: a fifth of all CPU
     seconds. More threads than workers make a batch sooner, but cost more: docs/performance.md.
     """
-    sys.setswitchinterval(0.0005)
     gc.freeze()  # what has been imported by now is not looked through for garbage again
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_TRIM_THRESHOLD, 512 * 1024 * 1024)
         mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
     os.environ.setdefault("POLARS_MAX_THREADS", str(min(_workers(), os.cpu_count() or 1)))
+    _keep_workers_apart()
+
+
+def _keep_workers_apart() -> None:
+    """Let Bytewax count no epochs, which are for its recovery: it has one every 10 seconds.
+
+    Whoever enters the next epoch waits for all workers, spinning. One that writes for some seconds
+    stops the others for as long, and once they enter at different times, each waits at each epoch
+    (measured: a worker was asked for a batch every 10 seconds only). `bytewax.run` has no setting
+    for never, but looks up what it was told when the dataflow is there.
+    """
+    told = getattr(sys.modules["__main__"], "kwargs", {})
+    if told.get("recovery_config") is None and "epoch_interval" in told:
+        told["epoch_interval"] = _NEVER
 
 
 def _workers() -> int:

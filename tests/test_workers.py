@@ -20,7 +20,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import DEADLINE, Pipeline, find_port, wait_for
+from tests.conftest import DEADLINE, ROOT, Pipeline, find_port, wait_for
 from tests.kill_harness import SETTINGS, Plan, Tally, stored_by, tally, writing, written
 from tests.servers.clickhouse_http import ServerProcess
 from tests.servers.influxd import Influxd
@@ -154,6 +154,12 @@ def counted(host: Path, lines: Mapping[str, int], **settings: object) -> Tally:
 
 
 # --- processes and workers of one host --------------------------------------------------------
+
+
+def test_a_worker_that_writes_for_long_holds_up_no_other() -> None:
+    command = [sys.executable, "-m", "bytewax.run", "tests.two_workers", "-w", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
 
 
 def test_processes_of_a_host_go_on_while_one_of_them_dies_and_comes_back(
