@@ -374,7 +374,8 @@ def _shifted(values: npt.NDArray[np.float64], shift: int) -> tuple[npt.NDArray[n
     for decimals in _DECIMALS:
         if exact.all():
             break
-        digits = np.rint(values * 10.0**decimals)
+        with np.errstate(over="ignore"):
+            digits = np.rint(values * 10.0**decimals)
         fits = ~exact & (digits / 10.0**decimals == values) & (np.abs(digits) < _MOST_EXACT)
         shifted = np.where(fits, digits / 10.0 ** (decimals + shift), shifted)
         exact |= fits
