@@ -353,7 +353,7 @@ ESCAPES = [
 ]
 NUMBERS = st.one_of(
     st.from_regex(pattern, fullmatch=True)
-    for pattern in (r"[0-9]{1,19}", r"[0-9]{1,4}\.[0-9]{1,18}", r"0\.0{0,6}[1-9]{1,4}0?")
+    for pattern in (r"[1-9][0-9]{13,18}", r"0?[0-9]{1,4}\.[0-9]{9,18}", r"0\.0{0,6}[1-9]{0,4}0?")
 )
 LITERALS: dict[str, st.SearchStrategy[str]] = {
     "text": st.builds(json.dumps, TEXTS, ensure_ascii=st.booleans()),
@@ -365,6 +365,7 @@ LITERALS: dict[str, st.SearchStrategy[str]] = {
         st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 9).map(float)
     ).map(repr),
     "bool": st.sampled_from(["true", "false"]),
+    "noon": st.just(f'"{NOON}"'),
     "time": mutated(TIMES, "0 9:-+.T").map(json.dumps),
     "epoch": st.one_of(
         st.integers(-(10**20), 10**20), st.integers(0, 2 * 10**9), st.floats(-1e18, 1e18)
@@ -383,7 +384,7 @@ ODD_KEYS = ["line", "ok", "a", "b", "", "*", "^a$", "é", "a b", "x:y", r"x\"sta
 ODD_KEYS += ["ab", "t", "status_"]  # one is how another begins
 KEYS = st.sampled_from([*(alias.key for alias in ALIASES), *ODD_KEYS])
 KINDS = {
-    "timestamp": ["time", "epoch"],
+    "timestamp": ["noon", "noon", "time", "epoch"],
     "status_code": ["int"],
     "bytes_sent": ["int", "amount"],
     "duration": ["float", "amount"],
