@@ -390,8 +390,9 @@ static bool read_line(Reading *reading, const Key *keys, int64_t count, int64_t 
 /*
  * Reads `count` lines, of which line i is lines[starts[i]] to before lines[starts[i + 1]], into the
  * columns of up to 64 keys. `ok` says of which lines all is in the columns. `attributes` (NULL: no
- * key is one) are in `made_attributes`, texts with escapes in `made_texts`; each has room for all
- * lines and two bytes more for every line. Returns whether times carry their zone, -1 if none did.
+ * key is one) are in `made_attributes`, texts with escapes in `made_texts`. What is made of a line
+ * is no longer than it: each has room for all lines, and two bytes more, for a quote and a comma
+ * behind a text that does not end. Returns whether times carry their zone, -1 if none did.
  */
 int64_t logwax_read_json(const byte *lines, const int64_t *starts, int64_t count, const Key *keys,
                          int64_t key_count, View *attributes, byte *made_attributes,
@@ -411,16 +412,15 @@ int64_t logwax_read_json(const byte *lines, const int64_t *starts, int64_t count
         reading.attributes.data[reading.attributes.size++] = '{';
         ok[line] = read_line(&reading, keys, key_count, line, begin, end) && times &&
                    times[line] != NO_TIME;
-        if (!attributes)
+        if (!attributes || !ok[line]) {
             reading.attributes.size = object;
-        else {
-            Made *made = &reading.attributes;
-            made->size -= made->data[made->size - 1] == ','; /* of the last attribute */
-            made->data[made->size++] = '}';
-            if (ok[line])
-                attributes[line] = view_of(made->data + object, made->size - object,
-                                           IN_ATTRIBUTES, made->data);
+            continue;
         }
+        Made *made = &reading.attributes;
+        made->size -= made->data[made->size - 1] == ','; /* of the last attribute */
+        made->data[made->size++] = '}';
+        attributes[line] =
+            view_of(made->data + object, made->size - object, IN_ATTRIBUTES, made->data);
     }
     return reading.zoned;
 }

@@ -98,7 +98,7 @@ def read_json(text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[Key]) -
     """Lines of JSON (`json.c`); what an `ATTRIBUTE` is goes into the column `attributes`."""
     assert native.library
     count = len(starts) - 1
-    room = len(text) + 2 * count
+    room = len(text) + 2
     values = {key.name: np.zeros(count, _DTYPES[key.kind]) for key in keys if key.kind in _DTYPES}
     for key in keys:
         if key.kind is Kind.TIME:

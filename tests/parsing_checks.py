@@ -80,8 +80,11 @@ def filled(row: dict[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def certain(form: Format, lines: Sequence[str]) -> list[bool]:
-    """Which lines the fast way is sure of; checks each of them against the definition."""
+def certain(form: Format, lines: Sequence[str], *, spelled: bool = False) -> list[bool]:
+    """Which lines the fast way is sure of; checks each of them against the definition.
+
+    `spelled`: attributes are to be spelled as there, too.
+    """
     frame = form.columns(Lines("".join(f"{line}\n" for line in lines).encode()))
     assert len(frame) == len(lines)
     assert frame.schema[OK] == pl.Boolean
@@ -95,6 +98,8 @@ def certain(form: Format, lines: Sequence[str]) -> list[bool]:
         except MalformedLine as refusal:
             raise AssertionError(f"accepted {line!r}, but {refusal}") from None
         assert filled(row) == filled(expected), line
+        if spelled:
+            assert row.get("attributes", "{}") == expected.get("attributes", "{}")
     return sure
 
 

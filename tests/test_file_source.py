@@ -235,6 +235,23 @@ def test_reads_a_line_longer_than_a_batch_whole(tail, tmp_path):
     assert tailed.read(len(long) + 12) == b"short\n" + long + b"short\n"
 
 
+@pytest.mark.parametrize("characters", [100, 50_000])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_reads_a_large_file_in_whole_lines(tail, tmp_path, encoding, characters):
+    # In UTF-16, the halves of its characters make newlines, too.
+    line = ("\u0a10\u0100\u0f00\u0a00" * (characters // 4) + "\n").encode(encoding)
+    log = tmp_path / "a.log"
+    data = line * (3_000_000 // len(line))
+    log.write_bytes(data + line[:-3])
+    tailed = tail(log, limits=Limits(99_999, 1_100_001, 0), encoding=encoding)
+    while len(data):
+        found = tailed.read(1)
+        assert data.startswith(found)
+        assert len(found) % len(line) == 0
+        data = data[len(found) :]
+    assert tailed.is_quiet()
+
+
 def test_does_not_hand_out_the_next_bytes_of_a_file_before_the_last_are_stored(tail, tmp_path):
     log = tmp_path / "a.log"
     log.write_bytes(b"one\n")

@@ -255,6 +255,17 @@ def test_a_change_of_what_is_wanted_is_installed(started: Checkout, name: str) -
     assert len(started.installs) == 1
 
 
+def test_an_install_without_a_c_compiler_says_what_it_costs(checkout: Checkout) -> None:
+    checkout.add_python("python3")
+    assert "There is no C compiler" in checkout.run("start.sh").stdout
+
+
+def test_an_install_with_a_c_compiler_says_nothing_of_it(checkout: Checkout) -> None:
+    checkout.add_python("python3")
+    checkout.write("native/compiled.so", "made by the install")
+    assert "compiler" not in checkout.run("start.sh").stdout
+
+
 def test_an_install_that_fails_starts_nothing_and_is_done_again(checkout: Checkout) -> None:
     checkout.add_python("python3")
     failed = checkout.run("start.sh", BROKEN="pip install")
@@ -473,8 +484,8 @@ def test_cleanup_leaves_the_checkout_as_it_was(started: Checkout) -> None:
         return {str(path) for path in found if path.parts[0] != ".venv"}
 
     before = files()
-    for made in ("data/rows", "cli/__pycache__/x.pyc", "logwax.egg-info/x", ".mypy_cache/x"):
-        (started.path / made).parent.mkdir(parents=True)
+    for made in ("data/rows", "cli/__pycache__/x.pyc", "logwax.egg-info/x", "native/compiled.so"):
+        (started.path / made).parent.mkdir(parents=True, exist_ok=True)
         started.write(made, "")
     (started.path / "cli" / "own.py").touch()
     assert started.run("cleanup.sh").returncode == 0

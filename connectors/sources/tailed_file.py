@@ -259,8 +259,9 @@ class TailedFile:
         end = self.position + size
         if size < _CHUNK or self.is_compressed or (self.is_final and end == self.size):
             return size
-        last = self.encoding.last_end(content.read(_LAST, end - _LAST))
-        return size - _LAST + last if last else size
+        before = (size - _LAST) // self.encoding.unit * self.encoding.unit
+        last = self.encoding.last_end(content.read(size - before, self.position + before))
+        return before + last if last else size
 
     def _read_long_line(self, content: Content) -> tuple[bytes, Segment] | None:
         end = None

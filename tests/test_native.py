@@ -1,0 +1,87 @@
+"""The compiled part: when it is used, and that it writes what columns do."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from datetime import datetime
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from zlib import crc32
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import native
+from connectors.batch import COLUMNS
+from connectors.sinks.line_protocol import encode
+
+SOURCES = [Path(native.__file__).with_name(name) for name in ("native.h", "sources.c")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two sources, and what `setup.py` would make of them."""
+    for source in SOURCES:
+        shutil.copy(source, tmp_path)
+    checksum = crc32(b"".join(source.read_bytes() for source in SOURCES))
+    compiled = tmp_path / f"compiled{EXTENSION_SUFFIXES[0]}"
+    define = f"-DLOGWAX_SOURCES={checksum}u"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", define, "-o", compiled, tmp_path / "sources.c"], check=True
+    )
+    return tmp_path
+
+
+def test_what_was_compiled_of_these_sources_is_used(folder: Path) -> None:
+    assert native.load(folder)
+
+
+def test_what_was_compiled_of_other_sources_is_not_used(folder: Path) -> None:
+    with (folder / "native.h").open("a") as header:
+        header.write("/* pulled since */\n")
+    assert native.load(folder) is None
+
+
+def test_nothing_compiled_is_no_error(tmp_path: Path) -> None:
+    assert native.load(tmp_path) is None
+
+
+TEXTS = st.text(st.sampled_from(',= "\\\n\r\t\0\x1f\x7f#x€😀'), max_size=20)
+FLOATS = st.one_of(
+    st.floats(),
+    st.floats(0, 1e10),
+    st.builds(
+        lambda digits, shift: digits / 10.0**shift, st.integers(0, 10**16), st.integers(0, 20)
+    ),
+    st.sampled_from([-0.0, 5e-324, 1e-4, 9.999999999999999e-05, 999999.9999999999, 1e9, 1e16]),
+)
+VALUES: dict[str, st.SearchStrategy[object]] = {
+    "timestamp": st.datetimes(datetime(1900, 1, 1), datetime(2299, 12, 31)),
+    "file_id": st.integers(0, 2**64 - 1),
+    "line": st.integers(0, 2**64 - 1),
+    "customer_id": st.none() | TEXTS,
+    "message": st.none() | TEXTS,
+    "success": st.none() | st.booleans(),
+    "status_code": st.none() | st.integers(0, 2**16 - 1),
+    "bytes_sent": st.none() | st.sampled_from([0, 9, 10, 99, 100, 2**63 - 1, 2**63, 2**64 - 1]),
+    "duration": st.none() | FLOATS,
+}
+
+
+@given(st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=20), st.data())
+def test_compiled_lines_are_byte_for_byte_those_of_columns(
+    rows: list[dict[str, object]], data: st.DataObject
+) -> None:
+    given_ones = data.draw(st.sampled_from([rows, rows * 60]))
+    frame = pl.DataFrame(given_ones, schema={name: COLUMNS[name] for name in VALUES})
+    tags = data.draw(st.sampled_from([(), ("customer_id", "success")]))
+    assert native.library
+    compiled = encode(frame, tags)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(native, "library", None)
+        plain = encode(frame, tags)
+    for row in range(len(frame)):
+        assert compiled.between(row, row + 1) == plain.between(row, row + 1)
