@@ -26,7 +26,13 @@ def read_lines(
     """The frame that `Format.columns` returns; `columns` makes it where this is not compiled."""
     if not can_read(lines.text, len(lines), keys):
         return columns(lines)
-    frame = _read(form, lines, keys, zone)
+    return completed(_read(form, lines, keys, zone), lines, columns)
+
+
+def completed(
+    frame: pl.DataFrame, lines: Lines, columns: Callable[[Lines], pl.DataFrame]
+) -> pl.DataFrame:
+    """The frame of these lines; where many of them are open, with what `columns` makes of those."""
     open_ = np.flatnonzero(~frame[OK].to_numpy())
     if len(open_) < _MANY:
         return frame

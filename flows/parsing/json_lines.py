@@ -26,7 +26,9 @@ from flows.parsing.keys import (
     column_of,
     columns_of,
     compiled_keys,
+    is_pattern,
     keys_in,
+    nothing,
     row_of,
 )
 from flows.parsing.lines import CARRIAGE_RETURN, NEWLINE, Flags, Lines
@@ -84,14 +86,14 @@ class JsonLines:
                 return self._read(lines, good, _schema(seen))
             except pl.exceptions.PolarsError:
                 continue
-        return _nothing(lines)
+        return nothing(lines)
 
     def _read(self, lines: Lines, good: Flags, schema: _Schema) -> pl.DataFrame:
         """One row for each of the lines, of which Polars reads the good ones."""
         if good.all():
             return self._read_all(lines, schema)
         if not good.any():
-            return _nothing(lines)
+            return nothing(lines)
         frame = self._read_all(Lines(Lines(lines.text).join(np.flatnonzero(good))), schema)
         # Each line gets its row; a line that was not read gets any, which is not `OK`.
         place = np.maximum(np.cumsum(good) - 1, 0)
@@ -99,17 +101,12 @@ class JsonLines:
 
     def _read_all(self, lines: Lines, schema: _Schema) -> pl.DataFrame:
         if "timestamp" not in map(column_of, schema):
-            return _nothing(lines)
+            return nothing(lines)
         frame = pl.read_ndjson(lines.text, schema=schema, ignore_errors=True).rechunk()
         if len(frame) != len(lines):
             raise pl.exceptions.ComputeError("a line is no value, or several")
         whole = pl.Series(accounted(lines, frame, BY_KEY))
         return columns_of(frame, self._zone).with_columns(pl.col(OK) & whole)
-
-
-def _nothing(lines: Lines) -> pl.DataFrame:
-    """No line is certain."""
-    return pl.DataFrame({OK: np.zeros(len(lines), np.bool_)})
 
 
 def _guesses(lines: Lines) -> Iterator[Flags]:
@@ -155,8 +152,8 @@ def _schema(seen: Seen) -> _Schema:
 
 def _dtype(key: str, types: Counter[type]) -> pl.DataType | None:
     """How Polars shall read a key of these types; None: not at all."""
-    if key == "*" or key.startswith("^") or ":" in key:
-        return None  # patterns to Polars; and the colons of lines are counted
+    if is_pattern(key) or ":" in key:
+        return None  # the colons of lines are counted
     column = column_of(key)
     if column == "duration":
         return pl.Float64()

@@ -133,19 +133,29 @@ def column_of(key: str) -> str:
     return BY_KEY[key].column if key in BY_KEY else ""
 
 
+def sample(lines: Lines) -> list[int]:
+    """The numbers of the first and last lines."""
+    numbers = range(len(lines))
+    return sorted({*numbers[:_SAMPLE], *numbers[-_SAMPLE:]})
+
+
+def is_pattern(key: str) -> bool:
+    """Whether Polars would take the key for more than a name."""
+    return key == "*" or key.startswith("^")
+
+
 def keys_in(lines: Lines, members: Callable[[bytes], Mapping[str, object]]) -> Seen:
     """The keys of the first and last lines that are not rare there, with the types of their values.
 
     Lines with another key are asked one by one.
     """
-    numbers = range(len(lines))
-    sample = {*numbers[:_SAMPLE], *numbers[-_SAMPLE:]}
     seen: defaultdict[str, Counter[type]] = defaultdict(Counter)
-    for line in sorted(sample):
+    chosen = sample(lines)
+    for line in chosen:
         for key, value in members(lines.raw(line)).items():
             seen[key][type(value)] += 1
     # Keys that are rare are not worth a column: there may be any number of them.
-    return {key: types for key, types in seen.items() if types.total() * _COMMON >= len(sample)}
+    return {key: types for key, types in seen.items() if types.total() * _COMMON >= len(chosen)}
 
 
 def compiled_keys(seen: Iterable[str]) -> list[Key]:
@@ -167,6 +177,11 @@ def compiled_keys(seen: Iterable[str]) -> list[Key]:
             kind = _KINDS.get(alias.column, Kind.TEXT)
             keys.append(Key(key, alias.column, kind, alias.shift))
     return keys
+
+
+def nothing(lines: Lines) -> pl.DataFrame:
+    """No line is certain."""
+    return pl.DataFrame({OK: np.zeros(len(lines), np.bool_)})
 
 
 def columns_of(frame: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
