@@ -154,7 +154,7 @@ class Settings(BaseSettings):
         "Default: LOG_FILE_PATH.",
     )
     log_format: Annotated[str, AfterValidator(_format)] = Field(
-        "api_requests", description="Format of the lines: api_requests, json or combined."
+        "api_requests", description="Format of the lines: api_requests, json, logfmt or combined."
     )
     log_timezone: Annotated[str, AfterValidator(_time_zone)] = Field(
         "UTC",

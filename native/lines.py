@@ -1,4 +1,4 @@
-"""Lines to columns: see the C sources of the same names for what is as usual."""
+"""Lines to columns: what is as usual, the C sources of the formats say."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ import pyarrow as pa
 
 import native
 
-MOST_KEYS = 64
+_MOST_KEYS = 64
 _MOST_BYTES = 2**31 - 1  # what a view can address
 _NO_TIME = -(2**63)
+
+
+class Form(IntEnum):
+    """A format: see the enumeration of the same names in `native.h`."""
+
+    JSON = 0
+    LOGFMT = 1
+    COMBINED = 2
+    API_REQUESTS = 3
 
 
 class Kind(IntEnum):
@@ -89,16 +98,27 @@ def _memory(data: bytes | memoryview) -> tuple[ctypes.c_void_p, ctypes.c_int64]:
     return ctypes.c_void_p(np.frombuffer(data, np.uint8).ctypes.data), ctypes.c_int64(len(data))
 
 
-def can_read(text: bytes, keys: Sequence[Key]) -> bool:
+def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
     """Whether these lines can be read here at all; without keys there is nothing to read."""
-    return bool(native.library and len(text) < _MOST_BYTES and 0 < len(keys) <= MOST_KEYS)
+    is_usual = 0 < len(keys) <= _MOST_KEYS and _room(text, count, keys) <= _MOST_BYTES
+    return native.library is not None and is_usual
 
 
-def read_json(text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[Key]) -> Read:
-    """Lines of JSON (`json.c`); what an `ATTRIBUTE` is goes into the column `attributes`."""
+def _room(text: bytes, count: int, keys: Sequence[Key]) -> int:
+    """The most that the objects of so many lines can take.
+
+    A byte becomes two at most, where a backslash means itself; `k` alone becomes `"k":true,`.
+    """
+    return 2 * len(text) + count * (len("{}") + len('"":true,') * len(keys))
+
+
+def read(form: Form, text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[Key]) -> Read:
+    """Lines of this format; what an `ATTRIBUTE` is goes into the column `attributes`.
+
+    Formats without keys in their lines have an order of them.
+    """
     assert native.library
     count = len(starts) - 1
-    room = len(text) + 2
     values = {key.name: np.zeros(count, _DTYPES[key.kind]) for key in keys if key.kind in _DTYPES}
     for key in keys:
         if key.kind is Kind.TIME:
@@ -118,22 +138,24 @@ def read_json(text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[Key]) -
     )
     has_attributes = len(values) < len(keys)
     attributes = np.zeros(count if has_attributes else 0, _View)
-    made_texts, made_attributes = np.empty(room, np.uint8), np.empty(room, np.uint8)
+    made_texts = np.empty(len(text), np.uint8)
+    made_objects = np.empty(_room(text, count, keys), np.uint8)
     ok = np.zeros(count, np.bool_)
-    call = native.library.logwax_read_json
+    call = native.library.logwax_read
     call.restype = ctypes.c_int64
     zoned = call(
+        ctypes.c_int64(form),
         ctypes.c_char_p(text),
         ctypes.c_void_p(starts.ctypes.data),
         ctypes.c_int64(count),
         table,
         ctypes.c_int64(len(keys)),
         ctypes.c_void_p(attributes.ctypes.data if has_attributes else None),
-        ctypes.c_void_p(made_attributes.ctypes.data),
+        ctypes.c_void_p(made_objects.ctypes.data),
         ctypes.c_void_p(made_texts.ctypes.data),
         ctypes.c_void_p(ok.ctypes.data),
     )
-    buffers = [pa.py_buffer(text), pa.py_buffer(made_texts), pa.py_buffer(made_attributes)]
+    buffers = [pa.py_buffer(text), pa.py_buffer(made_texts), pa.py_buffer(made_objects)]
     columns = {
         key.column: _texts(values[key.name], buffers)
         if key.kind is Kind.TEXT

@@ -96,3 +96,24 @@ bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
     *micros -= offset;
     return is_storable(*micros);
 }
+
+bool read_clf(const byte *at, int64_t *micros)
+{
+    static const char MONTHS[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    int day, month = 0, year, hour, minute, second;
+    int64_t offset;
+
+    if (at[0] != '[' || at[3] != '/' || at[7] != '/' || at[12] != ':' || at[15] != ':' ||
+        at[18] != ':' || at[21] != ' ' || at[27] != ']')
+        return false;
+    while (month < 12 && memcmp(at + 4, MONTHS + 3 * month, 3))
+        month++;
+    if (!read_digits(at + 1, 2, &day) || !read_digits(at + 8, 4, &year) ||
+        !read_digits(at + 13, 2, &hour) || !read_digits(at + 16, 2, &minute) ||
+        !read_digits(at + 19, 2, &second) || !read_offset(at + 22, at + 27, &offset))
+        return false;
+    if (!micros_of(year, month + 1, day, hour, minute, second, micros))
+        return false;
+    *micros -= offset;
+    return is_storable(*micros);
+}

@@ -30,7 +30,7 @@ from connectors.sinks.clickhouse_tables import DEAD_LETTERS_TABLE, LOGS_TABLE, c
 from connectors.status import SourceStatus, Status
 from connectors.store import Reader
 from flows.parsing import FORMATS
-from flows.parsing.json_lines import ALIASES
+from flows.parsing.keys import ALIASES
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, parser
 from settings import Settings

@@ -129,6 +129,16 @@ def test_refused_with_a_reason(text: str, reason: str) -> None:
     assert certain(form, [LINE, text, LINE]) == [True, False, True]
 
 
+def test_one_bad_line_in_a_thousand_costs_exactly_the_bad_ones() -> None:
+    lines = [LINE] * 5_000
+    bad = range(0, 5_000, 1_000)
+    for number in bad:
+        lines[number] = LINE.replace("200", "2OO")
+    parsed = parse("api_requests", "\n".join(lines).encode())
+    assert parsed.rows.height == 4_995
+    assert parsed.rejected["raw"].to_list() == [lines[number].encode() for number in bad]
+
+
 # Many lines at once mean what each of them means
 
 
@@ -144,7 +154,7 @@ def test_refused_with_a_reason(text: str, reason: str) -> None:
     ],
 )
 def test_usual_lines_are_read_the_fast_way(usual: str, zone: str) -> None:
-    assert all(certain(api_requests.make(ZoneInfo(zone)), [usual] * 10))
+    assert all(certain(api_requests.make(ZoneInfo(zone)), [usual] * 1_000))
 
 
 TIMES = st.builds(

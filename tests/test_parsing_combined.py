@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import native
 from connectors.errors import MalformedLine
 from flows.parsing import combined
 from tests.conftest import ROOT
@@ -220,11 +222,56 @@ def test_a_long_line_of_brackets_is_refused_at_once() -> None:
         line(user="-", bytes="-", referer="-"),
         line(request="POST /é?q=1 HTTP/2.0", status="503", host="2001:db8::1"),
         line(bytes=str(2**64 - 1), agent=""),
+        line(request="OPTIONS * HTTP/3", host="-"),
     ],
 )
 @pytest.mark.parametrize("ending", ["", "\r"])
 def test_usual_lines_are_read_the_fast_way(usual: str, ending: str) -> None:
     assert all(certain(FORM, [usual + ending] * 10))
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [
+        line(user='""', agent='say "hello"'.replace('"', r"\"")),
+        line(request=r"GET /\x22\\ HTTP/3", referer=r"\t\x7f"),
+        line(request="GET /a b HTTP/1.1"),
+    ],
+)
+def test_the_compiled_part_undoes_escapes_and_knows_spaces_in_paths(usual: str) -> None:
+    assert certain(FORM, [usual] * 10) == [native.library is not None] * 10
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-1],
+        lambda text: text.replace("200", "2OO"),
+        lambda text: text.replace("Oct", "Okt"),
+        lambda text: "\0" * 64,
+    ],
+    ids=["truncated", "status", "time", "hole"],
+)
+def test_one_bad_line_in_a_thousand_costs_exactly_the_bad_ones(spoil: Callable[[str], str]) -> None:
+    lines = [line(user=f"u{number}") for number in range(5_000)]
+    bad = range(0, 5_000, 1_000)
+    for number in bad:
+        lines[number] = spoil(lines[number])
+    parsed = parse("combined", "\n".join(lines).encode())
+    assert parsed.rows["customer_id"].to_list() == [f"u{n}" for n in range(5_000) if n not in bad]
+    assert parsed.rejected["raw"].to_list() == [lines[number].encode() for number in bad]
+
+
+def test_many_lines_with_rarities_come_through_with_what_is_rare_in_them() -> None:
+    lines = [line(), line(ident="joe"), line(request="-"), line(request="GET /old")] * 1_500
+    parsed = parse("combined", "\n".join(lines).encode())
+    stored = parsed.rows.sort("offset").select("method", "attributes").rows()
+    assert stored[:4] * 1_500 == stored
+    assert stored[1:4] == [
+        ("GET", '{"protocol":"HTTP/1.0","ident":"joe"}'),
+        ("", "{}"),
+        ("GET", "{}"),
+    ]
 
 
 QUOTED = st.one_of(

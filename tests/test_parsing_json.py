@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import native
 from flows.parsing import json_lines
-from flows.parsing.json_lines import ALIASES, Alias
+from flows.parsing.keys import ALIASES, Alias
 from tests.parsing_checks import certain, filled, mutated, parse, refusal_of, row_of, utc
 
 pytestmark = pytest.mark.usefixtures("both_ways")

@@ -20,11 +20,13 @@ pytestmark = pytest.mark.usefixtures("both_ways")
 GOOD = {
     "api_requests": b"2026-11-01 12:00:00 cust_1 /a 200 0.5",
     "json": b'{"ts":"2026-11-01T12:00:00Z","path":"/a","status":200,"id":"x"}',
+    "logfmt": b'ts=2026-11-01T12:00:00Z path=/a status=200 id=x message="a b"',
     "combined": b'::1 - bob [01/Nov/2026:12:00:00 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl/8.0"',
 }
 ODD = {  # good as well, but not as usual
     "api_requests": b"2026-11-01  12:00:00 - /caf\xc3\xa9 200 0.5 more",
     "json": b'{"timestamp":1793534400,"path":"/caf\xc3\xa9","nested":{"a":[null]},"n":null}',
+    "logfmt": b'time=1793534400 path=/caf\xc3\xa9 flag message="a \\x22b\\x22"',
     "combined": b'::1 id - [01/Nov/2026:12:00:00 +0000] "-" 408 - "-" "caf\xc3\xa9 \\"x\\""',
 }
 BAD = [b"Traceback (most recent call last):", b"\0" * 64, b"caf\xc3\xa9", b" ", b"{}", b"\r\r"]

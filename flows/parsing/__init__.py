@@ -5,6 +5,7 @@ from __future__ import annotations
 FORMATS: dict[str, str] = {
     "api_requests": "flows.parsing.api_requests",
     "json": "flows.parsing.json_lines",
+    "logfmt": "flows.parsing.logfmt",
     "combined": "flows.parsing.combined",
 }
 """Value of `LOG_FORMAT` -> the module whose `make(time_zone) -> Format` makes its parser."""

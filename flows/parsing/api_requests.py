@@ -13,12 +13,23 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from connectors.errors import MalformedLine
+from flows.parsing.compiled import read_lines
 from flows.parsing.fields import dash_is_empty, decimal, status_code
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Row
 from flows.parsing.times import iso, iso_column
+from native.lines import Form, Key, Kind
 
 _FIELDS = ("date", "time", "customer_id", "request_path", "status_code", "duration")
+
+_KEYS = [
+    Key("timestamp", "timestamp", Kind.TIME),
+    Key("customer_id", "customer_id", Kind.TEXT),
+    Key("request_path", "request_path", Kind.TEXT),
+    Key("status_code", "status_code", Kind.SMALL),
+    Key("duration", "duration", Kind.SECONDS),
+]
+"""What the compiled part reads, in the order of `native/api_requests.c`."""
 
 
 def make(time_zone: ZoneInfo) -> ApiRequests:
@@ -52,6 +63,10 @@ class ApiRequests:
         return row
 
     def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        return read_lines(Form.API_REQUESTS, lines, _KEYS, self._zone, self._columns)
+
+    def _columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those with an irregular spacing or a `-` are left open."""
         text = lines.series.str.strip_suffix("\n").str.strip_suffix("\r")
         split = text.str.splitn(" ", len(_FIELDS) + 1).struct.unnest()

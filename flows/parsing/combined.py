@@ -20,10 +20,12 @@ import polars as pl
 
 from connectors.distinct import distinct
 from connectors.errors import MalformedLine
+from flows.parsing.compiled import read_lines
 from flows.parsing.fields import count, dash_is_empty, status_code
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Row
 from flows.parsing.times import UTC, in_range, iso
+from native.lines import Form, Key, Kind
 
 _QUOTED = r' "([^"\\]*(?:\\.[^"\\]*)*)"'
 _FIELDS = {
@@ -51,6 +53,23 @@ _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
 _ESCAPED = dict(zip(b'"\\ntrbv', b'"\\\n\t\r\b\v', strict=True))
 _METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"]
 _PROTOCOLS = ["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/2", "HTTP/3.0", "HTTP/3"]
+
+_KEYS = [
+    Key(column, column, kind)
+    for column, kind in (
+        ("client_ip", Kind.TEXT),
+        ("customer_id", Kind.TEXT),
+        ("timestamp", Kind.TIME),
+        ("method", Kind.TEXT),
+        ("request_path", Kind.TEXT),
+        ("status_code", Kind.SMALL),
+        ("bytes_sent", Kind.LARGE),
+        ("referer", Kind.TEXT),
+        ("user_agent", Kind.TEXT),
+        ("attributes", Kind.ATTRIBUTE),
+    )
+]
+"""What the compiled part reads, in the order of `native/combined.c`."""
 
 
 def make(time_zone: ZoneInfo) -> Combined:
@@ -91,6 +110,10 @@ class Combined:
         return row
 
     def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        return read_lines(Form.COMBINED, lines, _KEYS, UTC, self._columns)
+
+    def _columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once, split at their quotes; those with escapes or rarities are open."""
         quoted = lines.series.str.splitn('"', 7).struct.unnest()
         quoted.columns = ["client", "request", "result", "referer", "blank", "user_agent", "end"]

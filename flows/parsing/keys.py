@@ -1,0 +1,259 @@
+"""Keys of lines and what they mean, for all formats that have them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from connectors.errors import MalformedLine
+from flows.parsing.fields import MAX_UINT16, MAX_UINT64, number
+from flows.parsing.lines import Flags, Lines
+from flows.parsing.parser import OK, Row
+from flows.parsing.times import epoch, epoch_column, iso, iso_column
+from native.lines import Key, Kind
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A key in a line and the column it means; of durations, 10^shift of its unit are a second."""
+
+    key: str
+    column: str
+    shift: int
+
+
+ALIASES = [
+    Alias(key, column, shift)
+    for column, shift, keys in (
+        ("timestamp", 0, "timestamp ts time @timestamp datetime"),
+        ("customer_id", 0, "customer_id customer client_id tenant_id tenant"),
+        ("method", 0, "method http_method request_method verb"),
+        ("request_path", 0, "request_path path uri url request_uri"),
+        ("status_code", 0, "status_code status http_status"),
+        ("duration", 0, "duration duration_s duration_seconds request_time"),
+        ("duration", 3, "duration_ms latency_ms elapsed_ms response_time_ms"),
+        ("duration", 6, "duration_us latency_us elapsed_us"),
+        ("duration", 9, "duration_ns latency_ns elapsed_ns"),
+        ("client_ip", 0, "client_ip ip remote_addr remote_ip clientip"),
+        ("user_agent", 0, "user_agent ua http_user_agent"),
+        ("referer", 0, "referer referrer http_referer"),
+        ("bytes_sent", 0, "bytes_sent bytes body_bytes_sent response_size"),
+        ("level", 0, "level severity loglevel"),
+        ("message", 0, "message msg"),
+        ("host", 0, "host hostname"),
+    )
+    for key in keys.split()
+]
+"""Which keys mean which column. Times are ISO 8601, or numbers since 1970 that tell their unit by
+their size. Durations are the nearest to what is written: 48.31 ms are 0.04831 s."""
+
+BY_KEY = {alias.key: alias for alias in ALIASES}
+"""The keys that mean a column."""
+
+WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
+"""Columns of whole numbers, and the largest of them."""
+
+_RANK = {alias.key: rank for rank, alias in enumerate(ALIASES)}
+_KINDS = {
+    "timestamp": Kind.TIME,
+    "status_code": Kind.SMALL,
+    "bytes_sent": Kind.LARGE,
+    "duration": Kind.SECONDS,
+}
+_SAMPLE = 100
+_COMMON = 50
+_DECIMALS = (3, 6)
+_MOST_EXACT = 1e15
+
+Seen = dict[str, Counter[type]]
+"""The keys of lines, and how often their values were of which type."""
+
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""A value as it is stored."""
+
+
+def row_of(found: dict[str, object], zone: ZoneInfo) -> Row:
+    """The row of one line, whose keys and values are these. Raises `MalformedLine`."""
+    row: Row = {}
+    for key in sorted(found.keys() & BY_KEY.keys(), key=_RANK.__getitem__):
+        alias = BY_KEY[key]
+        if found[key] is None:
+            del found[key]
+        elif alias.column not in row:
+            row[alias.column] = _value(alias, found.pop(key), zone)
+    if "timestamp" not in row:
+        raise MalformedLine("no_timestamp", "none of the keys that mean a time")
+    if found:
+        row["attributes"] = encode(found)
+    return row
+
+
+def _value(alias: Alias, value: object, zone: ZoneInfo) -> object:
+    if alias.column == "timestamp":
+        if isinstance(value, str):
+            return iso(value, zone)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return epoch(value)
+        raise MalformedLine("bad_timestamp", f"{alias.key} is {_short(value)}")
+    if alias.column == "duration":
+        duration = _number(value)
+        if duration is None or not 0 <= duration <= sys.float_info.max:
+            raise MalformedLine("bad_duration", f"{alias.key} is {_short(value)}")
+        return float(Decimal(repr(duration)).scaleb(-alias.shift))
+    if alias.column in WHOLE_NUMBERS:
+        whole = _number(value)
+        if whole is None or not 0 <= whole <= WHOLE_NUMBERS[alias.column] or whole % 1:
+            raise MalformedLine(f"bad_{alias.column}", f"{alias.key} is {_short(value)}")
+        return int(whole)
+    return value if isinstance(value, str) else encode(value)
+
+
+def _number(value: object) -> int | float | None:
+    """A number, or a text that is one."""
+    if isinstance(value, str):
+        return number(value)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _short(value: object) -> str:
+    return encode(value)[:64]
+
+
+def column_of(key: str) -> str:
+    """The column that a key means, nothing if none."""
+    return BY_KEY[key].column if key in BY_KEY else ""
+
+
+def sample(lines: Lines) -> list[int]:
+    """The numbers of the first and last lines."""
+    numbers = range(len(lines))
+    return sorted({*numbers[:_SAMPLE], *numbers[-_SAMPLE:]})
+
+
+def is_pattern(key: str) -> bool:
+    """Whether Polars would take the key for more than a name."""
+    return key == "*" or key.startswith("^")
+
+
+def keys_in(lines: Lines, members: Callable[[bytes], Mapping[str, object]]) -> Seen:
+    """The keys of the first and last lines that are not rare there, with the types of their values.
+
+    Lines with another key are asked one by one.
+    """
+    seen: defaultdict[str, Counter[type]] = defaultdict(Counter)
+    chosen = sample(lines)
+    for line in chosen:
+        for key, value in members(lines.raw(line)).items():
+            seen[key][type(value)] += 1
+    # Keys that are rare are not worth a column: there may be any number of them.
+    return {key: types for key, types in seen.items() if types.total() * _COMMON >= len(chosen)}
+
+
+def compiled_keys(seen: Iterable[str]) -> list[Key]:
+    """How the compiled part shall read each key; lines with any other one are left open."""
+    seen = list(seen)
+    best: dict[str, str] = {}
+    for key in sorted(BY_KEY.keys() & seen, key=_RANK.__getitem__):
+        best.setdefault(BY_KEY[key].column, key)
+    if "timestamp" not in best:
+        return []
+    keys = []
+    for key in seen:
+        alias = BY_KEY.get(key)
+        if encode(key)[1:-1] != key:
+            continue  # what stands in a line must be the key itself
+        if alias is None:
+            keys.append(Key(key, "attributes", Kind.ATTRIBUTE))
+        elif best[alias.column] == key:
+            kind = _KINDS.get(alias.column, Kind.TEXT)
+            keys.append(Key(key, alias.column, kind, alias.shift))
+    return keys
+
+
+def nothing(lines: Lines) -> pl.DataFrame:
+    """No line is certain."""
+    return pl.DataFrame({OK: np.zeros(len(lines), np.bool_)})
+
+
+def columns_of(frame: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """The columns of many lines, of which `frame` has a column for each key; null is missing."""
+    columns: dict[str, pl.Expr] = {}
+    sure = pl.lit(True)
+    extra: list[str] = []
+    for key in sorted(frame.columns, key=lambda key: _RANK.get(key, len(_RANK))):
+        alias = BY_KEY.get(key)
+        if alias is None:
+            extra.append(key)
+            if frame.schema[key] == pl.Float64:
+                # 1 and 1.0 are both 1.0 now.
+                sure &= (pl.col(key) % 1 != 0).fill_null(True)
+        elif alias.column in columns:
+            # Which of two aliases wins differs by line: ask where this one is present.
+            sure &= pl.col(key).is_null()
+        else:
+            columns[alias.column], fits = _column(alias, frame[key], zone)
+            sure &= fits
+    if extra:
+        columns["attributes"] = _attributes(frame, extra)
+    made = frame.select(*(column.alias(name) for name, column in columns.items()), sure.alias(OK))
+    return made.with_columns(pl.col(OK).fill_null(False) & pl.col("timestamp").is_not_null())
+
+
+def _column(alias: Alias, values: pl.Series, zone: ZoneInfo) -> tuple[pl.Expr, pl.Expr]:
+    """A column of the store from the values of a key, and where it can be trusted."""
+    column = pl.col(alias.key)
+    if alias.column == "timestamp":
+        is_text = values.dtype == pl.String
+        times = iso_column(values, zone) if is_text else epoch_column(values)
+        return pl.lit(times), pl.lit(True)
+    if alias.column == "duration":
+        seconds, exact = _shifted(values.fill_null(0.0).to_numpy(), alias.shift)
+        return pl.lit(pl.Series(seconds)), pl.lit(pl.Series(exact & (seconds >= 0)))
+    if alias.column in WHOLE_NUMBERS:
+        limit = min(WHOLE_NUMBERS[alias.column], 2**63 - 1)
+        dtype = pl.UInt16 if alias.column == "status_code" else pl.UInt64
+        fits = column.is_null() | column.is_between(0, limit)
+        return column.cast(dtype, strict=False).fill_null(0), fits
+    return column.cast(pl.String).fill_null(""), pl.lit(True)
+
+
+def _attributes(frame: pl.DataFrame, keys: list[str]) -> pl.Expr:
+    """A JSON object of these keys, less those that a line does not have."""
+    if not any(frame[key].null_count() for key in keys):
+        return pl.struct(keys).struct.json_encode()
+    members = [
+        pl.when(pl.col(key).is_not_null()).then(
+            pl.struct(key).struct.json_encode().str.head(-1).str.tail(-1)
+        )
+        for key in keys
+    ]
+    return pl.concat_str(
+        pl.lit("{"), pl.concat_str(members, separator=",", ignore_nulls=True), pl.lit("}")
+    )
+
+
+def _shifted(values: npt.NDArray[np.float64], shift: int) -> tuple[npt.NDArray[np.float64], Flags]:
+    """The values divided by 10^shift, and where that is certain to be the nearest.
+
+    It is where a value has up to 15 digits: then those and the power of ten are exact, and no other
+    value has the same.
+    """
+    shifted, exact = values, np.full(len(values), shift == 0)
+    for decimals in _DECIMALS:
+        if exact.all():
+            break
+        with np.errstate(over="ignore"):
+            digits = np.rint(values * 10.0**decimals)
+        fits = ~exact & (digits / 10.0**decimals == values) & (np.abs(digits) < _MOST_EXACT)
+        shifted = np.where(fits, digits / 10.0 ** (decimals + shift), shifted)
+        exact |= fits
+    return shifted, exact

@@ -1,0 +1,215 @@
+r"""Format `logfmt`: `key=value key="quoted \"value\"" flag`.
+
+Nobody has standardised it. Here it is what the documentation of kr/logfmt (package logfmt, its
+grammar) and the decoder of go-logfmt take, and what writers make:
+
+- Pairs stand between spaces or control characters. A key has no `=` and no `"`.
+- A value is a word without `"`, or a text in quotes. The word may have `=` in it, which those two
+  refuse, and which means one thing only: `path=/a?b=c`.
+- Escapes in quotes are those of JSON, which go-logfmt writes, and those of Go's strconv.Quote,
+  which log/slog and logrus write. What means no character stays as it is.
+- A key alone is `true`, as kr/logfmt has it.
+
+Keys become columns as in JSON. There are no types, so every value is a text, in `attributes` too; a
+number is read from it where a column wants one. A known key without a value, or with the word
+`null`, which go-logfmt writes for nil, is as good as missing. Of a repeated key, the last counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from connectors.errors import MalformedLine
+from flows.parsing.compiled import completed, read_lines
+from flows.parsing.fields import number
+from flows.parsing.keys import (
+    WHOLE_NUMBERS,
+    column_of,
+    columns_of,
+    compiled_keys,
+    is_pattern,
+    keys_in,
+    nothing,
+    row_of,
+    sample,
+)
+from flows.parsing.lines import Lines
+from flows.parsing.parser import OK, Row
+from native.lines import Form
+
+_SEPARATORS = "".join(map(chr, range(ord(" ") + 1)))
+_PAIR = re.compile(
+    r'([^\0- ="]+)(?:=("[^"\\]*(?:\\.[^"\\]*)*"|[^\0- "]*))?(?:[\0- ]+|\Z)', re.DOTALL
+)
+_HEX = "[0-9A-Fa-f]"
+_ESCAPE = re.compile(
+    (
+        rf"\\(?:u([dD][89abAB]{_HEX}{{2}})\\u([dD][c-fC-F]{_HEX}{{2}})"  # two halves of UTF-16
+        rf"|u({_HEX}{{4}})|U({_HEX}{{8}})|x({_HEX}{{2}})|(.))"
+    ).encode(),
+    re.DOTALL,
+)
+_NAMES = dict(zip(b'"\\/abfnrtv', b'"\\/\a\b\f\n\r\t\v', strict=True))
+_MISSING = ("", '""', "null")
+_WORTH_IT = 0.1  # of the lines: less is not read as columns again
+
+
+def make(time_zone: ZoneInfo) -> Logfmt:
+    """The parser of this format; times without a zone are in `time_zone`."""
+    return Logfmt(time_zone)
+
+
+class Logfmt:
+    """See the module's docstring."""
+
+    def __init__(self, time_zone: ZoneInfo) -> None:
+        self._zone = time_zone
+
+    def line(self, text: str) -> Row:
+        """One line. Raises `MalformedLine`."""
+        return row_of({key: _meaning(key, value) for key, value in _pairs(text)}, self._zone)
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        keys = compiled_keys(keys_in(lines, _members))
+        return read_lines(Form.LOGFMT, lines, keys, self._zone, self._columns)
+
+    def _columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once, those of the most common keys first, split at these keys."""
+        shapes = Counter(_shape(lines.raw(line)) for line in sample(lines))
+        del shapes[()]
+        if not shapes:
+            return nothing(lines)
+        ((shape, _),) = shapes.most_common(1)
+        frame = self._of_shape(lines, shape)
+        if frame[OK].sum() < _WORTH_IT * len(lines):
+            return frame
+        return completed(frame, lines, self._columns)
+
+    def _of_shape(self, lines: Lines, keys: tuple[str, ...]) -> pl.DataFrame:
+        """All lines; those that do not have these keys in this order are left open.
+
+        A line is split where a key is to begin. That was right if each part is one value.
+        """
+        rest = lines.series.str.strip_suffix("\n").str.strip_suffix("\r")
+        text = np.frombuffer(lines.text, np.uint8)
+        ends = lines.text.count(b"\n") + lines.text.count(b"\r\n")
+        sure = rest.str.starts_with(f"{keys[0]}=")
+        if np.count_nonzero(text < ord(" ")) > ends:
+            sure &= ~rest.str.contains("[\0-\x1f]")
+        rest = rest.str.slice(len(keys[0]) + 1)
+        columns = {}
+        for key, next_key in zip(keys, (*keys[1:], None), strict=True):
+            value = rest
+            if next_key is not None:
+                value, rest = rest.str.splitn(f" {next_key}=", 2).struct.unnest()
+            columns[key], is_value = _values(key, value)
+            sure &= is_value
+        frame = columns_of(pl.DataFrame(columns), self._zone)
+        return frame.with_columns(pl.col(OK) & sure.fill_null(False))
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str | None]]:
+    """The keys of a line and their values as written, None for a key alone."""
+    text, at = text.strip(_SEPARATORS), 0
+    while at < len(text):
+        found = _PAIR.match(text, at)
+        if not found:
+            raise MalformedLine("bad_logfmt", f"{text[at : at + 64]!r} is not key=value")
+        yield found.group(1), found.group(2)
+        at = found.end()
+
+
+def _meaning(key: str, value: str | None) -> object:
+    """What `row_of` is to be told of a value."""
+    column = column_of(key)
+    if column and (value is None or value in _MISSING):
+        return None
+    if value is None:
+        return True
+    text = _unescape(value[1:-1]) if value.startswith('"') else value
+    moment = number(text) if column == "timestamp" else None
+    return text if moment is None else moment
+
+
+def _unescape(text: str) -> str:
+    """Undo the escapes; bytes that are not UTF-8, and what is no character, stay escaped."""
+    if "\\" not in text:
+        return text
+    return _ESCAPE.sub(_character, text.encode()).decode(errors="backslashreplace")
+
+
+def _character(found: re.Match[bytes]) -> bytes:
+    high, low, unit, point, octet, name = found.groups()
+    if octet:
+        return bytes.fromhex(octet.decode())
+    if name:
+        return bytes([_NAMES[name[0]]]) if name[0] in _NAMES else found.group()
+    if high:
+        return bytes.fromhex((high + low).decode()).decode("utf-16-be").encode()
+    try:
+        return chr(int(unit or point, 16)).encode()
+    except (ValueError, OverflowError):  # half of a character, or beyond all of them
+        return found.group()
+
+
+def _members(line: bytes) -> dict[str, str | None]:
+    """The pairs of a line, none if it is malformed."""
+    try:
+        return dict(_pairs(line.decode()))
+    except (MalformedLine, UnicodeDecodeError):
+        return {}
+
+
+def _shape(line: bytes) -> tuple[str, ...]:
+    """The keys of a line, in order, if it can be split at them."""
+    try:
+        keys, values = zip(*_pairs(line.decode()), strict=True)
+    except (MalformedLine, ValueError):
+        return ()
+    repeats = len(set(keys)) < len(keys)
+    known = "timestamp" in map(column_of, keys)
+    return () if repeats or not known or None in values or any(map(is_pattern, keys)) else keys
+
+
+def _values(key: str, written: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """What `columns_of` is to be told of the values, and which of them are certain."""
+    column = column_of(key)
+    is_quoted = written.str.starts_with('"')
+    certain = ~written.str.contains(" ", literal=True)
+    values = written
+    if is_quoted.any():
+        values = written.str.strip_prefix('"').str.strip_suffix('"')
+        is_text = written.str.ends_with('"') & (written.str.len_bytes() > 1)
+        is_text &= ~written.str.contains("\\", literal=True)
+        certain = (certain & ~is_quoted) | (is_quoted & is_text)
+    certain &= ~values.str.contains('"', literal=True)
+    if not column:
+        return values, certain
+    is_missing = written.is_in(_MISSING)
+    values = values.set(is_missing, None)
+    dtype = _number_type(column, values)
+    if dtype:
+        values = values.cast(dtype, strict=False)
+        # Signs, and what else may stand in quotes, are not worth a thought.
+        is_plain = ~is_quoted & ~written.str.starts_with("+") & ~written.str.starts_with("-")
+        certain &= is_missing | (is_plain & values.is_finite())
+    return values, certain
+
+
+def _number_type(column: str, values: pl.Series) -> type[pl.DataType] | None:
+    """What the values of a column are read as; None: they are texts."""
+    if column in WHOLE_NUMBERS:
+        return pl.Int64
+    if column == "duration":
+        return pl.Float64
+    first = values.drop_nulls().head(1).to_list()
+    if column == "timestamp" and first and (moment := number(first[0])) is not None:
+        return pl.Int64 if isinstance(moment, int) else pl.Float64
+    return None

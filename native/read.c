@@ -1,0 +1,84 @@
+/* Lines to columns: what the formats have in common. */
+
+#include "native.h"
+
+static ReadLine *const FORMS[] = {
+    [JSON] = read_json,
+    [LOGFMT] = read_logfmt,
+    [COMBINED] = read_combined,
+    [API_REQUESTS] = read_api_requests,
+};
+
+int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const byte *end,
+                 byte closing)
+{
+    for (int64_t tried = 0; tried < reading->key_count; tried++, likely++) {
+        if (likely >= reading->key_count)
+            likely = 0;
+        const Key *key = &reading->keys[likely];
+        if (end - at > key->size && at[key->size] == closing && !memcmp(at, key->name, key->size))
+            return likely;
+    }
+    return -1;
+}
+
+bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned)
+{
+    ((int64_t *)key->out)[line] = micros;
+    if (reading->zoned < 0)
+        reading->zoned = is_zoned;
+    return reading->zoned == is_zoned;
+}
+
+int64_t begin_object(Reading *reading)
+{
+    append(&reading->objects, "{", 1);
+    return reading->objects.size - 1;
+}
+
+void end_object(Reading *reading, int64_t line, int64_t begin)
+{
+    Made *made = &reading->objects;
+
+    if (!reading->attributes) {
+        made->size = begin;
+        return;
+    }
+    made->size -= made->data[made->size - 1] == ','; /* of the last member */
+    append(made, "}", 1);
+    reading->attributes[line] =
+        view_of(made->data + begin, made->size - begin, IN_OBJECTS, made->data);
+}
+
+/*
+ * Reads `count` lines, of which line i is lines[starts[i]] to before lines[starts[i + 1]], into the
+ * columns of up to 64 keys. `ok` says of which lines all is in the columns. `attributes` (NULL: no
+ * key is one) are in `made_objects`, texts with escapes in `made_texts`: native/lines.py says how
+ * much room there is. Returns whether times carry their zone, -1 if none did.
+ */
+int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int64_t count,
+                    const Key *keys, int64_t key_count, View *attributes, byte *made_objects,
+                    byte *made_texts, bool *ok)
+{
+    Reading reading = {
+        .lines = lines,
+        .keys = keys,
+        .key_count = key_count,
+        .attributes = attributes,
+        .texts = {made_texts, 0},
+        .objects = {made_objects, 0},
+        .zoned = -1,
+    };
+    const int64_t *times = NULL;
+
+    for (int64_t key = 0; key < key_count; key++)
+        if (keys[key].kind == TIME)
+            times = keys[key].out;
+    for (int64_t line = 0; line < count; line++) {
+        const byte *at = lines + starts[line], *end = lines + starts[line + 1];
+        end -= end > at && end[-1] == '\n';
+        end -= end > at && end[-1] == '\r';
+        ok[line] = FORMS[form](&reading, line, at, end) && times && times[line] != NO_TIME;
+    }
+    return reading.zoned;
+}

@@ -1,0 +1,213 @@
+/* Numbers and texts, whatever the format they are in. */
+
+#include <math.h>
+
+#include "native.h"
+
+const double TENS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                              1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                              1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+const byte *read_number(const byte *at, const byte *end, Number *number)
+{
+    const byte *begin, *point = NULL;
+
+    memset(number, 0, sizeof *number);
+    number->is_negative = at < end && *at == '-';
+    at += number->is_negative;
+    begin = at;
+    for (; at < end; at++) {
+        if (*at == '.' && !point && at > begin) {
+            point = at;
+            continue;
+        }
+        unsigned digit = *at - '0';
+        if (digit > 9)
+            break;
+        if (++number->size > 18)
+            return NULL;
+        number->digits = number->digits * 10 + digit;
+    }
+    if (at == begin || (at < end && (*at == 'e' || *at == 'E')))
+        return NULL;
+    if (*begin == '0' && at > begin + 1 && begin + 1 != point)
+        return NULL;
+    number->is_whole = !point;
+    number->decimals = point ? (int)(at - point - 1) : 0;
+    if (point && !number->decimals)
+        return NULL;
+    return number->is_negative && !number->digits ? NULL : at; /* of -0 the sign matters */
+}
+
+/* The number divided by 10^shift: both are exact, hence the quotient is the nearest to it. */
+static bool value_of(const Number *number, int64_t shift, double *value)
+{
+    if (number->size > 15 || number->decimals + shift > 22)
+        return false;
+    *value = (double)number->digits / TENS[number->decimals + shift];
+    if (number->is_negative)
+        *value = -*value;
+    return true;
+}
+
+bool micros_since_1970(const Number *number, int64_t *micros)
+{
+    if (!number->is_whole) {
+        double value;
+        if (!value_of(number, 0, &value) || fabs(value) >= 1e11)
+            return false;
+        *micros = llrint(value * 1e6);
+    } else if (number->digits < 100000000000ULL) {
+        *micros = (int64_t)number->digits * 1000000;
+    } else if (number->digits < 100000000000000ULL) {
+        *micros = (int64_t)number->digits * 1000;
+    } else if (number->digits < 100000000000000000ULL) {
+        *micros = (int64_t)number->digits;
+    } else if (!number->is_negative) {
+        *micros = (int64_t)number->digits / 1000;
+    } else {
+        return false;
+    }
+    if (number->is_whole && number->is_negative)
+        *micros = -*micros;
+    return is_storable(*micros);
+}
+
+/* Four hexadecimal digits. */
+static bool read_unit(const byte *at, const byte *end, uint32_t *unit)
+{
+    *unit = 0;
+    if (end - at < 4)
+        return false;
+    for (int place = 0; place < 4; place++) {
+        static const char DIGITS[] = "0123456789abcdefABCDEF";
+        const char *digit = at[place] ? strchr(DIGITS, at[place]) : NULL;
+        if (!digit)
+            return false;
+        int value = (int)(digit - DIGITS);
+        *unit = *unit * 16 + (uint32_t)(value < 16 ? value : value - 6);
+    }
+    return true;
+}
+
+static bool is_half(uint32_t unit, uint32_t first)
+{
+    return first <= unit && unit < first + 0x400;
+}
+
+/* The character that an escape means, and what follows it; NULL if it means none. */
+static const byte *read_escape(const byte *at, const byte *end, uint32_t *character)
+{
+    static const char NAMES[] = "\"\\/nrtbf", MEANT[] = "\"\\/\n\r\t\b\f";
+    uint32_t low;
+
+    if (end - at < 2 || !at[1])
+        return NULL;
+    const char *name = strchr(NAMES, at[1]);
+    if (name) {
+        *character = (byte)MEANT[name - NAMES];
+        return at + 2;
+    }
+    if (at[1] != 'u' || !read_unit(at + 2, end, character))
+        return NULL;
+    at += 6;
+    if (is_half(*character, 0xDC00))
+        return NULL;
+    if (!is_half(*character, 0xD800))
+        return at;
+    if (end - at < 6 || at[0] != '\\' || at[1] != 'u' || !read_unit(at + 2, end, &low) ||
+        !is_half(low, 0xDC00))
+        return NULL;
+    *character = 0x10000 + ((*character - 0xD800) << 10) + (low - 0xDC00);
+    return at + 6;
+}
+
+/* A character as UTF-8 (RFC 3629). */
+static byte *write_character(byte *to, uint32_t character)
+{
+    static const byte FIRST[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    int size = character < 0x80 ? 1 : character < 0x800 ? 2 : character < 0x10000 ? 3 : 4;
+
+    for (int place = size - 1; place > 0; place--, character >>= 6)
+        to[place] = 0x80 | (character & 0x3F);
+    to[0] = FIRST[size] | (byte)character;
+    return to + size;
+}
+
+/* A character within a text of JSON, as Python writes it. */
+static byte *write_escaped(byte *to, uint32_t character)
+{
+    static const char WHICH[] = "\"\\\n\r\t\b\f", NAMES[] = "\"\\nrtbf", DIGITS[] = "0123456789abcdef";
+    const char *which = character && character < 0x80 ? strchr(WHICH, (int)character) : NULL;
+
+    if (which) {
+        *to++ = '\\';
+        *to++ = (byte)NAMES[which - WHICH];
+        return to;
+    }
+    if (character >= ' ')
+        return write_character(to, character);
+    memcpy(to, "\\u00", 4);
+    to[4] = (byte)DIGITS[character >> 4];
+    to[5] = (byte)DIGITS[character & 15];
+    return to + 6;
+}
+
+const byte *append_text(Made *made, const byte *at, const byte *end, bool as_json)
+{
+    byte *to = made->data + made->size;
+
+    for (;;) {
+        const byte *stop = end_of_plain(at, end, '"');
+        memcpy(to, at, stop - at);
+        to += stop - at;
+        if (stop == end || *stop < ' ')
+            return NULL;
+        if (*stop == '"') {
+            made->size = to - made->data;
+            return stop + 1;
+        }
+        uint32_t character;
+        at = read_escape(stop, end, &character);
+        if (!at)
+            return NULL;
+        to = as_json ? write_escaped(to, character) : write_character(to, character);
+    }
+}
+
+const byte *read_text(Reading *reading, const byte *at, const byte *end, View *view)
+{
+    const byte *quote = end_of_plain(at, end, '"');
+
+    if (quote < end && *quote == '"') {
+        *view = view_of(at, quote - at, IN_LINES, reading->lines);
+        return quote + 1;
+    }
+    Made *made = &reading->texts;
+    const byte *begin = made->data + made->size, *stop = append_text(made, at, end, false);
+    if (stop)
+        *view = view_of(begin, made->data + made->size - begin, IN_TEXTS, made->data);
+    return stop;
+}
+
+void append(Made *made, const void *bytes, int64_t size)
+{
+    memcpy(made->data + made->size, bytes, size);
+    made->size += size;
+}
+
+bool put_number(const Key *key, int64_t line, const Number *number)
+{
+    if (number->is_negative)
+        return false;
+    switch (key->kind) {
+    case SECONDS:
+        return value_of(number, key->shift, (double *)key->out + line);
+    case LARGE:
+        ((uint64_t *)key->out)[line] = number->digits;
+        return number->is_whole;
+    default:
+        ((uint16_t *)key->out)[line] = (uint16_t)number->digits;
+        return number->is_whole && number->digits <= UINT16_MAX;
+    }
+}
