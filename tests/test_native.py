@@ -56,7 +56,9 @@ FLOATS = st.one_of(
     st.builds(
         lambda digits, shift: digits / 10.0**shift, st.integers(0, 10**16), st.integers(0, 20)
     ),
-    st.sampled_from([-0.0, 5e-324, 1e-4, 9.999999999999999e-05, 999999.9999999999, 1e9, 1e16]),
+    st.sampled_from(
+        [-0.0, 5e-324, 1e-4, 1e-5, 9.999999999999999e-05, 999999.9999999999, 1e9, 1e16]
+    ),
 )
 VALUES: dict[str, st.SearchStrategy[object]] = {
     "timestamp": st.datetimes(datetime(1900, 1, 1), datetime(2299, 12, 31)),

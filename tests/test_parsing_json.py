@@ -176,6 +176,7 @@ def test_times(value: object, expected: datetime) -> None:
         (USUAL + USUAL, "bad_json"),
         (USUAL.replace("200", "0200"), "bad_json"),
         (USUAL.replace("200", "NaN"), "bad_json"),
+        (USUAL.replace(": ", ":\x0b"), "bad_json"),
         (USUAL.replace("200", "20\0" + "0"), "bad_json"),
         (USUAL.replace('"c"', r'"\ud800"'), "bad_json"),
         (USUAL.replace('"c"', '"\t"'), "bad_json"),
@@ -309,6 +310,34 @@ def test_traps(others: dict[str, Any], odd: str) -> None:
     trap = f'{{"ts":"{NOON}",{odd}}}'
     certain(UTC, [line(**others)] * 5 + [trap] + [line(**others)] * 5)
     certain(UTC, [json.dumps({"ts": NOON, **others}, separators=(",", ":"))] * 5 + [trap])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("0.0001", "0.00001", "0.00012", "0.000012", "1.0", "1.50", "0.00", "-1.5", "-0", "-0.0"),
+        *("123456789012345", "1234567890123456789", "12345678.9012345", "9.007199254740993"),
+        *(
+            "01",
+            "00.5",
+            "1.",
+            ".5",
+            "1e5",
+            "true",
+            "null",
+            r'"\u001F\b\f\/\""',
+            r'"\ud83d\uDE00 long"',
+        ),
+        *(r'"\udc00"', r'"\ud83dx"', "65536", '"1.0"'),
+    ],
+)
+def test_values_are_spelled_as_in_the_definition(value: str) -> None:
+    for key in ("a", "host", "status", "bytes", "duration_us", "ts"):
+        lines = [f'{{"a":1,"host":"h","ts":"{NOON}","status":1,"bytes":1,"duration_us":1}}'] * 5
+        at_time = "" if key == "ts" else f'"ts":"{NOON}",'
+        trap = f'{{{at_time}"{key}":{value}}}'
+        repeated = f'{{{at_time}"{key}":1,"{key}":{value}}}'
+        certain(UTC, [*lines, trap, repeated], spelled=native.library is not None)
 
 
 # Many lines at once mean what each of them means
