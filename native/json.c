@@ -1,6 +1,13 @@
-/* Lines of JSON to columns: flat objects whose keys are known; any other line is left open. */
+/* Lines of JSON to columns: objects whose keys are known; any other line is left open. */
 
 #include "native.h"
+
+enum { DEEPEST = 32, MOST_MEMBERS = 64 };
+
+/* A key within an object, as it is in what was made. */
+typedef struct {
+    int64_t begin, size;
+} Name;
 
 static const byte *skip_spaces(const byte *at, const byte *end)
 {
@@ -32,25 +39,104 @@ static const byte *skip_plain(const byte *at, const byte *end)
     return stop && is_as_usual(&number, stop) ? stop : NULL;
 }
 
-/* `"key":value,` */
-static const byte *append_attribute(Made *made, const Key *key, const byte *at, const byte *end)
+static const byte *append_value(Made *made, const byte *at, const byte *end, int depth);
+
+/* Of several members with one key, Python keeps the last value: such objects are left to it. */
+static bool is_new(const Made *made, const Name *names, int count)
+{
+    const Name *last = &names[count - 1];
+
+    for (const Name *name = names; name < last; name++)
+        if (name->size == last->size &&
+            !memcmp(made->data + name->begin, made->data + last->begin, last->size))
+            return false;
+    return true;
+}
+
+/* An object or an array. */
+static const byte *append_nested(Made *made, const byte *at, const byte *end, int depth)
+{
+    Name names[MOST_MEMBERS];
+    int count = 0;
+    bool is_object = *at == '{';
+    byte closing = is_object ? '}' : ']';
+
+    append(made, at, 1);
+    at = skip_spaces(at + 1, end);
+    if (at < end && *at == closing) {
+        append(made, at, 1);
+        return at + 1;
+    }
+    for (;;) {
+        if (is_object) {
+            if (at == end || *at != '"' || count == MOST_MEMBERS)
+                return NULL;
+            names[count].begin = made->size;
+            at = append_value(made, at, end, depth);
+            names[count].size = made->size - names[count].begin;
+            if (!at || !is_new(made, names, ++count))
+                return NULL;
+            at = skip_spaces(at, end);
+            if (at == end || *at != ':')
+                return NULL;
+            append(made, at, 1);
+            at = skip_spaces(at + 1, end);
+        }
+        at = append_value(made, at, end, depth);
+        if (!at)
+            return NULL;
+        at = skip_spaces(at, end);
+        if (at == end || (*at != closing && *at != ','))
+            return NULL;
+        append(made, at, 1);
+        if (*at == closing)
+            return at + 1;
+        at = skip_spaces(at + 1, end);
+    }
+}
+
+/* Appends a value as Python writes it; returns what follows it, NULL if it is not as usual. */
+static const byte *append_value(Made *made, const byte *at, const byte *end, int depth)
 {
     const byte *stop;
 
-    append(made, "\"", 1);
-    append(made, key->name, key->size);
-    append(made, "\":", 2);
+    if (at == end)
+        return NULL;
+    if (*at == '{' || *at == '[')
+        return depth < DEEPEST ? append_nested(made, at, end, depth + 1) : NULL;
     if (*at == '"') {
         append(made, at, 1);
         stop = append_text(made, at + 1, end, true);
         append(made, "\"", 1);
-    } else {
-        stop = skip_plain(at, end);
-        if (stop)
-            append(made, at, stop - at);
+        return stop;
     }
-    append(made, ",", 1);
+    stop = skip_plain(at, end);
+    if (stop)
+        append(made, at, stop - at);
     return stop;
+}
+
+/* `"key":value,` */
+static const byte *append_attribute(Made *made, const Key *key, const byte *at, const byte *end)
+{
+    append(made, "\"", 1);
+    append(made, key->name, key->size);
+    append(made, "\":", 2);
+    at = append_value(made, at, end, 0);
+    append(made, ",", 1);
+    return at;
+}
+
+/* A text, or any other value as Python writes it. */
+static const byte *read_any(Reading *reading, const byte *at, const byte *end, View *view)
+{
+    if (*at == '"')
+        return read_text(reading, at + 1, end, view);
+    int64_t begin = reading->texts.size;
+    at = append_value(&reading->texts, at, end, 0);
+    const byte *text = reading->texts.data + begin;
+    *view = view_of(text, reading->texts.size - begin, IN_TEXTS, reading->texts.data);
+    return at;
 }
 
 static bool read_time(Reading *reading, const Key *key, int64_t line, const byte **at,
@@ -98,12 +184,7 @@ static const byte *read_value(Reading *reading, const Key *key, int64_t line, co
         return skip_plain(at, end);
     switch (key->kind) {
     case TEXT:
-        if (*at == '"')
-            return read_text(reading, at + 1, end, (View *)key->out + line);
-        const byte *stop = skip_plain(at, end);
-        if (stop)
-            ((View *)key->out)[line] = view_of(at, stop - at, IN_LINES, reading->lines);
-        return stop;
+        return read_any(reading, at, end, (View *)key->out + line);
     case TIME:
         return read_time(reading, key, line, &at, end) ? at : NULL;
     default:

@@ -461,3 +461,44 @@ def test_many_lines_at_once_agree_with_the_definition(
 @given(mutated(st.just(USUAL), '"\\:,{}[]0-. \0\r\x0cné'))
 def test_malformed_lines_agree_with_the_definition(text: str) -> None:
     certain(UTC, [USUAL, text, USUAL])
+
+
+# Values within values
+
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**20), 10**20),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.sampled_from('ab"\\/\n\x01é😀{}[]:,'), max_size=4),
+)
+NESTED = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.text("ab\\é", max_size=2), inner, max_size=3),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(NESTED, min_size=1, max_size=5), st.sampled_from([(",", ":"), (" , ", " : ")]))
+def test_values_within_values_agree_with_the_definition(
+    values: list[Any], separators: tuple[str, str]
+) -> None:
+    lines = [
+        json.dumps({"ts": NOON, "message": value, "more": value}, separators=separators)
+        for value in values
+    ]
+    certain(UTC, lines, spelled=native.library is not None)
+
+
+@pytest.mark.parametrize("nested", ['{"a":1,"a":2}', '{"b":{"é":1,"\\u00e9":2}}', "[1,]", '{"a"}'])
+def test_what_python_reads_otherwise_within_values_is_left_to_it(nested: str) -> None:
+    assert certain(UTC, [f'{{"ts":"{NOON}","more":{nested}}}'] * 3) == [False] * 3
+
+
+def test_values_within_values_are_read_the_fast_way_if_that_is_compiled() -> None:
+    usual = json.dumps({"ts": NOON, "http": {"url": "/a", "tags": ["x", {"n": 1.5}]}})
+    assert all(certain(UTC, [usual] * 3)) == (native.library is not None)
