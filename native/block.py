@@ -60,7 +60,9 @@ def _write_texts(column: pl.Series) -> Iterator[bytes | memoryview]:
         library.logwax_write_texts,
     )
     number.restype = room.restype = write.restype = ctypes.c_int64
-    count = number(*memory, ctypes.c_void_p(numbers.ctypes.data), ctypes.c_void_p(firsts.ctypes.data))
+    count = number(
+        *memory, ctypes.c_void_p(numbers.ctypes.data), ctypes.c_void_p(firsts.ctypes.data)
+    )
     if count >= 0:
         yield _texts(column.name, "LowCardinality(String)") + _DICTIONARY
         keys = column.gather(firsts[:count]).cast(pl.Binary).to_list()

@@ -63,8 +63,9 @@ class _Client:
         settings: Mapping[str, object],
         fmt: str,
     ) -> None:
-        with os.fdopen(os.memfd_create("insert"), "wb", buffering=0) as file:
+        with os.fdopen(os.memfd_create("insert"), "wb") as file:
             file.write(insert_block)
+            file.flush()
             names = ", ".join(map(quote_identifier, column_names))
             values = ", ".join(f"{name} = %({name})s" for name in settings)
             self._client.command(
