@@ -184,11 +184,12 @@ class Settings(BaseSettings):
     stream_max_size: int = Field(
         100_000, ge=1, le=10_000_000, description="Lines in a batch, at most."
     )
-    stream_max_bytes: int = Field(
-        12 * 1024 * 1024,
+    stream_max_bytes: int | None = Field(
+        None,
         ge=1024,
         le=1024**3,
-        description="Bytes in a batch, at most (a single longer line excepted).",
+        description="Bytes in a batch, at most (a single longer line excepted). "
+        "Default: 24 MiB for ClickHouse, embedded or a server, 12 MiB for other stores.",
     )
     stream_max_wait_time_in_seconds: float = Field(
         1.0,
@@ -306,6 +307,12 @@ class Settings(BaseSettings):
     def patterns(self) -> tuple[str, ...]:
         """The globs to read: `LOG_PATHS` split at its commas, else `LOG_FILE_PATH`."""
         return _parts(self.log_paths) or (str(self.log_file_path),)
+
+    @property
+    def batch_bytes(self) -> int:
+        """`STREAM_MAX_BYTES`, else what suits the store: ClickHouse merges what came in small."""
+        default = 24 if self.store in ("embedded", "clickhouse") else 12
+        return self.stream_max_bytes or default * 1024 * 1024
 
     @property
     def influxdb_tag_columns(self) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def flow() -> Dataflow:
             store,
             Limits(
                 settings.stream_max_size,
-                settings.stream_max_bytes,
+                settings.batch_bytes,
                 settings.stream_max_wait_time_in_seconds,
                 settings.log_max_line_bytes,
             ),

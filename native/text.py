@@ -64,12 +64,12 @@ class _Part(ctypes.Structure):
     )
 
 
-class _Views:
+class Views:
     """The memory of a series of texts, as long as this lives."""
 
     def __init__(self, texts: pl.Series) -> None:
         array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
-        self._array: pa.StringViewArray = array
+        self._array: pa.Array = array
         _, views, *buffers = array.buffers()
         self.values = views.address + 16 * array.offset if views else None
         self.buffers = (ctypes.c_void_p * max(1, len(buffers)))(*(b.address for b in buffers))
@@ -112,7 +112,7 @@ def _described(part: Part) -> tuple[_Part, object]:
         )
         return described, (text, ends, codes)
     if isinstance(part, Quoted):
-        text, views = part.before.encode(), _Views(part.texts)
+        text, views = part.before.encode(), Views(part.texts)
         described = _Part(
             form=_Form.QUOTED,
             text=text,
@@ -122,7 +122,7 @@ def _described(part: Part) -> tuple[_Part, object]:
         )
         return described, (text, views)
     if part.dtype in (pl.String, pl.Int128):
-        views = _Views(part.cast(pl.String))
+        views = Views(part.cast(pl.String))
         described = _Part(
             form=_Form.TEXTS, values=views.values, buffers=ctypes.addressof(views.buffers)
         )

@@ -49,6 +49,18 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> 
     assert load().stream_max_size == 7
 
 
+@pytest.mark.parametrize(
+    ("store", "mebibytes"), [("embedded", 24), ("clickhouse", 24), ("influxdb", 12), ("null", 12)]
+)
+def test_batches_for_clickhouse_are_larger_unless_told(
+    store: str, mebibytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE", store)
+    assert load().batch_bytes == mebibytes * 1024 * 1024
+    monkeypatch.setenv("STREAM_MAX_BYTES", "4096")
+    assert load().batch_bytes == 4096
+
+
 def test_an_empty_value_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env.local").write_text("RETENTION_DAYS=\n")
     monkeypatch.setenv("STREAM_MAX_SIZE", "")

@@ -27,7 +27,7 @@ from connectors.errors import StoreError
 from connectors.sinks.clickhouse_errors import is_of_a_view, reason, trouble, trouble_with_lines
 from connectors.sinks.clickhouse_insert import (
     hash_of,
-    insert_arrow,
+    insert_columns,
     insert_lines,
     insert_what_fits,
 )
@@ -370,7 +370,7 @@ def _insert_ledger(
         token = f"{instance}:{block.writer}:{block.sequence}:{kind}"
         # Made by Polars: PyArrow would import pandas for it, half a second and 60 MB.
         lines = pl.DataFrame(entries, schema=_LEDGER_COLUMNS)
-        insert_arrow(
+        insert_columns(
             client, LEDGER, lines, {"async_insert": 0, "insert_deduplication_token": token}
         )
 

@@ -19,6 +19,7 @@ from clickhouse_connect.driver.exceptions import Error
 
 from connectors.batch import PLACE, REFUSED
 from connectors.sinks.clickhouse_errors import is_about_lines, reason
+from native.block import can_write, write_block
 
 _PART = ":part:"
 
@@ -35,7 +36,7 @@ def insert_lines(client: Client, table: str, lines: pl.DataFrame, token: str) ->
         "min_insert_block_size_rows": len(lines) + 1,
         "min_insert_block_size_bytes": 0,
     }
-    insert_arrow(client, table, lines, settings)
+    insert_columns(client, table, lines, settings)
 
 
 def insert_what_fits(
@@ -67,26 +68,25 @@ def insert_what_fits(
     )
 
 
-def insert_arrow(
+def insert_columns(
     client: Client, table: str, lines: pl.DataFrame, settings: dict[str, object]
 ) -> None:
-    """Insert lines as one record batch, hence one block.
-
-    As `Client.insert_arrow` does, but with texts as views and into a buffer of the right size:
-    three copies less.
-    """
+    """Insert lines as one block."""
     lines = lines.drop("line", strict=False)  # the offset is identity enough here
-    columns = lines.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+    if can_write(lines):
+        data, form = b"".join(write_block(lines)), "Native"
+    else:
+        data, form = _arrow(lines), "ArrowStream"
+    client.raw_insert(table, lines.columns, data, settings=settings, fmt=form)
 
-    def write(sink: pa.NativeFile) -> int:
-        with pa.ipc.new_stream(sink, columns.schema) as stream:
-            stream.write_table(columns)
-        return int(sink.tell())
 
-    buffer = pa.allocate_buffer(write(pa.MockOutputStream()))
-    write(pa.FixedSizeBufferWriter(buffer))
-    data = cast(bytes, memoryview(buffer))  # which it takes as well
-    client.raw_insert(table, columns.column_names, data, settings=settings, fmt="ArrowStream")
+def _arrow(lines: pl.DataFrame) -> bytes:
+    # Texts are views into the lines of the whole batch: as such they would be written with it.
+    columns = lines.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, columns.schema) as stream:
+        stream.write_table(columns)
+    return cast(bytes, memoryview(sink.getvalue()))  # which the client takes as well
 
 
 def hash_of(lines: pl.DataFrame) -> str:

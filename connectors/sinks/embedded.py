@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import clickhouse_connect
+from clickhouse_connect.driver.binding import quote_identifier
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -30,10 +33,43 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
 
     def connect() -> Client:
         try:
-            return clickhouse_connect.get_client(interface="chdb", path=str(directory))
+            client = clickhouse_connect.get_client(interface="chdb", path=str(directory))
+            return cast(Client, _Client(client)) if hasattr(os, "memfd_create") else client
         except ClickHouseError as error:
             raise StoreError(f"Cannot open the embedded store in {directory}: {error}") from error
 
     return ClickHouseStore(
         connect, settings, retry, is_shared=False, release=lambda: os.close(lock)
     )
+
+
+class _Client:
+    """A client whose inserts are in a file in memory, which is gone however the process ends.
+
+    The engine reads inserts from a file only; clickhouse-connect makes one on disk.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def raw_insert(
+        self,
+        table: str,
+        column_names: Sequence[str],
+        insert_block: bytes,
+        settings: Mapping[str, object],
+        fmt: str,
+    ) -> None:
+        with os.fdopen(os.memfd_create("insert"), "wb") as file:
+            file.write(insert_block)
+            file.flush()
+            names = ", ".join(map(quote_identifier, column_names))
+            values = ", ".join(f"{name} = %({name})s" for name in settings)
+            self._client.command(
+                f"INSERT INTO {quote_identifier(table)} ({names}) "
+                f"FROM INFILE %(file)s SETTINGS {values} FORMAT {fmt}",
+                {"file": f"/proc/self/fd/{file.fileno()}", **settings},
+            )

@@ -1,0 +1,87 @@
+"""Columns as a block of ClickHouse's format Native: see `block.c`."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+import native
+from native.text import Views
+
+_TYPES: dict[pl.DataType, tuple[str, type[np.generic]]] = {
+    pl.UInt64(): ("UInt64", np.uint64),
+    pl.UInt16(): ("UInt16", np.uint16),
+    pl.Float64(): ("Float64", np.float64),
+    pl.Boolean(): ("Bool", np.bool_),
+    pl.Datetime("us", "UTC"): ("DateTime64(6, 'UTC')", np.int64),
+}
+_TEXTS = (pl.String(), pl.Binary())
+_MOST_DISTINCT = 256
+_DICTIONARY = struct.pack("<QQ", 1, 0x600)  # the version; numbers of one byte, keys that follow
+
+
+def can_write(columns: pl.DataFrame) -> bool:
+    """Whether these columns can be written here at all."""
+    known = all(dtype in _TYPES or dtype in _TEXTS for dtype in columns.dtypes)
+    return native.library is not None and known and not columns.is_empty()
+
+
+def write_block(columns: pl.DataFrame) -> list[bytes | memoryview]:
+    """The pieces of the block; no column has nulls.
+
+    Texts of which there are few are numbered, so that ClickHouse need not look at each of them.
+    """
+    pieces: list[bytes | memoryview] = [_varint(columns.width) + _varint(columns.height)]
+    for column in columns.iter_columns():
+        if column.dtype in _TYPES:
+            type_, dtype = _TYPES[column.dtype]
+            values = np.ascontiguousarray(column.to_physical().to_numpy(), dtype)
+            pieces += [_texts(column.name, type_), values.view(np.uint8).data]
+        else:
+            pieces += _write_texts(column)
+    return pieces
+
+
+def _write_texts(column: pl.Series) -> Iterator[bytes | memoryview]:
+    assert native.library
+    views = Views(column)
+    rows = len(column)
+    memory = (ctypes.c_void_p(views.values), views.buffers, ctypes.c_int64(rows))
+    numbers = np.empty(rows, np.uint8)
+    firsts = np.empty(_MOST_DISTINCT, np.uint32)
+    library = native.library
+    number, room, write = (
+        library.logwax_number_texts,
+        library.logwax_room_of_texts,
+        library.logwax_write_texts,
+    )
+    number.restype = room.restype = write.restype = ctypes.c_int64
+    count = number(
+        *memory, ctypes.c_void_p(numbers.ctypes.data), ctypes.c_void_p(firsts.ctypes.data)
+    )
+    if count >= 0:
+        yield _texts(column.name, "LowCardinality(String)") + _DICTIONARY
+        keys = column.gather(firsts[:count]).cast(pl.Binary).to_list()
+        yield struct.pack("<Q", count) + _texts(*keys) + struct.pack("<Q", rows)
+        yield numbers.data
+    else:
+        yield _texts(column.name, "String")
+        data = np.empty(room(memory[0], memory[2]), np.uint8)
+        yield data.data[: write(*memory, ctypes.c_void_p(data.ctypes.data))]
+
+
+def _texts(*texts: str | bytes) -> bytes:
+    encoded = [text.encode() if isinstance(text, str) else text for text in texts]
+    return b"".join(_varint(len(text)) + text for text in encoded)
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number >= 128:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes((*found, number))
