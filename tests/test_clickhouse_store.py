@@ -17,6 +17,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from connectors.batch import REJECTED, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreBusyError, StoreError
 from connectors.sinks.clickhouse import ClickHouseStore, ClickHouseWriter
+from connectors.sinks.clickhouse_insert import insert_lines
 from connectors.sinks.clickhouse_tables import prepare_tables
 from connectors.store import open_store
 from settings import Settings
@@ -208,6 +209,25 @@ def test_one_insert_is_one_part_even_for_the_largest_batch(open_it):
     store.writer().write(batch(0, 200_000))
     parts = store._client.query("SELECT count() FROM system.parts WHERE table = 'logs' AND active")
     assert parts.result_rows == [(1,)]
+
+
+def test_an_insert_sends_the_texts_of_its_rows_and_no_others(open_it, monkeypatch):
+    client, sent = open_it()._client, list[int]()
+    insert = client.raw_insert
+
+    def spy(table: str, names: object, data: bytes, **options: Any) -> object:
+        sent.append(len(data))
+        return insert(table, names, data, **options)
+
+    monkeypatch.setattr(client, "raw_insert", spy)
+    text = b"".join(b"a message of its own, number %7d\n" % number for number in range(10_000))
+    lines = pl.Series([text]).cast(pl.String).str.split("\n").explode(empty_as_null=True)[:-1]
+    rows = pl.DataFrame({"message": lines, "request_path": lines, "referer": lines})
+
+    insert_lines(client, "logs", rows.head(100), "token")
+
+    assert sent[0] < 20_000
+    assert client.query("SELECT count() FROM logs").result_rows == [(100,)]
 
 
 def test_sets_and_lifts_the_retention(open_it):
