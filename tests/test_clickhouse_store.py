@@ -19,6 +19,7 @@ from connectors.errors import StoreBusyError, StoreError
 from connectors.sinks.clickhouse import ClickHouseStore, ClickHouseWriter
 from connectors.sinks.clickhouse_insert import insert_lines
 from connectors.sinks.clickhouse_tables import prepare_tables
+from connectors.sources.files import FileSource
 from connectors.store import open_store
 from settings import Settings
 from tests.servers.clickhouse_http import Server
@@ -389,6 +390,41 @@ def make_older(store: ClickHouseStore, days: int, where: str) -> None:
         f"ALTER TABLE ingest_blocks UPDATE recorded_at = recorded_at - INTERVAL {days} DAY "
         f"WHERE {where} SETTINGS mutations_sync = 2"
     )
+
+
+def test_the_ledger_has_the_last_position_of_each_of_many_files(open_it):
+    store = open_it()
+    for end in (20, 30, 10):
+        store.start_at([segment(0, end, file_id=number) for number in range(1, 10_001)])
+
+    files = open_it().ledger().files
+
+    assert {file.file_id: file.end for file in files} == dict.fromkeys(range(1, 10_001), 30)
+    assert len(files) == 10_000
+
+
+def test_a_start_with_thousands_of_known_files_takes_each_where_it_was(open_it, tmp_path):
+    for number in range(2_000):
+        (tmp_path / f"{number}.log").write_text(f"line of {number}\n" * (1 + number % 3))
+
+    def start(store: ClickHouseStore) -> FileSource:
+        return FileSource([str(tmp_path / "*.log")], store, follow=False)
+
+    store = open_it()
+    source, writer = start(store), store.writer()
+    while parsed := source._catalog.collect():
+        writer.write(parsed)
+        parsed.acknowledge()
+    writer.close()
+    before = {file.path: file for file in source.files()}
+    source.close()
+    again = start(open_it())
+
+    assert len(before) == 2_000
+    assert {file.path: file for file in again.files()} == before
+    assert again.status().lag_bytes == 0
+    assert again._catalog.collect() is None
+    again.close()
 
 
 def known(store: ClickHouseStore) -> set[int]:
