@@ -23,8 +23,8 @@ from connectors.store import Figures, Reader, Statistics
 
 DESCRIPTION = """
 Statistics of the requests in the logs. Dates are whole UTC days, both included; latencies are in
-seconds; their percentiles are exact with ClickHouse, interpolated linearly, and of the nearest rank
-with InfluxDB. Every error is `{"detail": "a sentence"}`.
+seconds; their percentiles are exact with ClickHouse, interpolated linearly, unless the answer says
+`estimated`, and of the nearest rank with InfluxDB. Every error is `{"detail": "a sentence"}`.
 """
 EPOCH = date(1970, 1, 1)
 NOTHING = Statistics(Figures(0, 0, 0.0, 0.0, 0.0), [])

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import files, scaling, throughput
+from benchmarks import files, query, scaling, throughput
 from benchmarks.measure import BenchmarkError
 
 
@@ -34,6 +34,19 @@ def main() -> None:
     )
     workers.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
     workers.set_defaults(run=lambda given: scaling.main(given.lines, given.rounds, given.json))
+    answers = benchmarks.add_parser("query", help="statistics and searches, as the store grows")
+    answers.add_argument(
+        "--rows",
+        type=int,
+        nargs="+",
+        default=query.ROWS,
+        help="rows in the store when it is asked (default: 1, 10 and 100 million)",
+    )
+    answers.add_argument(
+        "--rounds", type=int, default=200, help="answers to each question (default: %(default)s)"
+    )
+    answers.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
+    answers.set_defaults(run=lambda given: query.main(given.rows, given.rounds, given.json))
     many = benchmarks.add_parser("files", help="2,000 quiet files; a line of 2 GiB")
     many.set_defaults(run=lambda given: files.main())
     arguments = parser.parse_args()

@@ -43,7 +43,8 @@ class Figures:
 class Statistics:
     """Figures of a whole range, and of each UTC day in it that has rows.
 
-    `estimated`: counts and means are exact, percentiles within about 1 %.
+    `estimated`: counts and means are exact, percentiles within about 1 %; of a day with few
+    requests they are of the nearest rank.
     """
 
     overall: Figures

@@ -17,7 +17,9 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from connectors.batch import REJECTED, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreBusyError, StoreError
 from connectors.sinks.clickhouse import ClickHouseStore, ClickHouseWriter
+from connectors.sinks.clickhouse_insert import insert_lines
 from connectors.sinks.clickhouse_tables import prepare_tables
+from connectors.sources.files import FileSource
 from connectors.store import open_store
 from settings import Settings
 from tests.servers.clickhouse_http import Server
@@ -210,6 +212,25 @@ def test_one_insert_is_one_part_even_for_the_largest_batch(open_it):
     assert parts.result_rows == [(1,)]
 
 
+def test_an_insert_sends_the_texts_of_its_rows_and_no_others(open_it, monkeypatch):
+    client, sent = open_it()._client, list[int]()
+    insert = client.raw_insert
+
+    def spy(table: str, names: object, data: bytes, **options: Any) -> object:
+        sent.append(len(data))
+        return insert(table, names, data, **options)
+
+    monkeypatch.setattr(client, "raw_insert", spy)
+    text = b"".join(b"a message of its own, number %7d\n" % number for number in range(10_000))
+    lines = pl.Series([text]).cast(pl.String).str.split("\n").explode(empty_as_null=True)[:-1]
+    rows = pl.DataFrame({"message": lines, "request_path": lines, "referer": lines})
+
+    insert_lines(client, "logs", rows.head(100), "token")
+
+    assert sent[0] < 20_000
+    assert client.query("SELECT count() FROM logs").result_rows == [(100,)]
+
+
 def test_sets_and_lifts_the_retention(open_it):
     def engine() -> str:
         query = "SELECT engine_full FROM system.tables WHERE name = 'logs'"
@@ -369,6 +390,41 @@ def make_older(store: ClickHouseStore, days: int, where: str) -> None:
         f"ALTER TABLE ingest_blocks UPDATE recorded_at = recorded_at - INTERVAL {days} DAY "
         f"WHERE {where} SETTINGS mutations_sync = 2"
     )
+
+
+def test_the_ledger_has_the_last_position_of_each_of_many_files(open_it):
+    store = open_it()
+    for end in (20, 30, 10):
+        store.start_at([segment(0, end, file_id=number) for number in range(1, 10_001)])
+
+    files = open_it().ledger().files
+
+    assert {file.file_id: file.end for file in files} == dict.fromkeys(range(1, 10_001), 30)
+    assert len(files) == 10_000
+
+
+def test_a_start_with_thousands_of_known_files_takes_each_where_it_was(open_it, tmp_path):
+    for number in range(2_000):
+        (tmp_path / f"{number}.log").write_text(f"line of {number}\n" * (1 + number % 3))
+
+    def start(store: ClickHouseStore) -> FileSource:
+        return FileSource([str(tmp_path / "*.log")], store, follow=False)
+
+    store = open_it()
+    source, writer = start(store), store.writer()
+    while parsed := source._catalog.collect():
+        writer.write(parsed)
+        parsed.acknowledge()
+    writer.close()
+    before = {file.path: file for file in source.files()}
+    source.close()
+    again = start(open_it())
+
+    assert len(before) == 2_000
+    assert {file.path: file for file in again.files()} == before
+    assert again.status().lag_bytes == 0
+    assert again._catalog.collect() is None
+    again.close()
 
 
 def known(store: ClickHouseStore) -> set[int]:

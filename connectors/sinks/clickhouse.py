@@ -45,9 +45,10 @@ _SEGMENT = (
 _OURS = "instance = {instance:String}"
 _THESE = "(empty({files:Array(UInt64)}) OR file_id IN {files:Array(UInt64)})"
 
+# In the order of the table, backwards: nothing is sorted.
 _POSITIONS = f"""
 SELECT {_SEGMENT} FROM {LEDGER} WHERE {_OURS} AND {_THESE} AND file_id != 0
-ORDER BY end DESC, recorded_at DESC LIMIT 1 BY file_id
+ORDER BY file_id DESC, end DESC, recorded_at DESC LIMIT 1 BY file_id
 """
 
 _BEFORE = f"""
