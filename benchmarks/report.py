@@ -69,8 +69,8 @@ class Report:
     def show(self) -> None:
         """Print the table."""
         table = Table(box=SIMPLE)
-        for title in ("", "Logwax", "", "beside", "", "ratio", "least, most", "wanted", ""):
-            is_figure = title in ("Logwax", "ratio", "least, most") or len(table.columns) == 4
+        for title in ("", "Logwax", " ", "beside", "  ", "ratio", "least, most", "wanted"):
+            is_figure = title in ("Logwax", "  ", "ratio", "least, most")
             table.add_column(title, justify="right" if is_figure else "left", no_wrap=True)
         benchmark = ""
         for figure in self.figures:
@@ -86,8 +86,10 @@ class Report:
                 _number(figure.theirs),
                 "" if figure.ratio is None else f"{figure.ratio:.2f}",
                 ", ".join(f"{ratio(figure.ratios):.2f}" for ratio in (min, max) if figure.ratios),
-                ", ".join(map(str, figure.wanted)),
-                "missed" if figure.missed else "",
+                "\n".join(
+                    f"{bound} (missed)" if bound in figure.missed else str(bound)
+                    for bound in figure.wanted
+                ),
             )
         console = Console(highlight=False, width=max(_WIDTH, Console().width))
         console.print(table)

@@ -13,7 +13,7 @@ from benchmarks.measure import Effort, Figure, Wanted, run
 from flows.parsing import FORMATS
 
 UNIT = "CPU us/line"
-READING = "Polars reading it as JSON"
+READING = "Polars reading JSON"
 IMPORT = "ClickHouse's own import"
 
 _WANTED = {
