@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.measure import Effort, Figure
 
-_WIDTH = 150
+_WIDTH = 170
 _QUIET_SHARE, _QUIET_SPREAD = 0.05, 1.15
 
 
