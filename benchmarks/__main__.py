@@ -1,59 +1,79 @@
-"""`python -m benchmarks`: what a line costs, what workers and files add: docs/performance.md."""
+"""`python -m benchmarks [NAME ...]`: what Logwax costs, beside what it is measured by.
+
+Without a name: two minutes of all that has a bound. With names, or `all`: in full. See
+docs/performance.md.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import tempfile
 from pathlib import Path
 
-from benchmarks import files, query, scaling, throughput
-from benchmarks.measure import BenchmarkError
+from rich.console import Console
+
+from benchmarks import files, latency, memory, peers, query, scaling, throughput
+from benchmarks.chart import chart
+from benchmarks.measure import Benchmark, BenchmarkError, Effort, Figure
+from benchmarks.report import Noise, Report
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "throughput": throughput.measure,
+    "peers": peers.measure,
+    "latency": latency.measure,
+    "scaling": scaling.measure,
+    "memory": memory.measure,
+}
+"""Name -> what measures it."""
+
+_APART = ("files", "query")  # with tables of their own
+
+_BRIEF, _FULL = Effort(1_000_000, 3, brief=True), Effort(4_000_000, 5)
 
 
 def main() -> None:
-    """Run the benchmark that was asked for."""
+    """Run the benchmarks that were asked for, print their table, write what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    benchmarks = parser.add_subparsers(required=True, metavar="benchmark")
-    lines = benchmarks.add_parser("throughput", help="lines per CPU second and wall, and memory")
-    lines.add_argument(
-        "--lines",
-        type=int,
-        default=throughput.LINES,
-        help="lines of the largest case, the others in proportion (default: %(default)s); startup "
-        "counts in every figure, so that small runs look slow",
-    )
-    lines.add_argument("--rounds", type=int, default=3, help="runs of each (default: %(default)s)")
-    lines.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
-    lines.set_defaults(run=lambda given: throughput.main(given.lines, given.rounds, given.json))
-    workers = benchmarks.add_parser("scaling", help="-w 2 beside -w 1, on 1, 2 and 16 files")
-    workers.add_argument(
-        "--lines", type=int, default=scaling.LINES, help="of each case (default: %(default)s)"
-    )
-    workers.add_argument(
-        "--rounds", type=int, default=5, help="runs of each (default: %(default)s)"
-    )
-    workers.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
-    workers.set_defaults(run=lambda given: scaling.main(given.lines, given.rounds, given.json))
-    answers = benchmarks.add_parser("query", help="statistics and searches, as the store grows")
-    answers.add_argument(
-        "--rows",
-        type=int,
-        nargs="+",
-        default=query.ROWS,
-        help="rows in the store when it is asked (default: 1, 10 and 100 million)",
-    )
-    answers.add_argument(
-        "--rounds", type=int, default=200, help="answers to each question (default: %(default)s)"
-    )
-    answers.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
-    answers.set_defaults(run=lambda given: query.main(given.rows, given.rounds, given.json))
-    many = benchmarks.add_parser("files", help="2,000 quiet files; a line of 2 GiB")
-    many.set_defaults(run=lambda given: files.main())
-    arguments = parser.parse_args()
+    names = (*BENCHMARKS, *_APART, "all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
+    parser.add_argument("--lines", type=int, help="of a run; a start counts, as in every figure")
+    parser.add_argument("--rounds", type=int, help="runs of each")
+    parser.add_argument("--rows", type=int, nargs="+", default=query.ROWS, help="of query")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="write a chart (SVG) there")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(names):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(names)}")
+    usual = _FULL if given.names else _BRIEF
+    effort = Effort(given.lines or usual.lines, given.rounds or usual.rounds, usual.brief)
+    wanted = set(given.names) or {"all"}
     try:
-        arguments.run(arguments)
+        if "files" in wanted:
+            files.main()
+        if "query" in wanted:
+            query.main(given.rows, given.rounds or query.ROUNDS, given.json)
+        if wanted - set(_APART):
+            report = _run([name for name in BENCHMARKS if wanted & {name, "all"}], effort)
+            report.show()
+            if given.json:
+                given.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n")
+            if given.chart:
+                given.chart.write_text(chart(report.figures, report.circumstances))
     except BenchmarkError as error:
         sys.exit(str(error))
+
+
+def _run(names: list[str], effort: Effort) -> Report:
+    noise, figures = Noise(), list[Figure]()
+    console = Console(stderr=True)
+    for name in names:
+        with console.status(name), tempfile.TemporaryDirectory(prefix="logwax-") as scratch:
+            for figure in BENCHMARKS[name](effort, Path(scratch)):
+                console.print(f"{name}: {figure.name}, {figure.beside}", highlight=False)
+                figures.append(figure)
+    return Report(figures, effort, noise.remark(figures))
 
 
 if __name__ == "__main__":

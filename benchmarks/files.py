@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -12,50 +10,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import clickhouse_connect
-import psutil
 
-from benchmarks.measure import ROOT, BenchmarkError
+from benchmarks.measure import MB, BenchmarkError, Process
 
 FILES, LINES_A_SECOND, SECONDS = 2_000, 100, 60
 LONG_LINE = 2 * 1024**3
 _LINE = "2026-11-01 10:00:00 cust_1 /x/%d 200 0.5\n"
-_MB = 1_000_000
 
 
 class _Follower:
-    """The pipeline, following `logs/*.log` in a directory of its own, and its largest memory."""
+    """The pipeline, following files in a directory of its own, and its largest memory."""
 
-    def __init__(self, directory: Path) -> None:
-        (directory / "logs").mkdir()
+    def __init__(self, process: Process, directory: Path) -> None:
+        self.process = process
         self._directory = directory
-        settings = {"LOG_PATHS": "logs/*.log", "API_PORT": "0", "PYTHONPATH": str(ROOT)}
-        self._popen = subprocess.Popen(
-            [sys.executable, "-m", "bytewax.run", "flows.main"],
-            cwd=directory,
-            env={"PATH": os.environ["PATH"], **settings},
-        )
-        self._process = psutil.Process(self._popen.pid)
-        self.peak = 0
+        process.rest(8)  # until it idles
+        self.idle = max(process.resident)
+        process.resident.clear()
 
     @property
-    def cpu(self) -> float:
-        """CPU seconds so far, user and system."""
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
-
-    def rest(self, seconds: float) -> None:
-        """Let it run, and look at its memory."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self._popen.poll() is not None:
-                raise BenchmarkError(f"the pipeline ended with {self._popen.returncode}")
-            self.peak = max(self.peak, self._process.memory_info().rss)
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """End it in order."""
-        self._popen.terminate()
-        self._popen.wait()
+    def memory(self) -> str:
+        """How much more it took at its peak than when it idled."""
+        more = max(self.process.resident) - self.idle
+        return f"memory {more / MB:+.0f} MB beside {self.idle / MB:.0f} MB idle"
 
     def ask(self, query: str) -> int:
         """One number of the store, once it has been stopped."""
@@ -69,31 +46,30 @@ class _Follower:
 
 @contextmanager
 def _following() -> Iterator[tuple[_Follower, Path]]:
+    settings = {"LOG_PATHS": "logs/*.log", "API_PORT": "0"}
+    command = (sys.executable, "-m", "bytewax.run", "flows.main")
     with tempfile.TemporaryDirectory() as temporary:
-        follower = _Follower(Path(temporary))
-        try:
-            follower.rest(8)  # until it idles
-            yield follower, Path(temporary) / "logs"
-        finally:
-            follower.stop()
+        directory = Path(temporary)
+        (directory / "logs").mkdir()
+        with Process(*command, directory=directory, settings=settings) as process:
+            yield _Follower(process, directory), directory / "logs"
 
 
 def many_files() -> list[str]:
     """Follow `FILES` files into which `LINES_A_SECOND` lines are written, spread over them."""
     with _following() as (follower, logs):
-        idle, follower.peak = follower.peak, 0
         for number in range(FILES):
             (logs / f"{number}.log").write_text(_LINE % number)
-        follower.rest(10)
-        cpu, began, written = follower.cpu, time.monotonic(), 0
+        follower.process.rest(10)
+        cpu, began, written = follower.process.cpu, time.monotonic(), 0
         while time.monotonic() - began < SECONDS:
             with (logs / f"{written * 7 % FILES}.log").open("a") as log:
                 log.write(_LINE % written)
             written += 1
-            follower.rest(max(0.0, began + written / LINES_A_SECOND - time.monotonic()))
-        share = (follower.cpu - cpu) / (time.monotonic() - began)
-        follower.rest(3)
-        follower.stop()
+            follower.process.rest(max(0.0, began + written / LINES_A_SECOND - time.monotonic()))
+        share = (follower.process.cpu - cpu) / (time.monotonic() - began)
+        follower.process.rest(3)
+        follower.process.stop()
         stored = follower.ask("SELECT count() FROM logs")
         blocks = follower.ask(
             "SELECT uniqExact(writer, sequence) FROM ingest_blocks WHERE kind = 'block' "
@@ -103,29 +79,27 @@ def many_files() -> list[str]:
             raise BenchmarkError(f"{FILES + written} lines were written, {stored} are stored")
     return [
         f"{FILES} files, {written / SECONDS:.0f} lines a second: "
-        f"CPU {share:.1%} of a core, {2 * blocks / 50:.1f} inserts a second, "
-        f"memory {(follower.peak - idle) / _MB:+.0f} MB beside {idle / _MB:.0f} MB idle"
+        f"CPU {share:.1%} of a core, {2 * blocks / 50:.1f} inserts a second, {follower.memory}"
     ]
 
 
 def long_line() -> list[str]:
     """Follow a file with a line of `LONG_LINE` bytes, and an ordinary one behind it."""
     with _following() as (follower, logs):
-        idle, follower.peak = follower.peak, 0
         piece = b"x" * (16 * 1024 * 1024)
         with (logs / "long.log").open("wb") as log:
             for _ in range(LONG_LINE // len(piece)):
                 log.write(piece)
-                follower.rest(0.01)
-            follower.rest(5)
+                follower.process.rest(0.01)
+            follower.process.rest(5)
             log.write(b"\n" + (_LINE % 1).encode())
-        follower.rest(10)
-        follower.stop()
+        follower.process.rest(10)
+        follower.process.stop()
         dead = follower.ask("SELECT count() FROM dead_letters WHERE reason = 'too_long'")
         stored = follower.ask("SELECT count() FROM logs")
     return [
         f"a line of {LONG_LINE / 1024**3:.0f} GiB: {dead} dead letter, {stored} line behind it "
-        f"stored, memory {(follower.peak - idle) / _MB:+.0f} MB beside {idle / _MB:.0f} MB idle"
+        f"stored, {follower.memory}"
     ]
 
 

@@ -33,6 +33,9 @@ from connectors.sinks.clickhouse_reader import EXACT_UP_TO, ClickHouseReader
 ROWS = (1_000_000, 10_000_000, 100_000_000)
 """Rows in the store when it is asked."""
 
+ROUNDS = 200
+"""Answers to each question, at most."""
+
 WANTED = {"one customer": 50, "largest customer": 100, "all customers": 100}
 """The longest p99 wanted, in milliseconds."""
 

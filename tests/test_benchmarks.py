@@ -1,0 +1,146 @@
+"""`python -m benchmarks`, with runs so short that their figures mean nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import peers, throughput
+from benchmarks.job import STORES, make_log, run_job
+from benchmarks.limits import IMPORTS
+from benchmarks.measure import BenchmarkError, Effort, Figure, Process, Wanted
+from flows.parsing import FORMATS
+from tests.conftest import ROOT
+
+LINES = 1_000
+
+
+@dataclass(frozen=True)
+class Run:
+    printed: str
+    figures: list[dict[str, Any]]
+    chart: Path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """All that has a bound, once."""
+    directory = tmp_path_factory.mktemp("benchmarks")
+    written, chart = directory / "figures.json", directory / "chart.svg"
+    options = ("--lines", str(LINES), "--rounds", "1", "--json", written, "--chart", chart)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *map(str, options)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Run(done.stdout, json.loads(written.read_text())["figures"], chart)
+
+
+def test_without_a_name_every_benchmark_measures_what_has_a_bound(run: Run) -> None:
+    measured = {figure["benchmark"] for figure in run.figures}
+    assert measured == {"throughput", "peers", "latency", "scaling", "memory"}
+    bounds = {
+        (figure["name"], figure["beside"]): figure["wanted"]
+        for figure in run.figures
+        if figure["benchmark"] in ("throughput", "latency") and figure["wanted"]
+    }
+    bounds.pop(("logfmt -> line protocol", throughput.READING), None)
+    assert bounds == {
+        ("json -> line protocol", throughput.READING): ["<= 1.9"],
+        ("combined -> line protocol", throughput.READING): ["<= 2.2"],
+        ("json -> embedded", throughput.READING): ["<= 2.6"],
+        ("combined -> embedded", throughput.IMPORT): ["<= 0.5"],
+        ("20,000 lines/s, p99", "STREAM_MAX_WAIT"): ["<= 1.3 s"],
+    }
+
+
+def test_all_figures_stand_in_one_table(run: Run) -> None:
+    lines = [line.strip() for line in run.printed.splitlines()]
+    for figure in run.figures:
+        name, beside = f"{figure['name']} ", f" {figure['beside']} "
+        assert len([line for line in lines if line.startswith(name) and beside in line]) == 1
+    missed = sum(len(figure["missed"]) for figure in run.figures)
+    assert run.printed.count("(missed)") == missed > 0  # so few lines cannot make up for a start
+
+
+def test_every_figure_is_a_ratio_to_one_of_the_same_run(run: Run) -> None:
+    for figure in run.figures:
+        if not figure["beside"].endswith("not installed"):
+            (our,), (their,) = figure["ours"], figure["theirs"]
+            assert figure["ratio"] == pytest.approx(our / their)
+
+
+def test_the_chart_is_an_image_with_text(run: Run) -> None:
+    root = ElementTree.parse(run.chart).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    texts = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "json -> line protocol" in texts
+    assert any(text.endswith(" Logwax") for text in texts)
+    assert any(text.endswith(f" {throughput.READING}") for text in texts)
+
+
+def test_a_benchmark_that_does_not_exist_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "speed"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "unknown: speed; known are throughput, " in done.stderr
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_all_lines_come_through_into_every_store(store: str, tmp_path: Path) -> None:
+    usage = run_job(store, make_log(tmp_path, "json", LINES), tmp_path)
+    assert usage.cpu > 0
+    assert usage.peak >= max(usage.resident) > 0
+
+
+def test_in_full_every_format_goes_into_every_store(tmp_path: Path) -> None:
+    cases = throughput._cases(Effort(1, 1), tmp_path)
+    assert {f"{case.log.form} {case.store}" for case in cases} == {
+        f"{form} {store}" for form in FORMATS for store in STORES
+    }
+
+
+@pytest.mark.parametrize("form", IMPORTS)
+def test_the_import_of_clickhouse_takes_every_line(form: str, tmp_path: Path) -> None:
+    assert throughput._limit("clickhouse", make_log(tmp_path, form, LINES), tmp_path) > 0
+
+
+def test_a_peer_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    (figure,) = peers.measure(Effort(LINES, 1, brief=True), tmp_path)
+    assert (figure.beside, figure.ratio, figure.missed) == ("syslog-ng: not installed", None, [])
+
+
+def test_lines_are_repeated_byte_for_byte(tmp_path: Path) -> None:
+    log = make_log(tmp_path, "combined", 10, repeated=3)
+    lines = Path(log.paths).read_bytes().splitlines()
+    assert log.lines == len(lines) == 30
+    assert lines[:10] == lines[10:20] == lines[20:]
+
+
+def test_a_ratio_is_the_median_of_those_of_neighbours() -> None:
+    wanted = [Wanted(2), Wanted(8, "s"), Wanted(2, at_least=True), Wanted(10, "s", at_least=True)]
+    figure = Figure("", "", "s", [2.0, 9.0, 40.0], "", [1.0, 9.0, 10.0], wanted)
+    assert figure.ratio == 2.0
+    assert [str(bound) for bound in figure.missed] == ["<= 8 s", ">= 10 s"]
+
+
+def test_a_process_that_fails_is_an_error_with_its_words(tmp_path: Path) -> None:
+    with (
+        Process(sys.executable, "-c", "exit('no more paper')", directory=tmp_path) as process,
+        pytest.raises(BenchmarkError, match="no more paper"),
+    ):
+        process.wait_for(lambda: False, "what does not come")
