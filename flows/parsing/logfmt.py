@@ -99,9 +99,8 @@ class Logfmt:
         """
         rest = lines.series.str.strip_suffix("\n").str.strip_suffix("\r")
         text = np.frombuffer(lines.text, np.uint8)
-        ends = lines.text.count(b"\n") + lines.text.count(b"\r\n")
         sure = rest.str.starts_with(f"{keys[0]}=")
-        if np.count_nonzero(text < ord(" ")) > ends:
+        if np.count_nonzero(text < ord(" ")) > lines.text.count(b"\n"):
             sure &= ~rest.str.contains("[\0-\x1f]")
         rest = rest.str.slice(len(keys[0]) + 1)
         columns = {}
@@ -159,12 +158,9 @@ def _character(found: re.Match[bytes]) -> bytes:
         return found.group()
 
 
-def _members(line: bytes) -> dict[str, str | None]:
-    """The pairs of a line, none if it is malformed."""
-    try:
-        return dict(_pairs(line.decode()))
-    except (MalformedLine, UnicodeDecodeError):
-        return {}
+def _members(line: bytes) -> dict[str, str]:
+    """The pairs of a line, and of a malformed one what looks like pairs."""
+    return dict(_PAIR.findall(line.decode(errors="replace")))
 
 
 def _shape(line: bytes) -> tuple[str, ...]:
