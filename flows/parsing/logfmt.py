@@ -181,7 +181,8 @@ def _values(key: str, written: pl.Series) -> tuple[pl.Series, pl.Series]:
     certain = ~written.str.contains(" ", literal=True)
     values = written
     if is_quoted.any():
-        values = written.str.strip_prefix('"').str.strip_suffix('"')
+        inner = written.str.strip_prefix('"').str.strip_suffix('"')
+        values = inner.zip_with(is_quoted, written)
         is_text = written.str.ends_with('"') & (written.str.len_bytes() > 1)
         is_text &= ~written.str.contains("\\", literal=True)
         certain = (certain & ~is_quoted) | (is_quoted & is_text)
