@@ -260,6 +260,32 @@ def test_strangers_are_all_found_again() -> None:
     assert stored == expected
 
 
+@pytest.mark.parametrize(
+    ("others", "odd"),
+    [
+        ('a="x y" b=z', 'a="x y" b=z"'),
+        ('a="x y" b=z', 'a="x" b="y'),
+        ('a="x y" b=z', 'a="x b=y" c=1 b=z'),
+        ('a="x y" b=z', r'a="\" b=" b=z'),
+        ('a="x y" b=z', 'a=" b=1" b=2'),
+        ('a="x y" b=z', 'a=" b=1'),
+        ('a="x y" b=z', 'a=" b="'),
+        ("a=1 b=2", "a=1 b=2 c=3"),
+        ("a=1 b=2", "c=3 a=1 b=2"),
+        ("a=1 b=2", "b=2 a=1"),
+        ("a=1 b=2", "a=1  b=2"),
+        ("a=1 b=2", "a=1\tb=2"),
+        ("a=1 b=2", "a=1 b=2 b=3"),
+        ("status=200", 'status=" 200"'),
+        ("status=200", "status=+200"),
+        ("duration_ms=1.5", "duration_ms=infinity"),
+        ("status=200 http_status=1", "status= http_status=500"),
+    ],
+)
+def test_traps(others: str, odd: str) -> None:
+    certain(UTC, [line(others)] * 5 + [line(odd)] + [line(others)] * 5)
+
+
 # Many lines at once mean what each of them means
 
 

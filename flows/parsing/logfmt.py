@@ -99,9 +99,8 @@ class Logfmt:
         """
         rest = lines.series.str.strip_suffix("\n").str.strip_suffix("\r")
         text = np.frombuffer(lines.text, np.uint8)
-        ends = lines.text.count(b"\n") + lines.text.count(b"\r\n")
         sure = rest.str.starts_with(f"{keys[0]}=")
-        if np.count_nonzero(text < ord(" ")) > ends:
+        if np.count_nonzero(text < ord(" ")) > lines.text.count(b"\n"):
             sure &= ~rest.str.contains("[\0-\x1f]")
         rest = rest.str.slice(len(keys[0]) + 1)
         columns = {}
@@ -159,12 +158,9 @@ def _character(found: re.Match[bytes]) -> bytes:
         return found.group()
 
 
-def _members(line: bytes) -> dict[str, str | None]:
-    """The pairs of a line, none if it is malformed."""
-    try:
-        return dict(_pairs(line.decode()))
-    except (MalformedLine, UnicodeDecodeError):
-        return {}
+def _members(line: bytes) -> dict[str, str]:
+    """The pairs of a line, and of a malformed one what looks like pairs."""
+    return dict(_PAIR.findall(line.decode(errors="replace")))
 
 
 def _shape(line: bytes) -> tuple[str, ...]:
@@ -185,7 +181,8 @@ def _values(key: str, written: pl.Series) -> tuple[pl.Series, pl.Series]:
     certain = ~written.str.contains(" ", literal=True)
     values = written
     if is_quoted.any():
-        values = written.str.strip_prefix('"').str.strip_suffix('"')
+        inner = written.str.strip_prefix('"').str.strip_suffix('"')
+        values = inner.zip_with(is_quoted, written)
         is_text = written.str.ends_with('"') & (written.str.len_bytes() > 1)
         is_text &= ~written.str.contains("\\", literal=True)
         certain = (certain & ~is_quoted) | (is_quoted & is_text)
