@@ -24,6 +24,7 @@ MARKED = ["utf-8", "utf-16-le", "utf-16-be"]
 TEMPLATES = {
     "api_requests": "2026-11-01 12:00:00 cust_1 /{} 200 0.5",
     "json": '{{"ts":"2026-11-01T12:00:00Z","path":"/{}","status":200}}',
+    "logfmt": 'ts=2026-11-01T12:00:00Z path="/{}" status=200',
     "combined": '::1 - {} [01/Nov/2026:12:00:00 +0000] "GET /a HTTP/1.1" 200 5 "-" "-"',
 }
 LINE = '{"ts":0,"message":"caf\u00e9"}'
