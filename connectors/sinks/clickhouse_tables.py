@@ -36,8 +36,8 @@ _DAILY = """PROJECTION daily (
 # Without it, nobody could `DELETE FROM` a table that has a projection.
 _REBUILD = "lightweight_mutation_projection_mode = 'rebuild'"
 
-# Half of the CPU time of inserts would go into merging parts again that were merged before.
-_LAZY = "min_parts_to_merge_at_once = 20"
+# To merge a line costs as much as to insert it, and by default it is merged again and again.
+_LAZY = "min_parts_to_merge_at_once = 50"
 
 LOGS_TABLE = f"""
 CREATE TABLE IF NOT EXISTS {{table:Identifier}} (
