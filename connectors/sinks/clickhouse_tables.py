@@ -43,8 +43,8 @@ _PROJECTIONS = {
 # Without it, nobody could `DELETE FROM` a table that has a projection.
 _REBUILD = "lightweight_mutation_projection_mode = 'rebuild'"
 
-# Half of the CPU time of inserts would go into merging parts again that were merged before.
-_LAZY = "min_parts_to_merge_at_once = 20"
+# To merge a line costs as much as to insert it, and by default it is merged again and again.
+_LAZY = "min_parts_to_merge_at_once = 50"
 
 # Made once by the first merge, for ten inserts at a time: the rows of a fresh part are soon read.
 _BY_MERGES = "materialize_projections_on_insert = 0, materialize_projections_on_merge = 1"
