@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -30,7 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 _APART = ("files", "query")  # with tables of their own
 
-_BRIEF, _FULL = Effort(1_000_000, 3, brief=True), Effort(4_000_000, 5)
+_BRIEF, _FULL = Effort(600_000, 3, brief=True), Effort(4_000_000, 5)
 
 
 def main() -> None:
@@ -49,31 +50,33 @@ def main() -> None:
     usual = _FULL if given.names else _BRIEF
     effort = Effort(given.lines or usual.lines, given.rounds or usual.rounds, usual.brief)
     wanted = set(given.names) or {"all"}
+    noise, figures = Noise(), list[Figure]()
     try:
         if "files" in wanted:
             files.main()
         if "query" in wanted:
             query.main(given.rows, given.rounds or query.ROUNDS, given.json)
-        if wanted - set(_APART):
-            report = _run([name for name in BENCHMARKS if wanted & {name, "all"}], effort)
+        figures.extend(_measure([name for name in BENCHMARKS if wanted & {name, "all"}], effort))
+    except BenchmarkError as error:
+        sys.exit(str(error))
+    finally:  # also what was measured before a failure, or before somebody lost patience
+        if figures:
+            report = Report(figures, effort, noise.remark(figures))
             report.show()
             if given.json:
                 given.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n")
             if given.chart:
                 given.chart.write_text(chart(report.figures, report.circumstances))
-    except BenchmarkError as error:
-        sys.exit(str(error))
 
 
-def _run(names: list[str], effort: Effort) -> Report:
-    noise, figures = Noise(), list[Figure]()
-    console = Console(stderr=True)
-    for name in names:
-        with console.status(name), tempfile.TemporaryDirectory(prefix="logwax-") as scratch:
-            for figure in BENCHMARKS[name](effort, Path(scratch)):
-                console.print(f"{name}: {figure.name}, {figure.beside}", highlight=False)
-                figures.append(figure)
-    return Report(figures, effort, noise.remark(figures))
+def _measure(names: list[str], effort: Effort) -> Iterator[Figure]:
+    console = Console(stderr=True, highlight=False)
+    with tempfile.TemporaryDirectory(prefix="logwax-") as scratch:  # logs are made once for all
+        for name in names:
+            with console.status(name):
+                for figure in BENCHMARKS[name](effort, Path(scratch)):
+                    console.print(f"{name}: {figure.name}, {figure.beside}")
+                    yield figure
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def measure(effort: Effort, scratch: Path) -> Iterator[Figure]:
     if shutil.which("syslog-ng"):
         yield _beside("syslog-ng", _syslog_ng, log, LINE_PROTOCOL, effort, scratch, bound)
     else:
-        yield _absent("syslog-ng", bound)
+        absent = "syslog-ng: not installed"
+        yield Figure("peers", f"{log.form} -> {LINE_PROTOCOL}", UNIT, [], absent, [], bound)
     if effort.brief:
         return
     for form in ("json", "combined"):
@@ -49,12 +50,6 @@ def _beside(
         theirs.append(log.lines / peer(log, scratch))
         ours.append(log.lines / run_job(store, log, scratch).cpu)
     return Figure("peers", f"{log.form} -> {store}", UNIT, ours, name, theirs, wanted)
-
-
-def _absent(name: str, wanted: list[Wanted]) -> Figure:
-    return Figure(
-        "peers", f"json -> {LINE_PROTOCOL}", UNIT, [], f"{name}: not installed", [], wanted
-    )
 
 
 def _syslog_ng(log: Log, scratch: Path) -> float:
