@@ -143,54 +143,53 @@ static byte *write_part(byte *to, const Part *part, int64_t row)
     }
 }
 
-static int64_t room_of(const Part *part, int64_t rows)
+static int64_t room_of(const Part *part, int64_t first, int64_t last)
 {
     int64_t room = 0;
 
     switch (part->kind) {
     case SAME:
-        return rows * part->size;
+        return (last - first) * part->size;
     case CODED:
-        for (int64_t row = 0; row < rows; row++) {
+        for (int64_t row = first; row < last; row++) {
             uint32_t number = ((const uint32_t *)part->values)[row];
             room += part->ends[number] - (number ? part->ends[number - 1] : 0);
         }
         return room;
     case TEXTS:
     case QUOTED:
-        for (int64_t row = 0; row < rows; row++)
+        for (int64_t row = first; row < last; row++)
             room += ((const View *)part->values)[row].size;
-        return part->kind == TEXTS ? room : 2 * room + rows * (part->size + 2);
+        return part->kind == TEXTS ? room : 2 * room + (last - first) * (part->size + 2);
     default:
-        return rows * MOST_DIGITS;
+        return (last - first) * MOST_DIGITS;
     }
 }
 
-/* How many bytes `rows` rows of these parts have at most. */
-int64_t logwax_room(const Part *parts, int64_t count, int64_t rows)
+/* How many bytes the rows from number `first` to before `last` have at most. */
+int64_t logwax_room(const Part *parts, int64_t count, int64_t first, int64_t last)
 {
     int64_t room = 0;
 
     for (int64_t part = 0; part < count; part++)
-        room += room_of(&parts[part], rows);
+        room += room_of(&parts[part], first, last);
     return room;
 }
 
 /*
- * Writes the rows one after another; row i ends before `ends[i]`. Returns the number of the part
- * with a number that needs an exponent or more digits than a few, -1 if there is none.
+ * Writes these rows one after another. Returns how many bytes they are, or, as -1 less its number,
+ * the part with a number that needs an exponent or more digits than a few.
  */
-int64_t logwax_concat(const Part *parts, int64_t count, int64_t rows, byte *to, int64_t *ends)
+int64_t logwax_concat(const Part *parts, int64_t count, int64_t first, int64_t last, byte *to)
 {
     const byte *begin = to;
 
-    for (int64_t row = 0; row < rows; row++) {
+    for (int64_t row = first; row < last; row++) {
         for (int64_t part = 0; part < count; part++) {
             to = write_part(to, &parts[part], row);
             if (!to)
-                return part;
+                return -1 - part;
         }
-        ends[row] = to - begin;
     }
-    return -1;
+    return to - begin;
 }

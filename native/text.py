@@ -75,27 +75,44 @@ class Views:
         self.buffers = (ctypes.c_void_p * max(1, len(buffers)))(*(b.address for b in buffers))
 
 
-def concat(rows: int, parts: Sequence[Part]) -> tuple[memoryview, npt.NDArray[np.int64]]:
-    """The parts of each row one after another: all bytes, and where each row ends, from 0 on."""
-    assert native.library
-    parts, kept = list(parts), []
-    table = (_Part * len(parts))()
-    for number, part in enumerate(parts):
-        table[number], memory = _described(part)
-        kept.append(memory)
-    count = ctypes.c_int64(len(parts)), ctypes.c_int64(rows)
-    ends = np.zeros(rows + 1, np.int64)
-    room, write = native.library.logwax_room, native.library.logwax_concat
-    room.restype = write.restype = ctypes.c_int64
-    while True:
-        data = np.empty(room(table, *count), np.uint8)
-        refused = write(
-            table, *count, ctypes.c_void_p(data.ctypes.data), ctypes.c_void_p(ends[1:].ctypes.data)
-        )
-        if refused < 0:
-            return data.data[: ends[-1]], ends
-        # Polars writes numbers of any size.
-        table[refused], kept[refused] = _described(parts[refused].cast(pl.String))
+class Rows:
+    """The parts of each row one after another, which are written when they are asked for."""
+
+    def __init__(self, count: int, parts: Sequence[Part]) -> None:
+        self._count = count
+        self._parts = parts
+        self._table = (_Part * len(parts))()
+        self._kept: list[object] = [None] * len(parts)
+        for number, part in enumerate(parts):
+            self._describe(number, part)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def room(self, first: int, last: int) -> int:
+        """How many bytes the rows from number `first` to before `last` have at most."""
+        return self._call("logwax_room", first, last)
+
+    def between(self, first: int, last: int) -> memoryview:
+        """The bytes of these rows."""
+        while True:
+            data = np.empty(self.room(first, last), np.uint8)
+            size = self._call("logwax_concat", first, last, ctypes.c_void_p(data.ctypes.data))
+            if size >= 0:
+                return data.data[:size]
+            number, values = -1 - size, self._parts[-1 - size]
+            assert isinstance(values, pl.Series)
+            self._describe(number, values.cast(pl.String))  # Polars writes numbers of any size
+
+    def _describe(self, number: int, part: Part) -> None:
+        self._table[number], self._kept[number] = _described(part)
+
+    def _call(self, name: str, first: int, last: int, *more: ctypes.c_void_p) -> int:
+        call = getattr(native.library, name)
+        call.restype = ctypes.c_int64
+        table = self._table, ctypes.c_int64(len(self._table))
+        found: int = call(*table, ctypes.c_int64(first), ctypes.c_int64(last), *more)
+        return found
 
 
 def _described(part: Part) -> tuple[_Part, object]:

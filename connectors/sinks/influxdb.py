@@ -21,7 +21,7 @@ from connectors.errors import StoreError
 from connectors.sinks.influxdb_positions import NO_EVENT, Plan, Positions
 from connectors.sinks.influxdb_reader import InfluxReader
 from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, overload, trouble
-from connectors.sinks.line_protocol import MEASUREMENT, Encoded, encode, point
+from connectors.sinks.line_protocol import MEASUREMENT, Encoded, Texts, encode, point
 from connectors.sinks.retry import Retry
 from connectors.sinks.tag_guard import TagGuard
 from connectors.store import Ledger, Reader
@@ -188,7 +188,7 @@ class InfluxWriter:
         if letters.is_empty():
             return
         letters = _with_events(letters, rows)
-        refused = self._write(Encoded.of(pl.Series(_dead_letters(letters, plans), dtype=pl.String)))
+        refused = self._write(Texts(pl.Series(_dead_letters(letters, plans), dtype=pl.String)))
         # The bucket keeps less, or takes no text so long: now and in short, it takes it.
         short = "".join(
             one

@@ -9,16 +9,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 import native
 from connectors.batch import COLUMNS
 from connectors.distinct import distinct
-from native.text import Coded, Part, Quoted, Same, concat
+from native.text import Coded, Part, Quoted, Rows, Same
 
 MEASUREMENT = "api_requests"
 
@@ -38,37 +37,56 @@ _MAX_COMBINED = 1000
 _NOTHING = pl.lit("")
 
 
-class Encoded:
-    """Lines in one stretch of bytes, each ended by a newline."""
+class Encoded(Protocol):
+    """Lines, each ended by a newline."""
 
-    def __init__(self, data: memoryview, ends: npt.NDArray[np.int64]) -> None:
-        """`ends` holds where each line ends in `data`, after a 0."""
-        self._data = data
-        self._ends = ends
+    def __len__(self) -> int: ...
 
-    @classmethod
-    def of(cls, lines: pl.Series) -> Encoded:
-        """These lines."""
-        if lines.is_empty():
-            return cls(memoryview(b""), np.zeros(1, np.int64))
+    def between(self, first: int, last: int) -> memoryview:
+        """The bytes of the lines from number `first` to before `last`."""
+
+    def parts(self, size: int) -> list[tuple[int, int]]:
+        """Numbers of lines that make no more than `size` bytes, one line at least."""
+
+
+class Texts(Encoded):
+    """Lines that are there."""
+
+    def __init__(self, lines: pl.Series) -> None:
         _, offsets, data = lines.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
-        return cls(memoryview(data).cast("B"), np.frombuffer(offsets, np.int64)[: len(lines) + 1])
+        self._ends = np.frombuffer(offsets, np.int64)[: len(lines) + 1]
+        self._data = memoryview(data).cast("B") if len(lines) else memoryview(b"")
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
     def between(self, first: int, last: int) -> memoryview:
-        """The lines from number `first` to before `last`, without a copy."""
+        """See `Encoded`; without a copy."""
         return self._data[self._ends[first] : self._ends[last]]
 
     def parts(self, size: int) -> list[tuple[int, int]]:
-        """Numbers of lines that make no more than `size` bytes, one line at least."""
+        """See `Encoded`."""
         found, first = [], 0
         while first < len(self):
             last = int(np.searchsorted(self._ends, self._ends[first] + size, "right")) - 1
             last = max(first + 1, last)
             found.append((first, last))
             first = last
+        return found
+
+
+class _Written(Rows, Encoded):
+    """Lines that the compiled part writes when they are sent."""
+
+    def parts(self, size: int) -> list[tuple[int, int]]:
+        found, halves = [], [(0, len(self))]
+        while halves:
+            first, last = halves.pop()
+            if last - first > 1 and self.room(first, last) > size:
+                middle = (first + last) // 2
+                halves += [(middle, last), (first, middle)]
+            elif last > first:
+                found.append((first, last))
         return found
 
 
@@ -98,7 +116,7 @@ def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = (
     fields.
     """
     if rows.is_empty():
-        return Encoded.of(pl.Series(dtype=pl.String))
+        return Texts(pl.Series(dtype=pl.String))
     series: list[_Part] = [_same(MEASUREMENT)]
     fields: list[_Part] = [_same(" ")]
     tagged = sorted({"file_id", *tags}.intersection(rows.columns))
@@ -118,7 +136,7 @@ def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = (
         return _compiled(rows, _combined(series + fields))
     parts = [one for part in series + fields for one in _expressed(part)]
     columns = map(_column, _combined(parts))
-    return Encoded.of(rows.select(pl.concat_str(columns)).to_series())
+    return Texts(rows.select(pl.concat_str(columns)).to_series())
 
 
 def point(
@@ -283,8 +301,7 @@ def _compiled(rows: pl.DataFrame, parts: list[_Part]) -> Encoded:
             described.append(Same(part.texts[0]))
         else:
             described.append(Coded(part.texts, part.codes.to_numpy().astype(np.uint32)))
-    data, ends = concat(len(rows), described)
-    return Encoded(data, ends)
+    return _Written(len(rows), described)
 
 
 def _column(part: _Part) -> pl.Series | pl.Expr:
