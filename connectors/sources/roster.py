@@ -536,14 +536,13 @@ class Roster:
 
     def limit_handles(self) -> None:
         """Close the files that have been quiet for longest, if too many are open."""
-        if len(self._handles) <= HANDLES:
+        too_many = len(self._handles) - HANDLES
+        if too_many <= 0:
             return
-        for file in list(self._handles):
-            if len(self._handles) <= HANDLES:
-                return
-            if not file.busy and self._by_path.get(file.path) is file:
-                del self._handles[file]
-                file.close()
+        quiet = (f for f in self._handles if not f.busy and self._by_path.get(f.path) is f)
+        for file in list(itertools.islice(quiet, too_many)):
+            del self._handles[file]
+            file.close()
 
     def opened(self, file: TailedFile) -> None:
         """A file may have been opened to be read; a compressed one is done with at its end."""
