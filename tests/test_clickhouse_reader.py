@@ -436,11 +436,12 @@ def test_a_table_of_an_earlier_version_gets_the_projections(store: ClickHouseSto
     assert "lightweight_mutation_projection_mode = 'rebuild'" in projections(client)
 
 
-def test_an_engine_whose_merges_make_no_projections_makes_them_with_every_insert(
-    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("granules", [1, 0])
+def test_projections_are_there_with_the_insert(
+    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch, granules: int
 ) -> None:
     client = store._client
-    monkeypatch.setattr("connectors.sinks.clickhouse_tables._CAN_BY_MERGES", "SELECT 0")
+    monkeypatch.setattr("connectors.sinks.clickhouse_tables._KNOWS_GRANULES", f"SELECT {granules}")
     client.command("DROP TABLE logs")
     prepare_tables(client, "logs")
     client.command("SYSTEM STOP MERGES logs")

@@ -46,9 +46,8 @@ _REBUILD = "lightweight_mutation_projection_mode = 'rebuild'"
 # To merge a line costs as much as to insert it, and by default it is merged again and again.
 _LAZY = "min_parts_to_merge_at_once = 50"
 
-# Made once by the first merge, for ten inserts at a time: the rows of a fresh part are soon read.
-_BY_MERGES = "materialize_projections_on_insert = 0, materialize_projections_on_merge = 1"
-_CAN_BY_MERGES = """
+# A setting that came with the granules of projections.
+_KNOWS_GRANULES = """
 SELECT count() FROM system.merge_tree_settings WHERE name = 'materialize_projections_on_merge'
 """
 
@@ -78,7 +77,7 @@ CREATE TABLE IF NOT EXISTS {{table:Identifier}} (
     {_PROJECTIONS["daily"]},
     {_PROJECTIONS["daily_by_customer"]}
 ) ENGINE = MergeTree ORDER BY (customer_id, timestamp)
-SETTINGS {_REBUILD}, {_BY_MERGES}, {_LAZY}, """
+SETTINGS {_REBUILD}, {_LAZY}, """
 
 DEAD_LETTERS_TABLE = f"""
 CREATE TABLE IF NOT EXISTS {DEAD_LETTERS} (
@@ -230,7 +229,7 @@ def _add_projections(client: Client, table: str, made: str) -> None:
     if not missing:
         return
     try:
-        for change in (f"MODIFY SETTING {_REBUILD}, {_BY_MERGES}", *missing):
+        for change in (f"MODIFY SETTING {_REBUILD}", *missing):
             change = _as_known(client, change)
             client.command(f"ALTER TABLE {{table:Identifier}} {change}", {"table": table})
     except ClickHouseError as error:
@@ -241,7 +240,7 @@ def _add_projections(client: Client, table: str, made: str) -> None:
 
 
 def _as_known(client: Client, statement: str) -> str:
-    """A statement without what a ClickHouse before 26.6 does not know: there, inserts cost more."""
-    if client.query(_CAN_BY_MERGES).result_rows[0][0]:
+    """A statement without what a ClickHouse before 26.6 does not know: there, more is read."""
+    if client.query(_KNOWS_GRANULES).result_rows[0][0]:
         return statement
-    return statement.replace(f", {_BY_MERGES}", "").replace(_SMALL_GRANULES, "")
+    return statement.replace(_SMALL_GRANULES, "")
