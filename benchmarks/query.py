@@ -46,7 +46,8 @@ _COPY = """
 INSERT INTO logs SELECT * REPLACE (timestamp - toIntervalDay({day:UInt32}) AS timestamp,
     duration * exp(randNormal(0, 0.3)) AS duration, file_id + {day:UInt32} AS file_id)
 FROM (SELECT * FROM logs WHERE file_id = {file:UInt64} LIMIT {rows:UInt64})
-"""
+SETTINGS max_block_size = 50000, min_insert_block_size_rows = 50000, min_insert_block_size_bytes = 0
+"""  # in parts as the pipeline makes them, to be merged alike
 _CUSTOMERS = "SELECT customer_id, count() AS rows FROM logs GROUP BY customer_id ORDER BY rows DESC"
 _SEARCH = """
 SELECT timestamp, customer_id, method, request_path, status_code, duration FROM logs
