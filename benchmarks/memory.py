@@ -36,10 +36,11 @@ def measure(effort: Effort, scratch: Path) -> Iterator[Figure]:
     if effort.brief:
         return
     log = make_log(scratch, "json", effort.lines, repeated=_LONG)
-    for store in _WANTED:
+    for store, bound in _WANTED.items():
         resident = run_job(store, log, scratch).resident
         tenth = len(resident) // 10
         begins, ends = resident[tenth : 2 * tenth], resident[-2 * tenth : -tenth]
         name = f"{store}, in the ninth tenth of {log.lines:,} lines"
         ours, theirs = ([median(part or resident) / MB] for part in (ends, begins))
-        yield Figure("memory", name, "MB", ours, "in the second tenth", theirs)
+        wanted = [Wanted(bound, "MB")]
+        yield Figure("memory", name, "MB", ours, "in the second tenth", theirs, wanted)
