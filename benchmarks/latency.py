@@ -53,7 +53,7 @@ def measure(effort: Effort, scratch: Path) -> Iterator[Figure]:
             value = latencies[math.ceil(share * len(latencies)) - 1]
             bounds = [Wanted(wait + _SLACK, "s")] if (rate, which) == (_BARRED, "p99") else []
             title = f"{name}, {which}"
-            yield Figure("latency", title, "s", [value], "STREAM_MAX_WAIT", [wait], bounds)
+            yield Figure("latency", title, "s", [value], "a batch's wait", [wait], bounds)
 
 
 def _latencies(
