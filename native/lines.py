@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 import native
+from native.text import texts_of
 
 _MOST_KEYS = 64
 _MOST_BYTES = 2**31 - 1  # what a view can address
@@ -157,19 +158,12 @@ def read(form: Form, text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[
     )
     buffers = [pa.py_buffer(text), pa.py_buffer(made_texts), pa.py_buffer(made_objects)]
     columns = {
-        key.column: _texts(values[key.name], buffers)
+        key.column: texts_of(values[key.name], buffers)
         if key.kind is Kind.TEXT
         else pl.Series(values[key.name])
         for key in keys
         if key.name in values
     }
     if has_attributes:
-        columns["attributes"] = _texts(attributes, buffers)
+        columns["attributes"] = texts_of(attributes, buffers)
     return Read(columns, ok, zoned != 0)
-
-
-def _texts(views: npt.NDArray[np.void], buffers: list[pa.Buffer]) -> pl.Series:
-    array = pa.Array.from_buffers(
-        pa.string_view(), len(views), [None, pa.py_buffer(views), *buffers]
-    )
-    return pl.Series(pl.from_arrow(array))

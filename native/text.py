@@ -1,4 +1,4 @@
-"""Rows of text, made of many columns: see `concat.c`."""
+"""Columns of text to others: rows made of many (`concat.c`), and paths without ids (`paths.c`)."""
 
 from __future__ import annotations
 
@@ -65,14 +65,44 @@ class _Part(ctypes.Structure):
 
 
 class Views:
-    """The memory of a series of texts, as long as this lives."""
+    """The memory of a series of texts, as long as this lives; there is room for a buffer more."""
 
     def __init__(self, texts: pl.Series) -> None:
         array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
         self._array: pa.Array = array
         _, views, *buffers = array.buffers()
         self.values = views.address + 16 * array.offset if views else None
-        self.buffers = (ctypes.c_void_p * max(1, len(buffers)))(*(b.address for b in buffers))
+        self.data = buffers
+        self.buffers = (ctypes.c_void_p * (len(buffers) + 1))(*(b.address for b in buffers))
+
+
+def mask_ids(paths: pl.Series) -> pl.Series:
+    """The paths less their queries, with `:id` in the place of segments that are ids.
+
+    An id is a number, a UUID, or has 16 and more hexadecimal digits. No path is null.
+    """
+    assert native.library
+    views = Views(paths)
+    masked = np.zeros(len(paths), "V16")
+    made = np.empty(2 * int(paths.str.len_bytes().sum()), np.uint8)
+    views.buffers[len(views.data)] = made.ctypes.data
+    native.library.logwax_mask_ids(
+        ctypes.c_void_p(views.values),
+        views.buffers,
+        ctypes.c_int64(len(paths)),
+        ctypes.c_void_p(masked.ctypes.data),
+        ctypes.c_void_p(made.ctypes.data),
+        ctypes.c_int32(len(views.data)),
+    )
+    return texts_of(masked, [*views.data, pa.py_buffer(made)])
+
+
+def texts_of(views: npt.NDArray[np.void], buffers: Sequence[pa.Buffer]) -> pl.Series:
+    """The texts of these views into the buffers, without a copy."""
+    array = pa.Array.from_buffers(
+        pa.string_view(), len(views), [None, pa.py_buffer(views), *buffers]
+    )
+    return pl.Series(pl.from_arrow(array))
 
 
 class Rows:

@@ -14,6 +14,8 @@ from flows.enrichment import endpoint, outcome
 from flows.enrichment.enricher import enricher
 from tests.parsing_checks import parse
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 UUID = "8f31d35c-e7be-4a96-8061-7ca3b1390a2c"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+import native
 from connectors.distinct import distinct
+from native.text import mask_ids
 
 _ID = (
     r"/(?:[0-9]+"
@@ -18,6 +20,8 @@ def enrich(rows: pl.DataFrame) -> pl.DataFrame:
     """Add `endpoint`, made of `request_path`."""
     if "request_path" not in rows.columns:
         return rows
+    if native.library:
+        return rows.with_columns(mask_ids(rows["request_path"]).alias("endpoint"))
     paths, which = distinct(rows["request_path"])
     return rows.with_columns(_endpoint(paths).gather(which).alias("endpoint"))
 
