@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.app import create_app
-from benchmarks.measure import run
+from benchmarks.measure import BenchmarkError, run
 from connectors.sinks.clickhouse_reader import EXACT_UP_TO, ClickHouseReader
 
 ROWS = (1_000_000, 10_000_000, 100_000_000)
@@ -41,6 +41,7 @@ WANTED = {"one customer": 50, "largest customer": 100, "all customers": 100}
 
 _FIRST = 1_000_000
 _SECONDS = 20.0  # for the answers to one question
+_MERGING = 900.0  # seconds that merges are waited for
 
 _COPY = """
 INSERT INTO logs SELECT * REPLACE (timestamp - toIntervalDay({day:UInt32}) AS timestamp,
@@ -152,7 +153,10 @@ def _grow(client: Client, wanted: int) -> None:
     while (missing := wanted - _number(client, "SELECT count() FROM logs")) > 0:
         day = _number(client, "SELECT uniqExact(file_id) FROM logs")
         client.command(_COPY, {"file": file, "day": day, "rows": min(first, missing)})
+    deadline = time.monotonic() + _MERGING
     while _number(client, "SELECT count() FROM system.merges"):
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"The store was still merging after {_MERGING:.0f} s.")
         time.sleep(0.5)
 
 
