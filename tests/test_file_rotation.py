@@ -533,7 +533,7 @@ def test_an_inode_that_is_used_again_does_not_bring_back_the_id_of_another_file(
     one, other = Claims(tmp_path), Claims(tmp_path)
     few = one.mint((1, 2), b"2026-", 99, lambda *_: False)
     assert other.mint((1, 2), b"2026-11-01 a line", 99, lambda *_: False) == few
-    new = other.mint((1, 2), b"2026-11-02 another file", 99, lambda file_id, _: file_id == few)
+    new = other.mint((1, 2), b"2026-11-02 another file", 99, lambda file_id, *_: file_id == few)
     assert new != few
     assert one.mint((1, 2), b"2026-11-02 another file", 99, lambda *_: False) == new
 
@@ -603,6 +603,44 @@ def test_a_file_that_a_process_meets_rotated_after_another_died_with_it_is_store
     rotate()
     kill(victim)
     wait_until_quiet(tail(tmp_path / "app.log*", memory, claims=claims))
+    assert everything(memory) == OLD
+
+
+def test_a_file_rotated_after_a_process_died_with_it_is_itself_though_its_inode_is_used_again(
+    tail, tmp_path
+):
+    memory, claims, log = Memory(), tmp_path / "claims", tmp_path / "new.log"
+    log.write_bytes(OLD)
+    victim = tail(tmp_path / "*.log*", memory, claims=claims)
+    (batch,) = victim.partition.next_batch()
+    (tmp_path / "a.log.gz").write_bytes(gzip.compress(OLD))
+    log.write_bytes(NEW)  # in place: the inode stays
+    kill(victim)
+    heir = tail(tmp_path / "*.log*", memory, claims=claims, follow=False)
+    while heir.batch_or_end():
+        pass
+    assert everything(memory) == b"".join(sorted((OLD + NEW).splitlines(True)))
+    [file_id] = {segment.file_id for segment in batch.segments}
+    assert [status.path for status in heir.source.files() if status.file_id == file_id] == [
+        str(tmp_path / "a.log.gz")
+    ]
+
+
+def test_a_file_rotated_after_a_process_died_with_it_is_itself_though_it_was_met_short(
+    tail, tmp_path
+):
+    memory, claims, log = Memory(), tmp_path / "claims", tmp_path / "app.log"
+    log.write_bytes(OLD[:20])
+    victim = tail(f"{log}*", memory, claims=claims)
+    append(log, OLD[20:])
+    batches: list[Batch] = []
+    wait_for(lambda: batches.extend(victim.partition.next_batch()) or batches, "a batch")
+    (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(log.read_bytes()))
+    log.unlink()
+    kill(victim)
+    heir = tail(f"{log}*", memory, claims=claims)
+    wait_until_quiet(heir)
+    assert [status.file_id for status in heir.source.files()] == [batches[0].segments[0].file_id]
     assert everything(memory) == OLD
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from connectors.batch import Batch, BlockId, Segment
 from connectors.encodings import Encoding
 from connectors.sources.claims import Claims, NoClaims
+from connectors.sources.evidence import REACH
 from connectors.sources.names import Names
 from connectors.sources.roster import GRACE_SECONDS, Known, Roster
 from connectors.sources.tailed_file import Limits, TailedFile
@@ -377,6 +378,8 @@ class Catalog:
                 is_cut = len(data) < segment.end - segment.start
                 if is_cut and taken:
                     continue  # an over-long line makes a batch of its own
+                if not segment.start and file.head[0] < min(REACH, len(data)):
+                    self._claims.learn(file.key, file.file_id, data[:REACH])
                 parts.append(data)
                 taken.append((file, segment))
                 room_bytes -= len(data)

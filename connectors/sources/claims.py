@@ -6,7 +6,8 @@ import fcntl
 import os
 import secrets
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from connectors.sources.evidence import digest
 _MINTED = struct.Struct("<QQQHQ")  # device, inode, file_id, length and hash of the first bytes
 
 Key = tuple[int, int]
+
+IsTaken = Callable[[int, Key, bytes], bool]
+"""Whether this id, minted for a file with this key and these first bytes, is another file's."""
 
 
 class Claims:
@@ -79,19 +83,15 @@ class Claims:
             self._notes.pop(file_id, None)
             os.close(self._held.pop(file_id))
 
-    def mint(self, key: Key, head: bytes, enough: int, is_taken: Callable[[int, Key], bool]) -> int:
+    def mint(self, key: Key, head: bytes, enough: int, is_taken: IsTaken) -> int:
         """The id of a new file, the same for every process that sees it.
 
         A file that any process has met under the same `key`, or elsewhere with `enough` of the same
         first bytes, is this one: it was copied or compressed since. The ledger may not know it yet,
-        for its bytes may be on their way to the store. `is_taken` knows the ids and keys of files
-        that are others: inodes are used again, and first bytes may be equal.
+        for its bytes may be on their way to the store. `is_taken` knows files that are others:
+        inodes are used again, and first bytes may be equal.
         """
-        lock = self._lock("minted", fcntl.LOCK_EX)
-        assert lock is not None, "it was waited for"
-        try:
-            data = os.pread(lock, os.fstat(lock).st_size, 0)
-            whole = data[: len(data) // _MINTED.size * _MINTED.size]
+        with self._minted() as (lock, whole):
             begins = cache(lambda length: digest(head[:length]))
             like = [
                 ((device, inode), file_id)
@@ -99,14 +99,27 @@ class Claims:
                 if ((device, inode) == key or length >= enough)
                 and length <= len(head)
                 and begins(length) == said
-                and not is_taken(file_id, (device, inode))
+                and not is_taken(file_id, (device, inode), head[:length])
             ]
             if like:  # the youngest, if its key does not say which
                 return int(max(reversed(like), key=lambda found: found[0] == key)[1])
             file_id = new_id()
-            entry = _MINTED.pack(*key, file_id, len(head), digest(head))
-            os.pwrite(lock, entry, len(whole))
+            os.pwrite(lock, _entry(key, file_id, head), len(whole))
             return file_id
+
+    def learn(self, key: Key, file_id: int, head: bytes) -> None:
+        """Know a file by these first bytes, too: there were fewer when its id was minted."""
+        with self._minted() as (lock, whole):
+            os.pwrite(lock, _entry(key, file_id, head), len(whole))
+
+    @contextmanager
+    def _minted(self) -> Iterator[tuple[int, bytes]]:
+        """The file of all ids and its whole entries, for this process alone."""
+        lock = self._lock("minted", fcntl.LOCK_EX)
+        assert lock is not None, "it was waited for"
+        try:
+            data = os.pread(lock, os.fstat(lock).st_size, 0)
+            yield lock, data[: len(data) // _MINTED.size * _MINTED.size]
         finally:
             os.close(lock)
 
@@ -149,9 +162,16 @@ class NoClaims:
     def forget(self, file_id: int) -> None:
         """Nothing is kept."""
 
-    def mint(self, key: Key, head: bytes, enough: int, is_taken: Callable[[int, Key], bool]) -> int:
+    def mint(self, key: Key, head: bytes, enough: int, is_taken: IsTaken) -> int:
         """A new id."""
         return new_id()
+
+    def learn(self, key: Key, file_id: int, head: bytes) -> None:
+        """Nobody asks."""
+
+
+def _entry(key: Key, file_id: int, head: bytes) -> bytes:
+    return _MINTED.pack(*key, file_id, len(head), digest(head))
 
 
 def new_id() -> int:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from connectors.batch import Segment
 from connectors.encodings import Encoding
-from connectors.sources.claims import Key
+from connectors.sources.claims import IsTaken, Key
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, digest, fits
 from connectors.sources.names import Names, beside
@@ -77,7 +77,7 @@ class Roster:
         limits: Limits,
         encoding: Encoding,
         known: Known,
-        mint: Callable[[Key, bytes, int, Callable[[int, Key], bool]], int],
+        mint: Callable[[Key, bytes, int, IsTaken], int],
         *,
         follow: bool,
         say: Callable[[str], None] = lambda problem: print(problem, file=sys.stderr),
@@ -98,7 +98,7 @@ class Roster:
         self._handles: OrderedDict[TailedFile, None] = OrderedDict()
         self._moved: set[TailedFile] = set()
         self._lost: dict[int, TailedFile] = {}  # with unread bytes, by id
-        self._unmet: set[Key] = set()  # among the names of this look
+        self._unmet: dict[Key, str] = {}  # among the names of this look
         self._copies: dict[Key, Copy] = {}
         self._strangers: dict[Key, tuple[int, int]] = {}
         self._searched: dict[str, int] = {}
@@ -205,7 +205,7 @@ class Roster:
             for key, path in paths.items()
             if key not in self._by_key and there[path].st_size
         }
-        self._unmet = set(unknown)
+        self._unmet = dict(unknown)
         self._copies = {key: copy for key, copy in self._copies.items() if key in unknown}
         if unknown:
             refresh()
@@ -436,7 +436,7 @@ class Roster:
 
     def _begin(self, content: Content, head: bytes, path: str) -> TailedFile:
         """A new file; one that is the beginning of what is stored already starts at its end."""
-        self._unmet.discard(content.key)
+        self._unmet.pop(content.key, None)
         enough = FIRST if content.is_compressed else REACH  # plain files may share a first line
         file_id = self._mint(content.key, head, enough, self._is_taken)
         file = TailedFile(file_id, path, path, content.key, self._limits, self._encoding)
@@ -452,9 +452,26 @@ class Roster:
             file.store(whole)
         return file
 
-    def _is_taken(self, file_id: int, key: Key) -> bool:
-        """Whether another file has this id, as far as is known before all names have been met."""
-        return key in self._unmet or file_id in self._by_id or bool(self._absent.get(file_id))
+    def _is_taken(self, file_id: int, key: Key, head: bytes) -> bool:
+        """Whether another file has this id, which may be one that is still to be met in this look.
+
+        Raises `FileNotFoundError` if that cannot be said now.
+        """
+        if file_id in self._by_id or self._absent.get(file_id):
+            return True
+        path = self._unmet.get(key)
+        if path is None:
+            return False
+        try:
+            content = open_content(path)
+        except PermissionError:
+            return True  # as likely as not
+        try:
+            if content.key != key:
+                raise FileNotFoundError(0, "renamed since it was looked at", path)
+            return content.read(len(head), 0) == head  # else its inode was used again
+        finally:
+            content.close()
 
     def _like(self, content: Content, head: bytes) -> Iterator[TailedFile]:
         yield from self._absent.like(head)
