@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import ctypes
 import gc
-import os
 import signal
 import sys
 import threading
@@ -29,17 +27,16 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def tune() -> None:
-    """Fit this process to batches: their memory, and as many threads of Polars as workers.
+    """Fit this process to batches.
 
     By default glibc gives memory back and faults it in again for every batch: a fifth of all CPU
-    seconds. More threads than workers make a batch sooner, but cost more: docs/performance.md.
+    seconds.
     """
     gc.freeze()  # what has been imported by now is not looked through for garbage again
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_TRIM_THRESHOLD, 512 * 1024 * 1024)
         mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
-    os.environ.setdefault("POLARS_MAX_THREADS", str(min(_workers(), os.cpu_count() or 1)))
     _keep_workers_apart()
 
 
@@ -54,15 +51,6 @@ def _keep_workers_apart() -> None:
     told = getattr(sys.modules["__main__"], "kwargs", {})
     if told.get("recovery_config") is None and "epoch_interval" in told:
         told["epoch_interval"] = _NEVER
-
-
-def _workers() -> int:
-    """How many workers `bytewax.run` was told to start in this process: it does not say."""
-    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    told = os.environ.get("BYTEWAX_WORKERS_PER_PROCESS", "")
-    options.add_argument("-w", "--workers-per-process", type=int, default=told or "1")
-    workers: int = options.parse_known_args()[0].workers_per_process
-    return max(1, workers)
 
 
 def run_beside(

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 import native
-from native.text import Views
+from native.text import Views, number_texts
 
 _TYPES: dict[pl.DataType, tuple[str, type[np.generic]]] = {
     pl.UInt64(): ("UInt64", np.uint64),
@@ -51,23 +51,14 @@ def _write_texts(column: pl.Series) -> Iterator[bytes | memoryview]:
     views = Views(column)
     rows = len(column)
     memory = (ctypes.c_void_p(views.values), views.buffers, ctypes.c_int64(rows))
-    numbers = np.empty(rows, np.uint8)
-    firsts = np.empty(_MOST_DISTINCT, np.uint32)
-    library = native.library
-    number, room, write = (
-        library.logwax_number_texts,
-        library.logwax_room_of_texts,
-        library.logwax_write_texts,
-    )
-    number.restype = room.restype = write.restype = ctypes.c_int64
-    count = number(
-        *memory, ctypes.c_void_p(numbers.ctypes.data), ctypes.c_void_p(firsts.ctypes.data)
-    )
-    if count >= 0:
+    room, write = native.library.logwax_room_of_texts, native.library.logwax_write_texts
+    room.restype = write.restype = ctypes.c_int64
+    if numbered := number_texts(views, rows, _MOST_DISTINCT):
+        numbers, firsts = numbered
         yield _texts(column.name, "LowCardinality(String)") + _DICTIONARY
-        keys = column.gather(firsts[:count]).cast(pl.Binary).to_list()
-        yield struct.pack("<Q", count) + _texts(*keys) + struct.pack("<Q", rows)
-        yield numbers.data
+        keys = column.gather(firsts).cast(pl.Binary).to_list()
+        yield struct.pack("<Q", len(keys)) + _texts(*keys) + struct.pack("<Q", rows)
+        yield numbers.astype(np.uint8).data
     else:
         yield _texts(column.name, "String")
         data = np.empty(room(memory[0], memory[2]), np.uint8)

@@ -22,13 +22,24 @@ typedef struct {
     const byte *const *buffers;
 } Part;
 
-static const int64_t MOST_DIGITS = 24;
+enum { MOST_DIGITS = 24, SLACK = 16 };
 
 static byte *write_digits(byte *to, uint64_t value)
 {
     static const char PAIRS[] = "00010203040506070809101112131415161718192021222324252627282930313233"
                                 "34353637383940414243444546474849505152535455565758596061626364656667"
                                 "6869707172737475767778798081828384858687888990919293949596979899";
+    const uint64_t EIGHT = 100000000;
+
+    if (value >= EIGHT) {
+        to = write_digits(to, value / EIGHT);
+        uint32_t rest = (uint32_t)(value % EIGHT), left = rest / 10000, right = rest % 10000;
+        memcpy(to, PAIRS + left / 100 * 2, 2);
+        memcpy(to + 2, PAIRS + left % 100 * 2, 2);
+        memcpy(to + 4, PAIRS + right / 100 * 2, 2);
+        memcpy(to + 6, PAIRS + right % 100 * 2, 2);
+        return to + 8;
+    }
     byte digits[20], *from = digits + sizeof digits;
 
     while (value >= 100) {
@@ -95,43 +106,50 @@ static byte *write_quoted(byte *to, const Part *part, const byte *at, int64_t si
 
     if (!size)
         return to;
-    memcpy(to, part->text, part->size);
-    to += part->size;
+    to = put(to, part->text, part->size);
     while (at < end) {
-        const byte *stop = end_of_plain(at, end, '"');
-        memcpy(to, at, stop - at);
-        to += stop - at;
-        if (stop == end)
-            break;
-        if (*stop == '"' || *stop == '\\')
+#ifdef __SSE2__
+        __m128i text = load(at, end);
+        unsigned which = bits(_mm_or_si128(_mm_cmpeq_epi8(text, all('"')),
+                                           _mm_cmpeq_epi8(text, all('\\'))));
+        int64_t left = end - at < LANES ? end - at : LANES;
+        int64_t plain = which ? __builtin_ctz(which) : LANES;
+        _mm_storeu_si128((__m128i *)to, text);
+        if (plain >= left) {
+            to += left;
+            at += left;
+            continue;
+        }
+        to += plain;
+        at += plain;
+#endif
+        if (*at == '"' || *at == '\\')
             *to++ = '\\';
-        *to++ = *stop;
-        at = stop + 1;
+        *to++ = *at++;
     }
     memcpy(to, "\",", 2);
     return to + 2;
 }
 
 /* Returns what follows in the row, NULL if the value cannot be written here. */
-static byte *write_part(byte *to, const Part *part, int64_t row)
+static byte *write_part(byte *to, const Part *part, int64_t row, int64_t last)
 {
     switch (part->kind) {
     case SAME:
-        memcpy(to, part->text, part->size);
-        return to + part->size;
+        return put(to, part->text, part->size);
     case CODED: {
         uint32_t number = ((const uint32_t *)part->values)[row];
         int64_t begin = number ? part->ends[number - 1] : 0, size = part->ends[number] - begin;
-        memcpy(to, part->text + begin, size);
-        return to + size;
+        return put(to, part->text + begin, size);
     }
     case TEXTS: {
         const View *view = (const View *)part->values + row;
-        memcpy(to, bytes_of(view, part->buffers), view->size);
-        return to + view->size;
+        expect(part->values, row, last, part->buffers);
+        return put(to, bytes_of(view, part->buffers), view->size);
     }
     case QUOTED: {
         const View *view = (const View *)part->values + row;
+        expect(part->values, row, last, part->buffers);
         return write_quoted(to, part, bytes_of(view, part->buffers), view->size);
     }
     case SIGNED:
@@ -166,10 +184,10 @@ static int64_t room_of(const Part *part, int64_t first, int64_t last)
     }
 }
 
-/* How many bytes the rows from number `first` to before `last` have at most. */
+/* How much room the rows from number `first` to before `last` need at most. */
 int64_t logwax_room(const Part *parts, int64_t count, int64_t first, int64_t last)
 {
-    int64_t room = 0;
+    int64_t room = SLACK; /* see `put` */
 
     for (int64_t part = 0; part < count; part++)
         room += room_of(&parts[part], first, last);
@@ -186,7 +204,7 @@ int64_t logwax_concat(const Part *parts, int64_t count, int64_t first, int64_t l
 
     for (int64_t row = first; row < last; row++) {
         for (int64_t part = 0; part < count; part++) {
-            to = write_part(to, &parts[part], row);
+            to = write_part(to, &parts[part], row, last);
             if (!to)
                 return -1 - part;
         }

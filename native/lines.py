@@ -13,11 +13,12 @@ import polars as pl
 import pyarrow as pa
 
 import native
-from native.text import texts_of
+from native.text import SLACK, texts_of
 
 _MOST_KEYS = 64
 _MOST_BYTES = 2**31 - 1  # what a view can address
 _NO_TIME = -(2**63)
+_USUAL_LINE = 64  # bytes at least: shorter ones are looked at twice
 
 
 class Form(IntEnum):
@@ -82,21 +83,31 @@ _DTYPES = {
 
 def count_newlines(data: bytes | memoryview) -> int:
     """How many bytes are newlines."""
-    assert native.library
-    count: int = native.library.logwax_count_newlines(*_memory(data))
-    return count
+    return _find_newlines(data, np.empty(0, np.int64))
 
 
 def find_newlines(data: bytes | memoryview) -> npt.NDArray[np.int64]:
     """The places behind all newlines."""
+    places = np.empty(len(data) // _USUAL_LINE, np.int64)
+    count = _find_newlines(data, places)
+    if count > len(places):
+        places = np.empty(count, np.int64)
+        _find_newlines(data, places)
+    return places[:count]
+
+
+def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> int:
+    """Fills in as many places as there is room for; returns how many there are."""
     assert native.library
-    places = np.empty(count_newlines(data), np.int64)
-    native.library.logwax_find_newlines(*_memory(data), ctypes.c_void_p(places.ctypes.data))
-    return places
-
-
-def _memory(data: bytes | memoryview) -> tuple[ctypes.c_void_p, ctypes.c_int64]:
-    return ctypes.c_void_p(np.frombuffer(data, np.uint8).ctypes.data), ctypes.c_int64(len(data))
+    find = native.library.logwax_find_newlines
+    find.restype = ctypes.c_int64
+    count: int = find(
+        ctypes.c_void_p(np.frombuffer(data, np.uint8).ctypes.data),
+        ctypes.c_int64(len(data)),
+        ctypes.c_void_p(places.ctypes.data),
+        ctypes.c_int64(len(places)),
+    )
+    return count
 
 
 def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
@@ -139,8 +150,8 @@ def read(form: Form, text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[
     )
     has_attributes = len(values) < len(keys)
     attributes = np.zeros(count if has_attributes else 0, _View)
-    made_texts = np.empty(len(text), np.uint8)
-    made_objects = np.empty(_room(text, count, keys), np.uint8)
+    made_texts = np.empty(len(text) + SLACK, np.uint8)
+    made_objects = np.empty(_room(text, count, keys) + SLACK, np.uint8)
     ok = np.zeros(count, np.bool_)
     call = native.library.logwax_read
     call.restype = ctypes.c_int64

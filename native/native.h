@@ -8,6 +8,14 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "views are written as words of a little-endian machine"
+#endif
+
 /* Nothing of the same name elsewhere in the process shall take the place of what is here. */
 #pragma GCC visibility push(hidden)
 
@@ -79,21 +87,6 @@ typedef bool ReadLine(Reading *reading, int64_t line, const byte *at, const byte
 
 ReadLine read_json, read_logfmt, read_combined, read_api_requests;
 
-static inline View view_of(const byte *text, int64_t size, int32_t buffer, const byte *base)
-{
-    View view;
-    memset(&view, 0, sizeof view);
-    view.size = (int32_t)size;
-    if (size <= (int64_t)sizeof view.here) {
-        memcpy(view.here, text, size);
-    } else {
-        memcpy(view.there.prefix, text, sizeof view.there.prefix);
-        view.there.buffer = buffer;
-        view.there.offset = (int32_t)(text - base);
-    }
-    return view;
-}
-
 static inline const byte *bytes_of(const View *view, const byte *const *buffers)
 {
     if (view->size <= (int32_t)sizeof view->here)
@@ -101,13 +94,151 @@ static inline const byte *bytes_of(const View *view, const byte *const *buffers)
     return buffers[view->there.buffer] + view->there.offset;
 }
 
-/* text.c */
+/*
+ * Has the text of a view that is some rows ahead brought near: most are far from each other. Always
+ * inline: GCC 12 drops a call of what only prefetches.
+ */
+__attribute__((always_inline)) static inline void expect(const View *views, int64_t row,
+                                                         int64_t count, const byte *const *buffers)
+{
+    enum { AHEAD = 12 };
+    if (row + AHEAD < count)
+        __builtin_prefetch(bytes_of(views + row + AHEAD, buffers));
+}
+
+#ifdef __SSE2__
+enum { LANES = 16, PAGE = 4096 };
+
+/* A byte of it 16 times. */
+static inline __m128i all(int value)
+{
+    return _mm_set1_epi8((char)value);
+}
+
+/*
+ * 16 bytes from `at`, which is before `end`: those from `end` on are anything. They are read only
+ * where the page that `at` is in has them, hence nothing is that must not be.
+ */
+static inline __m128i load(const byte *at, const byte *end)
+{
+    if (end - at >= LANES || ((uintptr_t)at & (PAGE - 1)) <= PAGE - LANES)
+        return _mm_loadu_si128((const __m128i *)at);
+    byte copy[LANES] = {0};
+    memcpy(copy, at, end - at);
+    return _mm_loadu_si128((const __m128i *)copy);
+}
+
+/* A bit for each byte that is not 0. */
+static inline unsigned bits(__m128i found)
+{
+    return (unsigned)_mm_movemask_epi8(found);
+}
+
+/* All bits where a byte is no more than `most`. */
+static inline __m128i up_to(__m128i bytes, int most)
+{
+    return _mm_cmpeq_epi8(_mm_min_epu8(bytes, all(most)), bytes);
+}
+#endif
+
+/* Whether two texts of this size, which is not 0, are equal: most are short. */
+static inline bool is_same(const byte *one, const byte *other, int64_t size)
+{
+#ifdef __SSE2__
+    if (size <= LANES) {
+        unsigned equal = bits(_mm_cmpeq_epi8(load(one, one + size), load(other, other + size)));
+        return !(~equal << (LANES - size) & 0xffff);
+    }
+#endif
+    return !memcmp(one, other, size);
+}
+
+/* Copies a text; what is behind it, up to 16 bytes, may be written over. */
+static inline byte *put(byte *to, const byte *at, int64_t size)
+{
+#ifdef __SSE2__
+    if (!__builtin_constant_p(size) && size <= 8 * LANES) {
+        byte *stop = to + size;
+        for (const byte *end = at + size; at < end; at += LANES, to += LANES)
+            _mm_storeu_si128((__m128i *)to, load(at, end));
+        return stop;
+    }
+#endif
+    memcpy(to, at, size);
+    return to + size;
+}
+
+/* In words, since what was written in pieces is slow to be read as a whole. */
+static inline View view_of(const byte *text, int64_t size, int32_t buffer, const byte *base)
+{
+    uint64_t words[2] = {(uint32_t)size, 0};
+    View view;
+
+    if (size > (int64_t)sizeof view.here) {
+        uint32_t prefix;
+        memcpy(&prefix, text, sizeof prefix);
+        words[0] |= (uint64_t)prefix << 32;
+        words[1] = (uint32_t)buffer | (uint64_t)(text - base) << 32;
+        memcpy(&view, words, sizeof view);
+        return view;
+    }
+#ifdef __SSE2__
+    __m128i whole = _mm_cvtsi32_si128((int)size);
+    if (size) {
+        const __m128i places = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        __m128i here = _mm_and_si128(load(text, text + size),
+                                     _mm_cmplt_epi8(places, all((int)size)));
+        whole = _mm_or_si128(whole, _mm_slli_si128(here, 4));
+    }
+    memcpy(&view, &whole, sizeof view);
+#else
+    memcpy(&view, words, sizeof view);
+    memcpy(view.here, text, size);
+#endif
+    return view;
+}
 
 /* Where the first byte is that ends plain text: `quote`, a backslash, or a control character. */
-const byte *end_of_plain(const byte *at, const byte *end, byte quote);
+static inline const byte *end_of_plain(const byte *at, const byte *end, byte quote)
+{
+#ifdef __SSE2__
+    for (; at < end; at += LANES) {
+        __m128i text = load(at, end);
+        __m128i found = _mm_or_si128(_mm_cmpeq_epi8(text, all(quote)),
+                                     _mm_cmpeq_epi8(text, all('\\')));
+        unsigned which = bits(_mm_or_si128(found, up_to(text, ' ' - 1)));
+        if (which) {
+            at += __builtin_ctz(which);
+            break;
+        }
+    }
+    return at < end ? at : end;
+#else
+    while (at < end && *at != quote && *at != '\\' && *at >= ' ')
+        at++;
+    return at;
+#endif
+}
 
 /* Where the first byte is that ends a word: a space, a control character, or a quote. */
-const byte *end_of_word(const byte *at, const byte *end);
+static inline const byte *end_of_word(const byte *at, const byte *end)
+{
+#ifdef __SSE2__
+    for (; at < end; at += LANES) {
+        __m128i text = load(at, end);
+        unsigned which = bits(_mm_or_si128(_mm_cmpeq_epi8(text, all('"')), up_to(text, ' ')));
+        if (which) {
+            at += __builtin_ctz(which);
+            break;
+        }
+    }
+    return at < end ? at : end;
+#else
+    while (at < end && *at > ' ' && *at != '"')
+        at++;
+    return at;
+#endif
+}
 
 /* times.c */
 
@@ -140,7 +271,11 @@ bool micros_since_1970(const Number *number, int64_t *micros);
 /* The number as the value of a key; false if it is out of its range. */
 bool put_number(const Key *key, int64_t line, const Number *number);
 
-void append(Made *made, const void *bytes, int64_t size);
+/* There is room for 16 bytes more. */
+static inline void append(Made *made, const void *text, int64_t size)
+{
+    made->size = put(made->data + made->size, text, size) - made->data;
+}
 
 /*
  * Appends the text behind a quote, its escapes undone or, if `as_json`, as Python writes them.

@@ -2,21 +2,26 @@
 
 #include "native.h"
 
-/* How many newlines there are. */
-int64_t logwax_count_newlines(const byte *at, int64_t size)
-{
-    int64_t count = 0;
-
-    for (const byte *end = at + size; (at = memchr(at, '\n', end - at)); at++)
-        count++;
-    return count;
-}
-
-/* Fills in the places behind all newlines. */
-void logwax_find_newlines(const byte *begin, int64_t size, int64_t *places)
+/* Fills in the places behind newlines, `room` at most; returns how many newlines there are. */
+int64_t logwax_find_newlines(const byte *begin, int64_t size, int64_t *places, int64_t room)
 {
     const byte *at = begin;
+    int64_t count = 0;
 
-    for (const byte *end = at + size; (at = memchr(at, '\n', end - at));)
-        *places++ = ++at - begin;
+#ifdef __SSE2__
+    for (; begin + size - at >= LANES; at += LANES) {
+        unsigned which = bits(_mm_cmpeq_epi8(load(at, at + LANES), all('\n')));
+        for (; which; which &= which - 1, count++)
+            if (count < room)
+                places[count] = at + __builtin_ctz(which) + 1 - begin;
+    }
+#endif
+    for (; at < begin + size; at++) {
+        if (*at != '\n')
+            continue;
+        if (count < room)
+            places[count] = at + 1 - begin;
+        count++;
+    }
+    return count;
 }

@@ -32,11 +32,51 @@ static bool is_id(const byte *at, int64_t size, unsigned kinds)
     return kinds == DIGIT || size >= 16;
 }
 
-static byte *copy(byte *to, const void *from, int64_t size)
+static byte *put_id(byte *to, const byte *before, int64_t size)
 {
-    memcpy(to, from, size);
-    return to + size;
+    to = put(to, before, size);
+    memcpy(to, ":id", 3);
+    return to + 3;
 }
+
+#ifdef __SSE2__
+/* The same as `mask` for up to 63 bytes. */
+static int64_t mask_short(const byte *path, int64_t size, byte **made)
+{
+    uint64_t slashes = 0, queries = 1ULL << size, digits = 0, letters = 0, dashes = 0;
+
+    for (int64_t at = 0; at < size; at += LANES) {
+        __m128i text = load(path + at, path + size);
+        __m128i digit = _mm_sub_epi8(text, all('0'));
+        __m128i letter = _mm_sub_epi8(_mm_or_si128(text, all(' ')), all('a'));
+        slashes |= (uint64_t)bits(_mm_cmpeq_epi8(text, all('/'))) << at;
+        queries |= (uint64_t)bits(_mm_cmpeq_epi8(text, all('?'))) << at;
+        digits |= (uint64_t)bits(up_to(digit, 9)) << at;
+        letters |= (uint64_t)bits(up_to(letter, 5)) << at;
+        dashes |= (uint64_t)bits(_mm_cmpeq_epi8(text, all('-'))) << at;
+    }
+    int64_t length = __builtin_ctzll(queries);
+    uint64_t inside = (1ULL << length) - 1, kinds = (digits | letters | dashes) & inside;
+    slashes &= inside;
+    /* What begins behind a slash carries over to where it ends: another slash, or the end. */
+    uint64_t ends = (kinds + (slashes << 1 & kinds)) & ~kinds & (slashes | 1ULL << length);
+    const byte *copied = path;
+    for (; ends; ends &= ends - 1) {
+        uint64_t before = (ends & -ends) - 1;
+        int64_t end = __builtin_ctzll(ends), begin = 64 - __builtin_clzll(slashes & before);
+        uint64_t within = before + 1 - (1ULL << begin);
+        unsigned found = (within & digits ? DIGIT : 0) | (within & letters ? LETTER : 0) |
+                         (within & dashes ? DASH : 0);
+        if (is_id(path + begin, end - begin, found)) {
+            *made = put_id(*made, copied, path + begin - copied);
+            copied = path + end;
+        }
+    }
+    if (copied > path)
+        *made = put(*made, copied, path + length - copied);
+    return length;
+}
+#endif
 
 /* Returns how many bytes are before the query. They are in `made` only if one segment is an id. */
 static int64_t mask(const byte *path, const byte *end, byte **made)
@@ -44,6 +84,10 @@ static int64_t mask(const byte *path, const byte *end, byte **made)
     const byte *at = path, *copied = path, *segment = NULL;
     unsigned kinds = 0;
 
+#ifdef __SSE2__
+    if (end - path < 64)
+        return mask_short(path, end - path, made);
+#endif
     for (;; at++) {
         byte found = at < end ? *at : '?';
         if (found != '/' && found != '?') {
@@ -51,7 +95,7 @@ static int64_t mask(const byte *path, const byte *end, byte **made)
             continue;
         }
         if (segment && is_id(segment, at - segment, kinds)) {
-            *made = copy(copy(*made, copied, segment - copied), ":id", 3);
+            *made = put_id(*made, copied, segment - copied);
             copied = at;
         }
         if (found == '?')
@@ -60,14 +104,14 @@ static int64_t mask(const byte *path, const byte *end, byte **made)
         kinds = 0;
     }
     if (copied > path)
-        *made = copy(*made, copied, at - copied);
+        *made = put(*made, copied, at - copied);
     return at - path;
 }
 
 /*
  * Fills in each of `count` paths less its query, with `:id` in the place of every segment that is
  * an id. What is not in the paths as it is, is in `made`, which is buffer number `made_is` and has
- * room for twice the bytes of all paths.
+ * room for twice the bytes of all paths, and 16 more.
  */
 void logwax_mask_ids(const View *paths, const byte *const *buffers, int64_t count, View *masked,
                      byte *made, int32_t made_is)
@@ -76,6 +120,7 @@ void logwax_mask_ids(const View *paths, const byte *const *buffers, int64_t coun
 
     for (int64_t row = 0; row < count; row++) {
         const View *view = &paths[row];
+        expect(paths, row, count, buffers);
         const byte *path = bytes_of(view, buffers), *begin = to;
         int64_t size = mask(path, path + view->size, &to);
         if (to > begin) {

@@ -16,7 +16,7 @@ int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const b
         if (likely >= reading->key_count)
             likely = 0;
         const Key *key = &reading->keys[likely];
-        if (end - at > key->size && at[key->size] == closing && !memcmp(at, key->name, key->size))
+        if (end - at > key->size && at[key->size] == closing && is_same(at, key->name, key->size))
             return likely;
     }
     return -1;

@@ -1,8 +1,12 @@
-"""Columns of text to others: rows made of many (`concat.c`), and paths without ids (`paths.c`)."""
+"""Columns of text to others.
+
+Rows made of many: `concat.c`. Paths without ids: `paths.c`. Which texts are equal: `distinct.c`.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import secrets
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
@@ -15,6 +19,9 @@ import pyarrow as pa
 import native
 
 Codes = npt.NDArray[np.uint32]
+
+SLACK = 16
+"""Bytes that may be written behind a text."""
 
 
 class Same(NamedTuple):
@@ -84,7 +91,7 @@ def mask_ids(paths: pl.Series) -> pl.Series:
     assert native.library
     views = Views(paths)
     masked = np.zeros(len(paths), "V16")
-    made = np.empty(2 * int(paths.str.len_bytes().sum()), np.uint8)
+    made = np.empty(2 * int(paths.str.len_bytes().sum()) + SLACK, np.uint8)
     views.buffers[len(views.data)] = made.ctypes.data
     native.library.logwax_mask_ids(
         ctypes.c_void_p(views.values),
@@ -95,6 +102,35 @@ def mask_ids(paths: pl.Series) -> pl.Series:
         ctypes.c_int32(len(views.data)),
     )
     return texts_of(masked, [*views.data, pa.py_buffer(made)])
+
+
+_SECRETS = (ctypes.c_uint64 * 2)(secrets.randbits(64), secrets.randbits(64))
+
+
+def number_texts(texts: Views, rows: int, most: int) -> tuple[Codes, Codes] | None:
+    """Which of the distinct texts each row has, and the row where each of them comes first.
+
+    None: there are more than `most`.
+    """
+    assert native.library
+    size = 1 << (2 * min(most, rows)).bit_length()
+    slots = np.full(size, -1, np.int32)
+    numbers = np.empty(rows, np.uint32)
+    firsts = np.empty(min(most, rows), np.uint32)
+    call = native.library.logwax_number_texts
+    call.restype = ctypes.c_int64
+    count: int = call(
+        ctypes.c_void_p(texts.values),
+        texts.buffers,
+        ctypes.c_int64(rows),
+        _SECRETS,
+        ctypes.c_void_p(slots.ctypes.data),
+        ctypes.c_int64(size - 1),
+        ctypes.c_int64(most),
+        ctypes.c_void_p(numbers.ctypes.data),
+        ctypes.c_void_p(firsts.ctypes.data),
+    )
+    return None if count < 0 else (numbers, firsts[:count])
 
 
 def texts_of(views: npt.NDArray[np.void], buffers: Sequence[pa.Buffer]) -> pl.Series:
@@ -113,6 +149,7 @@ class Rows:
         self._parts = parts
         self._table = (_Part * len(parts))()
         self._kept: list[object] = [None] * len(parts)
+        self._rooms: dict[tuple[int, int], int] = {}
         for number, part in enumerate(parts):
             self._describe(number, part)
 
@@ -121,7 +158,9 @@ class Rows:
 
     def room(self, first: int, last: int) -> int:
         """How many bytes the rows from number `first` to before `last` have at most."""
-        return self._call("logwax_room", first, last)
+        if (first, last) not in self._rooms:
+            self._rooms[first, last] = self._call("logwax_room", first, last)
+        return self._rooms[first, last]
 
     def between(self, first: int, last: int) -> memoryview:
         """The bytes of these rows."""
@@ -135,6 +174,7 @@ class Rows:
             self._describe(number, values.cast(pl.String))  # Polars writes numbers of any size
 
     def _describe(self, number: int, part: Part) -> None:
+        self._rooms.clear()
         self._table[number], self._kept[number] = _described(part)
 
     def _call(self, name: str, first: int, last: int, *more: ctypes.c_void_p) -> int:

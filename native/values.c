@@ -159,8 +159,7 @@ const byte *append_text(Made *made, const byte *at, const byte *end, bool as_jso
 
     for (;;) {
         const byte *stop = end_of_plain(at, end, '"');
-        memcpy(to, at, stop - at);
-        to += stop - at;
+        to = put(to, at, stop - at);
         if (stop == end || *stop < ' ')
             return NULL;
         if (*stop == '"') {
@@ -188,12 +187,6 @@ const byte *read_text(Reading *reading, const byte *at, const byte *end, View *v
     if (stop)
         *view = view_of(begin, made->data + made->size - begin, IN_TEXTS, made->data);
     return stop;
-}
-
-void append(Made *made, const void *bytes, int64_t size)
-{
-    memcpy(made->data + made->size, bytes, size);
-    made->size += size;
 }
 
 bool put_number(const Key *key, int64_t line, const Number *number)

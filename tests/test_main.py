@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +18,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.process import _workers
 from tests.conftest import ROOT, wait_for
 
 REAL_LOGS = ROOT.parent / "shared" / "data"
@@ -235,9 +236,19 @@ def test_the_null_store_pays_for_no_library_that_it_does_not_need(pipeline):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variable", "workers"), [([], "", 1), (["-w", "2"], "3", 2), ([], "2", 2)]
+    ("arguments", "environment", "workers"),
+    [
+        ([], {}, 1),
+        (["-w", "2"], {"BYTEWAX_WORKERS_PER_PROCESS": 1}, 2),
+        ([], {"BYTEWAX_WORKERS_PER_PROCESS": 2}, 2),
+    ],
 )
-def test_knows_how_many_workers_there_will_be(monkeypatch, arguments, variable, workers):
-    monkeypatch.setattr("sys.argv", ["run.py", "flows.main", *arguments])
-    monkeypatch.setenv("BYTEWAX_WORKERS_PER_PROCESS", variable)
-    assert _workers() == workers
+def test_polars_has_no_more_threads_than_there_are_workers(
+    pipeline, arguments, environment, workers
+):
+    process = pipeline.start(*arguments, **environment)
+    pipeline.wait_until_healthy()
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/comm")
+    names = {task.read_text().strip() for task in tasks}
+    threads = [name for name in names if re.fullmatch(r"polars-\d+", name)]
+    assert len(threads) == min(workers, os.cpu_count() or 1)

@@ -17,6 +17,12 @@ from hypothesis import strategies as st
 import native
 from connectors.batch import COLUMNS
 from connectors.sinks.line_protocol import encode
+from flows.enrichment.enricher import enricher
+from flows.parsing import FORMATS
+from log_generator.formats import FORMATS as GENERATED
+from log_generator.formats import render
+from log_generator.values import Traffic
+from tests.parsing_checks import parse
 
 SOURCES = [Path(native.__file__).with_name(name) for name in ("native.h", "sources.c")]
 
@@ -47,6 +53,32 @@ def test_what_was_compiled_of_other_sources_is_not_used(folder: Path) -> None:
 
 def test_nothing_compiled_is_no_error(tmp_path: Path) -> None:
     assert native.load(tmp_path) is None
+
+
+def stored_from(name: str, data: bytes) -> bytes:
+    """What InfluxDB is sent of these lines, and why some are dead letters."""
+    parsed = enricher()(parse(name, data))
+    lines = encode(parsed.rows, ("customer_id", "method"))
+    return bytes(lines.between(0, len(lines))) + repr(parsed.rejected.rows()).encode()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_machine_without_vectors_gets_the_same(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = Path(native.__file__).parent
+    compiled = tmp_path / f"compiled{EXTENSION_SUFFIXES[0]}"
+    command = ["cc", "-O1", "-U__SSE2__", "-shared", "-fPIC", "-o", compiled]
+    subprocess.run([*command, *sources.glob("*.c"), "-lm"], check=True)
+    plain = native.load(tmp_path)
+    assert plain
+
+    times = pl.datetime(2026, 11, 1, time_zone="UTC")
+    requests = Traffic(seed=1, bad_ratio=0.01).take(5000).with_columns(time=times)
+    data = render(requests, GENERATED[name])
+    with_vectors = stored_from(name, data)
+    monkeypatch.setattr(native, "library", plain)
+    assert stored_from(name, data) == with_vectors
 
 
 TEXTS = st.text(st.sampled_from(',= "\\\n\r\t\0\x1f\x7f#x€😀'), max_size=20)

@@ -17,6 +17,7 @@ from functools import partial
 import polars as pl
 
 from connectors.batch import COLUMNS, PLACE, REFUSED, Batch, Segment
+from connectors.distinct import Distinct, distinct
 from connectors.errors import StoreError
 from connectors.sinks.influxdb_positions import NO_EVENT, Plan, Positions
 from connectors.sinks.influxdb_reader import InfluxReader
@@ -159,9 +160,12 @@ class InfluxWriter:
 
         Returns how many rows the server refused, which are dead letters now.
         """
-        plans = self._positions.begin(batch.segments, self._guard.demoted(batch.rows))
+        tags = {
+            name: distinct(batch.rows[name]) for name in self._tags if name in batch.rows.columns
+        }
+        plans = self._positions.begin(batch.segments, self._guard.demoted(tags))
         self._write_dead_letters(batch.rejected, batch.rows, plans)
-        refused = self._write_rows(batch.rows, plans)
+        refused = self._write_rows(batch.rows, tags, plans)
         if len(refused):
             self._write_dead_letters(batch.reject(refused), batch.rows, plans)
         self._positions.finish(batch.segments, _last_events(batch.rows))
@@ -170,15 +174,21 @@ class InfluxWriter:
     def close(self) -> None:
         """Nothing is left to say: a block is recorded as stored as soon as it is."""
 
-    def _write_rows(self, rows: pl.DataFrame, plans: Mapping[int, Plan]) -> pl.DataFrame:
+    def _write_rows(
+        self, rows: pl.DataFrame, tags: Mapping[str, Distinct], plans: Mapping[int, Plan]
+    ) -> pl.DataFrame:
         """Write all rows that the server takes; returns the others (`REFUSED`)."""
         refused = [pl.DataFrame(schema=REFUSED)]
         for demoted in {plan.demoted for plan in plans.values()}:
             files = [file_id for file_id, plan in plans.items() if plan.demoted == demoted]
-            mine = rows if len(files) == len(plans) else rows.filter(_is_of(files))
+            if len(files) == len(plans):
+                mine, lines = rows, encode(rows, self._tags, demoted, tags)
+            else:
+                mine = rows.filter(_is_of(files))
+                lines = encode(mine, self._tags, demoted)
             refused += [
                 mine[first:last].select(*PLACE, "line", detail=pl.lit(words[:_WORDS]))
-                for first, last, words in self._write(encode(mine, self._tags, demoted))
+                for first, last, words in self._write(lines)
             ]
         return pl.concat(refused)
 
@@ -224,7 +234,7 @@ def _last_events(rows: pl.DataFrame) -> dict[int, int]:
     if rows.is_empty():
         return {}
     if rows["file_id"][0] == rows["file_id"][-1]:  # files come one after another
-        return {rows["file_id"][0]: rows["timestamp"].to_physical()[-1]}
+        return {rows["file_id"][0]: rows["timestamp"].tail(1).to_physical().item()}
     last = rows.group_by("file_id").agg(pl.col("timestamp").last().to_physical())
     return dict(last.iter_rows())
 

@@ -6,6 +6,7 @@ text is left out: see docs/influxdb.md, "Values".
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -16,7 +17,7 @@ import polars as pl
 
 import native
 from connectors.batch import COLUMNS
-from connectors.distinct import distinct
+from connectors.distinct import Distinct, distinct
 from native.text import Coded, Part, Quoted, Rows, Same
 
 MEASUREMENT = "api_requests"
@@ -33,6 +34,9 @@ _SAMPLE = 1000  # rows that tell whether a column repeats its values
 _OFTEN_FIELD = 8
 _OFTEN_TAG = 2  # a tag is escaped by a regular expression: once a value is soon won back
 _MAX_COMBINED = 1000
+_MOST_KNOWN = 50_000
+
+_known_tags: dict[str, str | None] = {}
 
 _NOTHING = pl.lit("")
 
@@ -79,13 +83,14 @@ class _Written(Rows, Encoded):
     """Lines that the compiled part writes when they are sent."""
 
     def parts(self, size: int) -> list[tuple[int, int]]:
-        found, halves = [], [(0, len(self))]
-        while halves:
-            first, last = halves.pop()
-            if last - first > 1 and self.room(first, last) > size:
-                middle = (first + last) // 2
-                halves += [(middle, last), (first, middle)]
-            elif last > first:
+        found, left = [], [(0, len(self))]
+        while left:
+            first, last = left.pop()
+            pieces = min(-(-self.room(first, last) // size), last - first)
+            if pieces > 1:
+                ends = [first + (last - first) * piece // pieces for piece in range(pieces + 1)]
+                left += reversed(list(itertools.pairwise(ends)))
+            else:
                 found.append((first, last))
         return found
 
@@ -108,12 +113,17 @@ _Part = _Coded | _Text | pl.Expr
 """A part of every line; as an expression, it is a text or a number made of the row's columns."""
 
 
-def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = ()) -> Encoded:
+def encode(
+    rows: pl.DataFrame,
+    tags: Iterable[str],
+    demoted: Collection[str] = (),
+    known: Mapping[str, Distinct] | None = None,
+) -> Encoded:
     """The rows as lines, each ended by a newline; a line depends on its row and nothing else.
 
     `rows` has some of `connectors.batch.COLUMNS`, among them `timestamp`, `file_id` and `line`.
     The columns in `tags`, and `file_id`, are tags, unless they are `demoted`; all others are
-    fields.
+    fields. `known` has what is `distinct` in some of the columns, if somebody has looked.
     """
     if rows.is_empty():
         return Texts(pl.Series(dtype=pl.String))
@@ -124,7 +134,7 @@ def encode(rows: pl.DataFrame, tags: Iterable[str], demoted: Collection[str] = (
         if name in demoted:
             fields += _field_parts(f"{name}_text", rows[name].cast(pl.String))
         else:
-            tag, field = _tag_parts(name, rows[name])
+            tag, field = _tag_parts(name, rows[name], (known or {}).get(name))
             series += tag
             fields += field
     for name in COLUMNS:
@@ -178,22 +188,46 @@ def _field(name: str, value: str | float) -> str:
     return f'{name}="{value}",' if value else ""
 
 
-def _tag_parts(name: str, values: pl.Series) -> tuple[list[_Part], list[_Part]]:
+def _tag_parts(
+    name: str, values: pl.Series, known: Distinct | None
+) -> tuple[list[_Part], list[_Part]]:
     """What a tag gives among the tags, and among the fields."""
-    coded = _coded(values, _OFTEN_TAG)
-    texts = (pl.Series(coded.texts, dtype=values.dtype) if coded else values).cast(pl.String)
+    if coded := _coded(values, _OFTEN_TAG, known):
+        texts = pl.Series(coded.texts, dtype=values.dtype).cast(pl.String).to_list()
+        tags = _tags_of(texts)
+        series = [f",{name}={tag}" if tag else "" for tag in tags]
+        rest = [
+            "" if tag else _field(f"{name}_text", text)
+            for text, tag in zip(texts, tags, strict=True)
+        ]
+        return [_Coded(series, coded.codes)], [_Coded(rest, coded.codes)]
+    whole = values.cast(pl.String)
+    escaped, fits = _escaped(whole)
+    # Text that is a tag is empty among the fields, hence left out.
+    rest_of = pl.select(pl.when(fits).then(pl.lit("")).otherwise(whole)).to_series()
+    fields = [] if fits.all() else _field_parts(f"{name}_text", rest_of)
+    return _where(fits, f",{name}=", pl.lit(escaped), ""), fields
+
+
+def _escaped(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The texts as tags, and which of them can be."""
     tag = pl.lit(texts).str.replace_all(f"({_SPECIAL})", r"\$1")
     is_tag = ~pl.lit(texts).str.contains(_NO_TAG) & (tag.str.len_bytes() <= _MAX_TAG_BYTES)
     escaped, fits = pl.select(tag.alias("tag"), is_tag.alias("fits"))
-    if coded:
-        whole = list(zip(texts, escaped, fits, strict=True))
-        series = [f",{name}={tag}" if fit else "" for _, tag, fit in whole]
-        rest = ["" if fit else _field(f"{name}_text", text) for text, _, fit in whole]
-        return [_Coded(series, coded.codes)], [_Coded(rest, coded.codes)]
-    # Text that is a tag is empty among the fields, hence left out.
-    rest_of = pl.select(pl.when(fits).then(pl.lit("")).otherwise(texts)).to_series()
-    fields = [] if fits.all() else _field_parts(f"{name}_text", rest_of)
-    return _where(fits, f",{name}=", pl.lit(escaped), ""), fields
+    return escaped, fits
+
+
+def _tags_of(texts: list[str]) -> list[str | None]:
+    """The same, None for those that cannot be; most come again with the next batch."""
+    global _known_tags
+    known = _known_tags if len(_known_tags) < _MOST_KNOWN else {}
+    new = [text for text in texts if text not in known]
+    if new:
+        escaped, fits = _escaped(pl.Series(new))
+        tags = pl.select(pl.when(fits).then(escaped)).to_series()
+        known = {**known, **dict(zip(new, tags, strict=True))}
+        _known_tags = known  # whole at any time: other workers read it
+    return [known[text] for text in texts]
 
 
 def _field_parts(name: str, values: pl.Series) -> list[_Part]:
@@ -236,16 +270,17 @@ def _nanoseconds(rows: pl.DataFrame) -> pl.Expr:
     return millis.cast(wide) * 1_000_000 + line.cast(wide)
 
 
-def _coded(values: pl.Series, often: int) -> _Coded | None:
+def _coded(values: pl.Series, often: int, known: Distinct | None = None) -> _Coded | None:
     """The distinct values, and which of them each row has; None if they occur less `often`."""
-    sample = values.head(_SAMPLE)
-    most = max(2, 1 + len(sample) // often)  # all booleans are coded
-    found = sample.n_unique()
-    if values.null_count() or found > most:
+    if values.null_count():
         return None
-    if found == 1 and (values == values[0]).all():
+    sample = known.which if known else values.head(_SAMPLE)
+    found = len(known.values) if known else sample.n_unique()
+    if found > max(2, 1 + len(sample) // often):  # all booleans are coded
+        return None
+    if found == 1 and (known or (values == values[0]).all()):
         return _Coded([values[0]], 0)
-    texts, codes = distinct(values)
+    texts, codes = known or distinct(values)
     return _Coded(texts.to_list(), codes)
 
 
@@ -294,7 +329,8 @@ def _compiled(rows: pl.DataFrame, parts: list[_Part]) -> Encoded:
     described: list[Part] = []
     for number, part in enumerate(parts):
         if isinstance(part, _Text):
-            described.append(Quoted(f'{part.name}="', part.values.fill_null("")))
+            texts = part.values.fill_null("") if part.values.null_count() else part.values
+            described.append(Quoted(f'{part.name}="', texts))
         elif not isinstance(part, _Coded):
             described.append(made[str(number)])
         elif isinstance(part.codes, int):

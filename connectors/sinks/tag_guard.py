@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import polars as pl
 
+from connectors.distinct import Distinct
 from connectors.sinks.influxdb_positions import Positions
 from connectors.sinks.influxdb_server import InfluxServer
 from connectors.sinks.line_protocol import MEASUREMENT
@@ -43,12 +44,12 @@ class TagGuard:
             found = server.ask(_VALUES.format(column=column, limit=most + 1))
             self._seen[column] = {row["value"] for row in found}
 
-    def demoted(self, rows: pl.DataFrame) -> frozenset[str]:
-        """The columns that are to be written as fields in these rows."""
+    def demoted(self, tags: Mapping[str, Distinct]) -> frozenset[str]:
+        """The columns that are to be written as fields in rows with these values."""
         with self._lock:
-            for column in self._seen.keys() & set(rows.columns):
+            for column in self._seen.keys() & tags.keys():
                 seen = self._seen[column]
-                seen.update(rows[column].unique().cast(pl.String).to_list())
+                seen.update(tags[column].values.cast(pl.String).to_list())
                 seen.discard("")
                 if len(seen) > self._most:
                     self._demote(column)

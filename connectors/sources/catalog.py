@@ -370,6 +370,8 @@ class Catalog:
                 break
             try:
                 found = file.read(room_bytes, room_lines)
+                if found and not found[1].start:
+                    self._learn_beginning(file)
             except OSError as error:
                 failed.append((error, file))
                 continue
@@ -378,8 +380,6 @@ class Catalog:
                 is_cut = len(data) < segment.end - segment.start
                 if is_cut and taken:
                     continue  # an over-long line makes a batch of its own
-                if not segment.start and file.head[0] < min(REACH, len(data)):
-                    self._claims.learn(file.key, file.file_id, data[:REACH])
                 parts.append(data)
                 taken.append((file, segment))
                 room_bytes -= len(data)
@@ -402,6 +402,13 @@ class Catalog:
             return None
         segments = tuple(segment for _, segment in taken)
         return Batch(segments, b"".join(parts), acknowledge=self._when_stored(taken))
+
+    def _learn_beginning(self, file: TailedFile) -> None:
+        """Until its first block is recorded, a file is known by its first bytes alone."""
+        if file.content and file.head[0] < REACH:
+            head = file.content.read(REACH, 0)
+            if len(head) > file.head[0]:
+                self._claims.learn(file.key, file.file_id, head)
 
     def _when_stored(self, taken: list[tuple[TailedFile, Segment]]) -> Callable[[], None]:
         def acknowledge() -> None:

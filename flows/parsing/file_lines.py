@@ -118,6 +118,8 @@ class FileLines:
 
     def dead_letters(self, letters: list[DeadLetter]) -> pl.DataFrame:
         """These lines as the store has them."""
+        if not letters:
+            return pl.DataFrame(schema=REJECTED)
         refused = pl.DataFrame(
             [(raw, why.reason, why.detail) for _, raw, why in letters],
             schema={name: REJECTED[name] for name in ("raw", "reason", "detail")},

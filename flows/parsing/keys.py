@@ -69,7 +69,7 @@ _KINDS = {
     "bytes_sent": Kind.LARGE,
     "duration": Kind.SECONDS,
 }
-_SAMPLE = 100
+_SAMPLE = 50
 _COMMON = 50
 _DECIMALS = (3, 6)
 _MOST_EXACT = 1e15
