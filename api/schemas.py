@@ -52,9 +52,9 @@ class Stats(RequestFigures, Range):
     """Figures of a range, and of every day in it that has requests."""
 
     estimated: bool = Field(
-        description="Whether percentiles are estimated, within about 1 %, since there are more "
-        "than 500,000 requests: of the customer in the range, or of all customers in the store. "
-        "Counts and means are always exact."
+        description="Whether percentiles are estimated, within about 1 %, as they may be if there "
+        "are more than 500,000 requests: of the customer in the range, or of all customers in the "
+        "store. Counts and means are always exact."
     )
     daily: list[DailyFigures]
 

@@ -312,7 +312,7 @@ def test_figures_of_many_requests_are_exact_but_for_percentiles_within_1_percent
     store._client.command(SKEWED)
     if merged:
         store._client.command("OPTIMIZE TABLE logs FINAL")
-    limit(monkeypatch, 10_000)
+    limit(monkeypatch, 1_000)
     estimated = asked(store, customer)
     limit(monkeypatch, 10**9)
     exact = asked(store, customer)
@@ -336,7 +336,7 @@ def test_figures_of_a_customer_are_exact_up_to_the_limit_in_the_range(
     client: Client, reader: ClickHouseReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit(monkeypatch, 3)
-    for day, requests in (("2024-01-01", 3), ("2024-01-02", 1)):
+    for day, requests in (("2024-01-01", 3), ("2024-01-02", 20)):
         insert(client, *[(at(day), "cust_1", True, float(n)) for n in range(requests)])
         insert(client, *[(at(day), "cust_2", True, 1.0)] * 9)
 
@@ -346,7 +346,7 @@ def test_figures_of_a_customer_are_exact_up_to_the_limit_in_the_range(
         return found.estimated
 
     assert not is_estimated(date(2024, 1, 1), date(2024, 1, 1))
-    assert not is_estimated(date(2024, 1, 2), END_OF_TIME)
+    assert is_estimated(date(2024, 1, 2), END_OF_TIME)
     assert is_estimated(date(2024, 1, 1), date(2024, 1, 2))
 
 
@@ -430,7 +430,7 @@ def test_a_table_of_an_earlier_version_gets_the_projections(store: ClickHouseSto
         client.command(f"ALTER TABLE logs DROP PROJECTION {name}")
     client.command("ALTER TABLE logs RESET SETTING lightweight_mutation_projection_mode")
     for _ in range(2):
-        prepare_tables(client, "logs")
+        prepare_tables(client, "logs", is_shared=True)
     assert projections(client).count("PROJECTION daily\n") == 1
     assert projections(client).count("PROJECTION daily_by_customer\n") == 1
     assert "lightweight_mutation_projection_mode = 'rebuild'" in projections(client)
@@ -443,7 +443,7 @@ def test_projections_are_there_with_the_insert(
     client = store._client
     monkeypatch.setattr("connectors.sinks.clickhouse_tables._KNOWS_GRANULES", f"SELECT {granules}")
     client.command("DROP TABLE logs")
-    prepare_tables(client, "logs")
+    prepare_tables(client, "logs", is_shared=True)
     client.command("SYSTEM STOP MERGES logs")
     insert(client, (at("2024-01-01"), "cust_1", True, 1.0))
     made = "SELECT projections FROM system.parts WHERE table = 'logs' AND active"

@@ -316,7 +316,7 @@ def test_says_which_columns_are_missing_and_how_to_add_them(open_it, table):
     client = open_it()._client
     client.command(f"ALTER TABLE {table} DROP COLUMN {name}")
     with pytest.raises(StoreError, match=rf"table {table} lacks columns: {name}\. ") as caught:
-        prepare_tables(client, "logs")
+        prepare_tables(client, "logs", is_shared=True)
     client.command(str(caught.value).partition("To add them: ")[2])
     open_it().writer().write(batch(0, 5, bad=(1,)))
 

@@ -122,7 +122,7 @@ class ClickHouseStore:
         self._release = release
         self._clients: list[Client] = []
         self._client = self._new_client()
-        prepare_tables(self._client, settings.clickhouse_table)
+        prepare_tables(self._client, settings.clickhouse_table, is_shared=is_shared)
         self._set_retention()
         self.reader: Reader | None = ClickHouseReader(self._new_client, settings.clickhouse_table)
 

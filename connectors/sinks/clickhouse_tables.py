@@ -46,6 +46,10 @@ _REBUILD = "lightweight_mutation_projection_mode = 'rebuild'"
 # To merge a line costs as much as to insert it, and by default it is merged again and again.
 _LAZY = "min_parts_to_merge_at_once = 50"
 
+# Else the merges of fresh parts take larger ones with them, again and again. Not on servers: what
+# they hold may be too much for parts of half a gigabyte, of which there must be no more than 3000.
+_MERGE_ONCE = "max_bytes_to_merge_at_max_space_in_pool = 536870912"
+
 # A setting that came with the granules of projections.
 _KNOWS_GRANULES = """
 SELECT count() FROM system.merge_tree_settings WHERE name = 'materialize_projections_on_merge'
@@ -135,8 +139,10 @@ WHERE database = currentDatabase() AND name = {table:String}
 """
 
 
-def prepare_tables(client: Client, logs: str) -> None:
+def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
     """Make the tables that are missing; `logs` is the name of the table of lines.
+
+    Where nobody else inserts (not `is_shared`), what has been merged is left alone soon.
 
     Raises `StoreError` if one cannot be made, lacks a column, has one that would change values,
     or must not be written and read by this user. Other columns are left alone.
@@ -148,7 +154,8 @@ def prepare_tables(client: Client, logs: str) -> None:
             found.setdefault(table, {})[name] = type_
         for table, ddl in tables.items():
             if table not in found:
-                client.command(_as_known(client, ddl) + _DURABLE, {"table": table})
+                more = "" if is_shared or table != logs else f"{_MERGE_ONCE}, "
+                client.command(_as_known(client, ddl) + more + _DURABLE, {"table": table})
                 continue
             columns = columns_of(ddl)
             if table == LEDGER and found[table].get("kind") != columns["kind"]:
