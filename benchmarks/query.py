@@ -42,6 +42,7 @@ WANTED = {"one customer": 50, "largest customer": 100, "all customers": 100}
 _FIRST = 1_000_000
 _SECONDS = 20.0  # for the answers to one question
 _MERGING = 900.0  # seconds that merges are waited for
+_STILL = 15.0  # seconds without one, for the next one may begin only then
 
 _COPY = """
 INSERT INTO logs SELECT * REPLACE (timestamp - toIntervalDay({day:UInt32}) AS timestamp,
@@ -153,9 +154,12 @@ def _grow(client: Client, wanted: int) -> None:
     while (missing := wanted - _number(client, "SELECT count() FROM logs")) > 0:
         day = _number(client, "SELECT uniqExact(file_id) FROM logs")
         client.command(_COPY, {"file": file, "day": day, "rows": min(first, missing)})
-    deadline = time.monotonic() + _MERGING
-    while _number(client, "SELECT count() FROM system.merges"):
-        if time.monotonic() > deadline:
+    merged = time.monotonic()
+    deadline = merged + _MERGING
+    while (now := time.monotonic()) - merged < _STILL:
+        if _number(client, "SELECT count() FROM system.merges"):
+            merged = now
+        if now > deadline:
             raise BenchmarkError(f"The store was still merging after {_MERGING:.0f} s.")
         time.sleep(0.5)
 
