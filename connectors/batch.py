@@ -50,6 +50,10 @@ REJECTED: dict[str, pl.DataType] = {
 }
 """Columns of a line that could not be parsed; `raw` is its bytes without the line end."""
 
+NONE_REJECTED = pl.DataFrame(schema=REJECTED)
+"""No dead letters."""
+
+_NO_ROWS = pl.DataFrame(schema=COLUMNS)
 
 REFUSED: dict[str, pl.DataType] = {
     "file_id": pl.UInt64(),
@@ -122,8 +126,8 @@ class Batch:
 
     segments: tuple[Segment, ...]
     data: bytes = b""
-    rows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=COLUMNS))
-    rejected: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTED))
+    rows: pl.DataFrame = field(default_factory=_NO_ROWS.clone)
+    rejected: pl.DataFrame = field(default_factory=NONE_REJECTED.clone)
     in_doubt: BlockId | None = None
     is_whole: bool = True
     reject: Callable[[pl.DataFrame], pl.DataFrame] = without_bytes

@@ -20,7 +20,7 @@ class Distinct(NamedTuple):
 def distinct(values: pl.Series) -> Distinct:
     """What repeats: `found.values.gather(found.which)` is the column again."""
     if native.library and values.dtype == pl.String and not values.null_count():
-        numbered = number_texts(Views(values), len(values), most=len(values))
+        numbered = number_texts(Views(values), most=len(values))
         assert numbered, "there are no more than values"
         which, firsts = numbered
         return Distinct(values.gather(firsts), pl.Series(which))

@@ -25,7 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Polars would give the memory of a batch back, and fault it in again for the next: a tenth of all
 # CPU seconds. From one arena all threads take what others left. Polars reads this at its import;
 # glibc is told the like in flows/process.py.
-os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:-1,narenas:1")
+os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:-1,narenas:1,background_thread:false")
 # More threads of Polars than workers make a batch sooner, but cost more: docs/performance.md.
 if count := workers():
     os.environ.setdefault("POLARS_MAX_THREADS", str(min(count, os.cpu_count() or 1)))

@@ -49,20 +49,25 @@ def write_block(columns: pl.DataFrame) -> list[bytes | memoryview]:
 def _write_texts(column: pl.Series) -> Iterator[bytes | memoryview]:
     assert native.library
     views = Views(column)
-    rows = len(column)
-    memory = (ctypes.c_void_p(views.values), views.buffers, ctypes.c_int64(rows))
-    room, write = native.library.logwax_room_of_texts, native.library.logwax_write_texts
-    room.restype = write.restype = ctypes.c_int64
-    if numbered := number_texts(views, rows, _MOST_DISTINCT):
+    if numbered := number_texts(views, _MOST_DISTINCT):
         numbers, firsts = numbered
         yield _texts(column.name, "LowCardinality(String)") + _DICTIONARY
         keys = column.gather(firsts).cast(pl.Binary).to_list()
-        yield struct.pack("<Q", len(keys)) + _texts(*keys) + struct.pack("<Q", rows)
+        yield struct.pack("<Q", len(keys)) + _texts(*keys) + struct.pack("<Q", views.rows)
         yield numbers.astype(np.uint8).data
     else:
         yield _texts(column.name, "String")
-        data = np.empty(room(memory[0], memory[2]), np.uint8)
-        yield data.data[: write(*memory, ctypes.c_void_p(data.ctypes.data))]
+        data = np.empty(views.room(), np.uint8)
+        write = native.library.logwax_write_texts
+        write.restype = ctypes.c_int64
+        yield data.data[
+            : write(
+                ctypes.c_void_p(views.values),
+                views.buffers,
+                ctypes.c_int64(views.rows),
+                ctypes.c_void_p(data.ctypes.data),
+            )
+        ]
 
 
 def _texts(*texts: str | bytes) -> bytes:

@@ -1,4 +1,4 @@
-/* Where lines end. */
+/* Bytes, before anything is known of them: where lines end, and whether all is ASCII. */
 
 #include "native.h"
 
@@ -24,4 +24,21 @@ int64_t logwax_find_newlines(const byte *begin, int64_t size, int64_t *places, i
         count++;
     }
     return count;
+}
+
+bool logwax_is_ascii(const byte *at, int64_t size)
+{
+    const byte *end = at + size;
+
+#ifdef __SSE2__
+    __m128i any = all(0);
+    for (; end - at >= LANES; at += LANES)
+        any = _mm_or_si128(any, load(at, at + LANES));
+    if (bits(any))
+        return false;
+#endif
+    byte rest = 0;
+    for (; at < end; at++)
+        rest |= *at;
+    return rest < 128;
 }

@@ -74,7 +74,7 @@ static const byte *read_quoted(Reading *reading, const byte *at, const byte *end
     if (at == end)
         return NULL;
     reading->texts.size = to - reading->texts.data;
-    *text = (Text){begin, to, reading->texts.data, IN_TEXTS};
+    *text = (Text){begin, to, reading->texts.data, reading->texts.buffer};
     return at + 1;
 }
 
@@ -126,8 +126,7 @@ static bool put_request(Reading *reading, int64_t line, Text request)
         append(&reading->objects, BEFORE, before);
         append(&reading->objects, protocol, size);
         append(&reading->objects, AFTER, 2);
-        reading->last_object = view_of(reading->objects.data + begin, before + size + 2,
-                                       IN_OBJECTS, reading->objects.data);
+        reading->last_object = made_view(&reading->objects, begin);
     }
     reading->attributes[line] = reading->last_object;
     return true;

@@ -134,8 +134,7 @@ static const byte *read_any(Reading *reading, const byte *at, const byte *end, V
         return read_text(reading, at + 1, end, view);
     int64_t begin = reading->texts.size;
     at = append_value(&reading->texts, at, end, 0);
-    const byte *text = reading->texts.data + begin;
-    *view = view_of(text, reading->texts.size - begin, IN_TEXTS, reading->texts.data);
+    *view = made_view(&reading->texts, begin);
     return at;
 }
 

@@ -13,12 +13,12 @@ import polars as pl
 import pyarrow as pa
 
 import native
-from native.text import SLACK, texts_of
+from native.text import SLACK, array_of, frame_of
 
 _MOST_KEYS = 64
 _MOST_BYTES = 2**31 - 1  # what a view can address
-_NO_TIME = -(2**63)
 _USUAL_LINE = 64  # bytes at least: shorter ones are looked at twice
+_USUAL_SHARE = 4  # of the room that could be needed: what takes more is read on into all of it
 
 
 class Form(IntEnum):
@@ -53,10 +53,10 @@ class Key(NamedTuple):
 class Read(NamedTuple):
     """The columns of all lines, and of which lines they are certain.
 
-    Times are microseconds since 1970: of UTC if they are `zoned`.
+    `timestamp` is UTC if times are `zoned`; else it is what the lines say.
     """
 
-    columns: dict[str, pl.Series]
+    columns: pl.DataFrame
     ok: npt.NDArray[np.bool_]
     zoned: bool
 
@@ -71,13 +71,29 @@ class _Key(ctypes.Structure):
     )
 
 
+class _Made(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("size", ctypes.c_int64),
+        ("room", ctypes.c_int64),
+        ("buffer", ctypes.c_int32),
+    )
+
+    @classmethod
+    def of(cls, room: int, buffers: list[pa.Buffer]) -> _Made:
+        """So much room, as one more of the buffers."""
+        memory = np.empty(room + SLACK, np.uint8)
+        buffers.append(pa.py_buffer(memory))
+        return cls(memory.ctypes.data, 0, room, len(buffers) - 1)
+
+
 _View = np.dtype("V16")
 _DTYPES = {
-    Kind.TEXT: _View,
-    Kind.TIME: np.dtype(np.int64),
-    Kind.SMALL: np.dtype(np.uint16),
-    Kind.LARGE: np.dtype(np.uint64),
-    Kind.SECONDS: np.dtype(np.float64),
+    Kind.TEXT: (_View, pa.string_view()),
+    Kind.TIME: (np.dtype(np.int64), pa.timestamp("us", "UTC")),
+    Kind.SMALL: (np.dtype(np.uint16), pa.uint16()),
+    Kind.LARGE: (np.dtype(np.uint64), pa.uint64()),
+    Kind.SECONDS: (np.dtype(np.float64), pa.float64()),
 }
 
 
@@ -96,6 +112,16 @@ def find_newlines(data: bytes | memoryview) -> npt.NDArray[np.int64]:
     return places[:count]
 
 
+def is_ascii(data: bytes) -> bool:
+    """Whether no byte is above 127. `bytes.isascii` does not let other threads run meanwhile."""
+    if not native.library:
+        return data.isascii()
+    call = native.library.logwax_is_ascii
+    call.restype = ctypes.c_bool
+    found: bool = call(ctypes.c_char_p(data), ctypes.c_int64(len(data)))
+    return found
+
+
 def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> int:
     """Fills in as many places as there is room for; returns how many there are."""
     assert native.library
@@ -112,16 +138,16 @@ def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> i
 
 def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
     """Whether these lines can be read here at all; without keys there is nothing to read."""
-    is_usual = 0 < len(keys) <= _MOST_KEYS and _room(text, count, keys) <= _MOST_BYTES
+    is_usual = 0 < len(keys) <= _MOST_KEYS and _room(len(text), count, keys) <= _MOST_BYTES
     return native.library is not None and is_usual
 
 
-def _room(text: bytes, count: int, keys: Sequence[Key]) -> int:
-    """The most that the objects of so many lines can take.
+def _room(size: int, count: int, keys: Sequence[Key]) -> int:
+    """The most that the objects of so many lines can take; unescaped texts take `size` at most.
 
     A byte becomes two at most, where a backslash means itself; `k` alone becomes `"k":true,`.
     """
-    return 2 * len(text) + count * (len("{}") + len('"":true,') * len(keys))
+    return 2 * size + count * (len("{}") + len('"":true,') * len(keys))
 
 
 def read(form: Form, text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[Key]) -> Read:
@@ -131,10 +157,13 @@ def read(form: Form, text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[
     """
     assert native.library
     count = len(starts) - 1
-    values = {key.name: np.zeros(count, _DTYPES[key.kind]) for key in keys if key.kind in _DTYPES}
-    for key in keys:
-        if key.kind is Kind.TIME:
-            values[key.name].fill(_NO_TIME)
+    cells = iter(np.zeros((len(keys) + 2, count), _View))  # all memory at once
+    values = {
+        key.name: next(cells).view(_DTYPES[key.kind][0])[:count]
+        for key in keys
+        if key.kind in _DTYPES
+    }
+    attributes, ok = next(cells), next(cells).view(np.bool_)[:count]
     names = [key.name.encode() for key in keys]
     table = (_Key * len(keys))(
         *(
@@ -149,32 +178,35 @@ def read(form: Form, text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[
         )
     )
     has_attributes = len(values) < len(keys)
-    attributes = np.zeros(count if has_attributes else 0, _View)
-    made_texts = np.empty(len(text) + SLACK, np.uint8)
-    made_objects = np.empty(_room(text, count, keys) + SLACK, np.uint8)
-    ok = np.zeros(count, np.bool_)
+    zoned = ctypes.c_int64(-1)
     call = native.library.logwax_read
     call.restype = ctypes.c_int64
-    zoned = call(
-        ctypes.c_int64(form),
-        ctypes.c_char_p(text),
-        ctypes.c_void_p(starts.ctypes.data),
-        ctypes.c_int64(count),
-        table,
-        ctypes.c_int64(len(keys)),
-        ctypes.c_void_p(attributes.ctypes.data if has_attributes else None),
-        ctypes.c_void_p(made_objects.ctypes.data),
-        ctypes.c_void_p(made_texts.ctypes.data),
-        ctypes.c_void_p(ok.ctypes.data),
-    )
-    buffers = [pa.py_buffer(text), pa.py_buffer(made_texts), pa.py_buffer(made_objects)]
+    texts = [pa.py_buffer(text)]
+    line, share = 0, _USUAL_SHARE
+    while line < count:
+        size = len(text) - int(starts[line])
+        objects = _Made.of(_room(size, count - line, keys) // share, texts)
+        unescaped = _Made.of(size // share, texts)
+        line = call(
+            ctypes.c_int64(form),
+            ctypes.c_char_p(text),
+            ctypes.c_void_p(starts.ctypes.data),
+            ctypes.c_int64(line),
+            ctypes.c_int64(count),
+            table,
+            ctypes.c_int64(len(keys)),
+            ctypes.c_void_p(attributes.ctypes.data if has_attributes else None),
+            ctypes.byref(objects),
+            ctypes.byref(unescaped),
+            ctypes.byref(zoned),
+            ctypes.c_void_p(ok.ctypes.data),
+        )
+        share = 1
     columns = {
-        key.column: texts_of(values[key.name], buffers)
-        if key.kind is Kind.TEXT
-        else pl.Series(values[key.name])
+        key.column: array_of(_DTYPES[key.kind][1], values[key.name], texts)
         for key in keys
         if key.name in values
     }
     if has_attributes:
-        columns["attributes"] = texts_of(attributes, buffers)
-    return Read(columns, ok, zoned != 0)
+        columns["attributes"] = array_of(pa.string_view(), attributes, texts)
+    return Read(frame_of(columns), ok, zoned.value != 0)

@@ -34,13 +34,14 @@ typedef struct {
     };
 } View;
 
-/* Which buffer a view is in: the lines themselves, or what was made of them. */
-enum { IN_LINES, IN_TEXTS, IN_OBJECTS };
+/* Which buffer a view is in if it is in the lines themselves. */
+enum { IN_LINES };
 
-/* Text that was made of lines, where it is not in them as it is. */
+/* Text that was made of lines, where it is not in them as it is: buffer number `buffer`. */
 typedef struct {
     byte *data;
-    int64_t size;
+    int64_t size, room;
+    int32_t buffer;
 } Made;
 
 /* What a value becomes. */
@@ -76,7 +77,7 @@ typedef struct {
     int64_t key_count;
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made texts, objects; /* unescaped texts, and objects of JSON */
-    int zoned;           /* whether times carry their zone: -1 until the first one tells */
+    int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
     const byte *last_time;
     int64_t last_micros;
     View last_object;
@@ -196,6 +197,12 @@ static inline View view_of(const byte *text, int64_t size, int32_t buffer, const
     memcpy(view.here, text, size);
 #endif
     return view;
+}
+
+/* What was made from `begin` on. */
+static inline View made_view(const Made *made, int64_t begin)
+{
+    return view_of(made->data + begin, made->size - begin, made->buffer, made->data);
 }
 
 /* Where the first byte is that ends plain text: `quote`, a backslash, or a control character. */

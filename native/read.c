@@ -46,39 +46,55 @@ void end_object(Reading *reading, int64_t line, int64_t begin)
     }
     made->size -= made->data[made->size - 1] == ','; /* of the last member */
     append(made, "}", 1);
-    reading->attributes[line] =
-        view_of(made->data + begin, made->size - begin, IN_OBJECTS, made->data);
+    reading->attributes[line] = made_view(made, begin);
+}
+
+/* The most that is made of a line: see native/lines.py. */
+static bool has_room(const Reading *reading, int64_t size)
+{
+    const Made *texts = &reading->texts, *objects = &reading->objects;
+
+    return texts->room - texts->size >= size &&
+           objects->room - objects->size >= 2 * size + 2 + 8 * reading->key_count;
 }
 
 /*
- * Reads `count` lines, of which line i is lines[starts[i]] to before lines[starts[i + 1]], into the
- * columns of up to 64 keys. `ok` says of which lines all is in the columns. `attributes` (NULL: no
- * key is one) are in `made_objects`, texts with escapes in `made_texts`: native/lines.py says how
- * much room there is. Returns whether times carry their zone, -1 if none did.
+ * Reads the lines from number `first` to before `last`, of which line i is lines[starts[i]] to
+ * before lines[starts[i + 1]], into the columns of up to 64 keys. `ok` says of which lines all is
+ * in the columns. `attributes` (NULL: no key is one) are in `objects`, texts with escapes in
+ * `texts`; 16 bytes behind the room of both may be written. Returns the number of the line for
+ * which there is not enough room any more. `zoned` is whether times carry their zone, -1 while none
+ * has told.
  */
-int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int64_t count,
-                    const Key *keys, int64_t key_count, View *attributes, byte *made_objects,
-                    byte *made_texts, bool *ok)
+int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int64_t first,
+                    int64_t last, const Key *keys, int64_t key_count, View *attributes,
+                    const Made *objects, const Made *texts, int64_t *zoned, bool *ok)
 {
     Reading reading = {
         .lines = lines,
         .keys = keys,
         .key_count = key_count,
         .attributes = attributes,
-        .texts = {made_texts, 0},
-        .objects = {made_objects, 0},
-        .zoned = -1,
+        .texts = *texts,
+        .objects = *objects,
+        .zoned = *zoned,
     };
-    const int64_t *times = NULL;
+    int64_t *times = NULL;
+    int64_t line;
 
     for (int64_t key = 0; key < key_count; key++)
         if (keys[key].kind == TIME)
             times = keys[key].out;
-    for (int64_t line = 0; line < count; line++) {
+    for (line = first; line < last; line++) {
         const byte *at = lines + starts[line], *end = lines + starts[line + 1];
+        if (!has_room(&reading, end - at))
+            break;
         end -= end > at && end[-1] == '\n';
         end -= end > at && end[-1] == '\r';
+        if (times)
+            times[line] = NO_TIME;
         ok[line] = FORMS[form](&reading, line, at, end) && times && times[line] != NO_TIME;
     }
-    return reading.zoned;
+    *zoned = reading.zoned;
+    return line;
 }

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,10 +77,19 @@ class Views:
     def __init__(self, texts: pl.Series) -> None:
         array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
         self._array: pa.Array = array
+        self.rows = len(array)
         _, views, *buffers = array.buffers()
         self.values = views.address + 16 * array.offset if views else None
         self.data = buffers
         self.buffers = (ctypes.c_void_p * (len(buffers) + 1))(*(b.address for b in buffers))
+
+    def room(self) -> int:
+        """How many bytes all texts take at most, each with its size before it."""
+        assert native.library
+        call = native.library.logwax_room_of_texts
+        call.restype = ctypes.c_int64
+        found: int = call(ctypes.c_void_p(self.values), ctypes.c_int64(self.rows))
+        return found
 
 
 def mask_ids(paths: pl.Series) -> pl.Series:
@@ -91,7 +100,7 @@ def mask_ids(paths: pl.Series) -> pl.Series:
     assert native.library
     views = Views(paths)
     masked = np.zeros(len(paths), "V16")
-    made = np.empty(2 * int(paths.str.len_bytes().sum()) + SLACK, np.uint8)
+    made = np.empty(2 * views.room() + SLACK, np.uint8)
     views.buffers[len(views.data)] = made.ctypes.data
     native.library.logwax_mask_ids(
         ctypes.c_void_p(views.values),
@@ -107,12 +116,13 @@ def mask_ids(paths: pl.Series) -> pl.Series:
 _SECRETS = (ctypes.c_uint64 * 2)(secrets.randbits(64), secrets.randbits(64))
 
 
-def number_texts(texts: Views, rows: int, most: int) -> tuple[Codes, Codes] | None:
+def number_texts(texts: Views, most: int) -> tuple[Codes, Codes] | None:
     """Which of the distinct texts each row has, and the row where each of them comes first.
 
     None: there are more than `most`.
     """
     assert native.library
+    rows = texts.rows
     size = 1 << (2 * min(most, rows)).bit_length()
     slots = np.full(size, -1, np.int32)
     numbers = np.empty(rows, np.uint32)
@@ -135,10 +145,21 @@ def number_texts(texts: Views, rows: int, most: int) -> tuple[Codes, Codes] | No
 
 def texts_of(views: npt.NDArray[np.void], buffers: Sequence[pa.Buffer]) -> pl.Series:
     """The texts of these views into the buffers, without a copy."""
-    array = pa.Array.from_buffers(
-        pa.string_view(), len(views), [None, pa.py_buffer(views), *buffers]
-    )
-    return pl.Series(pl.from_arrow(array))
+    return frame_of({"": array_of(pa.string_view(), views, buffers)}).to_series()
+
+
+def frame_of(columns: Mapping[str, pa.Array]) -> pl.DataFrame:
+    """The columns without a copy, all at once: four times as fast as one by one."""
+    # Nor does this import pyarrow.compute, as Polars does for a single array.
+    return pl.DataFrame(pa.RecordBatch.from_pydict(columns))
+
+
+def array_of(
+    dtype: pa.DataType, values: npt.NDArray[Any], buffers: Sequence[pa.Buffer]
+) -> pa.Array:
+    """These values without a copy; of texts, the views into the buffers."""
+    more = buffers if pa.types.is_string_view(dtype) else ()
+    return pa.Array.from_buffers(dtype, len(values), [None, pa.py_buffer(values), *more])
 
 
 class Rows:

@@ -183,9 +183,10 @@ const byte *read_text(Reading *reading, const byte *at, const byte *end, View *v
         return quote + 1;
     }
     Made *made = &reading->texts;
-    const byte *begin = made->data + made->size, *stop = append_text(made, at, end, false);
+    int64_t begin = made->size;
+    const byte *stop = append_text(made, at, end, false);
     if (stop)
-        *view = view_of(begin, made->data + made->size - begin, IN_TEXTS, made->data);
+        *view = made_view(made, begin);
     return stop;
 }
 

@@ -21,7 +21,7 @@ def enrich(rows: pl.DataFrame) -> pl.DataFrame:
     if "request_path" not in rows.columns:
         return rows
     if native.library:
-        return rows.with_columns(mask_ids(rows["request_path"]).alias("endpoint"))
+        return rows.hstack([mask_ids(rows["request_path"]).alias("endpoint")])
     paths, which = distinct(rows["request_path"])
     return rows.with_columns(_endpoint(paths).gather(which).alias("endpoint"))
 

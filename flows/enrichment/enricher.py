@@ -14,6 +14,8 @@ def enricher() -> Callable[[Batch], Batch]:
 
     def enrich(batch: Batch) -> Batch:
         rows = batch.rows
+        if rows.is_empty():
+            return batch  # which has all columns
         for add_columns in ENRICHERS:
             rows = add_columns(rows)
         return replace(batch, rows=rows)

@@ -16,7 +16,5 @@ def enrich(rows: pl.DataFrame) -> pl.DataFrame:
     if "status_code" not in rows.columns:
         return rows
     code = rows["status_code"].to_numpy()
-    return rows.with_columns(
-        pl.Series("success", _SUCCESS[code]),
-        _CLASSES.gather(pl.Series(_CLASS[code])).alias("status_class"),
-    )
+    success = pl.Series("success", _SUCCESS[code])
+    return rows.hstack([success, _CLASSES[pl.Series(_CLASS[code])].alias("status_class")])

@@ -33,23 +33,20 @@ def completed(
     frame: pl.DataFrame, lines: Lines, columns: Callable[[Lines], pl.DataFrame]
 ) -> pl.DataFrame:
     """The frame of these lines; where many of them are open, with what `columns` makes of those."""
-    open_ = np.flatnonzero(~frame[OK].to_numpy())
-    if len(open_) < _MANY:
+    if frame[OK].sum() > len(frame) - _MANY:
         return frame
+    open_ = np.flatnonzero(~frame[OK].to_numpy())
     return _merged(frame, columns(Lines(Lines(lines.text).join(open_))), open_)
 
 
 def _read(form: Form, lines: Lines, keys: list[Key], zone: ZoneInfo) -> pl.DataFrame:
     found = read(form, lines.text, lines.starts, keys)
-    columns = found.columns
-    times = columns.pop("timestamp")
-    if found.zoned or zone.key == "UTC":
-        times, ok = times.cast(pl.Datetime("us", "UTC")), pl.Series(found.ok)
-    else:
-        local = pl.when(pl.Series(found.ok)).then(times.cast(pl.Datetime("us")))
-        times = pl.select(local_column(local, zone)).to_series()
-        ok = times.is_not_null()
-    return pl.DataFrame({"timestamp": times, **columns, OK: ok})
+    frame, ok = found.columns, pl.Series(OK, found.ok)
+    if not found.zoned and zone.key != "UTC":
+        local = pl.when(ok).then(pl.col("timestamp").dt.replace_time_zone(None))
+        frame = frame.with_columns(local_column(local, zone))
+        ok = frame["timestamp"].is_not_null().alias(OK)
+    return frame.hstack([ok])
 
 
 def _merged(frame: pl.DataFrame, others: pl.DataFrame, numbers: Numbers) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from connectors.batch import REJECTED, Batch, Segment
+from connectors.batch import NONE_REJECTED, REJECTED, Batch, Segment
 from connectors.encodings import UTF_8, Encoding
 from connectors.errors import MalformedLine
 from flows.parsing.lines import Lines, Numbers
@@ -119,7 +119,7 @@ class FileLines:
     def dead_letters(self, letters: list[DeadLetter]) -> pl.DataFrame:
         """These lines as the store has them."""
         if not letters:
-            return pl.DataFrame(schema=REJECTED)
+            return NONE_REJECTED
         refused = pl.DataFrame(
             [(raw, why.reason, why.detail) for _, raw, why in letters],
             schema={name: REJECTED[name] for name in ("raw", "reason", "detail")},

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from connectors.encodings import UTF_8
+from native.lines import is_ascii
 
 NEWLINE, CARRIAGE_RETURN = 10, 13
 
@@ -62,7 +63,7 @@ class Lines:
     @cached_property
     def text(self) -> bytes:
         """`data`, with every line that is not valid UTF-8 masked by `?`."""
-        return self.data if self.data.isascii() else UTF_8.to_utf8(self.data, self.starts)
+        return self.data if is_ascii(self.data) else UTF_8.to_utf8(self.data, self.starts)
 
     @cached_property
     def series(self) -> pl.Series:

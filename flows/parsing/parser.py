@@ -60,11 +60,11 @@ def parser(
         if not len(lines):
             return replace(batch, rejected=every.dead_letters(unfit))
         frame = form.columns(lines)
-        sure = frame[OK]
-        odd = np.flatnonzero(~sure.to_numpy())
+        sure = frame.drop_in_place(OK)
         identity = every.identity if kept is None else every.identity[kept]
-        frame = frame.drop(OK).hstack(identity)
-        if len(odd):
+        frame = frame.hstack(identity)
+        if not sure.all():
+            odd = np.flatnonzero(~sure.to_numpy())
             rows, refused = _ask_one_by_one(form, every, odd if kept is None else kept[odd])
             frame = filled(pl.concat([frame.filter(sure), rows], how="diagonal"))
             unfit += refused
