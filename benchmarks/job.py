@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from benchmarks.measure import ROOT, BenchmarkError, Process, Usage, run
+from benchmarks.measure import ROOT, BenchmarkError, Process, Usage, new_directory, run
 from benchmarks.sink_server import SinkServer
 
 LINE_PROTOCOL = "line protocol"
@@ -59,17 +58,16 @@ def run_job(store: str, log: Log, scratch: Path, workers: int = 1) -> Usage:
 
     A run that loses lines measures nothing, and is an error.
     """
-    with tempfile.TemporaryDirectory(dir=scratch) as temporary:
-        directory = Path(temporary)
-        with STORES[store](directory) as settings:
-            settings |= {
-                "LOG_PATHS": log.paths,
-                "LOG_FORMAT": log.form,
-                "DATA_DIR": str(directory / "data"),
-                "FOLLOW": "false",
-            }
-            arguments = ("-m", "bytewax.run", "flows.main", "-w", str(workers))
-            usage = run(*arguments, directory=directory, settings=settings)
+    directory = new_directory(scratch)
+    with STORES[store](directory) as settings:
+        settings |= {
+            "LOG_PATHS": log.paths,
+            "LOG_FORMAT": log.form,
+            "DATA_DIR": str(directory / "data"),
+            "FOLLOW": "false",
+        }
+        arguments = ("-m", "bytewax.run", "flows.main", "-w", str(workers))
+        usage = run(*arguments, directory=directory, settings=settings)
     expect(usage, r"lines=(\d+) ", log.lines)
     return usage
 

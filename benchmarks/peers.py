@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.job import EMBEDDED, LINE_PROTOCOL, Log, expect, make_log, run_job
-from benchmarks.measure import Effort, Figure, Process, Wanted, run
+from benchmarks.measure import Effort, Figure, Process, Wanted, new_directory, run
 from benchmarks.sink_server import SinkServer
 
 UNIT = "lines/CPU s"
@@ -54,12 +53,13 @@ def _beside(
 
 def _syslog_ng(log: Log, scratch: Path) -> float:
     """CPU seconds of the whole process until the server has got the last line."""
-    with tempfile.TemporaryDirectory(dir=scratch) as directory, SinkServer() as server:
+    directory = new_directory(scratch)
+    with SinkServer() as server:
         # In a directory of its own it knows no file yet, and disturbs no other syslog-ng.
         own = [f"--{name}={directory}/{name}" for name in ("persist-file", "control", "pidfile")]
         command = ["syslog-ng", "--foreground", "--no-caps", f"--cfgfile={_CONFIGURATION}", *own]
         settings = {"INPUT": log.paths, "URL": server.url}
-        with Process(*command, directory=Path(directory), settings=settings) as process:
+        with Process(*command, directory=directory, settings=settings) as process:
             process.wait_for(
                 lambda: server.counts()["lines"] >= log.lines,
                 "the last line has come",
@@ -70,8 +70,9 @@ def _syslog_ng(log: Log, scratch: Path) -> float:
 
 def _naive(log: Log, scratch: Path) -> float:
     """CPU seconds of the whole process, into embedded ClickHouse."""
-    with tempfile.TemporaryDirectory(dir=scratch) as directory:
-        target = f"benchmarks.naive:flow({log.form!r}, {log.paths!r}, {directory + '/naive'!r})"
-        usage = run("-m", "bytewax.run", target, directory=Path(directory))
+    directory = new_directory(scratch)
+    store = str(directory / "naive")
+    target = f"benchmarks.naive:flow({log.form!r}, {log.paths!r}, {store!r})"
+    usage = run("-m", "bytewax.run", target, directory=directory)
     expect(usage, r"rows=(\d+)", log.lines)
     return usage.cpu

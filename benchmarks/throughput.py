@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.job import EMBEDDED, LINE_PROTOCOL, NULL, STORES, Log, expect, make_log, run_job
 from benchmarks.limits import IMPORTS
-from benchmarks.measure import Effort, Figure, Wanted, run
+from benchmarks.measure import Effort, Figure, Wanted, new_directory, run
 from flows.parsing import FORMATS
 
 UNIT = "CPU us/line"
@@ -81,9 +80,9 @@ def _cases(effort: Effort, scratch: Path) -> Iterator[_Case]:
 
 def _limit(library: str, log: Log, scratch: Path) -> float:
     """CPU seconds of the one call alone, without starting and importing."""
-    with tempfile.TemporaryDirectory(dir=scratch) as directory:
-        settings = {"POLARS_MAX_THREADS": "1", "DATA_DIR": f"{directory}/data"}
-        arguments = ("-m", "benchmarks.limits", library, log.form, log.paths)
-        usage = run(*arguments, directory=Path(directory), settings=settings)
+    directory = new_directory(scratch)
+    settings = {"POLARS_MAX_THREADS": "1", "DATA_DIR": str(directory / "data")}
+    arguments = ("-m", "benchmarks.limits", library, log.form, log.paths)
+    usage = run(*arguments, directory=directory, settings=settings)
     expect(usage, r"rows=(\d+)", log.lines)
     return float(usage.stdout.rpartition("cpu=")[2])
