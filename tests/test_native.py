@@ -22,6 +22,7 @@ from flows.parsing import FORMATS
 from log_generator.formats import FORMATS as GENERATED
 from log_generator.formats import render
 from log_generator.values import Traffic
+from native.lines import is_ascii
 from tests.parsing_checks import parse
 
 SOURCES = [Path(native.__file__).with_name(name) for name in ("native.h", "sources.c")]
@@ -79,6 +80,11 @@ def test_a_machine_without_vectors_gets_the_same(
     with_vectors = stored_from(name, data)
     monkeypatch.setattr(native, "library", plain)
     assert stored_from(name, data) == with_vectors
+
+
+@given(st.binary(max_size=100) | st.text(st.characters(codec="ascii")).map(str.encode))
+def test_whether_all_is_ascii_is_what_python_says(data: bytes) -> None:
+    assert is_ascii(data) == data.isascii()
 
 
 TEXTS = st.text(st.sampled_from(',= "\\\n\r\t\0\x1f\x7f#x€😀'), max_size=20)

@@ -95,6 +95,14 @@ def test_of_a_repeated_key_the_last_value_counts() -> None:
     assert (row["status_code"], row["attributes"]) == (404, '{"a":"x"}')
 
 
+def test_many_lines_of_little_but_attributes_and_escapes_are_read_to_the_last() -> None:
+    long = [{"ua": 'a "quoted" name\n' * 9, "extra": "x" * 300, "n": n} for n in range(3000)]
+    parsed = parse("json", "".join(line(**fields) + "\n" for fields in long).encode())
+    assert parsed.rows["user_agent"].to_list() == [fields["ua"] for fields in long]
+    found = [json.loads(text) for text in parsed.rows["attributes"]]
+    assert found == [{"extra": fields["extra"], "n": fields["n"]} for fields in long]
+
+
 def test_unknown_keys_are_attributes_with_their_types() -> None:
     unknown = {
         "text": 'a "quoted" \\ é 😀 \n',
