@@ -97,7 +97,9 @@ def _ask_one_by_one(
             rows.append(form.line(lines.text(number)))
             good.append(number)
         except MalformedLine as refusal:
-            refused.append((number, lines.raw(number), refusal))
+            # A copy, for its traceback would hold all lines until garbage is looked for.
+            copy = MalformedLine(refusal.reason, refusal.detail)
+            refused.append((number, lines.raw(number), copy))
     present = {name: dtype for name, dtype in COLUMNS.items() if any(name in row for row in rows)}
     return pl.DataFrame(rows, schema=present).hstack(lines.identity[good]), refused
 
