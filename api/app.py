@@ -22,12 +22,13 @@ from connectors.status import SourceStatus, Status
 from connectors.store import Figures, Reader, Statistics
 
 DESCRIPTION = """
-Statistics of the requests in the logs. Dates are whole UTC days, both included; latencies are in
-seconds; their percentiles are exact with ClickHouse, interpolated linearly, unless the answer says
-`estimated`, and of the nearest rank with InfluxDB. Every error is `{"detail": "a sentence"}`.
+Statistics of the requests in the logs, which are the rows that have a status. Dates are whole UTC
+days, both included; latencies are in seconds; their percentiles are exact with ClickHouse,
+interpolated linearly, unless the answer says `estimated`, and of the nearest rank with InfluxDB.
+Every error is `{"detail": "a sentence"}`.
 """
 EPOCH = date(1970, 1, 1)
-NOTHING = Statistics(Figures(0, 0, 0.0, 0.0, 0.0), [])
+NOTHING = Statistics(Figures(0, 0, None, None, None), [])
 
 
 def _iso_day(text: str) -> date:
@@ -67,7 +68,7 @@ def _problems(descriptions: dict[int, str]) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem, "description": why} for code, why in descriptions.items()}
 
 
-_NO_DATA = "The customer is not in the logs at all, or has no requests in the range."
+_NO_DATA = "The customer is not in the logs at all, or has nothing in the range."
 _BAD_RANGE = "A date is not YYYY-MM-DD, or `from_date` is after `to_date`."
 _NO_STORE = "The store cannot answer now."
 
@@ -110,7 +111,7 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         responses=_problems({422: _BAD_RANGE, 503: _NO_STORE}),
     )
     async def stats(days: DaysAsked) -> Stats:
-        """Requests, uptime and latencies of everybody; zeros if there are no requests."""
+        """Requests, uptime and latencies of everybody; 0 and null if there are no requests."""
         statistics = await reader.statistics(None, days.first, days.last)
         return Stats(**_stats(statistics or NOTHING, days))
 

@@ -13,15 +13,20 @@ DECIMAL_PLACES = 5
 
 
 class RequestFigures(BaseModel):
-    """Figures of the requests of some UTC days."""
+    """Figures of the requests of some UTC days: of the rows that have a status."""
 
     total_requests: int
     successful_requests: int = Field(description="Requests with a 2xx or 3xx status.")
     failed_requests: int
-    uptime: float = Field(description="Successful requests, in percent of all; 0 without requests.")
-    average_latency: float = Field(description="Mean duration, in seconds.")
-    median_latency: float = Field(description="50th percentile, in seconds.")
-    p99_latency: float = Field(description="99th percentile, in seconds.")
+    uptime: float | None = Field(
+        description="Successful requests, in percent of all; null without requests."
+    )
+    average_latency: float | None = Field(
+        description="Mean duration, in seconds; null, as the percentiles are, if no request has "
+        "one above 0."
+    )
+    median_latency: float | None = Field(description="50th percentile, in seconds.")
+    p99_latency: float | None = Field(description="99th percentile, in seconds.")
 
 
 class Day(BaseModel):
@@ -96,12 +101,17 @@ class Problem(BaseModel):
 
 def rounded(figures: Figures) -> RequestFigures:
     """A store's figures as the API shows them."""
+    total, successful = figures.total, figures.successful
     return RequestFigures(
-        total_requests=figures.total,
-        successful_requests=figures.successful,
-        failed_requests=figures.total - figures.successful,
-        uptime=round(100 * figures.successful / max(figures.total, 1), DECIMAL_PLACES),
-        average_latency=round(figures.average, DECIMAL_PLACES),
-        median_latency=round(figures.median, DECIMAL_PLACES),
-        p99_latency=round(figures.p99, DECIMAL_PLACES),
+        total_requests=total,
+        successful_requests=successful,
+        failed_requests=total - successful,
+        uptime=_round(100 * successful / total) if total else None,
+        average_latency=_round(figures.average),
+        median_latency=_round(figures.median),
+        p99_latency=_round(figures.p99),
     )
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, DECIMAL_PLACES)

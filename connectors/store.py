@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -30,18 +31,40 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Figures:
-    """Request statistics of one day or one range; latencies in seconds."""
+    """Figures of the requests of one day or one range: rows that have a status code.
+
+    Latencies are in seconds, and None where no request has a duration: stores keep one that is
+    missing as 0, so that only where all are 0 they tell nothing.
+    """
 
     total: int
     successful: int
-    average: float
-    median: float
-    p99: float
+    average: float | None
+    median: float | None
+    p99: float | None
+
+    @classmethod
+    def of(
+        cls,
+        total: int,
+        successful: int,
+        seconds: float | None,
+        median: float | None,
+        p99: float | None,
+    ) -> Figures:
+        """Figures of what a store says; `seconds` is the sum of the durations."""
+        if not seconds or not seconds > 0:  # a sum may be NaN
+            return cls(total, successful, None, None, None)
+        return cls(total, successful, _finite(seconds / total), _finite(median), _finite(p99))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Figures of a whole range, and of each UTC day in it that has rows.
+    """Figures of a whole range, and of each UTC day in it that has requests.
 
     `estimated`: counts and means are exact, percentiles within about 1 %; of a day with few
     requests they are of the nearest rank.
@@ -73,7 +96,7 @@ class Reader(Protocol):
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
-        None: no row matches.
+        None: no row matches, be it a request or not. Days that the store cannot hold are empty.
         """
 
     async def has_customer(self, customer_id: str) -> bool:

@@ -29,10 +29,10 @@ ZEROS = {
     "total_requests": 0,
     "successful_requests": 0,
     "failed_requests": 0,
-    "uptime": 0.0,
-    "average_latency": 0.0,
-    "median_latency": 0.0,
-    "p99_latency": 0.0,
+    "uptime": None,
+    "average_latency": None,
+    "median_latency": None,
+    "p99_latency": None,
 }
 # 2024-01-01: two requests of three succeed; 2024-01-03: the only one does
 CUST_1 = [
@@ -108,14 +108,22 @@ def api(server: ApiServer) -> Iterator[httpx.Client]:
         yield api
 
 
-def insert(store: Client, customer: str, *requests: tuple[str, bool, float]) -> None:
+def insert(
+    store: Client, customer: str, *requests: tuple[str, bool, float], status: int = 200
+) -> None:
     store.insert(
         "logs",
         [
-            (datetime.fromisoformat(when).replace(tzinfo=timezone.utc), customer, success, duration)
+            (
+                datetime.fromisoformat(when).replace(tzinfo=timezone.utc),
+                customer,
+                success,
+                duration,
+                status,
+            )
             for when, success, duration in requests
         ],
-        column_names=["timestamp", "customer_id", "success", "duration"],
+        column_names=["timestamp", "customer_id", "success", "duration", "status_code"],
     )
 
 
@@ -261,6 +269,46 @@ def test_the_widest_range_is_answered(store: Client, api: httpx.Client) -> None:
     answer = api.get("/customers/cust_1/stats?from_date=0001-01-01&to_date=9999-12-31")
 
     assert answer.json()["total_requests"] == 4
+
+
+def test_rows_without_a_status_are_no_requests(store: Client, api: httpx.Client) -> None:
+    insert(store, "cust_1", *CUST_1)
+    insert(store, "cust_1", ("2024-01-02T00:00:00", False, 0.0), status=0)
+
+    answer = api.get("/customers/cust_1/stats?from_date=2024-01-01&to_date=2024-01-31").json()
+
+    assert answer["daily"] == [
+        {"date": "2024-01-01", **CUST_1_ON_JANUARY_1},
+        {"date": "2024-01-03", **CUST_1_ON_JANUARY_3},
+    ]
+    assert answer == {**answer, **CUST_1_IN_ALL}
+
+
+@pytest.mark.parametrize("path", ["/stats", "/customers/app/stats"])
+def test_an_applications_log_has_no_requests_and_is_no_outage(
+    store: Client, api: httpx.Client, path: str
+) -> None:
+    insert(store, "app", *[("2024-01-01T00:00:00", False, 0.0)] * 20, status=0)
+
+    answer = api.get(path)
+
+    assert answer.status_code == 200
+    assert answer.json() == {**answer.json(), **ZEROS, "daily": []}
+
+
+@pytest.mark.parametrize("path", ["/stats", "/customers/cust_1/stats"])
+def test_latencies_are_null_where_no_request_has_a_duration(
+    store: Client, api: httpx.Client, path: str
+) -> None:
+    insert(store, "cust_1", *[("2024-01-01T00:00:00", True, 0.0)] * 3)
+    insert(store, "cust_1", ("2024-01-02T00:00:00", True, 0.4))
+
+    answer = api.get(path).json()
+
+    latencies = ("uptime", "average_latency", "median_latency", "p99_latency")
+    assert [answer["daily"][0][name] for name in latencies] == [100.0, None, None, None]
+    assert [answer["daily"][1][name] for name in latencies] == [100.0, 0.4, 0.4, 0.4]
+    assert [answer[name] for name in latencies] == [100.0, 0.1, 0.0, 0.388]  # 0 beside others
 
 
 def test_404_for_a_customer_that_is_not_in_the_logs(store: Client, api: httpx.Client) -> None:

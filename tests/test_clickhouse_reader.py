@@ -31,7 +31,8 @@ from settings import Settings
 from tests.conftest import wait_for
 
 Row = tuple[datetime, str, bool, float]
-COLUMNS = ["timestamp", "customer_id", "success", "duration"]
+COLUMNS = ["timestamp", "customer_id", "success", "duration", "status_code"]
+NO_REQUESTS = Statistics(Figures(0, 0, None, None, None), [])
 YEAR_ONE, END_OF_TIME = date.min, date.max
 HOSTILE_IDS = [
     "it's",
@@ -71,8 +72,8 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
 
 
-def insert(client: Client, *rows: Row) -> None:
-    client.insert("logs", rows, column_names=COLUMNS)
+def insert(client: Client, *rows: Row, status: int = 200) -> None:
+    client.insert("logs", [(*row, status) for row in rows], column_names=COLUMNS)
 
 
 def approx(value: float) -> float:
@@ -89,9 +90,12 @@ def percentile(values: Sequence[float], fraction: float) -> float:
 
 def figures(rows: Sequence[Row]) -> Figures:
     durations = [duration for _, _, _, duration in rows]
+    successful = sum(success for _, _, success, _ in rows)
+    if not any(durations):
+        return Figures(len(rows), successful, None, None, None)
     return Figures(
         total=len(rows),
-        successful=sum(success for _, _, success, _ in rows),
+        successful=successful,
         average=approx(fmean(durations)),
         median=approx(percentile(durations, 0.5)),
         p99=approx(percentile(durations, 0.99)),
@@ -99,6 +103,8 @@ def figures(rows: Sequence[Row]) -> Figures:
 
 
 def expected(rows: Sequence[Row]) -> Statistics:
+    if not rows:
+        return NO_REQUESTS
     ordered = sorted(rows, key=lambda row: row[0])
     days = itertools.groupby(ordered, key=lambda row: row[0].date())
     return Statistics(figures(rows), [(day, figures(list(of_day))) for day, of_day in days])
@@ -117,8 +123,9 @@ def test_percentiles_lie_between_the_closest_ranks(
 
 
 days = st.datetimes(datetime(2024, 2, 28), datetime(2024, 3, 2))
-durations = st.floats(0, 1e4, allow_subnormal=False)
-requests = st.lists(st.tuples(days, st.booleans(), durations), min_size=1, max_size=40)
+durations = st.just(0.0) | st.floats(0, 1e4, allow_subnormal=False)
+requests = st.lists(st.tuples(days, st.booleans(), durations), max_size=40)
+no_requests = st.lists(st.tuples(days, st.just(False), durations), min_size=1, max_size=5)
 customers = map("customer {}".format, itertools.count())  # one for each example
 
 
@@ -127,16 +134,23 @@ customers = map("customer {}".format, itertools.count())  # one for each example
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # examples share one table
 )
-@given(requests=requests)
+@given(requests=requests, no_requests=no_requests)
 def test_figures_equal_those_of_plain_python(
-    client: Client, reader: ClickHouseReader, requests: list[tuple[datetime, bool, float]]
+    client: Client,
+    reader: ClickHouseReader,
+    requests: list[tuple[datetime, bool, float]],
+    no_requests: list[tuple[datetime, bool, float]],
 ) -> None:
     customer = next(customers)
-    rows = [
-        (time.replace(tzinfo=timezone.utc), customer, success, duration)
-        for time, success, duration in requests
-    ]
+    rows, others = (
+        [
+            (time.replace(tzinfo=timezone.utc), customer, success, duration)
+            for time, success, duration in some
+        ]
+        for some in (requests, no_requests)
+    )
     insert(client, *rows)
+    insert(client, *others, status=0)
 
     assert statistics(reader, customer, date(2024, 1, 1), date(2024, 12, 31)) == expected(rows)
 
@@ -172,6 +186,47 @@ def test_days_of_far_years_are_themselves(
     assert statistics(reader, "cust_1", YEAR_ONE, END_OF_TIME) == expected(rows)
     assert statistics(reader, "cust_1", date(year + 1, 1, 1), END_OF_TIME) is None
     assert statistics(reader, "cust_1", YEAR_ONE, date(year - 1, 12, 31)) is None
+
+
+@pytest.mark.parametrize("estimated", [False, True])
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        (YEAR_ONE, date(1899, 12, 31)),
+        (date(2300, 1, 1), END_OF_TIME),
+        (END_OF_TIME, END_OF_TIME),
+        (YEAR_ONE, YEAR_ONE),
+    ],
+)
+def test_days_that_the_store_cannot_hold_are_empty(
+    client: Client,
+    reader: ClickHouseReader,
+    monkeypatch: pytest.MonkeyPatch,
+    first: date,
+    last: date,
+    estimated: bool,
+) -> None:
+    limit(monkeypatch, 0 if estimated else 10**9)
+    insert(client, (at("1900-01-01"), "cust_1", True, 1.0), (at("2299-12-31"), "cust_1", True, 1.0))
+
+    assert statistics(reader, None, first, last) is None
+    assert statistics(reader, "cust_1", first, last) is None
+
+
+@pytest.mark.parametrize("estimated", [False, True])
+def test_no_duration_is_null_and_so_is_one_that_is_infinite(
+    client: Client, reader: ClickHouseReader, monkeypatch: pytest.MonkeyPatch, estimated: bool
+) -> None:
+    limit(monkeypatch, 0 if estimated else 10**9)
+    for day, duration in enumerate((0.0, math.inf, math.nan, 2.0), 1):
+        insert(client, (at(f"2024-01-0{day}"), "cust_1", True, duration))
+
+    found = statistics(reader, None, YEAR_ONE, END_OF_TIME)
+    assert found
+    assert found.estimated == estimated
+    assert [of_day.average for _, of_day in found.daily] == [None, None, None, 2.0]
+    assert [of_day.p99 for _, of_day in found.daily] == [None, None, None, 2.0]
+    assert found.overall.average is None
 
 
 def test_a_customers_figures_are_his_own(client: Client, reader: ClickHouseReader) -> None:
@@ -238,7 +293,7 @@ def test_many_long_questions_hold_up_no_short_one_and_can_be_cancelled(
     monkeypatch.setattr(clickhouse_reader, "EXACT_UP_TO", 10**9)  # each is one long query
     client.command("SYSTEM STOP MERGES logs")  # what is merged is soon counted
     client.command(
-        "INSERT INTO logs SELECT now64(6), 'cust_1', true, rand() / 1e9 FROM numbers(20000000)"
+        "INSERT INTO logs SELECT now64(6), 'cust_1', true, rand() / 1e9, 200 FROM numbers(20000000)"
     )
     clients = [
         clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "clickhouse"))
@@ -283,9 +338,10 @@ def store(tmp_path: Path) -> Iterator[ClickHouseStore]:
 
 
 SKEWED = """
-INSERT INTO logs (timestamp, customer_id, success, duration)
+INSERT INTO logs (timestamp, customer_id, success, duration, status_code)
 SELECT toDateTime64('2024-01-01', 6, 'UTC') + toIntervalSecond(number % 300000),
-    toString(number % 50), number % 10 != 3, round(exp(-3 + randNormal(0, 1)), 5)
+    toString(number % 50), number % 10 != 3, round(exp(-3 + randNormal(0, 1)), 5),
+    if(number % 11 = 0, 0, 200)
 FROM numbers(600000) SETTINGS max_block_size = 20000, min_insert_block_size_rows = 1
 """
 
@@ -379,7 +435,7 @@ def test_a_range_without_requests_has_no_estimate(
 
 @pytest.mark.parametrize(
     ("query", "projection"),
-    [(ESTIMATES_OF_ALL, "daily"), (ESTIMATES_OF_ONE, "daily_by_customer")],
+    [(ESTIMATES_OF_ALL, "requests_by_day"), (ESTIMATES_OF_ONE, "requests_by_customer")],
 )
 def test_estimates_read_the_projection_and_not_the_rows(
     store: ClickHouseStore, query: str, projection: str
@@ -426,16 +482,65 @@ def projections(client: Client) -> str:
     return str(made[0])
 
 
+# As tables were made before rows without a status were no requests.
+FORMER_FIGURES = """toDate32(timestamp, 'UTC'), count(), countIf(success), sum(duration),
+    quantilesTDigestState(0.5, 0.99)(duration)"""
+FORMER = (
+    f"daily (SELECT {FORMER_FIGURES} GROUP BY toDate32(timestamp, 'UTC'))",
+    f"daily_by_customer (SELECT customer_id, {FORMER_FIGURES} "
+    "GROUP BY customer_id, toDate32(timestamp, 'UTC'))",
+)
+
+
+def make_former(client: Client, *projections: str) -> None:
+    """Replace the projections by those of an earlier version."""
+    for name in ("requests_by_day", "requests_by_customer"):
+        client.command(f"ALTER TABLE logs DROP PROJECTION {name}")
+    for projection in projections:
+        client.command(f"ALTER TABLE logs ADD PROJECTION {projection}")
+
+
 def test_a_table_of_an_earlier_version_gets_the_projections(store: ClickHouseStore) -> None:
     client = store._client
-    for name in ("daily", "daily_by_customer"):
-        client.command(f"ALTER TABLE logs DROP PROJECTION {name}")
+    make_former(client)
     client.command("ALTER TABLE logs RESET SETTING lightweight_mutation_projection_mode")
     for _ in range(2):
         prepare_tables(client, "logs", is_shared=True)
-    assert projections(client).count("PROJECTION daily\n") == 1
-    assert projections(client).count("PROJECTION daily_by_customer\n") == 1
+    assert projections(client).count("PROJECTION requests_by_day\n") == 1
+    assert projections(client).count("PROJECTION requests_by_customer\n") == 1
     assert "lightweight_mutation_projection_mode = 'rebuild'" in projections(client)
+
+
+def test_projections_of_an_earlier_version_are_replaced_without_waiting(
+    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = store._client
+    make_former(client, *FORMER)
+    client.command(SKEWED)
+    exact = asked(store, None), asked(store, "7")
+    limit(monkeypatch, 1_000)
+
+    def are_right() -> bool:
+        return all(
+            found.estimated and counted(found) == counted(right)
+            for found, right in zip((asked(store, None), asked(store, "7")), exact, strict=True)
+        )
+
+    assert are_right(), "by rows, beside projections that do not fit"
+    client.command("SYSTEM STOP MERGES logs")  # nor are any parts changed
+    prepare_tables(client, "logs", is_shared=True)
+    assert are_right(), "before old parts have the new ones"
+    client.command("SYSTEM START MERGES logs")
+
+    made = "SELECT DISTINCT projections FROM system.parts WHERE table = 'logs' AND active"
+    wanted = [(["requests_by_customer", "requests_by_day"],)]
+    wait_for(lambda: client.query(made).result_rows == wanted, "projections of old parts")
+    assert are_right()
+
+
+def counted(statistics: Statistics) -> list[tuple[int, int]]:
+    every = [statistics.overall, *(figures for _, figures in statistics.daily)]
+    return [(figures.total, figures.successful) for figures in every]
 
 
 @pytest.mark.parametrize("granules", [1, 0])
@@ -449,4 +554,4 @@ def test_projections_are_there_with_the_insert(
     client.command("SYSTEM STOP MERGES logs")
     insert(client, (at("2024-01-01"), "cust_1", True, 1.0))
     made = "SELECT projections FROM system.parts WHERE table = 'logs' AND active"
-    assert client.query(made).result_rows == [(["daily", "daily_by_customer"],)]
+    assert client.query(made).result_rows == [(["requests_by_customer", "requests_by_day"],)]

@@ -37,7 +37,8 @@ from tests.servers.influxdb_http import Server as Version2
 Row = tuple[datetime, str, bool, float]
 ALWAYS = (date.min, date.max)
 SCHEMA = {name: COLUMNS[name] for name in ("timestamp", "customer_id", "success", "duration")}
-TEXTS = ("customer_id", "success")
+NO_REQUESTS = Statistics(Figures(0, 0, None, None, None), [])
+TEXTS = ("customer_id", "success", "status_class")
 HOSTILE_IDS = [
     "it's",
     'say "hi"',
@@ -74,12 +75,15 @@ class Bucket:
         )
         return InfluxReader(given)
 
-    def insert(self, *rows: Row) -> None:
+    def insert(self, *rows: Row, status: int = 200, without: str = "") -> None:
         places = {
             "file_id": pl.Series([7] * len(rows), dtype=pl.UInt64),
             "line": pl.Series([next(numbers) for _ in rows], dtype=pl.UInt64),
+            "status_code": pl.Series([status] * len(rows), dtype=pl.UInt16),
         }
         frame = pl.DataFrame(rows, SCHEMA, orient="row").with_columns(**places)
+        status_class = pl.lit("2xx" if status == 200 else "", dtype=COLUMNS["status_class"])
+        frame = frame.with_columns(status_class=status_class).drop(without or [])
         demoted = TEXTS if self.stored == "a tag that was demoted" else ()
         lines = encode(frame, STORED[self.stored].influxdb_tag_columns, demoted)
         self.server.write(bytes(lines.between(0, len(lines))))
@@ -124,9 +128,12 @@ def nearest_rank(values: Sequence[float], percent: int) -> float:
 
 def figures(rows: Sequence[Row]) -> Figures:
     durations = [duration for _, _, _, duration in rows]
+    successful = sum(success for _, _, success, _ in rows)
+    if not any(durations):
+        return Figures(len(rows), successful, None, None, None)
     return Figures(
         total=len(rows),
-        successful=sum(success for _, _, success, _ in rows),
+        successful=successful,
         average=cast(float, pytest.approx(fmean(durations))),
         median=nearest_rank(durations, 50),
         p99=nearest_rank(durations, 99),
@@ -134,14 +141,18 @@ def figures(rows: Sequence[Row]) -> Figures:
 
 
 def expected(rows: Sequence[Row]) -> Statistics:
+    if not rows:
+        return NO_REQUESTS
     ordered = sorted(rows, key=lambda row: row[0])
     days = itertools.groupby(ordered, key=lambda row: row[0].date())
     return Statistics(figures(rows), [(day, figures(list(of_day))) for day, of_day in days])
 
 
 days = st.datetimes(datetime(2024, 2, 28), datetime(2024, 3, 2))
-durations = st.floats(0, 1e4, allow_subnormal=False)
-requests = st.lists(st.tuples(days, st.booleans(), durations), min_size=1, max_size=120)
+durations = st.just(0.0) | st.floats(0, 1e4, allow_subnormal=False)
+requests = st.lists(st.tuples(days, st.booleans(), durations), max_size=120)
+others = st.lists(st.tuples(days, st.just(False), durations), min_size=1, max_size=5)
+without_duration = st.lists(st.tuples(days, st.booleans(), st.just(0.0)), max_size=5)
 customers = map("customer {}".format, itertools.count())  # one for each example
 
 
@@ -150,18 +161,67 @@ customers = map("customer {}".format, itertools.count())  # one for each example
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # examples share one bucket
 )
-@given(requests=requests)
+@given(requests=requests, others=others, without_duration=without_duration)
 def test_figures_equal_those_of_plain_python(
-    bucket: Bucket, requests: list[tuple[datetime, bool, float]]
+    bucket: Bucket,
+    requests: list[tuple[datetime, bool, float]],
+    others: list[tuple[datetime, bool, float]],
+    without_duration: list[tuple[datetime, bool, float]],
 ) -> None:
     customer = next(customers)
-    rows = [
-        (time.replace(tzinfo=timezone.utc), customer, success, duration)
-        for time, success, duration in requests
-    ]
+    rows, unmeasured, no_requests = (
+        [
+            (time.replace(tzinfo=timezone.utc), customer, success, duration)
+            for time, success, duration in some
+        ]
+        for some in (requests, without_duration, others)
+    )
     bucket.insert(*rows)
+    bucket.insert(*unmeasured, without="duration")
+    bucket.insert(*no_requests, status=0)
 
-    assert statistics(bucket.reader(), customer) == expected(rows)
+    assert statistics(bucket.reader(), customer) == expected(rows + unmeasured)
+
+
+def test_requests_are_the_rows_with_a_status_however_it_is_stored(bucket: Bucket) -> None:
+    rows = [(at("2024-01-01"), "cust_1", True, 1.0), (at("2024-01-02"), "cust_1", False, 2.0)]
+    bucket.insert(rows[0])
+    bucket.insert(rows[1], status=999)
+    bucket.insert((at("2024-01-02"), "cust_1", False, 0.0), status=0)
+    bucket.insert((at("2024-01-03"), "cust_1", False, 0.0), without="status_code", status=0)
+
+    assert statistics(bucket.reader(), "cust_1") == expected(rows)
+    assert statistics(bucket.reader(), None, date(2024, 1, 3), date.max) == NO_REQUESTS
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        (date.min, date.min),
+        (date.min, date(1677, 9, 21)),
+        (date(2262, 4, 12), date(2262, 4, 12)),
+        (date(2262, 4, 12), date.max),
+        (date.max, date.max),
+    ],
+)
+def test_days_that_the_store_cannot_hold_are_empty(tagged: Bucket, first: date, last: date) -> None:
+    tagged.insert((at("1678-01-01"), "cust_1", True, 1.0), (at("2262-04-11"), "cust_1", True, 1.0))
+
+    assert statistics(tagged.reader(), None, first, last) is None
+    assert statistics(tagged.reader(), "cust_1", first, last) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [(date.min, date(1678, 1, 1)), (date(2262, 4, 11), date.max)]
+)
+def test_of_a_range_that_overlaps_what_the_store_can_hold_that_part_counts(
+    tagged: Bucket, first: date, last: date
+) -> None:
+    rows = [(at("1678-01-01"), "cust_1", True, 1.0), (at("2262-04-11"), "cust_1", True, 2.0)]
+    tagged.insert(*rows)
+
+    inside = [row for row in rows if first <= row[0].date() <= last]
+    assert statistics(tagged.reader(), "cust_1", first, last) == expected(inside)
 
 
 def test_figures_of_all_customers(bucket: Bucket) -> None:
@@ -237,11 +297,13 @@ def test_no_rows_have_no_statistics(tagged: Bucket) -> None:
     assert statistics(tagged.reader(), None) is None
 
 
-def test_rows_without_a_duration_count_as_rows(tagged: Bucket) -> None:
-    tagged.server.write(b"api_requests,file_id=7,customer_id=c,success=true event_time=1i 1")
+def test_requests_without_a_duration_have_no_latencies(tagged: Bucket) -> None:
+    rows = [(at("2024-01-01"), "cust_1", True, 0.0)]
+    tagged.insert(*rows, without="duration")
 
-    nothing = Figures(1, 1, 0.0, 0.0, 0.0)
-    assert statistics(tagged.reader(), "c") == Statistics(nothing, [(date(1970, 1, 1), nothing)])
+    nothing = Figures(1, 1, None, None, None)
+    found = Statistics(nothing, [(date(2024, 1, 1), nothing)])
+    assert statistics(tagged.reader(), "cust_1") == found == expected(rows)
 
 
 def test_rows_are_not_counted(tagged: Bucket) -> None:

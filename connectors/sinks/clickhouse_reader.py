@@ -23,9 +23,10 @@ _STATISTICS = """
 SELECT
     toDate32(timestamp, 'UTC') AS day,
     count(),
-    countIf(success),
-    avg(duration),
-    quantilesExactInclusive(0.5, 0.99)(duration)
+    countIf(status_code > 0),
+    countIf(success AND status_code > 0),
+    sumIf(duration, status_code > 0),
+    quantilesExactInclusiveIf(0.5, 0.99)(duration, status_code > 0)
 FROM {{table:Identifier}}
 WHERE {customer}
     timestamp >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
@@ -36,22 +37,25 @@ ORDER BY grouping(day) DESC, day
 _OF_ALL = _STATISTICS.format(customer="")
 _OF_ONE = _STATISTICS.format(customer="customer_id = {customer:String} AND")
 
-# The inner part is that of the projections, which know nothing but days: word by word.
+# The inner part is that of the projections, which know nothing but days: word by word. Parts that
+# lack them, of earlier versions, are read row by row.
 _ESTIMATES = """
-SELECT day, sum(total), sum(successful), sum(seconds) / sum(total),
+SELECT day, sum(rows), sum(total), sum(successful), sum(seconds),
     quantilesTDigestMerge(0.5, 0.99)(latencies)
 FROM (
-    SELECT toDate32(timestamp, 'UTC') AS day, count() AS total, countIf(success) AS successful,
-        sum(duration) AS seconds, quantilesTDigestState(0.5, 0.99)(duration) AS latencies
+    SELECT toDate32(timestamp, 'UTC') AS day, count() AS rows, countIf(status_code > 0) AS total,
+        countIf(success AND status_code > 0) AS successful,
+        sumIf(duration, status_code > 0) AS seconds,
+        quantilesTDigestStateIf(0.5, 0.99)(duration, status_code > 0) AS latencies
     FROM {{table:Identifier}}
     WHERE {customer} toDate32(timestamp, 'UTC') BETWEEN {{first:Date32}} AND {{last:Date32}}
     GROUP BY day)
 GROUP BY GROUPING SETS ((), (day)) ORDER BY grouping(day) DESC, day
 SETTINGS preferred_optimize_projection_name = '{projection}'
 """
-ESTIMATES_OF_ALL = _ESTIMATES.format(customer="", projection="daily")
+ESTIMATES_OF_ALL = _ESTIMATES.format(customer="", projection="requests_by_day")
 ESTIMATES_OF_ONE = _ESTIMATES.format(
-    customer="customer_id = {customer:String} AND", projection="daily_by_customer"
+    customer="customer_id = {customer:String} AND", projection="requests_by_customer"
 )
 
 # The rows that exact figures are made of; those of a range of all are all over the table.
@@ -81,6 +85,7 @@ SELECT (SELECT count() FROM {table:Identifier}), (SELECT count() FROM dead_lette
 _CANCEL = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC"
 
 _DAY = timedelta(days=1) // timedelta(microseconds=1)  # in microseconds
+_FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2299, 12, 31)  # that a DateTime64 may have
 
 
 class ClickHouseReader:
@@ -107,12 +112,11 @@ class ClickHouseReader:
         row matches. One query makes all figures, hence one consistent view: the days add up to the
         whole, however fast the table grows.
         """
+        first, last = max(first, _FIRST_DAY), min(last, _LAST_DAY)
+        if first > last:
+            return None
         of_all = customer_id is None
-        days: dict[str, Any] = {
-            "customer": customer_id,
-            "first": _within(first),
-            "last": _within(last),
-        }
+        days: dict[str, Any] = {"customer": customer_id, "first": first, "last": last}
         exactly = partial(
             self._query,
             _OF_ALL if of_all else _OF_ONE,
@@ -200,16 +204,13 @@ def _microseconds(day: date) -> int:
     return (day - date(1970, 1, 1)).days * _DAY
 
 
-def _within(day: date) -> date:
-    """The nearest day that a time in the table may have."""
-    return min(max(day, date(1900, 1, 1)), date(2299, 12, 31))
-
-
 def _statistics(rows: Sequence[Sequence[Any]], *, estimated: bool) -> Statistics:
     overall, *daily = rows
-    return Statistics(_figures(overall), [(row[0], _figures(row)) for row in daily], estimated)
+    return Statistics(
+        _figures(overall), [(row[0], _figures(row)) for row in daily if row[2]], estimated
+    )
 
 
 def _figures(row: Sequence[Any]) -> Figures:
-    _, total, successful, average, (median, p99) = row
-    return Figures(total, successful, average, median, p99)
+    _, _, total, successful, seconds, (median, p99) = row
+    return Figures.of(total, successful, seconds, median, p99)

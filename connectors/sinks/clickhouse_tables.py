@@ -27,18 +27,22 @@ _DURABLE = ", ".join(
 )
 
 # What statistics need of a day, for everybody and for each customer: there with the part, or not
-# at all. The types of the figures are those of the query in `clickhouse_reader`, word by word.
-_FIGURES = """toDate32(timestamp, 'UTC'), count(), countIf(success), sum(duration),
-            quantilesTDigestState(0.5, 0.99)(duration)"""
+# at all. The figures are those of the query in `clickhouse_reader`, word by word.
+_FIGURES = """toDate32(timestamp, 'UTC'), count(), countIf(status_code > 0),
+            countIf(success AND status_code > 0), sumIf(duration, status_code > 0),
+            quantilesTDigestStateIf(0.5, 0.99)(duration, status_code > 0)"""
 _SMALL_GRANULES = " WITH SETTINGS (index_granularity = 256)"  # one customer's states: 1/30 to read
 _PROJECTIONS = {
-    "daily": f"""PROJECTION daily (
+    "requests_by_day": f"""PROJECTION requests_by_day (
         SELECT {_FIGURES}
         GROUP BY toDate32(timestamp, 'UTC'))""",
-    "daily_by_customer": f"""PROJECTION daily_by_customer (
+    "requests_by_customer": f"""PROJECTION requests_by_customer (
         SELECT customer_id, {_FIGURES}
         GROUP BY customer_id, toDate32(timestamp, 'UTC')){_SMALL_GRANULES}""",
 }
+_FORMER_PROJECTIONS = ("daily", "daily_by_customer")  # of all rows, requests or not
+
+_LATER = {"alter_sync": 0, "mutations_sync": 0}  # a start does not wait for old parts
 
 # Without it, nobody could `DELETE FROM` a table that has a projection.
 _REBUILD = "lightweight_mutation_projection_mode = 'rebuild'"
@@ -78,8 +82,8 @@ CREATE TABLE IF NOT EXISTS {{table:Identifier}} (
     file_id UInt64,
     offset UInt64,
     ingested_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC'),
-    {_PROJECTIONS["daily"]},
-    {_PROJECTIONS["daily_by_customer"]}
+    {_PROJECTIONS["requests_by_day"]},
+    {_PROJECTIONS["requests_by_customer"]}
 ) ENGINE = MergeTree ORDER BY (customer_id, timestamp)
 SETTINGS {_REBUILD}, {_LAZY}, """
 
@@ -229,16 +233,24 @@ def _check_engine(client: Client, table: str) -> str:
 
 
 def _add_projections(client: Client, table: str, made: str) -> None:
-    """To a table of an earlier version, or of somebody else; of parts to come only."""
-    missing = [
-        f"ADD {ddl}" for name, ddl in _PROJECTIONS.items() if f"PROJECTION {name} " not in made
-    ]
-    if not missing:
+    """To a table of an earlier version, or of somebody else; of parts to come only.
+
+    Where they replace those of an earlier version, the other parts get them in the background.
+    """
+    missing = [name for name in _PROJECTIONS if f"PROJECTION {name} " not in made]
+    former = [name for name in _FORMER_PROJECTIONS if f"PROJECTION {name} " in made]
+    changes = [f"ADD {_PROJECTIONS[name]}" for name in missing]
+    changes += [f"DROP PROJECTION IF EXISTS {name}" for name in former]
+    if former:
+        changes += [f"MATERIALIZE PROJECTION {name}" for name in missing]
+    if not changes:
         return
     try:
-        for change in (f"MODIFY SETTING {_REBUILD}", *missing):
+        for change in (f"MODIFY SETTING {_REBUILD}", *changes):
             change = _as_known(client, change)
-            client.command(f"ALTER TABLE {{table:Identifier}} {change}", {"table": table})
+            client.command(
+                f"ALTER TABLE {{table:Identifier}} {change}", {"table": table}, settings=_LATER
+            )
     except ClickHouseError as error:
         print(
             f"The table {table} gets no projections, so statistics take longer: {reason(error)}",
