@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
+from random import Random
 
 import clickhouse_connect
 import pytest
@@ -20,8 +22,24 @@ from tests.conftest import Pipeline
 from tests.servers.clickhouse_http import ServerProcess
 from tests.servers.influxd import Influxd
 
-FIRST, LAST = date(1970, 1, 1), date(2099, 12, 31)
-CUSTOMERS = [None, *(f"cust_{number}" for number in range(1, 11)), "nobody"]
+ALWAYS = (date(1970, 1, 1), date(2099, 12, 31))
+ODD = ("app", "unmeasured", "mixed")
+CUSTOMERS = [None, *(f"cust_{number}" for number in range(1, 11)), *ODD, "nobody"]
+EDGES = [
+    date.min,
+    date(1677, 9, 20),
+    date(1677, 9, 23),
+    date(1899, 12, 31),
+    date(1900, 1, 1),
+    date(2024, 1, 5),
+    date(2262, 4, 10),
+    date(2262, 4, 13),
+    date(2299, 12, 31),
+    date(2300, 1, 1),
+    date.max,
+]
+
+Question = tuple[str | None, date, date]
 
 
 @pytest.fixture
@@ -31,15 +49,47 @@ def bridge(tmp_path: Path) -> Iterator[ServerProcess]:
     made.stop()
 
 
-def answers(settings: Settings) -> list[Statistics | None]:
-    """The statistics of each customer, asked of a store that is a server or embedded."""
+def odd_lines(random: Random) -> list[str]:
+    """Lines that have no status or no duration, of days far apart; first those without both."""
+    days = [date(1900, 1, 1), *(date(2024, 1, day) for day in range(1, 9)), date(2262, 4, 10)]
+
+    def line(customer: str, **more: object) -> str:
+        return json.dumps({"ts": f"{random.choice(days)}T12:00:00Z", "customer": customer, **more})
+
+    def status() -> int:
+        return random.choice([100, 200, 302, 404, 503, 777])
+
+    lines = [line("app", level="info") for _ in range(50)]
+    lines += [line(random.choice(ODD[1:]), status=status()) for _ in range(100)]
+    for _ in range(350):
+        optional = {
+            "status": status(),
+            "duration": random.choice([0.0, 0.001, random.random(), random.random()]),
+        }
+        kept = {key: value for key, value in optional.items() if random.random() < 0.8}
+        lines.append(line("mixed", **kept))
+    return lines
+
+
+def odd_questions(random: Random) -> list[Question]:
+    """Ranges at and beyond the edges of what stores can hold, and others."""
+    days = [*EDGES, *(date(2024, 1, 1) + timedelta(days=random.randrange(10)) for _ in range(10))]
+    questions: list[Question] = []
+    for _ in range(60):
+        first, last = sorted(random.choices(days, k=2))
+        questions.append((random.choice([None, *ODD, "nobody"]), first, last))
+    return questions
+
+
+def answers(settings: Settings, questions: list[Question]) -> list[Statistics | None]:
+    """What a store says, which is a server or embedded."""
 
     async def ask_all() -> list[Statistics | None]:
         store = open_store(settings) if settings.store == "embedded" else None
         try:
             reader = store.reader if store else open_reader(settings, Retry())
             assert reader
-            return [await reader.statistics(customer, FIRST, LAST) for customer in CUSTOMERS]
+            return [await reader.statistics(*question) for question in questions]
         finally:
             if store:
                 store.close()
@@ -52,15 +102,27 @@ def rounded(statistics: Statistics | None) -> list[Figures]:
     if statistics is None:
         return []
     every = [statistics.overall, *(figures for _, figures in statistics.daily)]
-    return [replace(figures, average=round(figures.average, 9)) for figures in every]
+    return [
+        replace(figures, average=figures.average and round(figures.average, 9)) for figures in every
+    ]
 
 
 def without_percentiles(statistics: Statistics | None) -> list[Figures]:
-    return [replace(figures, median=0.0, p99=0.0) for figures in rounded(statistics)]
+    """Only whether there are any."""
+    return [
+        replace(
+            figures,
+            median=None if figures.median is None else 0.0,
+            p99=None if figures.p99 is None else 0.0,
+        )
+        for figures in rounded(statistics)
+    ]
 
 
-def within_a_rank(durations: list[float], share: float, answer: float) -> bool:
-    """Whether `answer` lies between the neighbours of the exact rank."""
+def within_a_rank(durations: list[float], share: float, answer: float | None) -> bool:
+    """Whether `answer` lies between the neighbours of the exact rank; None: of zeros only."""
+    if answer is None:
+        return not any(durations)
     rank = share * (len(durations) - 1)
     low, high = max(0, int(rank) - 1), min(len(durations) - 1, int(rank) + 2)
     return durations[low] - 1e-9 <= answer <= durations[high] + 1e-9
@@ -80,6 +142,11 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
         MAX_LOGS_TO_GENERATE=lines,
     )
     subprocess.run([sys.executable, "-m", "log_generator"], env=settings, check=True)
+    random = Random(7)
+    odd = pipeline.directory / "odd.log"
+    odd.write_text("".join(f"{line}\n" for line in odd_lines(random)))
+    of_odd = odd_questions(random)
+    questions = [(customer, *ALWAYS) for customer in CUSTOMERS] + of_odd
     said, found = [], []
     for store, where in (
         ("embedded", {}),
@@ -89,12 +156,14 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
         data = pipeline.directory / store
         chosen = {"store": store, "data_dir": data, "instance": "host", **where}
         given = {name.upper(): value for name, value in chosen.items()}
-        done = pipeline.run(LOG_PATHS=log, **given)
-        assert done.returncode == 0, done.stderr
-        said.append(done.stdout.split()[:3])
-        found.append(answers(Settings(_env_file=None, **chosen)))
+        for path, more in ((log, {}), (odd, {"LOG_FORMAT": "json", "STREAM_MAX_SIZE": 50})):
+            done = pipeline.run(LOG_PATHS=path, **given, **more)
+            assert done.returncode == 0, done.stderr
+            said.append(done.stdout.split()[:3])
+        found.append(answers(Settings(_env_file=None, **chosen), questions))
     assert said[0][0] == f"lines={lines}"
-    assert said[0] == said[1] == said[2]
+    assert said[:2] == said[2:4] == said[4:]
+    assert said[1] == ["lines=500", "stored=500", "dead=0"]
     embedded, server, influx = found
     for one, other in zip(embedded, server, strict=True):
         if one and other and one.estimated:
@@ -105,12 +174,25 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
         else:
             assert rounded(one) == rounded(other)
     assert list(map(without_percentiles, embedded)) == list(map(without_percentiles, influx))
+    assert {bool(statistics) for statistics in embedded[-len(of_odd) :]} == {True, False}
     client = clickhouse_connect.get_client(dsn=bridge.url)
-    sorted_durations = "SELECT duration FROM logs WHERE customer_id = {customer:String} ORDER BY 1"
-    for customer, statistics in zip(CUSTOMERS, influx, strict=True):
+    sorted_durations = (
+        "SELECT duration FROM logs WHERE customer_id = {customer:String} AND status_code > 0 "
+        "AND toDate32(timestamp) BETWEEN {first:Date32} AND {last:Date32} ORDER BY 1"
+    )
+    for (customer, first, last), statistics in zip(questions, influx, strict=True):
         if customer and statistics:
-            rows = client.query(sorted_durations, {"customer": customer}).result_rows
-            every = [duration for (duration,) in rows]
-            assert within_a_rank(every, 0.5, statistics.overall.median)
-            assert within_a_rank(every, 0.99, statistics.overall.p99)
+            days = [(first, last, statistics.overall)]
+            days += [(day, day, figures) for day, figures in statistics.daily]
+            for begin, end, figures in days:
+                values = {
+                    "customer": customer,
+                    "first": max(begin, date(1900, 1, 1)),
+                    "last": min(end, date(2299, 12, 31)),
+                }
+                rows = client.query(sorted_durations, values).result_rows
+                every = [duration for (duration,) in rows]
+                assert len(every) == figures.total
+                assert within_a_rank(every, 0.5, figures.median)
+                assert within_a_rank(every, 0.99, figures.p99)
     client.close()
