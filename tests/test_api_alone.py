@@ -60,8 +60,8 @@ class ClickHouse:
             Settings(_env_file=None, store="clickhouse", clickhouse_url=self._url, instance="x")
         )
         store._client.command(
-            "INSERT INTO logs (timestamp, customer_id, success, duration) "
-            f"VALUES ({int(NOON.timestamp())}, 'cust_1', true, 0.5)"
+            "INSERT INTO logs (timestamp, customer_id, status_code, success, duration) "
+            f"VALUES ({int(NOON.timestamp())}, 'cust_1', 200, true, 0.5)"
         )
         store.close()
 
@@ -93,7 +93,7 @@ class InfluxDB:
         time = int(NOON.timestamp())
         self._server.write(
             b"api_requests,file_id=7,customer_id=cust_1,success=true "
-            b"event_time=%d000000i,duration=0.5 %d000000000" % (time, time)
+            b"status_code=200i,event_time=%d000000i,duration=0.5 %d000000000" % (time, time)
         )
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.errors import StoreError
+from connectors.sinks.clickhouse_tables import REQUEST
 from connectors.store import Figures, Statistics
 
 # The table is sorted by (customer_id, timestamp): so a customer's range is one short read.
@@ -23,10 +24,10 @@ _STATISTICS = """
 SELECT
     toDate32(timestamp, 'UTC') AS day,
     count(),
-    countIf(status_code > 0),
-    countIf(success AND status_code > 0),
-    sumIf(duration, status_code > 0),
-    quantilesExactInclusiveIf(0.5, 0.99)(duration, status_code > 0)
+    countIf({request}),
+    countIf(success AND {request}),
+    sumIf(duration, {request}),
+    quantilesExactInclusiveIf(0.5, 0.99)(duration, {request})
 FROM {{table:Identifier}}
 WHERE {customer}
     timestamp >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
@@ -34,8 +35,8 @@ WHERE {customer}
 GROUP BY GROUPING SETS ((), (day))
 ORDER BY grouping(day) DESC, day
 """
-_OF_ALL = _STATISTICS.format(customer="")
-_OF_ONE = _STATISTICS.format(customer="customer_id = {customer:String} AND")
+_OF_ALL = _STATISTICS.format(request=REQUEST, customer="")
+_OF_ONE = _STATISTICS.format(request=REQUEST, customer="customer_id = {customer:String} AND")
 
 # The inner part is that of the projections, which know nothing but days: word by word. Parts that
 # lack them, of earlier versions, are read row by row.
@@ -43,19 +44,21 @@ _ESTIMATES = """
 SELECT day, sum(rows), sum(total), sum(successful), sum(seconds),
     quantilesTDigestMerge(0.5, 0.99)(latencies)
 FROM (
-    SELECT toDate32(timestamp, 'UTC') AS day, count() AS rows, countIf(status_code > 0) AS total,
-        countIf(success AND status_code > 0) AS successful,
-        sumIf(duration, status_code > 0) AS seconds,
-        quantilesTDigestStateIf(0.5, 0.99)(duration, status_code > 0) AS latencies
+    SELECT toDate32(timestamp, 'UTC') AS day, count() AS rows, countIf({request}) AS total,
+        countIf(success AND {request}) AS successful,
+        sumIf(duration, {request}) AS seconds,
+        quantilesTDigestStateIf(0.5, 0.99)(duration, {request}) AS latencies
     FROM {{table:Identifier}}
     WHERE {customer} toDate32(timestamp, 'UTC') BETWEEN {{first:Date32}} AND {{last:Date32}}
     GROUP BY day)
 GROUP BY GROUPING SETS ((), (day)) ORDER BY grouping(day) DESC, day
 SETTINGS preferred_optimize_projection_name = '{projection}'
 """
-ESTIMATES_OF_ALL = _ESTIMATES.format(customer="", projection="requests_by_day")
+ESTIMATES_OF_ALL = _ESTIMATES.format(request=REQUEST, customer="", projection="requests_by_day")
 ESTIMATES_OF_ONE = _ESTIMATES.format(
-    customer="customer_id = {customer:String} AND", projection="requests_by_customer"
+    request=REQUEST,
+    customer="customer_id = {customer:String} AND",
+    projection="requests_by_customer",
 )
 
 # The rows that exact figures are made of; those of a range of all are all over the table.

@@ -26,11 +26,14 @@ _DURABLE = ", ".join(
     ]
 )
 
+REQUEST = "ifNull(status_code, 0) > 0"  # fits a column that is made Nullable, too
+"""What makes a row a request: it has a status."""
+
 # What statistics need of a day, for everybody and for each customer: there with the part, or not
 # at all. The figures are those of the query in `clickhouse_reader`, word by word.
-_FIGURES = """toDate32(timestamp, 'UTC'), count(), countIf(status_code > 0),
-            countIf(success AND status_code > 0), sumIf(duration, status_code > 0),
-            quantilesTDigestStateIf(0.5, 0.99)(duration, status_code > 0)"""
+_FIGURES = f"""toDate32(timestamp, 'UTC'), count(), countIf({REQUEST}),
+            countIf(success AND {REQUEST}), sumIf(duration, {REQUEST}),
+            quantilesTDigestStateIf(0.5, 0.99)(duration, {REQUEST})"""
 _SMALL_GRANULES = " WITH SETTINGS (index_granularity = 256)"  # one customer's states: 1/30 to read
 _PROJECTIONS = {
     "requests_by_day": f"""PROJECTION requests_by_day (
