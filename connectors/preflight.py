@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from connectors.errors import SettingsError
 from connectors.sinks import READERS
 from connectors.sinks.embedded_lock import holder
-from settings import Settings
+from settings import Settings, hints
 
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
@@ -47,11 +47,12 @@ def api_problems(settings: Settings) -> list[str]:
 def warnings(settings: Settings) -> list[str]:
     """One sentence for everything that is worth a look, but may well be meant."""
     then = "yet; files are read as soon as they appear" if settings.follow else "and is skipped"
-    return [
+    unmatched = [
         f"{pattern} matches no file {then}."
         for pattern in settings.patterns
         if next(iglob(pattern, recursive=True), None) is None
     ]
+    return hints() + unmatched
 
 
 def _instance_problem(settings: Settings) -> str | None:
