@@ -10,6 +10,7 @@ from rich.table import Table
 
 from connectors import preflight
 from connectors.errors import SettingsError
+from connectors.saying import shown
 from settings import ENV_FILE, Settings, from_file, load
 
 
@@ -24,9 +25,9 @@ def run() -> int:
         console.width = 1000
     console.print(_table(settings, wrong))
     for warning in preflight.warnings(settings):
-        console.print(f"Warning: {warning}")
+        console.print(f"Warning: {shown(warning)}")
     for problem in problems:
-        console.print(f"Error: {problem}")
+        console.print(f"Error: {shown(problem)}")
     if not problems:
         console.print("All is well.")
     return 1 if problems else 0
@@ -64,5 +65,5 @@ def _table(settings: Settings, wrong: Sequence[str]) -> Table:
             origin = ENV_FILE
         else:
             origin = "default"
-        table.add_row(variable, "" if value is None else str(value), origin)
+        table.add_row(variable, "" if value is None else shown(value), origin)
     return table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import httpx
 
 from connectors.api_token import read_token
 from connectors.errors import LogwaxError
+from connectors.saying import last_words, say
 from connectors.sinks.embedded_lock import holders_api
 from settings import Settings, load
 
@@ -39,8 +39,10 @@ def run(
         show(watched(_events(load(), name, arguments or {})))
         if ok is None:
             raise LogwaxError("The running pipeline ended before the command did.")
+    except BrokenPipeError:  # whoever reads what is shown has seen enough
+        raise
     except (LogwaxError, OSError) as error:
-        print(error, file=sys.stderr)
+        say(last_words(error))
         return 1
     return 0 if ok else 1
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import re
 import socket
-import sys
 from glob import iglob
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from connectors.errors import SettingsError
+from connectors.saying import say
 from connectors.sinks import READERS
 from connectors.sinks.embedded_lock import holder
 from settings import Settings, hints
@@ -100,6 +100,6 @@ def _port_problem(host: str, port: int) -> str | None:
 def refuse_problems(settings: Settings) -> None:
     """Print the warnings to stderr; raise `SettingsError` with all problems, if there are any."""
     for warning in warnings(settings):
-        print(warning, file=sys.stderr)
+        say(warning)
     if found := problems(settings):
         raise SettingsError(found)

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from connectors.api_token import make_token, remove_token
+from connectors.saying import say
 from connectors.sources.files import FileSource
 from connectors.status import Status
 from connectors.store import Store
@@ -91,8 +92,7 @@ def run_beside(
             closer()
         if not settings.follow:
             # of a console, stdout is for the lines
-            out = sys.stderr if settings.store == "console" else sys.stdout
-            print(status.summary(), file=out, flush=True)
+            say(status.summary(), on_stdout=settings.store != "console")
 
     atexit.register(close)
 

@@ -11,7 +11,6 @@ Rows that the table refuses become dead letters.
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from connectors.batch import PLACE, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreError
+from connectors.saying import say
 from connectors.sinks.clickhouse_errors import is_of_a_view, reason, trouble, trouble_with_lines
 from connectors.sinks.clickhouse_insert import (
     hash_of,
@@ -335,7 +335,7 @@ class ClickHouseWriter:
             held = self._held(batch.segments, self._table)
             if len(rows.join(held, on=PLACE, how="anti")):
                 raise
-            print(f"A view of {self._table} lacks rows: {reason(error)}", file=sys.stderr)
+            say(f"A view of {self._table} lacks rows: {reason(error)}")
 
     def _token(self, block: BlockId) -> str:
         return f"{self._instance}:{block.writer}:{block.sequence}"
