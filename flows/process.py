@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from connectors.api_token import make_token, remove_token
+from connectors.descriptors import raise_limit
 from connectors.saying import say
 from connectors.sources.files import FileSource
 from connectors.status import Status
@@ -33,6 +34,7 @@ def tune() -> None:
     By default glibc gives memory back and faults it in again for every batch: a fifth of all CPU
     seconds. So it does where each worker has an arena of its own, whatever it is told.
     """
+    raise_limit()
     gc.freeze()  # what has been imported by now is not looked through for garbage again
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
