@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -72,6 +73,7 @@ def _done_here(settings: Settings, name: str, arguments: Mapping[str, object]) -
     # Imported here: a command that another process runs shall not pay for an engine.
     from connectors.store import open_store
 
+    os.umask(0o077)  # as in the pipeline
     store = open_store(settings)
     try:
         from connectors.sinks.clickhouse_accounts import accounts_of

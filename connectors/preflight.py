@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 import socket
 from glob import iglob
 from pathlib import Path
@@ -15,6 +16,8 @@ from connectors.sinks import READERS
 from connectors.sinks.embedded_lock import holder
 from settings import Settings, hints
 
+_ADDRESS_SPACE = 3 * 1024**3 // 2  # below it, the engine does not always start (measured)
+
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
@@ -25,6 +28,7 @@ def problems(settings: Settings) -> list[str]:
     found = [
         _instance_problem(settings) if on_server else None,
         _data_dir_problem(settings.data_dir),
+        _memory_problem() if settings.store == "embedded" else None,
         busy,
     ]
     if settings.api_url and not busy:  # else the holder has the port as well
@@ -81,6 +85,17 @@ def _data_dir_problem(data_dir: Path) -> str | None:
             "choose another directory, or give this user the right to write there."
         )
     return None
+
+
+def _memory_problem() -> str | None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY or limit >= _ADDRESS_SPACE:
+        return None
+    return (
+        f"STORE=embedded: the memory of a process is limited to {limit / 1024**3:.1f} GiB "
+        f"(`ulimit -v`), and the engine needs {_ADDRESS_SPACE / 1024**3:.1f}, under load more: "
+        "raise the limit, or choose a server as the store."
+    )
 
 
 def _port_problem(host: str, port: int) -> str | None:

@@ -5,12 +5,14 @@ python examples/dead_letters.py data/clickhouse
 
 from __future__ import annotations
 
+import os
 import sys
 
 import clickhouse_connect
 
 from connectors.saying import shown
 
+os.environ["TZ"] = "UTC"  # the engine knows no zones of POSIX, such as CET-1CEST
 client = clickhouse_connect.get_client(interface="chdb", path=sys.argv[1])
 reasons = "SELECT reason, count() FROM dead_letters GROUP BY reason ORDER BY count() DESC"
 for reason, count in client.query(reasons).result_rows:

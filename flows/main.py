@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -42,6 +43,7 @@ def build(settings: Settings, source: FileSource, store: Store, status: Status) 
 def flow() -> Dataflow:
     """What `bytewax.run` calls: settings first, all their errors at once, then everything opens."""
     prepare()
+    os.umask(0o077)  # what is stored is for the eyes of its owner
     try:
         settings = load()
         refuse_problems(settings)
