@@ -195,7 +195,7 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
         lines_in=status.lines,
         lines_stored=status.stored,
         last_error=status.last_error,
-        problems=list(reading.problems),
+        problems=[*status.store_problems, *reading.problems],
     )
 
 

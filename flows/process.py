@@ -72,6 +72,8 @@ def run_beside(
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     closers = [source.close]
+    if settings.store == "embedded":
+        remove_token(settings.data_dir)  # of a process that was killed
     if settings.api_url and store.reader:
         # Imported here: a run that serves no API shall not pay for one.
         from api.app import Pipeline, create_app

@@ -85,6 +85,12 @@ def _connector(settings: Settings, retry: Retry, *, make_database: bool) -> Call
         except TypeError as error:  # a parameter that the client does not have
             what = str(error).partition("() ")[2]
             raise StoreError(f"CLICKHOUSE_URL has a wrong option: {what}") from None
+        except (
+            AttributeError,
+            ValueError,
+            OSError,
+        ) as error:  # an option's value: a time of 0, a missing file
+            raise StoreError(f"CLICKHOUSE_URL has a wrong option: {error}") from None
 
     return connect
 

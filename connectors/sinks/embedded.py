@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
 from connectors.sinks.clickhouse_errors import reason
+from connectors.sinks.embedded_damage import damage
 from connectors.sinks.embedded_lock import take
 from connectors.sinks.retry import Retry
 from settings import Settings
@@ -47,7 +48,12 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
             ) from error
 
     return ClickHouseStore(
-        connect, settings, retry, is_shared=False, release=lambda: os.close(lock)
+        connect,
+        settings,
+        retry,
+        is_shared=False,
+        find_damage=damage,
+        release=lambda: os.close(lock),
     )
 
 
