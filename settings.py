@@ -7,14 +7,18 @@ field is its name in capitals (`log_paths` is `LOG_PATHS`).
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import socket
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
+from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     Field,
@@ -139,9 +143,7 @@ def _default_instance() -> str:
 class Settings(BaseSettings):
     """The effective settings of one process. Make one with `load()`."""
 
-    model_config = SettingsConfigDict(
-        env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     # What is read
     log_file_path: Path = Field(
@@ -323,19 +325,74 @@ class Settings(BaseSettings):
 _SECRETS = ("clickhouse_url", "influxdb_url", "influxdb_token", "influxdb_password")
 
 
+def read_env_file() -> tuple[dict[str, str], list[str]]:
+    """The names and values in `.env.local`, and a sentence for every line that cannot be read.
+
+    As python-dotenv reads it, less its interpolation: `pa${x}ss` is a password.
+    """
+    try:
+        data = Path(ENV_FILE).read_bytes()
+        text = data.decode("utf-8-sig")
+        if "\0" in text:  # of UTF-16
+            raise UnicodeDecodeError("utf-8", data, data.index(0), 1, "")
+    except FileNotFoundError:
+        return {}, []
+    except OSError as error:
+        return {}, [f"{ENV_FILE} cannot be read: {error.strerror}."]
+    except UnicodeDecodeError as error:
+        line = 1 + data.count(b"\n", 0, error.start)
+        return {}, [f"{ENV_FILE}, line {line}, is not UTF-8: save the file in that encoding."]
+    values, problems = {}, []
+    for found in parse_stream(io.StringIO(text, newline=None)):
+        written = found.original.string
+        if found.error or (found.key and found.value is None):
+            before = written[: len(written) - len(written.lstrip())]
+            line = found.original.line + before.count("\n")
+            problems.append(  # without the line itself, which may hold a password
+                f"{ENV_FILE}, line {line}, cannot be read: write NAME=value, and close every quote."
+            )
+        elif found.key and found.value:
+            values[found.key.upper()] = found.value
+    return values, problems
+
+
+def from_file() -> dict[str, str]:
+    """What `.env.local` gives to the fields of which the environment says nothing."""
+    said = {name.upper() for name, value in os.environ.items() if value}
+    values = read_env_file()[0].items()
+    return {
+        name.lower(): value
+        for name, value in values
+        if name not in said and name.lower() in Settings.model_fields
+    }
+
+
+def hints() -> list[str]:
+    """A sentence for every name that is none of a setting, and looks as if it were meant to be."""
+    known = [name.upper() for name in Settings.model_fields]
+    given = {*map(str.upper, os.environ), *read_env_file()[0]}
+    return [
+        f"{name} is no setting and is ignored: is {likely[0]} meant?"
+        for name in sorted(given.difference(known))
+        if (likely := get_close_matches(name, known, 1, 0.88))
+    ]
+
+
 def load() -> Settings:
     """Read and validate all settings.
 
-    Raises `SettingsError` with one sentence for every setting that is wrong, all at once.
+    Raises `SettingsError` with one sentence for everything that is wrong, all at once.
     """
+    problems = read_env_file()[1]
     try:
-        return Settings()
+        settings = Settings(**from_file())  # type: ignore[arg-type]  # texts, as in the environment
     except ValidationError as error:
-        raise SettingsError(
-            [
-                f"{name.upper()}={'***' if name in _SECRETS else problem['input']!r}: "
-                f"{problem['msg'].removeprefix('Value error, ')}"
-                for problem in error.errors()
-                for name in map(str, problem["loc"][:1])
-            ]
-        ) from None
+        problems += [
+            f"{name.upper()}={'***' if name in _SECRETS else problem['input']!r}: "
+            f"{problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+            for name in map(str, problem["loc"][:1])
+        ]
+    if problems:
+        raise SettingsError(problems)
+    return settings

@@ -14,6 +14,7 @@ from api.app import create_app
 from api.server import ApiServer
 from connectors import preflight
 from connectors.errors import LogwaxError, SettingsError
+from connectors.saying import prepare, say
 from connectors.sinks.retry import Retry
 from connectors.store import open_reader
 from settings import load
@@ -21,6 +22,7 @@ from settings import load
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
+    prepare()
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -36,8 +38,9 @@ def main() -> None:
         server = ApiServer(settings.api_host, settings.api_port)
         server.start(create_app(reader))
     except LogwaxError as error:
-        sys.exit(str(error))
-    print(f"The API of STORE={settings.store} is at {server.url}", flush=True)
+        say(str(error))
+        sys.exit(1)
+    say(f"The API of STORE={settings.store} is at {server.url}", on_stdout=True)
     stop.wait()
     reader.cancel()
     server.stop()

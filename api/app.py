@@ -14,10 +14,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import choose_encoder
 from pydantic import BeforeValidator
+from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from api import metrics
 from api.schemas import CustomerStats, DailyFigures, Health, Problem, Stats, StoreHealth, rounded
 from connectors.errors import StoreError
+from connectors.saying import last_words
 from connectors.status import SourceStatus, Status
 from connectors.store import Figures, Reader, Statistics
 
@@ -40,6 +43,19 @@ def _iso_day(text: str) -> date:
 
 IsoDay = Annotated[date, BeforeValidator(_iso_day)]
 CustomerId = Annotated[str, Path(description="As it stands in the logs, percent-encoded.")]
+
+
+# In an `Accept`: what `choose_encoder` would stumble over.
+_NO_VERSION = re.compile(r"version=(?![0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\s*([;,]|$))[^;,]*")
+
+
+class _Anything(StringConvertor):
+    """Part of a path: slashes and line ends, too, which Starlette's `path` does not take."""
+
+    regex = r"(?s:.*)"
+
+
+register_url_convertor("anything", _Anything())
 
 
 @dataclass(frozen=True)
@@ -85,10 +101,12 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     """The API over one store, beside the pipeline that fills it, or alone."""
     app = FastAPI(title="Logwax", description=DESCRIPTION)
     app.add_exception_handler(StoreError, _store_failed)
+    app.add_exception_handler(405, _wrong_method)
+    app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _bad_request)
 
     @app.get(
-        "/customers/{customer_id:path}/stats",
+        "/customers/{customer_id:anything}/stats",
         summary="Statistics of one customer",
         tags=["statistics"],
         responses=_problems({404: _NO_DATA, 422: _BAD_RANGE, 503: _NO_STORE}),
@@ -143,7 +161,8 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
             found = metrics.of_pipeline(pipeline.status, await _reading(pipeline))
         else:
             found = metrics.of_store((await _store_health(reader)).status == "ok")
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        accepted = request.headers.get("accept", "").replace('"', "")
+        encode, content_type = choose_encoder(_NO_VERSION.sub("", accepted))
         return Response(encode(found), media_type=content_type)
 
     return app
@@ -177,7 +196,7 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
         lines_in=status.lines,
         lines_stored=status.stored,
         last_error=status.last_error,
-        problems=list(reading.problems),
+        problems=[*status.store_problems, *reading.problems],
     )
 
 
@@ -196,6 +215,19 @@ def _stats(statistics: Statistics, days: Days) -> dict[str, Any]:
 
 def _store_failed(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 503)
+
+
+def _wrong_method(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AnyHTTPException)  # what it is registered for
+    allowed = (error.headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
+    headers = {"Allow": f"{allowed}, OPTIONS"}
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=headers)
+    return JSONResponse({"detail": f"{request.method} is not for this path."}, 405, headers)
+
+
+def _failed(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": last_words(error)}, 500)
 
 
 def _bad_request(_: Request, error: Exception) -> JSONResponse:

@@ -28,8 +28,9 @@ def add_commands(app: FastAPI, token: str, commands: Mapping[str, Command]) -> N
 
     @app.post("/commands/{name}", include_in_schema=False)
     async def run_command(name: str, request: Request) -> StreamingResponse:
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        is_known = hmac.compare_digest(given.strip().encode(), token.encode())
+        if not (is_known and scheme.lower() == "bearer"):  # RFC 9110, 11.1: in any case
             raise HTTPException(401, "Not without this process's token.")
         if name not in commands:
             raise HTTPException(404, f"There is no command {name!r}.")

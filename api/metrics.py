@@ -53,7 +53,11 @@ def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
                 "Seconds that the oldest of these lines has waited.",
                 reading.lag_seconds,
             ),
-            Gauge("logwax_problems", "Entries of `problems` in `/health`.", len(reading.problems)),
+            Gauge(
+                "logwax_problems",
+                "Entries of `problems` in `/health`.",
+                len(status.store_problems) + len(reading.problems),
+            ),
             Gauge(
                 "logwax_demoted_tags",
                 "Tags that have become fields, having too many values (InfluxDB).",

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import socket
 import threading
+import time
+from contextlib import suppress
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from api.gate import gate, is_of_this_machine
+from connectors.descriptors import share
 from connectors.errors import LogwaxError
+from connectors.saying import last_words, say
 
 DRAIN_SECONDS = 2  # what a request under way at the stop may take
 STOP_SECONDS = 3.0  # what the whole stop may take
+
+IDLE_SECONDS = 10.0
+"""How long a connection may take to send a request, before it is closed."""
+
+_FRESH_SECONDS = 0.1  # within which a request may well be on its way
 
 
 class ApiServer:
@@ -32,7 +47,9 @@ class ApiServer:
                 f"The API cannot listen on {_authority(host, port)}: {reason}; "
                 "set API_PORT or API_HOST to something free."
             ) from error
-        self._authority = _authority(host, self._socket.getsockname()[1])
+        bound = self._socket.getsockname()
+        self._own_name = host if is_of_this_machine(bound[0]) else ""
+        self._authority = _authority(host, bound[1])
         self._server: _Server | None = None
 
     @property
@@ -45,7 +62,7 @@ class ApiServer:
 
         Signals stay the process's own. Raises `LogwaxError` if the server cannot start.
         """
-        self._server = _Server(app, self._socket)
+        self._server = _Server(gate(app, self._own_name), self._socket)
         self._server.thread.start()
         self._server.settled.wait()
         if not self._server.started:
@@ -62,16 +79,40 @@ class ApiServer:
         self._socket.close()
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn in a thread: there it leaves the signal handlers alone."""
+class _Connection(H11Protocol):
+    """A connection that knows since when it has had no request to answer."""
 
-    def __init__(self, app: FastAPI, listening: socket.socket) -> None:
+    idle_since = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.idle_since = time.monotonic()
+        super().connection_made(transport)
+
+    def on_response_complete(self) -> None:
+        self.idle_since = time.monotonic()
+        super().on_response_complete()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn in a thread: there it leaves the signal handlers alone.
+
+    It accepts no more connections than it may have at a time. If all are taken, the one that has
+    been idle for longest is closed; while all are at work, the next ones wait in the system.
+    """
+
+    def __init__(self, app: ASGIApp, listening: socket.socket) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                http=_Connection,
+                ws="none",
                 lifespan="off",
                 log_config=None,
-                log_level="warning",
+                log_level="critical",  # what a client did wrong, it is told
                 access_log=False,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
@@ -82,6 +123,7 @@ class _Server(uvicorn.Server):
         )
         self.settled = threading.Event()  # it accepts requests, or has failed
         self.failure = "see the error above"
+        self._most = share(1 / 16, 128)  # the files that are read need descriptors, too
 
     def _serve_on(self, listening: socket.socket) -> None:
         try:
@@ -92,8 +134,65 @@ class _Server(uvicorn.Server):
             self.settled.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        (listening,) = sockets or []
+        listening.listen(self.config.backlog)
+        listening.setblocking(False)
+        asyncio.get_running_loop().set_exception_handler(_overheard)
+        await self.lifespan.startup()
+        self.servers = []  # asyncio's would accept without end
+        self._accepting = asyncio.create_task(self._accept(listening))
+        self.started = True
         self.settled.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._accepting.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._accepting
+        await super().shutdown(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            for connection in self._idle_for(IDLE_SECONDS):
+                connection.transport.close()
+        return await super().on_tick(counter)
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        had_none = False
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listening)
+            except OSError as error:  # of the system, of this process, or of one connection
+                if error.errno in (errno.EMFILE, errno.ENFILE) and not had_none:
+                    say(f"The API cannot take connections now, trying again: {error.strerror}")
+                    had_none = True
+                await asyncio.sleep(1)
+                continue
+            had_none = False
+            while len(self.server_state.connections) >= self._most:
+                if idle := self._idle_for(_FRESH_SECONDS):
+                    min(idle, key=lambda connection: connection.idle_since).transport.abort()
+                await asyncio.sleep(0 if idle else 0.02)
+            with suppress(OSError):  # it may be gone already
+                await loop.connect_accepted_socket(self._connection, accepted)
+
+    def _connection(self) -> _Connection:
+        return _Connection(self.config, self.server_state, self.lifespan.state)
+
+    def _idle_for(self, seconds: float) -> list[_Connection]:
+        before = time.monotonic() - seconds
+        return [
+            connection
+            for connection in self.server_state.connections
+            if isinstance(connection, _Connection)
+            and connection.is_idle
+            and connection.idle_since < before
+        ]
+
+
+def _overheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    say(f"The API: {context['message']}{f'. {last_words(error)}' if error else ''}")
 
 
 def _authority(host: str, port: int) -> str:

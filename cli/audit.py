@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from cli.commands import Event
 from cli.commands import run as run_command
 from cli.waiting import with_progress
+from connectors.saying import shown
 
 _FIGURES = ("lines", "stored", "dead", "expired", "waiting")
 _FINDINGS = {
@@ -38,9 +39,9 @@ def _show_file(found: Event) -> None:
     counts = {name: found[name]["lines"] or len(found[name]["found"]) for name in _FINDINGS}
     figures = {name: found[name] for name in _FIGURES} | counts
     known = f"file {found['file_id']}" if found["file_id"] else "not known yet"
-    print(f"{found['path']} ({known}): {_figures(figures)}")
+    print(f"{shown(found['path'])} ({known}): {_figures(figures)}")
     if found["error"]:
-        print(f"  {found['error']}")
+        print(f"  {shown(found['error'])}")
     for name, meaning in _FINDINGS.items():
         for start, end, lines in found[name]["found"]:
             print(f"  {name} {start}-{end}" + (f" ({lines:,} lines)" if lines else ""), meaning)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
-from dotenv import dotenv_values
 from rich.console import Console
 from rich.table import Table
 
 from connectors import preflight
 from connectors.errors import SettingsError
-from settings import ENV_FILE, Settings, load
+from connectors.saying import shown
+from settings import ENV_FILE, Settings, from_file, load
 
 
 def run() -> int:
     """Print the table and the sentences; return the exit code: 1 if anything is wrong."""
     settings, wrong = _load_leniently()
-    problems = [*wrong.values(), *preflight.problems(settings)]
+    problems = [*wrong, *preflight.problems(settings)]
 
     # Values are shown as they are: `[ab]*.log` is no markup, and a pipe has no width to wrap at.
     console = Console(markup=False, emoji=False, highlight=False)
@@ -24,40 +25,45 @@ def run() -> int:
         console.width = 1000
     console.print(_table(settings, wrong))
     for warning in preflight.warnings(settings):
-        console.print(f"Warning: {warning}")
+        console.print(f"Warning: {shown(warning)}")
     for problem in problems:
-        console.print(f"Error: {problem}")
+        console.print(f"Error: {shown(problem)}")
     if not problems:
         console.print("All is well.")
     return 1 if problems else 0
 
 
-def _load_leniently() -> tuple[Settings, dict[str, str]]:
-    """The settings, with defaults where they are wrong, and the problem of each wrong name."""
+def _load_leniently() -> tuple[Settings, tuple[str, ...]]:
+    """The settings, with defaults where they are wrong, and what is wrong with them."""
     try:
-        return load(), {}
+        return load(), ()
     except SettingsError as error:
-        wrong = {problem.partition("=")[0]: problem for problem in error.problems}
-    fields = Settings.model_fields
+        problems = error.problems
     defaults = {
-        name.lower(): fields[name.lower()].get_default(call_default_factory=True) for name in wrong
+        name: field.get_default(call_default_factory=True)
+        for name, field in Settings.model_fields.items()
+        if _is_wrong(name, problems)
     }
-    return Settings(**defaults), wrong
+    return Settings(**{**from_file(), **defaults}), problems
 
 
-def _table(settings: Settings, wrong: dict[str, str]) -> Table:
+def _is_wrong(name: str, problems: Sequence[str]) -> bool:
+    return any(problem.startswith(f"{name.upper()}=") for problem in problems)
+
+
+def _table(settings: Settings, wrong: Sequence[str]) -> Table:
     in_environment = {name.upper() for name, value in os.environ.items() if value}
-    in_file = {name.upper() for name, value in dotenv_values(ENV_FILE).items() if value}
+    in_file = from_file()
     table = Table("Setting", "Value", "From", box=None, pad_edge=False)
     for name, value in settings:
         variable = name.upper()
-        if variable in wrong:
+        if _is_wrong(name, wrong):
             origin = "default: what was given is wrong"
         elif variable in in_environment:
             origin = "environment"
-        elif variable in in_file:
+        elif name in in_file:
             origin = ENV_FILE
         else:
             origin = "default"
-        table.add_row(variable, "" if value is None else str(value), origin)
+        table.add_row(variable, "" if value is None else shown(value), origin)
     return table

@@ -8,10 +8,8 @@ import signal
 import subprocess
 import sys
 
-from dotenv import dotenv_values
-
 from connectors.errors import LogwaxError
-from settings import ENV_FILE
+from settings import read_env_file
 
 STOP_SECONDS = 5.0  # a child that takes longer to stop is killed: it must be crash-safe anyway
 
@@ -70,8 +68,8 @@ class Child:
 
 def _for_bytewax() -> dict[str, str]:
     """What `.env.local` holds for Bytewax, which itself reads nothing but the environment."""
-    given = dotenv_values(ENV_FILE)
-    return {name: value for name, value in given.items() if name.startswith("BYTEWAX_") and value}
+    given, _ = read_env_file()
+    return {name: value for name, value in given.items() if name.startswith("BYTEWAX_")}
 
 
 _LIBC = ctypes.CDLL(None)  # not loaded below, since little is safe between fork and exec

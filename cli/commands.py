@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,6 +11,7 @@ import httpx
 
 from connectors.api_token import read_token
 from connectors.errors import LogwaxError
+from connectors.saying import last_words, say
 from connectors.sinks.embedded_lock import holders_api
 from settings import Settings, load
 
@@ -39,8 +40,10 @@ def run(
         show(watched(_events(load(), name, arguments or {})))
         if ok is None:
             raise LogwaxError("The running pipeline ended before the command did.")
+    except BrokenPipeError:  # whoever reads what is shown has seen enough
+        raise
     except (LogwaxError, OSError) as error:
-        print(error, file=sys.stderr)
+        say(last_words(error))
         return 1
     return 0 if ok else 1
 
@@ -70,6 +73,7 @@ def _done_here(settings: Settings, name: str, arguments: Mapping[str, object]) -
     # Imported here: a command that another process runs shall not pay for an engine.
     from connectors.store import open_store
 
+    os.umask(0o077)  # as in the pipeline
     store = open_store(settings)
     try:
         from connectors.sinks.clickhouse_accounts import accounts_of

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from connectors.saying import prepare
+
 app = typer.Typer(
     name="logwax",
     help="Log files into ClickHouse: every line stored once.",
@@ -14,6 +16,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _before() -> None:
+    prepare()
 
 
 @app.command()

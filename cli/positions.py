@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from cli.commands import Event
 from cli.commands import run as run_command
+from connectors.saying import shown
 
 _COLUMNS = ("file_id", "size", "stored", "lag", "path")
 
@@ -20,7 +21,7 @@ def _show(events: Iterator[Event]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS) - 1)]
     for *numbers, path in rows:
         cells = [number.rjust(width) for number, width in zip(numbers, widths, strict=True)]
-        print(*cells, path, sep="  ")
+        print(*cells, shown(path), sep="  ")
 
 
 def _row(file: Event) -> tuple[str, ...]:

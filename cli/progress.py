@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from cli.health import Health
+from connectors.saying import shown
 
 
 class Progress:
@@ -29,7 +30,7 @@ class Progress:
 
     def show(self, health: Health | None) -> None:
         """Show one answer of `/health`."""
-        line = self._line(health) if health else "no answer from /health"
+        line = shown(self._line(health)) if health else "no answer from /health"
         if self._console.is_terminal:
             self._live.update(line, refresh=True)
         else:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from cli.commands import Event
 from cli.commands import run as run_command
 from cli.waiting import with_progress
+from connectors.saying import shown
 
 
 def run(*, dry_run: bool, reason: str, source: str) -> int:
@@ -20,7 +21,7 @@ def run(*, dry_run: bool, reason: str, source: str) -> int:
     def show(events: Iterator[Event]) -> None:
         total = dict.fromkeys(("tried", "stored", "dead"), 0)
         for counts in with_progress(events, "redriving", "lines"):
-            print(f"{counts['reason']}: {_figures(counts)}")
+            print(f"{shown(counts['reason'])}: {_figures(counts)}")
             for name in total:
                 total[name] += counts[name]
         print(f"{'dry run, nothing is changed' if dry_run else 'total'}: {_figures(total)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from cli.progress import Progress
 from cli.wipe import wipe
 from connectors import preflight
 from connectors.errors import LogwaxError, SettingsError
+from connectors.saying import last_words, say
 from settings import Settings, load
 
 HEALTHY_WITHIN_SECONDS = 60.0
@@ -44,13 +44,13 @@ def run(*, fresh: bool) -> int:
             wipe(settings.data_dir)
         _supervise(settings, stop)
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 2
     except ChildFailed as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return error.exit_code
     except (LogwaxError, OSError) as error:
-        print(error, file=sys.stderr)
+        say(last_words(error))
         return 1
     return 0
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from connectors.errors import LogwaxError
+from connectors.saying import last_words, say
 from connectors.sinks.embedded_lock import LOCK, holder
 from settings import load
 
@@ -50,7 +51,7 @@ def main() -> int:
         data_dir = load().data_dir
         wipe(data_dir)
     except (LogwaxError, OSError) as error:
-        print(error, file=sys.stderr)
+        say(last_words(error))
         return 1
     print(data_dir)
     return 0

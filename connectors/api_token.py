@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from connectors.errors import LogwaxError
@@ -12,16 +13,21 @@ TOKEN = "api.token"
 
 
 def make_token(data_dir: Path) -> str:
-    """Make the token of this process, readable by its user only. Raises `LogwaxError`."""
+    """Make the token of this process, readable by its user only. Raises `LogwaxError`.
+
+    Those of processes that were killed go; this one must have the directory for itself.
+    """
     token = secrets.token_urlsafe(32)
     path = data_dir / TOKEN
     new = path.with_name(f"{TOKEN}.{os.getpid()}")
     try:
-        new.unlink(missing_ok=True)
+        remove_token(data_dir)
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(token)
-        new.replace(path)  # that of a process that was killed
+        new.replace(path)  # whole, or not at all
     except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
         raise LogwaxError(f"Cannot write {path}: {error.strerror}") from error
     return token
 
@@ -39,5 +45,6 @@ def read_token(data_dir: Path) -> str:
 
 
 def remove_token(data_dir: Path) -> None:
-    """Remove the token of this process, if it is there."""
-    (data_dir / TOKEN).unlink(missing_ok=True)
+    """Remove the token of this process, and what those that were killed have left of theirs."""
+    for path in data_dir.glob(f"{TOKEN}*"):
+        path.unlink(missing_ok=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 import socket
-import sys
 from glob import iglob
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from connectors.errors import SettingsError
+from connectors.saying import say
 from connectors.sinks import READERS
 from connectors.sinks.embedded_lock import holder
-from settings import Settings
+from settings import Settings, hints
+
+_ADDRESS_SPACE = 3 * 1024**3 // 2  # below it, the engine does not always start (measured)
 
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
@@ -25,6 +28,7 @@ def problems(settings: Settings) -> list[str]:
     found = [
         _instance_problem(settings) if on_server else None,
         _data_dir_problem(settings.data_dir),
+        _memory_problem() if settings.store == "embedded" else None,
         busy,
     ]
     if settings.api_url and not busy:  # else the holder has the port as well
@@ -47,11 +51,12 @@ def api_problems(settings: Settings) -> list[str]:
 def warnings(settings: Settings) -> list[str]:
     """One sentence for everything that is worth a look, but may well be meant."""
     then = "yet; files are read as soon as they appear" if settings.follow else "and is skipped"
-    return [
+    unmatched = [
         f"{pattern} matches no file {then}."
         for pattern in settings.patterns
         if next(iglob(pattern, recursive=True), None) is None
     ]
+    return hints() + unmatched
 
 
 def _instance_problem(settings: Settings) -> str | None:
@@ -82,6 +87,17 @@ def _data_dir_problem(data_dir: Path) -> str | None:
     return None
 
 
+def _memory_problem() -> str | None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY or limit >= _ADDRESS_SPACE:
+        return None
+    return (
+        f"STORE=embedded: the memory of a process is limited to {limit / 1024**3:.1f} GiB "
+        f"(`ulimit -v`), and the engine needs {_ADDRESS_SPACE / 1024**3:.1f}, under load more: "
+        "raise the limit, or choose a server as the store."
+    )
+
+
 def _port_problem(host: str, port: int) -> str | None:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -99,6 +115,6 @@ def _port_problem(host: str, port: int) -> str | None:
 def refuse_problems(settings: Settings) -> None:
     """Print the warnings to stderr; raise `SettingsError` with all problems, if there are any."""
     for warning in warnings(settings):
-        print(warning, file=sys.stderr)
+        say(warning)
     if found := problems(settings):
         raise SettingsError(found)

@@ -39,6 +39,7 @@ class Status:
         self.dead = 0
         self.failures = 0
         self.demoted_tags: frozenset[str] = frozenset()
+        self.store_problems: tuple[str, ...] = ()
         self._errors: dict[object, str] = {}
 
     def add(self, *, lines: int, stored: int, dead: int) -> None:

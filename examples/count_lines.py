@@ -12,13 +12,14 @@ from bytewax.connectors.stdio import StdOutSink
 from bytewax.dataflow import Dataflow
 
 from connectors.batch import Batch
+from connectors.saying import shown
 from connectors.sources.files import FileSource
 
 
 def count(batch: Batch) -> list[str]:
     """One line of text for each file in the batch."""
     batch.acknowledge()  # else the next bytes of these files never come
-    return [f"{segment.path}: {segment.lines} lines" for segment in batch.segments]
+    return [f"{shown(segment.path)}: {segment.lines} lines" for segment in batch.segments]
 
 
 flow = Dataflow("count_lines")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -10,6 +11,7 @@ from bytewax.dataflow import Dataflow
 
 from connectors.errors import LogwaxError
 from connectors.preflight import refuse_problems
+from connectors.saying import in_words, prepare, say
 from connectors.sinks.retry import Retry
 from connectors.sinks.store_sink import StoreSink
 from connectors.sources.files import FileSource
@@ -32,14 +34,16 @@ def build(settings: Settings, source: FileSource, store: Store, status: Status) 
         settings.log_encoding,
         settings.log_max_line_bytes,
     )
-    parsed = op.map("parse", batches, parse)
-    enriched = op.map("enrich", parsed, enricher())
+    parsed = op.map("parse", batches, in_words(parse))
+    enriched = op.map("enrich", parsed, in_words(enricher()))
     op.output("write", enriched, StoreSink(store, status))  # ledger, dead letters, rows
     return flow
 
 
 def flow() -> Dataflow:
     """What `bytewax.run` calls: settings first, all their errors at once, then everything opens."""
+    prepare()
+    os.umask(0o077)  # what is stored is for the eyes of its owner
     try:
         settings = load()
         refuse_problems(settings)
@@ -63,5 +67,6 @@ def flow() -> Dataflow:
         )
         run_beside(settings, source, store, status, stop)  # signals, API, summary, orderly exit
     except LogwaxError as error:
-        sys.exit(str(error))
+        say(str(error))
+        sys.exit(1)
     return build(settings, source, store, status)

@@ -14,6 +14,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from connectors.api_token import make_token, remove_token
+from connectors.descriptors import raise_limit
+from connectors.saying import say
 from connectors.sources.files import FileSource
 from connectors.status import Status
 from connectors.store import Store
@@ -32,6 +34,7 @@ def tune() -> None:
     By default glibc gives memory back and faults it in again for every batch: a fifth of all CPU
     seconds. So it does where each worker has an arena of its own, whatever it is told.
     """
+    raise_limit()
     gc.freeze()  # what has been imported by now is not looked through for garbage again
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
@@ -69,6 +72,8 @@ def run_beside(
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     closers = [source.close]
+    if settings.store == "embedded":
+        remove_token(settings.data_dir)  # of a process that was killed
     if settings.api_url and store.reader:
         # Imported here: a run that serves no API shall not pay for one.
         from api.app import Pipeline, create_app
@@ -91,8 +96,7 @@ def run_beside(
             closer()
         if not settings.follow:
             # of a console, stdout is for the lines
-            out = sys.stderr if settings.store == "console" else sys.stdout
-            print(status.summary(), file=out, flush=True)
+            say(status.summary(), on_stdout=settings.store != "console")
 
     atexit.register(close)
 

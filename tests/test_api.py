@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from queue import SimpleQueue
-from urllib.parse import quote
 
 import httpx
 import pytest
@@ -363,11 +362,19 @@ def test_422_for_a_reversed_range(api: httpx.Client, path: str) -> None:
         "?from_date=x#y",
         "Ünïcödé ☃ 客户",
         "",
+        "a\nb",
+        "\n",
+        "\r\n/stats\n",
+        "\t\x1b[2J",
+        "..",
+        "./../x",
+        "a//b/",
     ],
 )
 def test_any_customer_id_can_be_asked_for(store: Client, api: httpx.Client, customer: str) -> None:
     insert(store, "cust_1", *CUST_1)
-    path = f"/customers/{quote(customer, safe='')}/stats"
+    whole = "".join(f"%{byte:02X}" for byte in customer.encode())  # else a dot is taken as a path
+    path = f"/customers/{whole}/stats"
     assert api.get(path).json() == {"detail": f"Customer {customer!r} is not in the logs."}
 
     insert(store, customer, ("2024-01-01T00:00:00", True, 0.5))
@@ -482,6 +489,172 @@ def test_metrics_come_in_the_format_that_is_asked_for(api: httpx.Client) -> None
     modern = api.get("/metrics", headers=asked)
     assert modern.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert modern.text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        'text/plain;version="0.0.4"',
+        'application/openmetrics-text; version="1.0.0"; charset=utf-8',
+        "text/plain;version=x,*/*;q=0.1",
+        "application/openmetrics-text;version=1.x.0",
+        "application/openmetrics-text;version=2;escaping=nonsense",
+        "text/plain;version=\u00b2",
+        ";;==,version",
+        "",
+    ],
+)
+def test_metrics_answer_to_whatever_is_accepted(api: httpx.Client, accept: str) -> None:
+    answer = api.get("/metrics", headers={b"accept": accept.encode("latin-1")})
+    assert (answer.status_code, "logwax_store_usable 1.0" in answer.text) == (200, True)
+
+
+@pytest.mark.parametrize("path", ["/stats", "/customers/cust_1/stats", "/health", "/metrics"])
+def test_what_can_be_got_can_be_asked_for_its_head_and_its_options(
+    store: Client, api: httpx.Client, path: str
+) -> None:
+    insert(store, "cust_1", *CUST_1)
+    head, whole = api.head(path), api.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == whole.headers["content-type"]
+
+    options = api.options(path)
+    assert (options.status_code, options.content) == (204, b"")
+    assert options.headers["allow"] == "GET, HEAD, OPTIONS"
+
+    refused = api.delete(path)
+    assert (refused.status_code, refused.json()) == (
+        405,
+        {"detail": "DELETE is not for this path."},
+    )
+    assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "attacker.example"},
+        {"host": "127.0.0.1.attacker.example:8000"},
+        {"host": "localhost.attacker.example"},
+        {"host": "10.0.0.1"},
+        {"host": "[::2]:80"},
+        {"host": "[nonsense"},
+        {"origin": "http://attacker.example"},
+        {"origin": "null"},
+        {"host": "localhost", "origin": "https://localhost.attacker.example:8000"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/stats", "/health", "/commands/audit", "/docs", "/nothing"])
+def test_on_loopback_there_is_no_answer_under_foreign_names(
+    api: httpx.Client, path: str, headers: dict[str, str]
+) -> None:
+    answer = api.get(path, headers=headers)
+    assert answer.status_code == 403
+    assert "is none of this machine's own names" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "localhost:1"},
+        {"host": "LOCALHOST."},
+        {"host": "[::1]:8000"},
+        {"host": "127.8.8.8"},
+        {"host": "logs.localhost"},
+        {"origin": "http://localhost:3000"},
+    ],
+)
+def test_on_loopback_the_machines_own_names_are_answered(
+    api: httpx.Client, headers: dict[str, str]
+) -> None:
+    assert api.get("/health", headers=headers).status_code == 200
+
+
+def test_on_the_network_any_name_is_answered(app: FastAPI) -> None:
+    server = ApiServer("0.0.0.0", 0)
+    try:
+        server.start(app)
+        url = f"http://127.0.0.1:{port_of(server)}/health"
+        headers = {"host": "log_processor:8001", "origin": "http://dashboard.example"}
+        assert httpx.get(url, headers=headers, trust_env=False).status_code == 200
+    finally:
+        server.stop()
+
+
+def test_an_error_that_nobody_foresaw_is_a_sentence(
+    app: FastAPI, api: httpx.Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @app.get("/broken\x1b/{rest:path}")
+    def broken(rest: str) -> None:
+        raise KeyError(rest)
+
+    answer = api.get("/broken%1B/x")
+
+    assert answer.status_code == 500
+    assert answer.json()["detail"].startswith("This should not have happened: KeyError: 'x' (")
+    said = capfd.readouterr().err
+    assert said.startswith("The API failed at '/broken\\x1b/x'. This should not have happened: ")
+    assert said.count("\n") == 1
+
+
+def begin_requests(server: ApiServer, count: int) -> list[socket.socket]:
+    made = []
+    for _ in range(count):
+        made.append(socket.create_connection(("127.0.0.1", port_of(server)), timeout=30))
+        made[-1].sendall(b"GET /hea")
+    return made
+
+
+def test_connections_are_bounded_and_those_idle_for_longest_make_room(
+    monkeypatch: pytest.MonkeyPatch, app: FastAPI
+) -> None:
+    monkeypatch.setattr("api.server.share", lambda part, at_most: 4)
+    monkeypatch.setattr("api.server.IDLE_SECONDS", 3600.0)
+    server = ApiServer("127.0.0.1", 0)
+    server.start(app)
+    idle = begin_requests(server, 12)
+    try:
+        for _ in range(3):
+            assert httpx.get(f"{server.url}/health", trust_env=False).status_code == 200
+        for connection in idle[:8]:
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+        assert server._server is not None
+        assert len(server._server.server_state.connections) <= 4
+    finally:
+        for connection in idle:
+            connection.close()
+        server.stop()
+
+
+def test_a_request_that_does_not_come_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, server: ApiServer
+) -> None:
+    monkeypatch.setattr("api.server.IDLE_SECONDS", 0.1)
+    for connection in begin_requests(server, 2):
+        assert connection.recv(1) == b""
+        connection.close()
+
+
+def test_while_all_connections_are_at_work_the_next_ones_wait(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr("api.server.share", lambda part, at_most: 1)
+    slow: SlowHealth = request.getfixturevalue("slow")
+    answers: SimpleQueue[int] = SimpleQueue()
+
+    def ask() -> None:
+        url = f"{slow.server.url}/metrics"
+        answers.put(httpx.get(url, trust_env=False, timeout=30).status_code)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    with socket.create_connection(("127.0.0.1", port_of(slow.server))):  # nobody is turned away
+        assert answers.empty()
+        slow.release.set()
+        assert (slow.answer.get(timeout=30), answers.get(timeout=30)) == (200, 200)
+    asker.join(30)
+    slow.server.stop()
 
 
 def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:

@@ -32,6 +32,13 @@ def token(pipeline) -> str:
     return (pipeline.directory / "data" / "api.token").read_text()
 
 
+def test_the_scheme_of_the_token_is_read_in_any_case(running):
+    for scheme, status in (("bearer", 200), ("BEARER ", 200), ("Basic", 401)):
+        headers = {"Authorization": f"{scheme} {token(running)}"}
+        url = f"http://127.0.0.1:{running.port}/commands/positions"
+        assert httpx.post(url, headers=headers, timeout=DEADLINE).status_code == status
+
+
 def test_a_running_pipeline_audits_itself(running):
     done = logwax(running, "audit")
     assert (done.returncode, done.stderr) == (0, "")

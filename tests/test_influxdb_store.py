@@ -276,7 +276,7 @@ def test_a_file_that_came_back_is_kept(open_it, monkeypatch):
 
 
 def test_a_tag_with_too_many_values_becomes_a_field_and_no_point_is_lost(
-    open_it, influxd, status, capsys
+    open_it, influxd, status, capfd
 ):
     writer = open_it(influxdb_max_tag_values=3).writer()
     writer.write(with_customers(batch(0, 3), ["a", "b", "c"]))
@@ -293,7 +293,7 @@ def test_a_tag_with_too_many_values_becomes_a_field_and_no_point_is_lost(
         (None, "a"),
     ]
     assert status.demoted_tags == {"customer_id"}
-    assert "customer_id has more than INFLUXDB_MAX_TAG_VALUES=3 values" in capsys.readouterr().err
+    assert "customer_id has more than INFLUXDB_MAX_TAG_VALUES=3 values" in capfd.readouterr().err
 
 
 def test_a_tag_that_became_a_field_stays_one_and_others_are_counted_on(open_it, influxd, status):
@@ -484,17 +484,17 @@ def test_a_server_that_is_not_there_is_said_when_the_store_is_opened(open_it, fr
         open_it(f"http://127.0.0.1:{free_port}")
 
 
-def test_a_server_of_another_version_is_named_and_used(open_it, capsys):
+def test_a_server_of_another_version_is_named_and_used(open_it, capfd):
     server = ScriptedInfluxDB()  # says no version at all
     try:
         open_it(server.url)
-        assert "is unverified: Logwax is tested with 1.6." in capsys.readouterr().err
+        assert "is unverified: Logwax is tested with 1.6." in capfd.readouterr().err
     finally:
         server.close()
 
 
 def test_where_nothing_may_be_deleted_positions_are_renewed_all_the_same(
-    open_it, influxd, monkeypatch, capsys
+    open_it, influxd, monkeypatch, capfd
 ):
     store = open_it()
     ask = store._server.ask
@@ -509,7 +509,7 @@ def test_where_nothing_may_be_deleted_positions_are_renewed_all_the_same(
     store.writer().write(batch(0, 5))
     on_day(store, 20_005, monkeypatch)
     assert store.keep([2**63 - 1], []) == ()
-    assert "Old positions stay in the bucket: status 403" in capsys.readouterr().err
+    assert "Old positions stay in the bucket: status 403" in capfd.readouterr().err
     rows = found(influxd, 'SELECT "end" FROM "logwax_positions"')
     assert {row["time"] // DAY for row in rows} == {20_000, 20_005}
 

@@ -160,3 +160,77 @@ def test_the_instance_is_the_machine_id_else_the_host_name(
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().api_port = 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("LOG_FORMAT: json\n", 1),
+        ('# a comment\n\nLOG_PATHS="/var/log/*.log\nSTORE=null\n', 3),
+        ("STORE=null\nINFLUXDB_TOKEN='secret\n", 2),
+        ("STORE=null\n\n\n  garbage\n", 4),
+        ("STORE='null' json\n", 1),
+        ("=json\n", 1),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named_by_its_number(text: str, line: int) -> None:
+    Path(".env.local").write_text(f"{text}\nLOG_TIMEZONE=Mars\n")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    first, second = caught.value.problems
+    assert first.startswith(f".env.local, line {line}, cannot be read: ")
+    assert "secret" not in first
+    assert second.startswith("LOG_TIMEZONE='Mars': ")
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"STORE=null\nLOG_PATHS=/gr\xfc\xdfe/*.log\n", 2),
+        ("STORE=null\n".encode("utf-16"), 1),
+        ("STORE=null\n".encode("utf-16-le"), 1),
+    ],
+)
+def test_a_file_of_another_encoding_is_refused(data: bytes, line: int) -> None:
+    Path(".env.local").write_bytes(data)
+    with pytest.raises(SettingsError, match=rf"^\.env\.local, line {line}, is not UTF-8: "):
+        load()
+
+
+def test_a_directory_is_no_file_of_settings() -> None:
+    Path(".env.local").mkdir()
+    with pytest.raises(SettingsError, match=r"^\.env\.local cannot be read: Is a directory"):
+        load()
+
+
+def test_nothing_is_put_into_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("x", "never")
+    Path(".env.local").write_text("INFLUXDB_TOKEN=pa${x}ss\nINSTANCE='${HOME}:$x'\n")
+    found = load()
+    assert (found.influxdb_token.get_secret_value(), found.instance) == ("pa${x}ss", "${HOME}:$x")
+
+
+def test_the_file_is_read_as_shells_read_it() -> None:
+    Path(".env.local").write_bytes(
+        b"\xef\xbb\xbfexport STORE=null # discard\r\n# a comment\r\n\r\n"
+        b"  log_format = 'json'\r\nLOG_PATHS=\"a b.log,\r\nc.log\"\r\n"
+    )
+    found = load()
+    assert (found.store, found.log_format, found.patterns) == (
+        "null",
+        "json",
+        ("a b.log", "c.log"),
+    )
+
+
+def test_a_name_that_is_nearly_that_of_a_setting_gets_a_hint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LOG_PATH", "a.log")
+    Path(".env.local").write_text("STORES=null\nBYTEWAX_WORKERS_PER_PROCESS=2\nAPI_KEY=x\n")
+    meant = [hint for hint in settings.hints() if hint.startswith(("LOG_PATH ", "STORES "))]
+    assert meant == [
+        "LOG_PATH is no setting and is ignored: is LOG_PATHS meant?",
+        "STORES is no setting and is ignored: is STORE meant?",
+    ]
+    assert not [hint for hint in settings.hints() if hint.startswith(("BYTEWAX", "API_KEY"))]

@@ -11,7 +11,6 @@ Rows that the table refuses become dead letters.
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from connectors.batch import PLACE, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreError
+from connectors.saying import say
 from connectors.sinks.clickhouse_errors import is_of_a_view, reason, trouble, trouble_with_lines
 from connectors.sinks.clickhouse_insert import (
     hash_of,
@@ -50,6 +50,8 @@ _POSITIONS = f"""
 SELECT {_SEGMENT} FROM {LEDGER} WHERE {_OURS} AND {_THESE} AND file_id != 0
 ORDER BY file_id DESC, end DESC, recorded_at DESC LIMIT 1 BY file_id
 """
+
+_WHOLE_LEDGER = f"SELECT count() FROM {LEDGER} WHERE {_OURS} AND NOT ignore(*)"
 
 _BEFORE = f"""
 SELECT {_SEGMENT} FROM {LEDGER}
@@ -113,16 +115,20 @@ class ClickHouseStore:
         retry: Retry,
         *,
         is_shared: bool = True,
+        find_damage: Callable[[Client], Sequence[str]] = lambda client: (),
         release: Callable[[], None] = lambda: None,
     ) -> None:
         self.is_shared = is_shared
         self._connect = connect
         self._settings = settings
         self._retry = retry
+        self._find_damage = find_damage
         self._release = release
         self._clients: list[Client] = []
         self._client = self._new_client()
         prepare_tables(self._client, settings.clickhouse_table, is_shared=is_shared)
+        self._look_for_damage()
+        self._refuse_an_unreadable_ledger()
         self._set_retention()
         self.reader: Reader | None = ClickHouseReader(self._new_client, settings.clickhouse_table)
 
@@ -174,6 +180,8 @@ class ClickHouseStore:
             known = self.ledger(ids).files if ids else ()
             nobody = BlockId(secrets.randbits(63), 0)
             self._record(nobody, kind, known)
+        with suppress(ClickHouseError, StoreError):  # it is looked for again in an hour
+            self._look_for_damage()
         days = self._settings.ledger_keep_days
         now = self._ask("SELECT now64(6, 'UTC')")[0][0]
         old = {id for id in set(gone) & marked.keys() if now - marked[id] > timedelta(days=days)}
@@ -214,6 +222,24 @@ class ClickHouseStore:
         client = self._connect()
         self._clients.append(client)
         return client
+
+    def _refuse_an_unreadable_ledger(self) -> None:
+        # Later, whoever asks it waits until it can be read: a start would seem to hang.
+        try:
+            self._client.query(_WHOLE_LEDGER, {"instance": self._settings.instance})
+        except ClickHouseError as error:
+            raise StoreError(
+                f"The ledger cannot be read: {reason(error)}. Put that right; if it is damaged, "
+                "restore a backup."
+            ) from error
+
+    def _look_for_damage(self) -> None:
+        status = self._retry.status
+        found = self._find_damage(self._client)
+        for problem in found:
+            if problem not in status.store_problems:
+                say(problem)
+        status.store_problems = tuple(found)
 
     def _set_retention(self) -> None:
         table, days = self._settings.clickhouse_table, self._settings.retention_days
@@ -335,7 +361,7 @@ class ClickHouseWriter:
             held = self._held(batch.segments, self._table)
             if len(rows.join(held, on=PLACE, how="anti")):
                 raise
-            print(f"A view of {self._table} lacks rows: {reason(error)}", file=sys.stderr)
+            say(f"A view of {self._table} lacks rows: {reason(error)}")
 
     def _token(self, block: BlockId) -> str:
         return f"{self._instance}:{block.writer}:{block.sequence}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
@@ -18,6 +17,7 @@ from urllib3 import Retry as Urllib3Retry
 from urllib3.exceptions import HTTPError
 
 from connectors.errors import StoreError
+from connectors.saying import say
 from connectors.sinks.clickhouse import ClickHouseStore
 from connectors.sinks.clickhouse_errors import reason
 from connectors.sinks.clickhouse_reader import ClickHouseReader
@@ -40,10 +40,9 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     connect = _connector(settings, retry, make_database=True)
     store = ClickHouseStore(connect, settings, retry)
     if not store.version.startswith(tuple(f"{version}." for version in TESTED)):
-        print(
+        say(
             f"ClickHouse {store.version} at {_address(settings)} "
             f"is unverified: Logwax is tested with {', '.join(TESTED)}.",
-            file=sys.stderr,
         )
     return store
 
@@ -86,6 +85,12 @@ def _connector(settings: Settings, retry: Retry, *, make_database: bool) -> Call
         except TypeError as error:  # a parameter that the client does not have
             what = str(error).partition("() ")[2]
             raise StoreError(f"CLICKHOUSE_URL has a wrong option: {what}") from None
+        except (
+            AttributeError,
+            ValueError,
+            OSError,
+        ) as error:  # an option's value: a time of 0, a missing file
+            raise StoreError(f"CLICKHOUSE_URL has a wrong option: {error}") from None
 
     return connect
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.errors import StoreError
+from connectors.saying import say
 from connectors.sinks.clickhouse_errors import reason
 
 DEAD_LETTERS = "dead_letters"
@@ -255,10 +255,7 @@ def _add_projections(client: Client, table: str, made: str) -> None:
                 f"ALTER TABLE {{table:Identifier}} {change}", {"table": table}, settings=_LATER
             )
     except ClickHouseError as error:
-        print(
-            f"The table {table} gets no projections, so statistics take longer: {reason(error)}",
-            file=sys.stderr,
-        )
+        say(f"The table {table} gets no projections, so statistics take longer: {reason(error)}")
 
 
 def _as_known(client: Client, statement: str) -> str:

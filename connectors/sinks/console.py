@@ -15,6 +15,7 @@ from rich.table import Table
 
 from connectors.batch import COLUMNS, Batch
 from connectors.errors import StoreError
+from connectors.saying import shown
 from connectors.sinks.null import NullStore, NullWriter
 from connectors.sinks.retry import Retry
 from settings import Settings
@@ -97,17 +98,10 @@ def _as_tables(batch: Batch) -> Iterator[str]:
 
 
 def _cell(value: object) -> str:
-    """A value as a terminal may have it: nothing in it moves the cursor or changes a colour."""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03}"
     text = _text(value) if isinstance(value, bytes) else str(value)
-    text = text[:_LONGEST_CELL]
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    return shown(text[:_LONGEST_CELL])
 
 
 def _text(raw: bytes) -> str:

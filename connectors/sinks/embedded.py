@@ -13,6 +13,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
+from connectors.sinks.clickhouse_errors import reason
+from connectors.sinks.embedded_damage import damage
 from connectors.sinks.embedded_lock import take
 from connectors.sinks.retry import Retry
 from settings import Settings
@@ -33,13 +35,25 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
 
     def connect() -> Client:
         try:
+            os.environ["TZ"] = "UTC"  # the engine knows no zones of POSIX, such as CET-1CEST
             client = clickhouse_connect.get_client(interface="chdb", path=str(directory))
             return cast(Client, _Client(client)) if hasattr(os, "memfd_create") else client
-        except ClickHouseError as error:
-            raise StoreError(f"Cannot open the embedded store in {directory}: {error}") from error
+        except ImportError as error:
+            raise StoreError(
+                f"Cannot load the engine of the embedded store: {error}. Install Logwax again."
+            ) from error
+        except (ClickHouseError, RuntimeError) as error:  # the latter of the engine's beginning
+            raise StoreError(
+                f"Cannot open the embedded store in {directory}: {reason(error)}"
+            ) from error
 
     return ClickHouseStore(
-        connect, settings, retry, is_shared=False, release=lambda: os.close(lock)
+        connect,
+        settings,
+        retry,
+        is_shared=False,
+        find_damage=damage,
+        release=lambda: os.close(lock),
     )
 
 

@@ -20,14 +20,18 @@ def take(settings: Settings) -> int:
     has it and where its API is.
     """
     path = settings.data_dir / LOCK
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         raise StoreBusyError(_sentence(settings.data_dir, path.read_text())) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, json.dumps({"pid": os.getpid(), "api": settings.api_url}).encode(), 0)
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, json.dumps({"pid": os.getpid(), "api": settings.api_url}).encode(), 0)
+    except OSError:  # as on a full disk
+        os.close(lock)
+        raise
     return lock
 
 

@@ -9,7 +9,6 @@ again, with the same columns as tags (docs/influxdb.md).
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ import polars as pl
 from connectors.batch import COLUMNS, PLACE, REFUSED, Batch, Segment
 from connectors.distinct import Distinct, distinct
 from connectors.errors import StoreError
+from connectors.saying import say
 from connectors.sinks.influxdb_positions import NO_EVENT, Plan, Positions
 from connectors.sinks.influxdb_reader import InfluxReader
 from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, overload, trouble
@@ -79,10 +79,9 @@ class InfluxStore:
             raise StoreError(f"Cannot open InfluxDB at {self._server.address}: {error}") from None
         version = self._server.version()
         if not version.startswith(tuple(f"{tested}." for tested in TESTED)):
-            print(
+            say(
                 f"InfluxDB {version} at {self._server.address} "
                 f"is unverified: Logwax is tested with {', '.join(TESTED)}.",
-                file=sys.stderr,
             )
         self.reader: Reader | None = InfluxReader(settings)
 

@@ -13,7 +13,6 @@ overwrites a position that another process has just recorded.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from connectors.batch import Evidence, Segment
+from connectors.saying import say
 from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting
 from connectors.sinks.line_protocol import point
 from connectors.sinks.retry import Retry
@@ -192,7 +192,7 @@ class Positions:
             if any(position.time < today - _DAY for position in positions.values()):
                 self._server.ask(_FORGET_OLD, instance=self._instance, before=today)
         except InfluxError as error:
-            print(f"Old positions stay in the bucket: {error}", file=sys.stderr, flush=True)
+            say(f"Old positions stay in the bucket: {error}")
             return ()
         with self._lock:
             for file_id in forgotten:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from connectors.errors import StoreError
+from connectors.saying import say
 from connectors.status import Status
 
 # Seconds: the first pause, and any pause, at most.
@@ -77,7 +77,7 @@ class Retry:
                 if found.needs_help is not before:
                     before = found.needs_help
                     longest, cap = _CALM if found.needs_help else _SOON
-                    print(found.sentence, file=sys.stderr, flush=True)
+                    say(found.sentence)
                 self.status.report(found.sentence, key)
                 # Full jitter: clients that failed together do not come back together.
                 if self._stop.wait(found.pause + random.uniform(0, longest)):

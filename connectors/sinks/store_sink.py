@@ -6,6 +6,7 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from connectors.batch import Batch
 from connectors.errors import StoreError
+from connectors.saying import in_words
 from connectors.status import Status
 from connectors.store import Store, Writer
 
@@ -15,6 +16,7 @@ class _Partition(StatelessSinkPartition[Batch]):
         self._writer = writer
         self._status = status
 
+    @in_words
     def write_batch(self, items: list[Batch]) -> None:
         for batch in items:
             try:

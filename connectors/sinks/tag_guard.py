@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Collection, Mapping
 
 import polars as pl
 
 from connectors.distinct import Distinct
+from connectors.saying import say
 from connectors.sinks.influxdb_positions import Positions
 from connectors.sinks.influxdb_server import InfluxServer
 from connectors.sinks.line_protocol import MEASUREMENT
@@ -60,9 +60,7 @@ class TagGuard:
         del self._seen[column]
         self._demoted |= {column}
         self._status.demoted_tags = self._demoted
-        print(
+        say(
             f"Warning: the tag {column} has more than INFLUXDB_MAX_TAG_VALUES={self._most} values: "
             f"from now on they are written to the field {column}_text.",
-            file=sys.stderr,
-            flush=True,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -12,6 +11,7 @@ from typing import Protocol
 
 from connectors.batch import Batch, BlockId, Segment
 from connectors.encodings import Encoding
+from connectors.saying import say
 from connectors.sources.claims import Claims, NoClaims
 from connectors.sources.evidence import REACH
 from connectors.sources.names import Names
@@ -83,7 +83,7 @@ class Catalog:
         if ledger.is_new:
             positions.start_at(self._skip_what_is_there() if from_end else [])
         for missing in self._missing():
-            print(missing, file=sys.stderr)
+            say(missing)
 
     def collect(self) -> Batch | None:
         """The next batch, read and claimed, or None if none is due yet."""

@@ -11,6 +11,7 @@ from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
 from connectors.batch import Batch, Segment
 from connectors.encodings import Encoding
+from connectors.saying import in_words
 from connectors.sources.catalog import Catalog, Positions
 from connectors.sources.tailed_file import Limits
 from connectors.status import FileStatus, SourceStatus
@@ -30,6 +31,7 @@ class _Partition(StatelessSourcePartition[Batch]):
         self._stop = stop
         self._awake: datetime | None = None
 
+    @in_words
     def next_batch(self) -> list[Batch]:
         if self._stop.is_set():
             raise StopIteration

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Protocol
 
 from connectors.batch import Segment
 from connectors.encodings import Encoding
+from connectors.saying import say
 from connectors.sources.claims import IsTaken, Key
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, digest, fits
@@ -80,7 +80,7 @@ class Roster:
         mint: Callable[[Key, bytes, int, IsTaken], int],
         *,
         follow: bool,
-        say: Callable[[str], None] = lambda problem: print(problem, file=sys.stderr),
+        say: Callable[[str], None] = say,
     ) -> None:
         self._names = names
         self._limits = limits
