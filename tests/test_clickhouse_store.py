@@ -238,7 +238,7 @@ def test_sets_and_lifts_the_retention(open_it):
 
     for days, expected in ((30, True), (7, True), (0, False)):
         opened = open_it(retention_days=days)
-        assert (f"TTL timestamp + toIntervalDay({days})" in engine()) is expected
+        assert (f"TTL (timestamp + toIntervalDay({days})) + " in engine()) is expected
         assert ("TTL" in engine()) is expected
 
 

@@ -10,6 +10,7 @@ Rows that the table refuses become dead letters.
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -52,6 +53,10 @@ _SEGMENT = (
     "file_id, path, start, end, first_line, lines, content_hash, "
     "inode, head_length, head_hash, tail_hash"
 )
+
+# What tells the TTL of RETENTION_DAYS from somebody else's.
+_OURS_TTL = " + toIntervalDay(0)"
+_EARLIER_TTL = r"\(?timestamp \+ toIntervalDay\(\d+\)\)?"  # before it was told
 
 _OURS = "instance = {instance:String}"
 _THESE = "(empty({files:Array(UInt64)}) OR file_id IN {files:Array(UInt64)})"
@@ -234,18 +239,24 @@ class ClickHouseStore:
     def _set_retention(self) -> None:
         table, days = self._settings.clickhouse_table, self._settings.retention_days
         try:
-            (made,) = self._client.query(
-                "SELECT create_table_query FROM system.tables "
+            ((engine,),) = self._client.query(
+                "SELECT engine_full FROM system.tables "
                 "WHERE database = currentDatabase() AND name = {table:String}",
                 {"table": table},
             ).result_rows
-            wanted = f"TTL timestamp + toIntervalDay({days})"
-            if days and wanted not in made[0]:
-                change = f"MODIFY {wanted}"
-            elif not days and "TTL timestamp + toIntervalDay(" in made[0]:
-                change = "REMOVE TTL"
-            else:
+            found = re.search(r" TTL (.*?)(?: SETTINGS |$)", engine, re.DOTALL)
+            present = found[1] if found else ""
+            wanted = f"(timestamp + toIntervalDay({days})){_OURS_TTL}"
+            if not days and not present.endswith(_OURS_TTL):
+                return  # nobody has asked for a TTL, nor for the end of this one
+            if days and present in (wanted, f"timestamp + toIntervalDay({days})"):
                 return
+            if present and not re.fullmatch(_EARLIER_TTL, present.removesuffix(_OURS_TTL)):
+                raise StoreError(
+                    f"The table {table} has a TTL of its own, which RETENTION_DAYS would replace: "
+                    f"{present}. Set RETENTION_DAYS=0, or: ALTER TABLE {table} REMOVE TTL"
+                )
+            change = f"MODIFY TTL {wanted}" if days else "REMOVE TTL"
             self._client.command(f"ALTER TABLE {{table:Identifier}} {change}", {"table": table})
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse cannot keep RETENTION_DAYS: {reason(error)}") from error
