@@ -238,8 +238,7 @@ def test_gives_up_when_it_is_stopped(tmp_path, open_at):
         (1, 469, "VIOLATED_CONSTRAINT"),  # of what is no line of the table of lines
         (2, 81, "UNKNOWN_DATABASE"),
         (2, 516, "AUTHENTICATION_FAILED"),
-        (2, 53, "TYPE_MISMATCH"),
-        (2, 4711, "NEVER_HEARD_OF"),
+        (2, 243, "NOT_ENOUGH_SPACE"),
     ],
 )
 def test_waits_for_help_with_what_does_not_pass_by_itself(

@@ -10,6 +10,7 @@ Rows that the table refuses become dead letters.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
@@ -24,13 +25,24 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from connectors.batch import PLACE, Batch, BlockId, Evidence, Segment
 from connectors.errors import StoreError
 from connectors.saying import say
-from connectors.sinks.clickhouse_errors import is_of_a_view, reason, trouble, trouble_with_lines
+from connectors.sinks.clickhouse_errors import (
+    LINES_AT_FAULT,
+    is_of_a_view,
+    is_too_much,
+    reason,
+    trouble,
+    trouble_with_lines,
+    trouble_with_many,
+)
 from connectors.sinks.clickhouse_insert import (
+    Insert,
+    check_insert,
     hash_of,
     insert_columns,
     insert_lines,
     insert_what_fits,
 )
+from connectors.sinks.clickhouse_lists import with_short_lists
 from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER, prepare_tables
 from connectors.sinks.retry import Retry
@@ -41,6 +53,10 @@ _SEGMENT = (
     "file_id, path, start, end, first_line, lines, content_hash, "
     "inode, head_length, head_hash, tail_hash"
 )
+
+# What tells the TTL of RETENTION_DAYS from somebody else's.
+_OURS_TTL = " + toIntervalDay(0)"
+_EARLIER_TTL = r"\(?timestamp \+ toIntervalDay\(\d+\)\)?"  # before it was told
 
 _OURS = "instance = {instance:String}"
 _THESE = "(empty({files:Array(UInt64)}) OR file_id IN {files:Array(UInt64)})"
@@ -71,7 +87,7 @@ WITH doubtful AS (
     SELECT DISTINCT writer, sequence FROM {LEDGER}
     WHERE {_OURS} AND {_THESE} AND kind = 'block'
         AND (writer, sequence) IN ({_LAST}) AND (writer, sequence) NOT IN ({_CLOSED}))
-SELECT writer, sequence, {_SEGMENT} FROM {LEDGER}
+SELECT DISTINCT writer, sequence, {_SEGMENT} FROM {LEDGER}
 WHERE {_OURS} AND kind = 'block' AND (writer, sequence) IN (SELECT * FROM doubtful)
 ORDER BY writer, file_id
 """
@@ -204,14 +220,19 @@ class ClickHouseStore:
         self._release()
 
     def _ask(self, query: str, **parameters: object) -> Sequence[Sequence[Any]]:
-        values = {"instance": self._settings.instance, **parameters}
+        query, values = with_short_lists(
+            query, {"instance": self._settings.instance, **parameters}
+        )
         return self._retry(
             lambda: self._client.query(query, parameters=values), trouble
         ).result_rows
 
     def _command(self, command: str, **parameters: object) -> None:
-        values = {"instance": self._settings.instance, **parameters}
-        self._retry(lambda: self._client.command(command, parameters=values), trouble)
+        command, values = with_short_lists(
+            command, {"instance": self._settings.instance, **parameters}
+        )
+        # Which puts long parameters into the body, unlike `command`.
+        self._retry(lambda: self._client.raw_query(command, parameters=values), trouble)
 
     def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
         instance = self._settings.instance
@@ -244,18 +265,24 @@ class ClickHouseStore:
     def _set_retention(self) -> None:
         table, days = self._settings.clickhouse_table, self._settings.retention_days
         try:
-            (made,) = self._client.query(
-                "SELECT create_table_query FROM system.tables "
+            ((engine,),) = self._client.query(
+                "SELECT engine_full FROM system.tables "
                 "WHERE database = currentDatabase() AND name = {table:String}",
                 {"table": table},
             ).result_rows
-            wanted = f"TTL timestamp + toIntervalDay({days})"
-            if days and wanted not in made[0]:
-                change = f"MODIFY {wanted}"
-            elif not days and "TTL timestamp + toIntervalDay(" in made[0]:
-                change = "REMOVE TTL"
-            else:
+            found = re.search(r" TTL (.*?)(?: SETTINGS |$)", engine, re.DOTALL)
+            present = found[1] if found else ""
+            wanted = f"(timestamp + toIntervalDay({days})){_OURS_TTL}"
+            if not days and not present.endswith(_OURS_TTL):
+                return  # nobody has asked for a TTL, nor for the end of this one
+            if days and present in (wanted, f"timestamp + toIntervalDay({days})"):
                 return
+            if present and not re.fullmatch(_EARLIER_TTL, present.removesuffix(_OURS_TTL)):
+                raise StoreError(
+                    f"The table {table} has a TTL of its own, which RETENTION_DAYS would replace: "
+                    f"{present}. Set RETENTION_DAYS=0, or: ALTER TABLE {table} REMOVE TTL"
+                )
+            change = f"MODIFY TTL {wanted}" if days else "REMOVE TTL"
             self._client.command(f"ALTER TABLE {{table:Identifier}} {change}", {"table": table})
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse cannot keep RETENTION_DAYS: {reason(error)}") from error
@@ -285,8 +312,9 @@ class ClickHouseWriter:
         self._stored = False
         token = self._token(self._block)
         self._record(self._block, "block", batch.segments)
-        self._insert(batch.rejected, DEAD_LETTERS, token)
-        refused = insert_what_fits(batch.rows, token, partial(self._insert_rows, batch))
+        self._insert_dead_letters(batch, batch.rejected, token)
+        insert = partial(self._insert, batch, self._table)
+        refused = insert_what_fits(batch.rows, token, insert)
         self._reject(batch, refused, token)
         self._stored = True
         return len(refused)
@@ -301,32 +329,51 @@ class ClickHouseWriter:
         # Both are asked about every line: the format may have been changed in between.
         held = pl.concat(self._held(batch.segments, table) for table in (DEAD_LETTERS, self._table))
         token = self._token(block)
-        rejected, rows = batch.rejected.join(held, on=PLACE, how="anti"), batch.rows
-        if len(rejected) < len(batch.rejected) or not batch.is_whole:
-            self._insert(rejected, DEAD_LETTERS, f"{token}:rest:{hash_of(rejected)}")
-        else:
-            self._insert(rejected, DEAD_LETTERS, token)
-        # Of the rows before the last one held, none is under way any more.
-        numbers = rows.with_row_index().join(held, on=PLACE, how="semi")["index"].to_list()
-        first = max(numbers, default=-1) + 1
-        passed = rows[:first].join(held, on=PLACE, how="anti", maintain_order="left")
-        whole = token if batch.is_whole else f"{token}:rest:{hash_of(rows)}"
-        insert = partial(self._insert_rows, batch)
-        refused = pl.concat(
-            [
-                insert_what_fits(passed, f"{token}:rest:{hash_of(passed)}", insert),
-                insert_what_fits(rows, whole, insert, first),
-            ]
-        )
+        self._insert_dead_letters(batch, batch.rejected, token, held)
+        insert = partial(self._insert, batch, self._table)
+        refused = self._insert_rest(batch, batch.rows, token, held, insert)
         self._reject(batch, refused, token)
         if batch.is_whole:
             self._record(block, "stored", [_NO_FILE])
         return len(refused)
 
+    @staticmethod
+    def _insert_rest(
+        batch: Batch, lines: pl.DataFrame, token: str, held: pl.DataFrame, insert: Insert
+    ) -> pl.DataFrame:
+        """Insert what is not held, of a block in doubt; returns what is `REFUSED`."""
+        # Of the lines before the last one held, none is under way any more.
+        numbers = lines.with_row_index().join(held, on=PLACE, how="semi")["index"].to_list()
+        first = max(numbers, default=-1) + 1
+        passed = lines[:first].join(held, on=PLACE, how="anti", maintain_order="left")
+        whole = token if batch.is_whole else f"{token}:rest:{hash_of(lines)}"
+        return pl.concat(
+            [
+                insert_what_fits(passed, f"{token}:rest:{hash_of(passed)}", insert),
+                insert_what_fits(lines, whole, insert, first),
+            ]
+        )
+
     def _reject(self, batch: Batch, refused: pl.DataFrame, token: str) -> None:
         if len(refused):
             letters = batch.reject(refused)
-            self._insert(letters, DEAD_LETTERS, f"{token}:refused:{hash_of(letters)}")
+            token = f"{token}:refused:{hash_of(letters)}"
+            self._insert_dead_letters(batch, letters, token)
+
+    def _insert_dead_letters(
+        self, batch: Batch, letters: pl.DataFrame, token: str, held: pl.DataFrame | None = None
+    ) -> None:
+        insert = partial(self._insert, batch, DEAD_LETTERS)
+        if held is None:
+            refused = insert_what_fits(letters, token, insert)
+        else:
+            refused = self._insert_rest(batch, letters, token, held, insert)
+        # Nothing is refused but what is too large even alone: its beginning is stored.
+        if len(refused):
+            short = letters.join(refused, on=PLACE, how="semi").with_columns(
+                pl.col("raw").bin.slice(0, _SHORT)
+            )
+            insert_what_fits(short, f"{token}:short:{hash_of(short)}", insert)
 
     def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
         insert = partial(_insert_ledger, self._client, self._instance, block, kind, segments)
@@ -334,45 +381,71 @@ class ClickHouseWriter:
 
     def _held(self, segments: Sequence[Segment], table: str) -> pl.DataFrame:
         """Which lines of these segments a table holds: `file_id`, `offset`."""
-        wanted = {
-            "table": table,
-            "files": [segment.file_id for segment in segments],
-            "first": min(segment.start for segment in segments),
-            "last": max(segment.end for segment in segments),
-        }
+        query, wanted = with_short_lists(
+            _HELD,
+            {
+                "table": table,
+                "files": [segment.file_id for segment in segments],
+                "first": min(segment.start for segment in segments),
+                "last": max(segment.end for segment in segments),
+            },
+        )
         found = pl.from_arrow(
-            self._retry(lambda: self._client.query_arrow(_HELD, parameters=wanted), trouble)
+            self._retry(lambda: self._client.query_arrow(query, parameters=wanted), trouble)
         )
         assert isinstance(found, pl.DataFrame)
         return found
 
-    def _insert(self, lines: pl.DataFrame, table: str, token: str) -> None:
-        means = trouble_with_lines if table == self._table else trouble
-        self._retry(lambda: insert_lines(self._client, table, lines, token), means)
-
-    def _insert_rows(self, batch: Batch, rows: pl.DataFrame, token: str) -> None:
-        if len(rows) < len(batch.rows):  # one of very many inserts, perhaps
+    def _insert(
+        self, batch: Batch, table: str, lines: pl.DataFrame, token: str, *, rehearse: bool = False
+    ) -> bool:
+        """See `Insert`. Raises what is about lines, or their number; waits for all else to pass."""
+        if len(lines) < len(batch.rows):  # one of very many inserts, perhaps
             self._retry.refuse_when_over()
+        means = trouble_with_lines if table == self._table else trouble_with_many
+
+        def insert() -> bool:
+            return self._retry(
+                lambda: insert_lines(self._client, table, lines, token, rehearse=rehearse), means
+            )
+
         try:
-            self._insert(rows, self._table, token)
+            return insert()
         except Error as error:
-            if not is_of_a_view(error):
+            of_a_view = is_of_a_view(error)
+            if error.code in LINES_AT_FAULT and not of_a_view:
                 raise
-            held = self._held(batch.segments, self._table)
-            if len(rows.join(held, on=PLACE, how="anti")):
+            # It may have come through before, and its answer have been lost.
+            if not rehearse and not len(
+                lines.join(self._held(batch.segments, table), on=PLACE, how="anti")
+            ):
+                if of_a_view:
+                    say(f"A view of {table} lacks rows: {reason(error)}")
+                return True
+            if is_too_much(error) or 1 < len(lines) < len(batch.rows):
                 raise
-            say(f"A view of {self._table} lacks rows: {reason(error)}")
+            # Nobody knows whether it is about lines: not while the table takes none at all.
+            self._retry(lambda: check_insert(self._client, table, lines.columns), trouble)
+            return insert()
 
     def _token(self, block: BlockId) -> str:
         return f"{self._instance}:{block.writer}:{block.sequence}"
 
 
+_SHORT = 1024  # bytes of a dead letter that is too large for the way to the store
 _NO_FILE = Segment(0, "", 0, 0, 0, 0, Evidence(0, 0, 0, 0))
 
 
 def _insert_ledger(
-    client: Client, instance: str, block: BlockId, kind: str, segments: Iterable[Segment]
+    client: Client,
+    instance: str,
+    block: BlockId,
+    kind: str,
+    segments: Iterable[Segment],
+    part: str = "",
 ) -> None:
+    """One insert, or halves of halves where that is too much; an entry may come twice then."""
+    segments = list(segments)
     entries = [
         {
             "instance": instance,
@@ -394,12 +467,19 @@ def _insert_ledger(
         for segment in segments
     ]
     if entries:
-        token = f"{instance}:{block.writer}:{block.sequence}:{kind}"
         # Made by Polars: PyArrow would import pandas for it, half a second and 60 MB.
         lines = pl.DataFrame(entries, schema=_LEDGER_COLUMNS)
-        insert_columns(
-            client, LEDGER, lines, {"async_insert": 0, "insert_deduplication_token": token}
-        )
+        token = f"{instance}:{block.writer}:{block.sequence}:{kind}{part}"
+        try:
+            insert_columns(
+                client, LEDGER, lines, {"async_insert": 0, "insert_deduplication_token": token}
+            )
+        except Error as error:
+            if not is_too_much(error) or len(segments) == 1:
+                raise
+            middle = len(segments) // 2
+            for number, half in enumerate((segments[:middle], segments[middle:])):
+                _insert_ledger(client, instance, block, kind, half, f"{part}:{number}")
 
 
 _LEDGER_COLUMNS = {

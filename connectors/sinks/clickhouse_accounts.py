@@ -19,8 +19,9 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from connectors.batch import PLACE, BlockId, Segment
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore, _insert_ledger
-from connectors.sinks.clickhouse_errors import is_about_lines
+from connectors.sinks.clickhouse_errors import is_too_much, may_be_lines
 from connectors.sinks.clickhouse_insert import hash_of, insert_lines, insert_what_fits
+from connectors.sinks.clickhouse_lists import with_short_lists
 from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER
 from connectors.store import Store
 from settings import Settings
@@ -198,11 +199,13 @@ class ClickHouseAccounts:
     def insert_dead(self, letters: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
         """Insert dead letters, likewise."""
 
-        def insert(rest: pl.DataFrame, token: str) -> pl.DataFrame:
-            self._insert(DEAD_LETTERS, rest, token)
-            return rest.clear()
-
-        return self._insert_once(letters, held, insert)[0]
+        insert = partial(self._insert, DEAD_LETTERS)
+        stored, refused = self._insert_once(
+            letters, held, lambda rest, token: insert_what_fits(rest, token, insert)
+        )
+        if len(refused):
+            raise StoreError(f"ClickHouse refused a dead letter: {refused['detail'][0]}")
+        return stored
 
     def delete_dead(self, places: pl.DataFrame) -> None:
         """Delete the dead letters of these places; return when they are gone."""
@@ -231,10 +234,9 @@ class ClickHouseAccounts:
 
     def _ask(self, query: str, **parameters: object) -> pl.DataFrame:
         try:
+            query, values = with_short_lists(query, self._with_names(parameters))
             found = pl.from_arrow(
-                self._client.query_arrow(
-                    query, parameters=self._with_names(parameters), settings=self._limits()
-                )
+                self._client.query_arrow(query, parameters=values, settings=self._limits())
             )
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse cannot answer: {error}") from error
@@ -245,10 +247,12 @@ class ClickHouseAccounts:
         if places.is_empty():
             return
         try:
-            self._client.command(
-                statement,
-                parameters=self._with_names({"places": _tuples(places), **parameters}),
-                settings=self._limits() | {"mutations_sync": 1},
+            statement, values = with_short_lists(
+                statement, self._with_names({"places": _tuples(places), **parameters})
+            )
+            # Which puts long parameters into the body, unlike `command`.
+            self._client.raw_query(
+                statement, values, settings=self._limits() | {"mutations_sync": 1}
             )
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse refused a change: {error}") from error
@@ -268,13 +272,15 @@ class ClickHouseAccounts:
             insert(dropped, f"{self._instance}:{secrets.token_hex(32)}")
         return len(rest), refused
 
-    def _insert(self, table: str, lines: pl.DataFrame, token: str) -> None:
+    def _insert(
+        self, table: str, lines: pl.DataFrame, token: str, *, rehearse: bool = False
+    ) -> bool:
         if self._cancelled and len(lines):
             raise StoreError(_ENDING)
         try:
-            insert_lines(self._client, table, lines, token)
+            return insert_lines(self._client, table, lines, token, rehearse=rehearse)
         except ClickHouseError as error:
-            if table == self._table and is_about_lines(error):
+            if is_too_much(error) or (table == self._table and may_be_lines(error)):
                 raise
             raise StoreError(f"ClickHouse refused lines: {error}") from error
 

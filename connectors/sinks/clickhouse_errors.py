@@ -1,4 +1,8 @@
-"""What ClickHouse's errors mean: which pass by themselves, and which are about single lines."""
+"""What ClickHouse's errors mean: which pass by themselves, and which may be about single lines.
+
+Whatever is not known to pass, or to concern the whole request, may be about some line of an insert:
+an expression of somebody's own may fail with any code.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ TRANSIENT = {
     3: "UNEXPECTED_END_OF_FILE",  # the connection broke while it read our insert
     23: "CANNOT_READ_FROM_ISTREAM",
     24: "CANNOT_WRITE_TO_OSTREAM",
+    95: "CANNOT_READ_FROM_SOCKET",
+    96: "CANNOT_WRITE_TO_SOCKET",
     159: "TIMEOUT_EXCEEDED",
     160: "TOO_SLOW",
     198: "DNS_ERROR",
@@ -29,14 +35,63 @@ TRANSIENT = {
     285: "TOO_FEW_LIVE_REPLICAS",
     286: "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE",
     319: "UNKNOWN_STATUS_OF_INSERT",
+    364: "RECEIVED_ERROR_TOO_MANY_REQUESTS",
     394: "QUERY_WAS_CANCELLED",  # as all are when a server is stopped
     439: "CANNOT_SCHEDULE_TASK",
+    677: "THREAD_WAS_CANCELED",
+    733: "TABLE_IS_BEING_RESTARTED",
+    735: "QUERY_WAS_CANCELLED_BY_CLIENT",
     745: "SERVER_OVERLOADED",
+    749: "TCP_CONNECTION_LIMIT_REACHED",
+    762: "HTTP_CONNECTION_LIMIT_REACHED",
+    777: "MEMORY_RESERVATION_KILLED",
+    778: "MEMORY_RESERVATION_FAILED",
     999: "KEEPER_EXCEPTION",
     1000: "POCO_EXCEPTION",  # the network library's
 }
 """Error codes that say nothing about what was sent: the same may succeed later."""
 
+WHOLE_REQUEST = {
+    60: "UNKNOWN_TABLE",
+    74: "CANNOT_READ_FROM_FILE_DESCRIPTOR",
+    75: "CANNOT_WRITE_TO_FILE_DESCRIPTOR",
+    76: "CANNOT_OPEN_FILE",
+    81: "UNKNOWN_DATABASE",
+    83: "DIRECTORY_DOESNT_EXIST",
+    107: "FILE_DOESNT_EXIST",
+    115: "UNKNOWN_SETTING",
+    164: "READONLY",
+    172: "CANNOT_CREATE_DIRECTORY",
+    173: "CANNOT_ALLOCATE_MEMORY",
+    192: "UNKNOWN_USER",
+    193: "WRONG_PASSWORD",
+    194: "REQUIRED_PASSWORD",
+    195: "IP_ADDRESS_NOT_ALLOWED",
+    204: "CANNOT_FSYNC",
+    214: "CANNOT_STATVFS",
+    218: "TABLE_IS_DROPPED",
+    243: "NOT_ENOUGH_SPACE",
+    291: "DATABASE_ACCESS_DENIED",
+    294: "CANNOT_WRITE_TO_FILE",
+    392: "QUERY_IS_PROHIBITED",
+    400: "CANNOT_STAT",
+    425: "SYSTEM_ERROR",
+    452: "SETTING_CONSTRAINT_VIOLATION",
+    472: "READONLY_SETTING",
+    495: "ACCESS_STORAGE_READONLY",
+    497: "ACCESS_DENIED",
+    499: "S3_ERROR",
+    500: "AZURE_BLOB_STORAGE_ERROR",
+    516: "AUTHENTICATION_FAILED",
+    586: "CANNOT_CREATE_FILE",
+    660: "HDFS_ERROR",
+    662: "FS_METADATA_ERROR",
+    720: "USER_EXPIRED",
+    774: "TABLE_IS_PERMANENTLY_READ_ONLY",
+    1001: "STD_EXCEPTION",  # a full disk, too, in places
+    1016: "TABLE_SIZE_LIMIT_EXCEEDED",
+}
+"""Error codes that would be the same whatever lines are sent: somebody has to help."""
 
 LINES_AT_FAULT = {
     6: "CANNOT_PARSE_TEXT",
@@ -61,7 +116,10 @@ LINES_AT_FAULT = {
     676: "CANNOT_PARSE_IPV6",
     691: "UNKNOWN_ELEMENT_OF_ENUM",
 }
-"""Error codes of an insert that say that some value in it does not fit the table."""
+"""Error codes of an insert that say for sure that some value in it does not fit the table."""
+
+
+_TOO_MANY_PARTS, _VIOLATED_CONSTRAINT = 252, 469
 
 
 def trouble(error: Exception) -> Trouble | None:
@@ -72,7 +130,7 @@ def trouble(error: Exception) -> Trouble | None:
     if not isinstance(error, Error):
         return None
     passes = (
-        error.code in TRANSIENT
+        (error.code in TRANSIENT and not is_too_much(error))
         or isinstance(error, OperationalError)  # no or a broken connection; status 429, 503, 504
         # A gateway's own answer has no code of ClickHouse.
         or re.match(r"HTTP driver received HTTP status (408|5\d\d)\b", str(error))
@@ -82,13 +140,36 @@ def trouble(error: Exception) -> Trouble | None:
 
 
 def trouble_with_lines(error: Exception) -> Trouble | None:
-    """The same of an insert of lines; None, too, if it is the lines that are refused."""
-    return None if is_about_lines(error) else trouble(error)
+    """The same of an insert of lines; None, too, if fewer of them may fit."""
+    return None if may_be_lines(error) else trouble(error)
 
 
-def is_about_lines(error: Exception) -> bool:
-    """Whether some value of an insert is what is refused."""
-    return isinstance(error, Error) and error.code in LINES_AT_FAULT
+def trouble_with_many(error: Exception) -> Trouble | None:
+    """The same of an insert of what always fits; None, too, if it is too much at a time."""
+    return None if is_too_much(error) else trouble(error)
+
+
+def may_be_lines(error: Exception) -> bool:
+    """Whether an insert may be refused for some of its lines, or for their number."""
+    if not isinstance(error, Error):
+        return False
+    known = error.code in TRANSIENT or error.code in WHOLE_REQUEST
+    return is_too_much(error) or (bool(error.code) and not known)
+
+
+def is_too_much(error: Exception) -> bool:
+    """Whether an insert is refused for its size: by whatever is in between, or its partitions."""
+    if not isinstance(error, Error):
+        return False
+    if error.code == _TOO_MANY_PARTS:  # a single insert's, or altogether
+        return "partitions for single INSERT" in str(error)
+    return not error.code and re.match(r"HTTP driver received HTTP status 413\b", str(error)) is not None
+
+
+def violated_row(error: Error) -> int:
+    """The number of the first row that violates a constraint, from 0; -1 if it is not said."""
+    found = re.search(r" is violated at row (\d+)\. ", str(error))
+    return int(found[1]) - 1 if error.code == _VIOLATED_CONSTRAINT and found else -1
 
 
 def is_of_a_view(error: Exception) -> bool:

@@ -173,6 +173,9 @@ class ClickHouseReader:
         if self._cancelled:
             raise StoreError("The process is about to end.")
         try:
+            known = client().server_settings
+            if all(known[name].readonly for name in settings):  # and so are those of the statement
+                sql, settings = sql.partition("\nSETTINGS ")[0], {}
             return client().query(sql, values, settings=settings).result_rows
         except ClickHouseError as error:
             if "max_rows_to_read" in settings and getattr(error, "code", 0) == _TOO_MANY_ROWS:

@@ -11,6 +11,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from connectors.errors import StoreError
 from connectors.saying import say
 from connectors.sinks.clickhouse_errors import reason
+from connectors.sinks.clickhouse_insert import check_insert
 
 DEAD_LETTERS = "dead_letters"
 LEDGER = "ingest_blocks"
@@ -135,6 +136,13 @@ _HARMLESS = {
     "Bool": "UInt8",
 }
 
+# The engines that keep every line and know a token again: the setting, and its default.
+_KEEPING = {
+    "MergeTree": ("non_replicated_deduplication_window", 0),
+    "ReplicatedMergeTree": ("replicated_deduplication_window", 1000),
+    "SharedMergeTree": ("replicated_deduplication_window", 1000),
+}
+
 _COLUMNS = """
 SELECT table, name, type FROM system.columns
 WHERE database = currentDatabase() AND table IN {tables:Array(String)}
@@ -151,8 +159,8 @@ def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
 
     Where nobody else inserts (not `is_shared`), what has been merged is left alone soon.
 
-    Raises `StoreError` if one cannot be made, lacks a column, has one that would change values,
-    or must not be written and read by this user. Other columns are left alone.
+    Raises `StoreError` if one cannot be made, is of an engine that does not keep every line, lacks
+    a column, has one that would change values, or must not be written and read by this user. Other columns are left alone.
     """
     tables = {logs: LOGS_TABLE, DEAD_LETTERS: DEAD_LETTERS_TABLE, LEDGER: _LEDGER_TABLE}
     try:
@@ -164,22 +172,16 @@ def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
                 more = "" if is_shared or table != logs else f"{_MERGE_ONCE}, "
                 client.command(_as_known(client, ddl) + more + _DURABLE, {"table": table})
                 continue
+            made = _check_engine(client, table, may_choose=table == logs)
             columns = columns_of(ddl)
             if table == LEDGER and found[table].get("kind") != columns["kind"]:
                 client.command(_LEDGER_ADDITIONS)
             else:
                 _check_columns(table, columns, found[table])
-                made = _check_engine(client, table)
                 if table == logs:
                     _add_projections(client, table, made)
             # Whether this user may do what is going to be done.
-            names = ", ".join(columns)
-            target = {"table": table}
-            client.command(
-                f"INSERT INTO {{table:Identifier}} ({names}) "
-                f"SELECT {names} FROM {{table:Identifier}} WHERE false",
-                target,
-            )
+            check_insert(client, table, columns)
     except ClickHouseError as error:
         raise StoreError(f"ClickHouse could not make its tables: {reason(error)}") from error
 
@@ -219,18 +221,24 @@ def _bare(type_: str) -> str:
     return type_
 
 
-def _check_engine(client: Client, table: str) -> str:
+def _check_engine(client: Client, table: str, *, may_choose: bool) -> str:
     ((engine, made),) = client.query(_ENGINE, {"table": table}).result_rows
-    if not engine.endswith("MergeTree"):
-        raise StoreError(
-            f"The table {table} is of engine {engine}: only a MergeTree table can tell "
-            "that an insert came twice. Rename it, or choose another CLICKHOUSE_TABLE."
+    if engine not in _KEEPING:
+        why = (
+            "lines that are alike in some columns become one there, or none"
+            if engine.endswith("MergeTree")
+            else "only a MergeTree table can tell that an insert came twice"
         )
-    window = re.search(r"non_replicated_deduplication_window = (\d+)", made)
-    if engine == "MergeTree" and not (window and int(window[1])):
+        raise StoreError(
+            f"The table {table} is of engine {engine}: {why}. "
+            f"Rename it{', or choose another CLICKHOUSE_TABLE' if may_choose else ''}."
+        )
+    setting, by_default = _KEEPING[engine]
+    window = re.search(rf"\b{setting} = (\d+)", made)
+    if not int(window[1] if window else by_default):
         raise StoreError(
             f"The table {table} would not notice that an insert came twice. To change it: ALTER "
-            f"TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 10000"
+            f"TABLE {table} MODIFY SETTING {setting} = 10000"
         )
     return str(made)
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from concurrent import futures
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from connectors.errors import StoreError
@@ -18,6 +20,7 @@ from connectors.status import Status
 _SOON = 0.1, 5.0
 _CALM = 1.0, 15.0  # for what waits for a person
 _GRACE = 2.5  # seconds that a request under way has left once the process shall stop
+_MOST_ASKED = 300.0  # seconds that a server is left alone for, at most, if it asks for it
 
 T = TypeVar("T")
 
@@ -37,12 +40,29 @@ class Trouble:
     @property
     def sentence(self) -> str:
         """What operators read."""
+        asked = f" in {self.pause:.0f} s, as it asks" if self.pause >= 1 else ""
         if self.needs_help:
             return (
                 "The store refuses. Nothing is lost: reading waits, and goes on by itself once "
-                f"this is put right: {self.reason}"
+                f"this is put right{asked and ', trying again' + asked}: {self.reason}"
             )
-        return f"The store cannot be used now, trying again: {self.reason}"
+        return f"The store cannot be used now, trying again{asked}: {self.reason}"
+
+
+def seconds_asked(retry_after: str | None) -> float:
+    """What a `Retry-After` header asks for, from 0 to 300 seconds; 0 if it is no time.
+
+    RFC 9110, 10.2.3: a number of seconds, or a date.
+    """
+    try:
+        seconds = float(retry_after or 0)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(retry_after or "")
+            seconds = (when.astimezone(timezone.utc) - datetime.now(timezone.utc)).total_seconds()
+        except (ValueError, OverflowError):
+            return 0.0
+    return min(seconds, _MOST_ASKED) if seconds > 0 else 0.0  # nan is not greater
 
 
 class Retry:
