@@ -162,6 +162,11 @@ class Settings(BaseSettings):
         "UTC",
         description="IANA zone of times in the lines that carry none. Stored times are UTC always.",
     )
+    log_duration_unit: Literal["s", "ms", "us", "ns"] = Field(
+        "s",
+        description="Unit of plain numbers under the key `duration` of json and logfmt. Other keys "
+        "name their units, and so do values such as `1.2ms`.",
+    )
     log_encoding: Literal["utf-8", "latin-1", "cp1252", "utf-16-le", "utf-16-be"] = Field(
         "utf-8",
         description="Encoding of the files. A byte order mark at their beginning is skipped.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from typing import Annotated, Any
 
@@ -179,7 +179,9 @@ async def _store_health(reader: Reader) -> StoreHealth:
 
 
 async def _reading(pipeline: Pipeline) -> SourceStatus:
-    return await to_thread.run_sync(pipeline.source)  # it may wait for the source's lock
+    reading = await to_thread.run_sync(pipeline.source)  # it may wait for the source's lock
+    refused = await to_thread.run_sync(lambda: pipeline.status.refusals.problems)
+    return replace(reading, problems=(*reading.problems, *refused))
 
 
 async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
@@ -195,6 +197,7 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
         lag_seconds=reading.lag_seconds,
         lines_in=status.lines,
         lines_stored=status.stored,
+        misfits=status.misfits,
         last_error=status.last_error,
         problems=[*status.store_problems, *reading.problems],
     )

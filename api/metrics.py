@@ -42,6 +42,7 @@ def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
             Counter(
                 "logwax_dead_letters", "Of these, lines that became dead letters.", status.dead
             ),
+            _misfits(status),
             Gauge("logwax_files", "Files followed.", reading.files),
             Gauge(
                 "logwax_lag_bytes",
@@ -65,3 +66,14 @@ def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
             ),
         ]
     )
+
+
+def _misfits(status: Status) -> Metric:
+    counter = Counter(
+        "logwax_misfits",
+        "Values that do not fit their column, hence are in `attributes`.",
+        labels=["column"],
+    )
+    for column, count in status.misfits.items():
+        counter.add_metric([column], count)
+    return counter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -105,6 +105,24 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How many lines of one file, the empty ones excepted, were refused by the format.
+
+    `advice`, where the fit `is_poor`: why the first of them was refused, and what to try.
+    """
+
+    path: str
+    lines: int
+    refused: int
+    advice: str = ""
+
+    @property
+    def is_poor(self) -> bool:
+        """Whether more than half of the lines were refused."""
+        return 2 * self.refused > self.lines
+
+
+@dataclass(frozen=True)
 class BlockId:
     """Identity of what one write stores: the writer's id, and its own running number."""
 
@@ -118,16 +136,20 @@ class Batch:
 
     `data` is the segments' bytes one after another; a line longer than a batch makes a batch of its
     own, in which `data` is its first bytes only. Parsing turns `data` into `rows` (a subset of
-    `COLUMNS`) and `rejected` (`REJECTED`). `in_doubt` names the earlier block that this batch
-    repeats: the store may hold some of its lines already; unless the batch `is_whole`, the rest of
-    the block cannot be read now. `reject` makes dead letters (`REJECTED`) of rows that the store
-    has `REFUSED`. Whoever has stored the batch calls `acknowledge`.
+    `COLUMNS`) and `rejected` (`REJECTED`); `fits` tells of each file how many lines were refused,
+    `misfits` of each column how many values did not fit it, and are attributes. `in_doubt` names
+    the earlier block that this batch repeats: the store may hold some of its lines already; unless
+    the batch `is_whole`, the rest of the block cannot be read now. `reject` makes dead letters
+    (`REJECTED`) of rows that the store has `REFUSED`. Whoever has stored the batch calls
+    `acknowledge`.
     """
 
     segments: tuple[Segment, ...]
     data: bytes = b""
     rows: pl.DataFrame = field(default_factory=_NO_ROWS.clone)
     rejected: pl.DataFrame = field(default_factory=NONE_REJECTED.clone)
+    fits: tuple[Fit, ...] = ()
+    misfits: Mapping[str, int] = field(default_factory=dict)
     in_doubt: BlockId | None = None
     is_whole: bool = True
     reject: Callable[[pl.DataFrame], pl.DataFrame] = without_bytes

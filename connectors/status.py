@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from connectors.refusals import Refusals
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,21 @@ class Status:
         self.stored = 0
         self.dead = 0
         self.failures = 0
+        self.misfits: Counter[str] = Counter()  # by column: values that are attributes instead
+        self.refusals = Refusals()
         self.demoted_tags: frozenset[str] = frozenset()
         self.store_problems: tuple[str, ...] = ()
         self._errors: dict[object, str] = {}
 
-    def add(self, *, lines: int, stored: int, dead: int) -> None:
+    def add(
+        self, *, lines: int, stored: int, dead: int, misfits: Mapping[str, int] | None = None
+    ) -> None:
         """Count one batch that is stored."""
         with self._lock:
             self.lines += lines
             self.stored += stored
             self.dead += dead
+            self.misfits = self.misfits + Counter(misfits)  # a new one: others may look at the old
 
     def report(self, error: str, trouble: object = None) -> None:
         """Keep the newest error for `/health`; `trouble` is what it can be `overcome` by."""

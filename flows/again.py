@@ -23,6 +23,7 @@ def parse_step(settings: Settings) -> Callable[[Batch], Batch]:
         settings.log_timezone,
         settings.log_encoding,
         settings.log_max_line_bytes,
+        settings.log_duration_unit,
     )
 
 

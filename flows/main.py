@@ -18,8 +18,8 @@ from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
 from connectors.status import Status
 from connectors.store import Store, open_store
+from flows.again import parse_step
 from flows.enrichment.enricher import enricher
-from flows.parsing.parser import parser
 from flows.process import run_beside, tune
 from settings import Settings, load
 
@@ -28,13 +28,7 @@ def build(settings: Settings, source: FileSource, store: Store, status: Status) 
     """The pipeline, from left to right; nothing is opened here."""
     flow = Dataflow("logs")
     batches = op.input("tail", flow, source)  # collected by size or age
-    parse = parser(
-        settings.log_format,
-        settings.log_timezone,
-        settings.log_encoding,
-        settings.log_max_line_bytes,
-    )
-    parsed = op.map("parse", batches, in_words(parse))
+    parsed = op.map("parse", batches, in_words(parse_step(settings)))
     enriched = op.map("enrich", parsed, in_words(enricher()))
     op.output("write", enriched, StoreSink(store, status))  # ledger, dead letters, rows
     return flow

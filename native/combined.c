@@ -29,6 +29,11 @@ static const byte *read_word(const Reading *reading, const byte *at, const byte 
     return space > at ? space + 1 : NULL;
 }
 
+static bool has(Text text, byte which)
+{
+    return memchr(text.at, which, text.end - text.at);
+}
+
 static int hexadecimal(byte digit)
 {
     return digit >= '0' && digit <= '9' ? digit - '0'
@@ -186,10 +191,11 @@ bool read_combined(Reading *reading, int64_t line, const byte *at, const byte *e
 {
     Text word, request, referer, agent;
 
-    if (!(at = read_word(reading, at, end, &word)))
+    if (!(at = read_word(reading, at, end, &word)) || has(word, ','))
         return false;
     put_text(reading, HOST, line, word);
-    if (end - at < 2 || memcmp(at, "- ", 2) || !(at = read_word(reading, at + 2, end, &word)))
+    if (end - at < 2 || memcmp(at, "- ", 2) || !(at = read_word(reading, at + 2, end, &word)) ||
+        has(word, '\\'))
         return false;
     if (word.end - word.at == 2 && !memcmp(word.at, "\"\"", 2))
         word.at = word.end; /* Apache's empty name */

@@ -146,8 +146,14 @@ static bool read_time(Reading *reading, const Key *key, int64_t line, const byte
 
     if (**at == '"') {
         const byte *begin = *at + 1, *quote = end_of_plain(begin, end, '"');
-        if (quote == end || *quote != '"' || !read_iso(begin, quote, &micros, &is_zoned))
+        if (quote == end || *quote != '"')
             return false;
+        if (!read_iso(begin, quote, &micros, &is_zoned)) {
+            Number number;
+            is_zoned = true;
+            if (read_number(begin, quote, &number) != quote || !micros_since_1970(&number, &micros))
+                return false;
+        }
         *at = quote + 1;
     } else {
         Number number;
@@ -161,14 +167,20 @@ static bool read_time(Reading *reading, const Key *key, int64_t line, const byte
 /* A number, or a text that is one. */
 static bool read_amount(const Key *key, int64_t line, const byte **at, const byte *end)
 {
+    const byte *begin = *at;
     Number number;
-    bool is_quoted = **at == '"';
 
-    *at = read_number(*at + is_quoted, end, &number);
-    if (!*at || (is_quoted && (*at == end || **at != '"')))
+    if (*begin != '"')
+        return (*at = read_number(begin, end, &number)) && put_number(key, line, &number);
+    const byte *quote = end_of_plain(++begin, end, '"');
+    if (quote == end || *quote != '"')
         return false;
-    *at += is_quoted;
-    return put_number(key, line, &number);
+    *at = quote + 1;
+    if (is_no_number(begin, quote))
+        return true;
+    if (read_number(begin, quote, &number) == quote)
+        return put_number(key, line, &number);
+    return key->kind == SECONDS && put_duration(key, line, begin, quote);
 }
 
 /* Returns what follows the value, NULL if it is not as usual. */

@@ -82,7 +82,11 @@ static bool put_value(Reading *reading, const Key *key, int64_t line, const Valu
         return read_iso(at, end, &micros, &is_zoned) &&
                put_time(reading, key, line, micros, is_zoned);
     }
-    return read_number(at, end, &number) == end && put_number(key, line, &number);
+    if (is_no_number(at, end))
+        return true;
+    if (read_number(at, end, &number) == end)
+        return put_number(key, line, &number);
+    return key->kind == SECONDS && !value->has_escapes && put_duration(key, line, at, end);
 }
 
 /* Which key stands here alone, without a value; -1: none of them. */

@@ -272,6 +272,15 @@ extern const double TENS[23];
 /* Up to 18 digits without an exponent; returns where it ends, NULL if it is no such number. */
 const byte *read_number(const byte *at, const byte *end, Number *number);
 
+/* A duration as Go writes it, such as 1m3.5s, as the value of a key of SECONDS. */
+bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end);
+
+/* Whether there is no number: nothing, or `-`. */
+static inline bool is_no_number(const byte *at, const byte *end)
+{
+    return at == end || (end - at == 1 && *at == '-');
+}
+
 /* Seconds, milli-, micro- or nanoseconds since 1970, told by their size. */
 bool micros_since_1970(const Number *number, int64_t *micros);
 

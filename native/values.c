@@ -190,6 +190,54 @@ const byte *read_text(Reading *reading, const byte *at, const byte *end, View *v
     return stop;
 }
 
+/* How many nanoseconds the unit is that is here; 0: none is. */
+static uint64_t read_unit_of_time(const byte **at, const byte *end)
+{
+    static const struct {
+        char name[4];
+        int size;
+        uint64_t nanoseconds;
+    } UNITS[] = {
+        {"ns", 2, 1},        {"us", 2, 1000},          {"\xC2\xB5s", 3, 1000},
+        {"\xCE\xBCs", 3, 1000}, {"ms", 2, 1000000},       {"s", 1, 1000000000},
+        {"m", 1, 60000000000}, {"h", 1, 3600000000000},
+    };
+
+    for (size_t which = 0; which < sizeof UNITS / sizeof *UNITS; which++)
+        if (end - *at >= UNITS[which].size && !memcmp(*at, UNITS[which].name, UNITS[which].size)) {
+            *at += UNITS[which].size;
+            return UNITS[which].nanoseconds;
+        }
+    return 0;
+}
+
+bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end)
+{
+    static const uint64_t MOST = 1000000000000000; /* what is less a double holds exactly */
+    uint64_t total = 0, last = UINT64_MAX;
+
+    while (at < end) {
+        Number number;
+        uint64_t part, scale = 1;
+        at = read_number(at, end, &number);
+        if (!at || number.is_negative)
+            return false;
+        uint64_t unit = read_unit_of_time(&at, end);
+        for (int decimal = 0; decimal < number.decimals; decimal++)
+            scale *= 10;
+        if (!unit || unit >= last || __builtin_mul_overflow(number.digits, unit, &part) ||
+            part % scale)
+            return false;
+        last = unit;
+        part /= scale;
+        if (part >= MOST - total)
+            return false;
+        total += part;
+    }
+    ((double *)key->out)[line] = (double)total / 1e9;
+    return true;
+}
+
 bool put_number(const Key *key, int64_t line, const Number *number)
 {
     if (number->is_negative)

@@ -22,6 +22,23 @@ _EMPTY = {pl.String(): "", pl.Boolean(): False}
 _IDENTITY = ("file_id", "offset", "line", "source")
 
 
+GO_DURATIONS = [
+    ("0s", 0.0),
+    ("1.2ms", 0.0012),
+    ("16.205332ms", 0.016205332),
+    ("1m3.5s", 63.5),
+    ("1h2m", 3720.0),
+    ("2562047h47m16.854775807s", 9223372036.854775807),
+    ("100ns", 1e-07),
+    ("1.5ns", 1.5e-09),
+    ("2us", 2e-06),
+    ("2\u00b5s", 2e-06),
+    ("2.25\u03bcs", 2.25e-06),
+    ("12345678901234567890h", 4.444444404444444e22),
+]
+"""Durations as Go writes them, and their seconds."""
+
+
 def utc(*parts: int) -> datetime:
     """This moment in UTC."""
     year, month, day, *clock = parts
@@ -63,6 +80,11 @@ def row_of(name: str, line: str, time_zone: str = "UTC") -> dict[str, Any]:
     assert parsed.rejected.is_empty(), parsed.rejected.to_dicts()
     (row,) = parsed.rows.iter_rows(named=True)
     return {key: value for key, value in row.items() if key not in _IDENTITY}
+
+
+def misfits_of(name: str, line: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """The row that a line becomes, less its identity, and its misfits by column."""
+    return row_of(name, line), dict(parse(name, line.encode() + b"\n").misfits)
 
 
 def refusal_of(name: str, line: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from queue import SimpleQueue
 
 import httpx
@@ -19,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import Pipeline, create_app
 from api.server import ApiServer
+from connectors.batch import Fit
 from connectors.errors import LogwaxError
 from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.status import SourceStatus, Status
@@ -399,7 +401,8 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
 ) -> None:
     insert(store, "cust_1", *CUST_1)
     store.command("INSERT INTO dead_letters VALUES ('?')")
-    pipeline.status.add(lines=3, stored=2, dead=1)
+    pipeline.status.add(lines=3, stored=2, dead=1, misfits={"duration": 1})
+    pipeline.status.add(lines=0, stored=0, dead=0, misfits={"duration": 1, "bytes_sent": 3})
     pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",))
 
     answer = api.get("/health")
@@ -413,6 +416,7 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
         "lag_seconds": 0.5,
         "lines_in": 3,
         "lines_stored": 2,
+        "misfits": {"duration": 2, "bytes_sent": 3},
         "rows_stored": 4,
         "dead_letters": 1,
         "last_error": "",
@@ -464,6 +468,28 @@ def test_metrics_are_those_of_the_pipeline_now(api: httpx.Client, pipeline: Runn
         "logwax_problems": 1,
         "logwax_demoted_tags": 1,
     }
+
+
+def test_misfits_are_a_metric_by_column(api: httpx.Client, pipeline: Running) -> None:
+    pipeline.status.add(lines=2, stored=2, dead=0, misfits={"duration": 2, "status_code": 1})
+    text = api.get("/metrics").text
+    assert 'logwax_misfits_total{column="duration"} 2.0\n' in text
+    assert 'logwax_misfits_total{column="status_code"} 1.0\n' in text
+
+
+def test_files_whose_lines_are_refused_are_problems(
+    api: httpx.Client, pipeline: Running, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.log"
+    file.touch()
+    pipeline.source = SourceStatus(2, 100, 0.5, ("b.log: permission denied",))
+    pipeline.status.refusals.add([Fit(str(file), 4, 3, "'x' is no line")])
+
+    assert api.get("/health").json()["problems"] == [
+        "b.log: permission denied",
+        f"More than half of the lines of '{file}' are refused: 'x' is no line",
+    ]
+    assert samples(api.get("/metrics"))["logwax_problems"] == 2
 
 
 def test_metrics_tell_of_a_failing_store_without_asking_it(

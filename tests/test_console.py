@@ -83,7 +83,7 @@ def test_a_pipe_gets_dead_letters_marked_and_with_all_their_bytes(pipeline: Pipe
     row, dead = map(json.loads, process.communicate(timeout=DEADLINE)[0].splitlines())
     assert "dead_letter" not in row
     assert dead.keys() == {"dead_letter", *REJECTED}
-    assert (dead["dead_letter"], dead["offset"], dead["reason"]) == (True, 0, "invalid_utf8")
+    assert (dead["dead_letter"], dead["offset"], dead["reason"]) == (True, 0, "bad_json")
     assert dead["raw"] == "\\xff\x1b[31m"
 
 

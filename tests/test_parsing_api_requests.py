@@ -11,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.parsing import api_requests
-from tests.parsing_checks import certain, filled, mutated, parse, refusal_of, row_of, utc
+from flows.parsing.parser import parser
+from tests.parsing_checks import (
+    GO_DURATIONS,
+    batch,
+    certain,
+    filled,
+    misfits_of,
+    mutated,
+    parse,
+    refusal_of,
+    row_of,
+    utc,
+)
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -110,30 +122,67 @@ def test_local_times_of_other_centuries(year: int) -> None:
         (LINE.replace("2026-11-01", "0226-11-01"), "bad_timestamp"),
         (LINE.replace("12:00:00", "25:00:00"), "bad_timestamp"),
         (LINE.replace("12:00:00", "\t2:00:00"), "bad_timestamp"),
-        (LINE.replace(" 200 ", " OK "), "bad_status_code"),
-        (LINE.replace(" 200 ", " 0200 "), "bad_status_code"),
-        (LINE.replace(" 200 ", " +20 "), "bad_status_code"),
-        (LINE.replace(" 200 ", " 99 "), "bad_status_code"),
-        (LINE.replace(" 200 ", " 600 "), "bad_status_code"),
-        (LINE.replace("0.12345", "fast"), "bad_duration"),
-        (LINE.replace("0.12345", "-0.1"), "bad_duration"),
-        (LINE.replace("0.12345", "nan"), "bad_duration"),
-        (LINE.replace("0.12345", "1e400"), "bad_duration"),
-        (LINE.replace("0.12345", "1_0"), "bad_duration"),
-        (LINE.replace("0.12345", "-"), "bad_duration"),
+        ("2026-11-01 12:00:00 INFO worker started again", "not_api_requests"),
+        ("2026-11-01 12:00:00,123 [main] WARN com.example.Db - 17 rows lost", "not_api_requests"),
+        (LINE.replace("200 0.12345", "OK fast"), "not_api_requests"),
     ],
 )
 def test_refused_with_a_reason(text: str, reason: str) -> None:
     assert refusal_of("api_requests", text)[0] == reason
-    form = api_requests.make(ZoneInfo("UTC"))
-    assert certain(form, [LINE, text, LINE]) == [True, False, True]
+    assert not certain(api_requests.make(ZoneInfo("UTC")), [LINE, text, LINE])[1]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("status_code", "OK"),
+        ("status_code", "0200"),
+        ("status_code", "+20"),
+        ("status_code", "99"),
+        ("status_code", "600"),
+        ("duration", "fast"),
+        ("duration", "-0.1"),
+        ("duration", "nan"),
+        ("duration", "1e400"),
+        ("duration", "1_0"),
+        ("duration", "-1.2ms"),
+    ],
+)
+@pytest.mark.parametrize("rest", ["", " a b"])
+def test_a_value_that_does_not_fit_its_column_is_an_attribute(
+    column: str, value: str, rest: str
+) -> None:
+    text = LINE.replace({"status_code": "200", "duration": "0.12345"}[column], value) + rest
+    row, misfits = misfits_of("api_requests", text)
+    extra = {"extra": rest.strip()} if rest else {}
+    assert json.loads(row["attributes"]) == {column: value, **extra}
+    expected = {**row_of("api_requests", LINE), column: 0, "attributes": row["attributes"]}
+    assert filled(row) == filled(expected)
+    assert misfits == {column: 1}
+    assert not certain(api_requests.make(ZoneInfo("UTC")), [LINE, text, LINE])[1]
+
+
+def test_a_dash_is_no_status_and_no_duration() -> None:
+    row, misfits = misfits_of("api_requests", LINE.replace("200 0.12345", "- -"))
+    assert filled(row) == filled({**row_of("api_requests", LINE), "status_code": 0, "duration": 0})
+    assert misfits == {}
+
+
+@pytest.mark.parametrize(("written", "seconds"), GO_DURATIONS)
+def test_a_duration_of_go_names_its_unit_itself(written: str, seconds: float) -> None:
+    assert row_of("api_requests", LINE.replace("0.12345", written))["duration"] == seconds
+
+
+def test_the_setting_of_units_is_not_for_this_format() -> None:
+    read = parser("api_requests", "UTC", duration_unit="ms")(batch(LINE.encode()))
+    assert read.rows["duration"].to_list() == [0.12345]
 
 
 def test_one_bad_line_in_a_thousand_costs_exactly_the_bad_ones() -> None:
     lines = [LINE] * 5_000
     bad = range(0, 5_000, 1_000)
     for number in bad:
-        lines[number] = LINE.replace("200", "2OO")
+        lines[number] = LINE.replace("2026", "2O26")
     parsed = parse("api_requests", "\n".join(lines).encode())
     assert parsed.rows.height == 4_995
     assert parsed.rejected["raw"].to_list() == [lines[number].encode() for number in bad]
@@ -170,10 +219,11 @@ WELL_FORMED = st.builds(
     TIMES,
     st.sampled_from(["cust_1", "-", "é", "a\tb", "😀"]),
     st.sampled_from(["/", "/a?b=c", "-", '/"q"\\']),
-    st.one_of(st.just(200), st.integers(0, 700)),
+    st.one_of(st.just(200), st.integers(0, 700), st.sampled_from(["-", "OK"])),
     st.one_of(
         st.floats(0, 1e6),
         st.sampled_from(["1", ".5", "1.", "+1", "-0", "-1", "inf", "nan", "1_0", "1e400", "٣"]),
+        st.sampled_from(["1.2ms", "0s", "-"]),
     ),
     st.sampled_from(["", "", "", " extra", "  two  spaces ", ' é\\"', "\r"]),
 )

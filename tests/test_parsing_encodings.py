@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from itertools import accumulate
 from typing import Any
 
@@ -137,26 +139,37 @@ def test_dead_letters_keep_the_bytes_of_the_file(encoding: str) -> None:
     assert parsed.rejected["reason"].to_list() == ["bad_json"]
 
 
-@pytest.mark.parametrize(
-    ("encoding", "raw", "reason"),
-    [
-        ("utf-8", b"\xff", "invalid_utf8"),
-        ("cp1252", b"\x81", "invalid_encoding"),
-        ("utf-16-le", b"\x00\xd8", "invalid_encoding"),
-        ("utf-16-be", b"\xdc\x00a", "invalid_encoding"),
-    ],
-)
-def test_a_line_of_another_encoding_is_one_dead_letter(
-    encoding: str, raw: bytes, reason: str
+OF_ANOTHER = [
+    ("utf-8", b"\xff"),
+    ("cp1252", b"\x81"),
+    ("utf-16-le", b"\x00\xd8"),
+    ("utf-16-be", b"\xdc\x00"),
+]
+"""Encodings, and bytes that are no text in them."""
+
+
+@pytest.mark.parametrize(("encoding", "raw"), OF_ANOTHER)
+def test_a_line_of_another_encoding_that_fits_no_format_is_one_dead_letter(
+    encoding: str, raw: bytes
 ) -> None:
-    raw = raw[: len(raw) // Encoding(encoding).unit * Encoding(encoding).unit]
     good = f"{LINE}\n".encode(encoding)
     parsed = parse("json", good * 2 + raw + "\r\n".encode(encoding) + good, encoding=encoding)
     (refused,) = parsed.rejected.iter_rows(named=True)
-    assert (refused["raw"], refused["reason"]) == (raw, reason)
+    assert (refused["raw"], refused["reason"]) == (raw, "bad_json")
     assert refused["offset"] == 2 * len(good)
-    assert refused["detail"].endswith(f"at position 0 is not {encoding.upper()}")
     assert parsed.rows.sort("offset")["message"].to_list() == ["caf\u00e9"] * 3
+
+
+@pytest.mark.parametrize(("encoding", "bad"), OF_ANOTHER)
+def test_a_line_of_another_encoding_is_a_row_with_its_bytes(encoding: str, bad: bytes) -> None:
+    good = f"{LINE}\n".encode(encoding)
+    raw = LINE.encode(encoding).replace("\u00e9".encode(encoding), bad)
+    parsed = parse("json", good + raw + "\r\n".encode(encoding) + good, encoding=encoding)
+    assert parsed.rejected.is_empty()
+    stored = parsed.rows.sort("offset")
+    assert stored["message"].to_list() == ["caf\u00e9", "caf\ufffd", "caf\u00e9"]
+    attributes = [json.loads(text) for text in stored["attributes"]]
+    assert attributes == [{}, {"raw_base64": b64encode(raw).decode()}, {}]
 
 
 def test_every_byte_is_a_character_of_latin_1() -> None:
@@ -173,7 +186,7 @@ def test_half_a_character_at_the_end_of_a_file_is_a_dead_letter(encoding: str, l
     parsed = parse("json", good + raw, encoding=encoding)
     assert parsed.rows.height == 1
     assert parsed.rejected["raw"].to_list() == [raw]
-    assert parsed.rejected["reason"].to_list() == ["invalid_encoding"]
+    assert parsed.rejected["reason"].to_list() == ["bad_json"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import weakref
+from base64 import b64decode, b64encode
 from dataclasses import replace
 
 import polars as pl
@@ -84,14 +85,103 @@ def test_usual_odd_and_bad_lines_are_told_apart(name: str) -> None:
 @pytest.mark.parametrize("raw", NOT_UTF_8)
 def test_bytes_that_are_not_utf_8_are_kept_as_they_are(name: str, raw: bytes) -> None:
     refused = parse(name, b"\n".join([GOOD[name], raw, GOOD[name]])).rejected.row(0, named=True)
-    assert (refused["raw"], refused["reason"]) == (raw, "invalid_utf8")
+    assert refused["raw"] == raw
     assert refused["offset"] == len(GOOD[name]) + 1
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_good_line_with_one_invalid_byte_is_refused(name: str) -> None:
-    raw = GOOD[name].replace(b"/a", b"/\xe9")
-    assert parse(name, raw).rejected["raw"].to_list() == [raw]
+@pytest.mark.parametrize("lines", [GOOD, ODD], ids=["usual", "odd"])
+@pytest.mark.parametrize("spoiled", [b"/\xe9", b"/\xf0\x9f\x98", b"/\xed\xa0\x80"])
+def test_a_good_line_with_invalid_bytes_is_the_row_that_it_would_be(
+    name: str, lines: dict[str, bytes], spoiled: bytes
+) -> None:
+    raw = lines[name].replace(b"/a", spoiled).replace(b"/caf\xc3\xa9", spoiled)
+    raw = raw.replace(b'"-" 408', b'"/" 408').replace(b'"caf\xc3\xa9', b'"' + spoiled)
+    data = b"\n".join([GOOD[name], raw + b"\r", GOOD[name]])
+    parsed = parse(name, data)
+    check_types(parsed)
+    check_identity(parsed, {FILE_ID: (PATH, data)})
+    shown = parse(name, raw.decode(errors="replace").encode()).rows.row(0, named=True)
+    stored = parsed.rows.filter(pl.col("offset") == len(GOOD[name]) + 1).row(0, named=True)
+    before = json.loads(shown.pop("attributes", "{}"))
+    assert "\ufffd" in str(shown)
+    assert json.loads(stored["attributes"]) == {**before, "raw_base64": b64encode(raw).decode()}
+    same = shown.keys() - {"offset", "line"}
+    assert {key: stored[key] for key in same} == {key: shown[key] for key in same}
+    assert parsed.misfits == {}
+
+
+def test_the_bytes_of_a_line_are_not_what_it_says_of_itself() -> None:
+    parsed = parse("json", b'{"ts":0,"raw_base64":"mine","n":1.0,"message":"\xff"}')
+    (attributes,) = map(json.loads, parsed.rows["attributes"])
+    assert attributes["n"] == 1.0
+    assert b64decode(attributes["raw_base64"]).endswith(b'"\xff"}')
+
+
+ODD_VALUES = {
+    "api_requests": b"2026-11-01 12:00:00 cust_1 /a 999 0.5",
+    "json": b'{"ts":"2026-11-01T12:00:00Z","path":"/a","status":"OK","bytes":-1}',
+    "logfmt": b"ts=2026-11-01T12:00:00Z path=/a status=OK bytes=-1",
+    "combined": b'::1 - bob [01/Nov/2026:12:00:00 +0000] "GET /a HTTP/1.1" 999 -1 "-" "curl/8.0"',
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_misfits_are_counted_by_column_and_only_those_of_rows(name: str) -> None:
+    odd = ODD_VALUES[name]
+    no_time = odd.replace(b"12:00", b"25:00")
+    parsed = parse(name, b"\n".join([GOOD[name], odd, no_time, odd, b"", odd]))
+    check_types(parsed)
+    assert (parsed.rows.height, parsed.rejected.height) == (4, 1)
+    others = {} if name == "api_requests" else {"bytes_sent": 3}
+    assert parsed.misfits == {"status_code": 3, **others}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_usual_batch_has_no_misfits(name: str) -> None:
+    assert parse(name, b"\n".join([GOOD[name], ODD[name], BAD[0]])).misfits == {}
+
+
+# Whether files are of the format
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_file_tells_how_many_of_its_lines_were_refused(name: str) -> None:
+    good, bad = GOOD[name] + b"\n", BAD[0] + b"\n"
+    parsed = parser(name, "UTC", max_line_bytes=1000)(
+        together(
+            batch(good * 2 + b"\n\r\n" + bad, 1, "/1.log"),
+            batch(b"rest\n" + bad + b"\n" + good + bad, 2, "/2.log", 7, continued=True),
+            batch(b"x" * 1001 + b"\n" + good, 3, "/3.log"),
+            batch(b"\n", 4, "/4.log"),
+        )
+    )
+    assert [(fit.path, fit.lines, fit.refused) for fit in parsed.fits] == [
+        ("/1.log", 3, 1),
+        ("/2.log", 3, 2),
+        ("/3.log", 1, 0),
+        ("/4.log", 0, 0),
+    ]
+    assert [bool(fit.advice) for fit in parsed.fits] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("other", FORMATS)
+def test_the_advice_names_the_format_that_the_first_refused_line_has(name: str, other: str) -> None:
+    (fit,) = parse(name, b"\n".join([GOOD[other]] * 3)).fits
+    if name == other:
+        assert (fit.refused, fit.advice) == (0, "")
+    else:
+        assert f"is no line of LOG_FORMAT={name}" in fit.advice
+        assert fit.advice.endswith(f", but one of LOG_FORMAT={other}.")
+
+
+def test_the_advice_shows_a_line_cut_and_without_control_characters() -> None:
+    (fit,) = parse("json", b"\x1b[31m" + b"x" * 1000 + b"\xff\n" * 3).fits
+    assert fit.advice.isprintable()
+    assert r"'\x1b[31mxxx" in fit.advice
+    assert len(fit.advice) < 400
+    assert "(bad_json), nor of any other format" in fit.advice
 
 
 @pytest.mark.parametrize("name", FORMATS)

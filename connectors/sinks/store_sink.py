@@ -19,6 +19,7 @@ class _Partition(StatelessSinkPartition[Batch]):
     @in_words
     def write_batch(self, items: list[Batch]) -> None:
         for batch in items:
+            self._status.refusals.add(batch.fits)
             try:
                 refused = self._writer.write(batch)
             except StoreError as error:
@@ -26,7 +27,7 @@ class _Partition(StatelessSinkPartition[Batch]):
                 raise
             batch.acknowledge()
             stored, dead = len(batch.rows) - refused, len(batch.rejected) + refused
-            self._status.add(lines=batch.lines, stored=stored, dead=dead)
+            self._status.add(lines=batch.lines, stored=stored, dead=dead, misfits=batch.misfits)
 
     def close(self) -> None:
         self._writer.close()

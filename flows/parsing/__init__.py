@@ -8,4 +8,4 @@ FORMATS: dict[str, str] = {
     "logfmt": "flows.parsing.logfmt",
     "combined": "flows.parsing.combined",
 }
-"""Value of `LOG_FORMAT` -> the module whose `make(time_zone) -> Format` makes its parser."""
+"""Value of `LOG_FORMAT` -> the module whose `make(time_zone, duration_shift)` is its `Format`."""

@@ -1,7 +1,7 @@
 """Format `api_requests`: one request a line, in fields that are separated by spaces.
 
 `YYYY-MM-DD HH:MM:SS customer_id request_path status_code duration_seconds`: the time is local time
-of `LOG_TIMEZONE`, with or without a fraction of a second; a customer or path `-` is empty; what
+of `LOG_TIMEZONE`, with or without a fraction of a second; a field that is `-` is empty; what
 follows the six fields is kept as `attributes.extra`.
 """
 
@@ -14,7 +14,7 @@ import polars as pl
 
 from connectors.errors import MalformedLine
 from flows.parsing.compiled import read_lines
-from flows.parsing.fields import dash_is_empty, decimal, status_code
+from flows.parsing.fields import dash_is_empty, put_numbers
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Row
 from flows.parsing.times import iso, iso_column
@@ -32,8 +32,8 @@ _KEYS = [
 """What the compiled part reads, in the order of `native/api_requests.c`."""
 
 
-def make(time_zone: ZoneInfo) -> ApiRequests:
-    """The parser of this format; times are in `time_zone`."""
+def make(time_zone: ZoneInfo, duration_shift: int = 0) -> ApiRequests:
+    """The parser of this format; times are in `time_zone`, durations always in seconds."""
     return ApiRequests(time_zone)
 
 
@@ -55,11 +55,16 @@ class ApiRequests:
             "timestamp": iso(f"{date} {time}", self._zone),
             "customer_id": dash_is_empty(customer_id),
             "request_path": dash_is_empty(request_path),
-            "status_code": status_code(status),
-            "duration": decimal("duration", duration),
         }
+        attributes = put_numbers(row, {"status_code": status, "duration": duration})
+        if attributes and not row.keys() & {"status_code", "duration"}:
+            # Any sentence behind a time has six words, too.
+            found = f"{status[:32]!r} and {duration[:32]!r} are no status and no duration"
+            raise MalformedLine("not_api_requests", found)
         if extra:
-            row["attributes"] = json.dumps({"extra": " ".join(extra)}, ensure_ascii=False)
+            attributes["extra"] = " ".join(extra)
+        if attributes:
+            row["attributes"] = json.dumps(attributes, ensure_ascii=False, separators=(",", ":"))
         return row
 
     def columns(self, lines: Lines) -> pl.DataFrame:

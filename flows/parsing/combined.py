@@ -7,6 +7,10 @@ escaped as `\"`, `\\`, `\n`, `\xhh`), and nginx, ngx_http_log_module, `combined`
 The remote user is the customer. The request line gives method, path and `attributes.protocol`; one
 that is not of that shape is kept whole as `attributes.request`, the identd name as
 `attributes.ident`. Escapes are undone where the result is UTF-8.
+
+Neither program escapes the spaces of a user's name, so a line that has one more field in front of
+the time, such as a virtual host, looks much like one with such a name. It is taken for a name only
+where no word of it can be another field.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import polars as pl
 from connectors.distinct import distinct
 from connectors.errors import MalformedLine
 from flows.parsing.compiled import read_lines
-from flows.parsing.fields import count, dash_is_empty, status_code
+from flows.parsing.fields import dash_is_empty, put_numbers
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Row
 from flows.parsing.times import UTC, in_range, iso
@@ -46,6 +50,10 @@ _REQUEST = re.compile(
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ](?:.*[^ ])?) (HTTP/\d(?:\.\d)?)|"
     r"([A-Z]+) ([^ ]+)",  # HTTP/0.9 names no protocol
     re.DOTALL | re.ASCII,
+)
+# A number, an address, a name of a host, or nothing: what no word of a user's name is taken for.
+_OTHER_FIELD = re.compile(
+    r"|-|\"\"|\d.*|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*,?|[\w-]+(?:\.[\w-]+)+(?::\d+)?,?", re.DOTALL
 )
 _TIME = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})", re.ASCII)
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
@@ -72,8 +80,8 @@ _KEYS = [
 """What the compiled part reads, in the order of `native/combined.c`."""
 
 
-def make(time_zone: ZoneInfo) -> Combined:
-    """The parser of this format; its times always carry their zone: `time_zone` is not needed."""
+def make(time_zone: ZoneInfo, duration_shift: int = 0) -> Combined:
+    """The parser of this format; its times always carry their zone, and it has no durations."""
     return Combined()
 
 
@@ -86,13 +94,13 @@ class Combined:
         if not found:
             raise MalformedLine("not_combined", _misfit(text))
         host, ident, user, time, request, status, size, referer, agent = found.groups()
+        if shifted := _shifted(host, ident, user):
+            raise MalformedLine("not_combined", shifted)
         attributes: dict[str, str] = {}
         row: Row = {
             "timestamp": _time(time),
             "client_ip": dash_is_empty(host),
-            "customer_id": "" if user == '""' else dash_is_empty(user),  # Apache's empty name
-            "status_code": status_code(status),
-            "bytes_sent": count("bytes_sent", size),
+            "customer_id": "" if user == '""' else dash_is_empty(_unescape(user)),  # Apache's empty
             "referer": dash_is_empty(_unescape(referer)),
             "user_agent": dash_is_empty(_unescape(agent)),
         }
@@ -105,7 +113,8 @@ class Combined:
         elif request not in ("", "-"):
             attributes["request"] = _unescape(request)
         if ident != "-":
-            attributes["ident"] = ident
+            attributes["ident"] = _unescape(ident)
+        attributes |= put_numbers(row, {"status_code": status, "bytes_sent": size})
         row["attributes"] = json.dumps(attributes, ensure_ascii=False, separators=(",", ":"))
         return row
 
@@ -133,6 +142,7 @@ class Combined:
         sure = (
             pl.col("timestamp").is_not_null()
             & (pl.col("client_ip") != "")
+            & ~pl.col("client_ip").str.contains(",", literal=True)
             & (pl.col("ident") == "-")
             & (pl.col("customer_id") != "")
             & pl.col("method").is_in(_METHODS)
@@ -151,7 +161,7 @@ class Combined:
         if b"\\" in lines.text:
             sure &= ~pl.any_horizontal(
                 pl.col(name).str.contains("\\", literal=True)
-                for name in ("request", "referer", "user_agent")
+                for name in ("customer_id", "request", "referer", "user_agent")
             )
 
         def dashed(name: str) -> pl.Expr:
@@ -189,6 +199,18 @@ def _misfit(text: str) -> str:
         if not begin.match(text):
             return f"{name} is missing, or does not end, in {' '.join(names)}"
     return f"something follows {' '.join(names)}"
+
+
+def _shifted(host: str, ident: str, user: str) -> str:
+    """Why the first fields are others than these; nothing if they are not."""
+    if "," in host:
+        return f"host {host[:64]!r} is more than one"
+    if ident != "-" and _OTHER_FIELD.fullmatch(ident):
+        return f"identd name {ident[:64]!r} is another field"
+    words = user.split(" ")
+    if len(words) > 1 and (ident != "-" or any(map(_OTHER_FIELD.fullmatch, words))):
+        return f"user {user[:64]!r} is more than one field"
+    return ""
 
 
 def _time(text: str) -> datetime:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-from connectors.batch import NONE_REJECTED, REJECTED, Batch, Segment
+from connectors.batch import NONE_REJECTED, REJECTED, Batch, Fit, Segment
 from connectors.encodings import UTF_8, Encoding
 from connectors.errors import MalformedLine
 from flows.parsing.lines import Lines, Numbers
@@ -71,17 +71,17 @@ class FileLines:
         stray = self._strays.get(number, 0)
         return line[:stray] + self._encoding.without_end(line[stray:])
 
-    def text(self, number: int) -> str:
-        """One line without its line end. Raises `MalformedLine` if it is of another encoding."""
+    def text(self, number: int) -> tuple[str, bool]:
+        """One line without its line end, and whether that is all of it.
+
+        What is not of the encoding is U+FFFD.
+        """
         raw, name = self.raw(number), self._encoding.name
         try:
-            text = raw.decode(name)
-        except UnicodeDecodeError as error:
-            raise MalformedLine(
-                "invalid_utf8" if self._encoding.is_utf8 else "invalid_encoding",
-                f"byte {raw[error.start]:#04x} at position {error.start} is not {name.upper()}",
-            ) from None
-        return text[1:] if number in self._marked else text
+            text, is_all = raw.decode(name), True
+        except UnicodeDecodeError:
+            text, is_all = raw.decode(name, "replace"), False
+        return (text[1:] if number in self._marked else text), is_all
 
     @cached_property
     def lines(self) -> Lines:
@@ -109,6 +109,26 @@ class FileLines:
                 "source": pl.Series([s.path for s in segments], dtype=pl.String)[which],
             }
         )
+
+    def fits(
+        self,
+        asked: Numbers | None,
+        refused: list[DeadLetter],
+        advise: Callable[[str, MalformedLine], str],
+    ) -> Iterator[Fit]:
+        """How the lines that a format was asked about (None: all) fitted it; both are in order.
+
+        `advise` is told the first line that was refused of a file of which most were, and why.
+        """
+        edges = [*(part.first for part in self._parts), len(self._starts) - 1]
+        lines = edges if asked is None else np.searchsorted(asked, edges).tolist()
+        wrong = np.searchsorted([number for number, _, _ in refused], edges).tolist()
+        for at, part in enumerate(self._parts):
+            fit = Fit(part.segment.path, lines[at + 1] - lines[at], wrong[at + 1] - wrong[at])
+            if fit.is_poor:
+                number, _, why = refused[wrong[at]]
+                fit = replace(fit, advice=advise(self.text(number)[0], why))
+            yield fit
 
     def unfit(self, max_line_bytes: int) -> list[DeadLetter]:
         """What no format is asked about: lines that are too long, and rests of earlier lines."""

@@ -8,6 +8,9 @@ timestamp.
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
@@ -26,10 +29,12 @@ from flows.parsing.keys import (
     column_of,
     columns_of,
     compiled_keys,
+    encode,
     is_pattern,
     keys_in,
     nothing,
     row_of,
+    with_plain_levels,
 )
 from flows.parsing.lines import CARRIAGE_RETURN, NEWLINE, Flags, Lines
 from flows.parsing.parser import OK, Row
@@ -41,28 +46,33 @@ _MOST_NESTED = 512
 _BRACE, _ENDING_BRACE = b"{}"
 _decode = msgspec.json.Decoder().decode
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
+_UNREADABLE = re.compile(r"\bNaN\b|\bInfinity\b|[0-9][eE]\+?[0-9]{3}")
 
 
-def make(time_zone: ZoneInfo) -> JsonLines:
-    """The parser of this format; times without a zone are in `time_zone`."""
-    return JsonLines(time_zone)
+def make(time_zone: ZoneInfo, duration_shift: int = 0) -> JsonLines:
+    """The parser of this format; times without a zone are in `time_zone`.
+
+    Of durations whose unit nobody names, 10^`duration_shift` are a second.
+    """
+    return JsonLines(time_zone, duration_shift)
 
 
 class JsonLines:
     """See the module's docstring."""
 
-    def __init__(self, time_zone: ZoneInfo) -> None:
+    def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
         self._zone = time_zone
+        self._shift = duration_shift
 
     # One line: the definition
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
         try:
-            found = _decode(text)
+            found = _value_of(text)
             if not isinstance(found, dict):
                 raise MalformedLine("not_an_object", f"{type(found).__name__}, not an object")
-            return row_of(found, self._zone)
+            return row_of(found, self._zone, self._shift)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise MalformedLine("bad_json", str(error)) from None
 
@@ -70,8 +80,8 @@ class JsonLines:
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        keys = compiled_keys(keys_in(lines, _members))
-        return read_lines(Form.JSON, lines, keys, self._zone, self._columns)
+        keys = compiled_keys(keys_in(lines, _members), self._shift)
+        return with_plain_levels(read_lines(Form.JSON, lines, keys, self._zone, self._columns))
 
     # Many lines: Polars reads what is as usual, and every key in the bytes is accounted for
 
@@ -106,7 +116,30 @@ class JsonLines:
         if len(frame) != len(lines):
             raise pl.exceptions.ComputeError("a line is no value, or several")
         whole = pl.Series(accounted(lines, frame, BY_KEY))
-        return columns_of(frame, self._zone).with_columns(pl.col(OK) & whole)
+        return columns_of(frame, self._zone, self._shift).with_columns(pl.col(OK) & whole)
+
+
+def _value_of(text: str) -> object:
+    """The value that a text of JSON is. Raises `MsgspecError`, `RecursionError`.
+
+    NaN and Infinity are no JSON, and 1e999 is no number of 64 bits; but programs write them.
+    """
+    try:
+        return _decode(text)
+    except msgspec.MsgspecError as error:
+        if not _UNREADABLE.search(text):
+            raise
+        try:
+            found = json.loads(text, parse_constant=str, parse_float=_float)
+            encode(found).encode()  # half of a surrogate pair is no text
+        except (ValueError, RecursionError):
+            raise error from None
+        return found
+
+
+def _float(text: str) -> float | str:
+    found = float(text)
+    return found if math.isfinite(found) else text
 
 
 def _guesses(lines: Lines) -> Iterator[Flags]:

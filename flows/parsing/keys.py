@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -15,20 +16,27 @@ import numpy.typing as npt
 import polars as pl
 
 from connectors.errors import MalformedLine
-from flows.parsing.fields import MAX_UINT16, MAX_UINT64, number
+from flows.parsing.fields import MAX_UINT16, MAX_UINT64, NO_VALUE, go_duration, number
 from flows.parsing.lines import Flags, Lines
-from flows.parsing.parser import OK, Row
+from flows.parsing.parser import MISFITS, OK, Row
 from flows.parsing.times import epoch, epoch_column, iso, iso_column
 from native.lines import Key, Kind
 
 
 @dataclass(frozen=True)
 class Alias:
-    """A key in a line and the column it means; of durations, 10^shift of its unit are a second."""
+    """A key in a line and the column it means.
+
+    Of durations, 10^shift of its unit are a second; None: the key does not say.
+    """
 
     key: str
     column: str
-    shift: int
+    shift: int | None
+
+    def shift_or(self, unsaid: int) -> int:
+        """The shift, or what it is where the key does not say."""
+        return unsaid if self.shift is None else self.shift
 
 
 ALIASES = [
@@ -39,7 +47,8 @@ ALIASES = [
         ("method", 0, "method http_method request_method verb"),
         ("request_path", 0, "request_path path uri url request_uri"),
         ("status_code", 0, "status_code status http_status"),
-        ("duration", 0, "duration duration_s duration_seconds request_time"),
+        ("duration", None, "duration"),
+        ("duration", 0, "duration_s duration_seconds request_time"),
         ("duration", 3, "duration_ms latency_ms elapsed_ms response_time_ms"),
         ("duration", 6, "duration_us latency_us elapsed_us"),
         ("duration", 9, "duration_ns latency_ns elapsed_ns"),
@@ -54,13 +63,17 @@ ALIASES = [
     for key in keys.split()
 ]
 """Which keys mean which column. Times are ISO 8601, or numbers since 1970 that tell their unit by
-their size. Durations are the nearest to what is written: 48.31 ms are 0.04831 s."""
+their size. Durations are the nearest to what is written: 48.31 ms are 0.04831 s. nginx's
+`request_time` is always in seconds."""
 
 BY_KEY = {alias.key: alias for alias in ALIASES}
 """The keys that mean a column."""
 
 WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
 """Columns of whole numbers, and the largest of them."""
+
+NUMBERS = {*WHOLE_NUMBERS, "duration"}
+"""Columns of numbers, for which some programs write `-` where there is none."""
 
 _RANK = {alias.key: rank for rank, alias in enumerate(ALIASES)}
 _KINDS = {
@@ -74,6 +87,11 @@ _COMMON = 50
 _DECIMALS = (3, 6)
 _MOST_EXACT = 1e15
 
+COLOURS = r"\x1b\[[0-?]*[ -/]*[@-~]"
+"""What terminals take for colours and the like: control sequences (ECMA-48, section 5.4)."""
+
+_COLOURS = re.compile(COLOURS)
+
 Seen = dict[str, Counter[type]]
 """The keys of lines, and how often their values were of which type."""
 
@@ -81,40 +99,72 @@ encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """A value as it is stored."""
 
 
-def row_of(found: dict[str, object], zone: ZoneInfo) -> Row:
-    """The row of one line, whose keys and values are these. Raises `MalformedLine`."""
+def row_of(found: dict[str, object], zone: ZoneInfo, shift: int) -> Row:
+    """The row of one line, whose keys and values are these. Raises `MalformedLine`.
+
+    Of durations whose unit nobody names, 10^shift are a second. A value that does not fit its
+    column stays under its own key, in the attributes.
+    """
     row: Row = {}
+    misfits: list[str] = []
+    no_time: MalformedLine | None = None
     for key in sorted(found.keys() & BY_KEY.keys(), key=_RANK.__getitem__):
-        alias = BY_KEY[key]
-        if found[key] is None:
+        alias, value = BY_KEY[key], found[key]
+        if value is None or (alias.column in NUMBERS and value in NO_VALUE):
             del found[key]
         elif alias.column not in row:
-            row[alias.column] = _value(alias, found.pop(key), zone)
+            try:
+                meant = _value(alias, value, zone, shift)
+            except MalformedLine as refusal:
+                meant, no_time = None, no_time or refusal
+            if meant is None:
+                misfits.append(alias.column)
+            else:
+                row[alias.column] = meant
+                del found[key]
     if "timestamp" not in row:
-        raise MalformedLine("no_timestamp", "none of the keys that mean a time")
+        raise no_time or MalformedLine("no_timestamp", "none of the keys that mean a time")
     if found:
         row["attributes"] = encode(found)
+    if misfits:
+        row[MISFITS] = tuple(misfits)
     return row
 
 
-def _value(alias: Alias, value: object, zone: ZoneInfo) -> object:
+def _value(alias: Alias, value: object, zone: ZoneInfo, shift: int) -> object:
+    """What a value means in its column, None if it does not fit; if no time, `MalformedLine`."""
     if alias.column == "timestamp":
+        moment = _number(value)
+        if moment is not None:
+            return epoch(moment)
         if isinstance(value, str):
             return iso(value, zone)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return epoch(value)
-        raise MalformedLine("bad_timestamp", f"{alias.key} is {_short(value)}")
+        raise MalformedLine("bad_timestamp", f"{alias.key} is {encode(value)[:64]}")
     if alias.column == "duration":
         duration = _number(value)
-        if duration is None or not 0 <= duration <= sys.float_info.max:
-            raise MalformedLine("bad_duration", f"{alias.key} is {_short(value)}")
-        return float(Decimal(repr(duration)).scaleb(-alias.shift))
+        if duration is None:
+            return go_duration(value) if isinstance(value, str) else None
+        fits = 0 <= duration <= sys.float_info.max
+        return float(Decimal(repr(duration)).scaleb(-alias.shift_or(shift))) if fits else None
     if alias.column in WHOLE_NUMBERS:
         whole = _number(value)
         if whole is None or not 0 <= whole <= WHOLE_NUMBERS[alias.column] or whole % 1:
-            raise MalformedLine(f"bad_{alias.column}", f"{alias.key} is {_short(value)}")
+            return None
         return int(whole)
-    return value if isinstance(value, str) else encode(value)
+    text = value if isinstance(value, str) else encode(value)
+    return without_colours(text) if alias.column == "level" else text
+
+
+def without_colours(text: str) -> str:
+    """A text as it would be if it had not been meant for a terminal."""
+    return _COLOURS.sub("", text) if "\x1b" in text else text
+
+
+def with_plain_levels(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame; its levels without colours."""
+    if "level" in frame.columns and frame["level"].str.contains("\x1b", literal=True).any():
+        return frame.with_columns(pl.col("level").str.replace_all(COLOURS, ""))
+    return frame
 
 
 def _number(value: object) -> int | float | None:
@@ -122,10 +172,6 @@ def _number(value: object) -> int | float | None:
     if isinstance(value, str):
         return number(value)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _short(value: object) -> str:
-    return encode(value)[:64]
 
 
 def column_of(key: str) -> str:
@@ -158,8 +204,11 @@ def keys_in(lines: Lines, members: Callable[[bytes], Mapping[str, object]]) -> S
     return {key: types for key, types in seen.items() if types.total() * _COMMON >= len(chosen)}
 
 
-def compiled_keys(seen: Iterable[str]) -> list[Key]:
-    """How the compiled part shall read each key; lines with any other one are left open."""
+def compiled_keys(seen: Iterable[str], shift: int) -> list[Key]:
+    """How the compiled part shall read each key; lines with any other one are left open.
+
+    Of durations whose unit nobody names, 10^shift are a second.
+    """
     seen = list(seen)
     best: dict[str, str] = {}
     for key in sorted(BY_KEY.keys() & seen, key=_RANK.__getitem__):
@@ -175,7 +224,7 @@ def compiled_keys(seen: Iterable[str]) -> list[Key]:
             keys.append(Key(key, "attributes", Kind.ATTRIBUTE))
         elif best[alias.column] == key:
             kind = _KINDS.get(alias.column, Kind.TEXT)
-            keys.append(Key(key, alias.column, kind, alias.shift))
+            keys.append(Key(key, alias.column, kind, alias.shift_or(shift)))
     return keys
 
 
@@ -184,8 +233,11 @@ def nothing(lines: Lines) -> pl.DataFrame:
     return pl.DataFrame({OK: np.zeros(len(lines), np.bool_)})
 
 
-def columns_of(frame: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
-    """The columns of many lines, of which `frame` has a column for each key; null is missing."""
+def columns_of(frame: pl.DataFrame, zone: ZoneInfo, shift: int) -> pl.DataFrame:
+    """The columns of many lines, of which `frame` has a column for each key; null is missing.
+
+    Of durations whose unit nobody names, 10^shift are a second.
+    """
     columns: dict[str, pl.Expr] = {}
     sure = pl.lit(True)
     extra: list[str] = []
@@ -200,7 +252,7 @@ def columns_of(frame: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
             # Which of two aliases wins differs by line: ask where this one is present.
             sure &= pl.col(key).is_null()
         else:
-            columns[alias.column], fits = _column(alias, frame[key], zone)
+            columns[alias.column], fits = _column(alias, frame[key], zone, shift)
             sure &= fits
     if extra:
         columns["attributes"] = _attributes(frame, extra)
@@ -208,7 +260,7 @@ def columns_of(frame: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     return made.with_columns(pl.col(OK).fill_null(False) & pl.col("timestamp").is_not_null())
 
 
-def _column(alias: Alias, values: pl.Series, zone: ZoneInfo) -> tuple[pl.Expr, pl.Expr]:
+def _column(alias: Alias, values: pl.Series, zone: ZoneInfo, shift: int) -> tuple[pl.Expr, pl.Expr]:
     """A column of the store from the values of a key, and where it can be trusted."""
     column = pl.col(alias.key)
     if alias.column == "timestamp":
@@ -216,7 +268,7 @@ def _column(alias: Alias, values: pl.Series, zone: ZoneInfo) -> tuple[pl.Expr, p
         times = iso_column(values, zone) if is_text else epoch_column(values)
         return pl.lit(times), pl.lit(True)
     if alias.column == "duration":
-        seconds, exact = _shifted(values.fill_null(0.0).to_numpy(), alias.shift)
+        seconds, exact = _shifted(values.fill_null(0.0).to_numpy(), alias.shift_or(shift))
         return pl.lit(pl.Series(seconds)), pl.lit(pl.Series(exact & (seconds >= 0)))
     if alias.column in WHOLE_NUMBERS:
         limit = min(WHOLE_NUMBERS[alias.column], 2**63 - 1)

@@ -9,10 +9,12 @@ grammar) and the decoder of go-logfmt take, and what writers make:
 - Escapes in quotes are those of JSON, which go-logfmt writes, and those of Go's strconv.Quote,
   which log/slog and logrus write. What means no character stays as it is.
 - A key alone is `true`, as kr/logfmt has it.
+- Colours for a terminal are no part of a line: logrus and others write them.
 
 Keys become columns as in JSON. There are no types, so every value is a text, in `attributes` too; a
 number is read from it where a column wants one. A known key without a value, or with the word
-`null`, which go-logfmt writes for nil, is as good as missing. Of a repeated key, the last counts.
+`null`, which go-logfmt writes for nil, is as good as missing; so is `-` for a number. Of a repeated
+key, the last counts.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from connectors.errors import MalformedLine
 from flows.parsing.compiled import completed, read_lines
 from flows.parsing.fields import number
 from flows.parsing.keys import (
+    COLOURS,
+    NUMBERS,
     WHOLE_NUMBERS,
     column_of,
     columns_of,
@@ -38,6 +42,8 @@ from flows.parsing.keys import (
     nothing,
     row_of,
     sample,
+    with_plain_levels,
+    without_colours,
 )
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Row
@@ -57,28 +63,37 @@ _ESCAPE = re.compile(
 )
 _NAMES = dict(zip(b'"\\/abfnrtv', b'"\\/\a\b\f\n\r\t\v', strict=True))
 _MISSING = ("", '""', "null")
+_NO_NUMBER = (*_MISSING, "-", '"-"')
+_COLOURS = re.compile(COLOURS.encode())
 _WORTH_IT = 0.1  # of the lines: less is not read as columns again
 
 
-def make(time_zone: ZoneInfo) -> Logfmt:
-    """The parser of this format; times without a zone are in `time_zone`."""
-    return Logfmt(time_zone)
+def make(time_zone: ZoneInfo, duration_shift: int = 0) -> Logfmt:
+    """The parser of this format; times without a zone are in `time_zone`.
+
+    Of durations whose unit nobody names, 10^`duration_shift` are a second.
+    """
+    return Logfmt(time_zone, duration_shift)
 
 
 class Logfmt:
     """See the module's docstring."""
 
-    def __init__(self, time_zone: ZoneInfo) -> None:
+    def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
         self._zone = time_zone
+        self._shift = duration_shift
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
-        return row_of({key: _meaning(key, value) for key, value in _pairs(text)}, self._zone)
+        pairs = _pairs(without_colours(text))
+        return row_of({key: _meaning(key, value) for key, value in pairs}, self._zone, self._shift)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        keys = compiled_keys(keys_in(lines, _members))
-        return read_lines(Form.LOGFMT, lines, keys, self._zone, self._columns)
+        if b"\x1b[" in lines.data:
+            lines = Lines(_COLOURS.sub(b"", lines.data))
+        keys = compiled_keys(keys_in(lines, _members), self._shift)
+        return with_plain_levels(read_lines(Form.LOGFMT, lines, keys, self._zone, self._columns))
 
     def _columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once, those of the most common keys first, split at these keys."""
@@ -110,7 +125,7 @@ class Logfmt:
                 value, rest = rest.str.splitn(f" {next_key}=", 2).struct.unnest()
             columns[key], is_value = _values(key, value)
             sure &= is_value
-        frame = columns_of(pl.DataFrame(columns), self._zone)
+        frame = columns_of(pl.DataFrame(columns), self._zone, self._shift)
         return frame.with_columns(pl.col(OK) & sure.fill_null(False))
 
 
@@ -127,14 +142,11 @@ def _pairs(text: str) -> Iterator[tuple[str, str | None]]:
 
 def _meaning(key: str, value: str | None) -> object:
     """What `row_of` is to be told of a value."""
-    column = column_of(key)
-    if column and (value is None or value in _MISSING):
+    if column_of(key) and (value is None or value in _MISSING):
         return None
     if value is None:
         return True
-    text = _unescape(value[1:-1]) if value.startswith('"') else value
-    moment = number(text) if column == "timestamp" else None
-    return text if moment is None else moment
+    return _unescape(value[1:-1]) if value.startswith('"') else value
 
 
 def _unescape(text: str) -> str:
@@ -189,7 +201,7 @@ def _values(key: str, written: pl.Series) -> tuple[pl.Series, pl.Series]:
     certain &= ~values.str.contains('"', literal=True)
     if not column:
         return values, certain
-    is_missing = written.is_in(_MISSING)
+    is_missing = written.is_in(_NO_NUMBER if column in NUMBERS else _MISSING)
     values = values.set(is_missing, None)
     dtype = _number_type(column, values)
     if dtype:

@@ -8,7 +8,11 @@ line is lost.
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -28,6 +32,9 @@ from flows.parsing.lines import Lines, Numbers
 Row = dict[str, object]
 """One parsed line: names of `COLUMNS` to values of their Python types; absent means empty."""
 
+MISFITS = "misfits"
+"""The key by which a `Row` says in which columns a value of the line does not fit (a tuple)."""
+
 OK = "ok"
 """Name of the column by which `Format.columns` says which lines it is sure of."""
 
@@ -42,15 +49,33 @@ class Format(Protocol):
         """One line, without its line end. Raises `MalformedLine` if it is not of this format."""
 
 
+DURATION_UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+"""Values of `LOG_DURATION_UNIT`: 10^shift of the unit are a second."""
+
+_SHOWN = 160  # characters of a line, in a sentence
+
+RAW = "raw_base64"
+"""The attribute that has the bytes of a line that is not of its encoding."""
+
+
 def parser(
-    name: str, time_zone: str, encoding: str = "utf-8", max_line_bytes: int = 1024 * 1024
+    name: str,
+    time_zone: str,
+    encoding: str = "utf-8",
+    max_line_bytes: int = 1024 * 1024,
+    duration_unit: str = "s",
 ) -> Callable[[Batch], Batch]:
     """The parse step for the format `name`; `time_zone` reads times that carry no zone.
 
     Files are of this `encoding`; a line of more than `max_line_bytes` is no line of any format.
+    Durations whose unit nobody names are in `duration_unit`.
     """
-    form: Format = import_module(FORMATS[name]).make(ZoneInfo(time_zone))
+    zone, shift = ZoneInfo(time_zone), DURATION_UNITS[duration_unit]
+    form: Format = import_module(FORMATS[name]).make(zone, shift)
     written = Encoding(encoding)
+
+    def advise(text: str, why: MalformedLine) -> str:
+        return f"{text[:_SHOWN]!r} is no line of LOG_FORMAT={name} ({why.reason}), {_other(text)}"
 
     def parse(batch: Batch) -> Batch:
         every = FileLines(batch, written)
@@ -63,14 +88,35 @@ def parser(
         sure = frame.drop_in_place(OK)
         identity = every.identity if kept is None else every.identity[kept]
         frame = frame.hstack(identity)
+        refused: list[DeadLetter] = []
+        misfits: Counter[str] = Counter()
         if not sure.all():
             odd = np.flatnonzero(~sure.to_numpy())
-            rows, refused = _ask_one_by_one(form, every, odd if kept is None else kept[odd])
+            if kept is not None:
+                odd = kept[odd]
+            rows, refused = _ask_one_by_one(form, every, odd, misfits)
             frame = filled(pl.concat([frame.filter(sure), rows], how="diagonal"))
-            unfit += refused
-        return replace(batch, rows=frame, rejected=every.dead_letters(unfit))
+        return replace(
+            batch,
+            rows=frame,
+            rejected=every.dead_letters(unfit + refused),
+            fits=tuple(every.fits(kept, refused, advise)),
+            misfits=misfits,
+        )
 
     return parse
+
+
+def _other(text: str) -> str:
+    """Which formats a line fits that does not fit the one of the settings."""
+    fitting = []
+    for name, module in FORMATS.items():
+        with suppress(MalformedLine):
+            import_module(module).make(ZoneInfo("UTC"), 0).line(text)
+            fitting.append(f"LOG_FORMAT={name}")
+    if fitting:
+        return f"but one of {' and of '.join(fitting)}."
+    return "nor of any other format: docs/formats.md says what each of them takes."
 
 
 def _reject(batch: Batch, encoding: Encoding, refused: pl.DataFrame) -> pl.DataFrame:
@@ -87,21 +133,36 @@ def _reject(batch: Batch, encoding: Encoding, refused: pl.DataFrame) -> pl.DataF
 
 
 def _ask_one_by_one(
-    form: Format, lines: FileLines, numbers: Numbers
+    form: Format, lines: FileLines, numbers: Numbers, misfits: Counter[str]
 ) -> tuple[pl.DataFrame, list[DeadLetter]]:
+    """The rows of these lines, and the dead letters; counts the misfits of the rows."""
     good: list[int] = []
     rows: list[Row] = []
     refused: list[DeadLetter] = []
     for number in numbers.tolist():
+        text, is_all = lines.text(number)
         try:
-            rows.append(form.line(lines.text(number)))
-            good.append(number)
+            row = form.line(text)
         except MalformedLine as refusal:
             # A copy, for its traceback would hold all lines until garbage is looked for.
             copy = MalformedLine(refusal.reason, refusal.detail)
             refused.append((number, lines.raw(number), copy))
+            continue
+        columns = row.pop(MISFITS, ())
+        assert isinstance(columns, tuple)
+        misfits.update(columns)
+        if not is_all:
+            row["attributes"] = _with_bytes(str(row.get("attributes", "{}")), lines.raw(number))
+        rows.append(row)
+        good.append(number)
     present = {name: dtype for name, dtype in COLUMNS.items() if any(name in row for row in rows)}
     return pl.DataFrame(rows, schema=present).hstack(lines.identity[good]), refused
+
+
+def _with_bytes(attributes: str, raw: bytes) -> str:
+    """The attributes, and the bytes of their line."""
+    whole = {**json.loads(attributes), RAW: b64encode(raw).decode()}
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
 
 
 def filled(frame: pl.DataFrame) -> pl.DataFrame:
