@@ -15,7 +15,7 @@ from connectors.encodings import Encoding
 from connectors.sources.claims import Claims, NoClaims
 from connectors.sources.evidence import REACH
 from connectors.sources.names import Names
-from connectors.sources.roster import GRACE_SECONDS, Known, Roster
+from connectors.sources.roster import GRACE_SECONDS, Known, Roster, share_of_descriptors
 from connectors.sources.tailed_file import Limits, TailedFile
 from connectors.status import FileStatus, SourceStatus
 from connectors.store import Ledger
@@ -24,7 +24,7 @@ RETRY_SECONDS = 0.25
 """When a file that another process has is asked for again."""
 
 FILES_AT_ONCE = 128
-"""Files in a batch, at most: each takes two descriptors."""
+"""Files in a batch, at most, as each takes two descriptors; fewer where there are few of these."""
 
 UNREADABLE_SECONDS = 30.0
 """When the bytes of a block in doubt that could not be read are asked for again."""
@@ -353,8 +353,9 @@ class Catalog:
     def _as_many_as_fit(self, files: Sequence[TailedFile]) -> list[TailedFile]:
         """No more files than one batch has room for: the others are for other workers."""
         room, chosen = self._limits.bytes, list[TailedFile]()
+        most = min(FILES_AT_ONCE, share_of_descriptors(16))
         for file in files:
-            if room <= 0 or len(chosen) == FILES_AT_ONCE:
+            if room <= 0 or len(chosen) == most:
                 break
             chosen.append(file)
             room -= file.size - file.position
@@ -392,6 +393,7 @@ class Catalog:
             for file, segment in taken:
                 file.move_to(segment)
                 file.served_at = time.monotonic()
+                self._roster.was_read(file)
             for file in files:
                 self._roster.opened(file)
                 if file.content and file.content.damage:
