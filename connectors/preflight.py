@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 import sys
-from glob import iglob
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from connectors.errors import SettingsError
 from connectors.sinks import READERS
 from connectors.sinks.embedded_lock import holder
+from connectors.sources.names import Names
 from settings import Settings
+
+_SHOWN = 20
 
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
@@ -24,7 +27,7 @@ def problems(settings: Settings) -> list[str]:
     on_server = settings.store in ("clickhouse", "influxdb")
     found = [
         _instance_problem(settings) if on_server else None,
-        _data_dir_problem(settings.data_dir),
+        _data_dir_problem(settings.data_dir, "claims" if on_server else ""),
         busy,
     ]
     if settings.api_url and not busy:  # else the holder has the port as well
@@ -48,10 +51,25 @@ def warnings(settings: Settings) -> list[str]:
     """One sentence for everything that is worth a look, but may well be meant."""
     then = "yet; files are read as soon as they appear" if settings.follow else "and is skipped"
     return [
-        f"{pattern} matches no file {then}."
+        f"{pattern if settings.log_paths else settings.log_file_path} matches no file {then}."
         for pattern in settings.patterns
-        if next(iglob(pattern, recursive=True), None) is None
+        if not Names([pattern]).expand()
     ]
+
+
+def unreadable(settings: Settings) -> list[str]:
+    """One sentence for every covered file and directory that cannot be read: others can be."""
+    found: dict[str, str] = {}
+
+    def report(error: OSError) -> None:
+        found[str(error.filename)] = error.strerror or str(error)
+
+    for path in sorted(Names(settings.patterns).expand(report)):
+        if os.path.exists(path) and not os.access(path, os.R_OK):
+            found[path] = os.strerror(errno.EACCES)
+    sentences = [f"cannot read {path!r}: {why}." for path, why in found.items()]
+    more = len(sentences) - _SHOWN
+    return [*sentences[:_SHOWN], *([f"and {more} more."] if more > 0 else [])]
 
 
 def _instance_problem(settings: Settings) -> str | None:
@@ -68,9 +86,9 @@ def _instance_problem(settings: Settings) -> str | None:
     )
 
 
-def _data_dir_problem(data_dir: Path) -> str | None:
-    path = data_dir.absolute()
-    while not path.exists() and path != path.parent:
+def _data_dir_problem(data_dir: Path, part: str) -> str | None:
+    path = data_dir.absolute() / part
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent  # what is missing will be made in the nearest directory that is there
     try:
         TemporaryDirectory(dir=path).cleanup()  # asking for permission is not enough: /proc, root
