@@ -17,7 +17,8 @@ from typing import Protocol
 
 from connectors.batch import Segment
 from connectors.encodings import Encoding
-from connectors.sources.claims import IsTaken, Key
+from connectors.errors import LogwaxError
+from connectors.sources.claims import ClaimError, IsTaken, Key
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, digest, fits
 from connectors.sources.names import Names, beside, hops
@@ -113,6 +114,7 @@ class Roster:
         self._problems: dict[str, str] = {}
         self._renewed: set[str] = set()  # what shows a problem in this look
         self._of_reading: set[str] = set()  # what shows it only when it is read
+        self._unclaimed: dict[str, set[TailedFile]] = {}  # by where claims cannot be written
         self._gaps: list[str] = []
         self._next_scan = 0.0
         self._watcher = Watcher() if follow else None
@@ -221,7 +223,9 @@ class Roster:
             self._meet(path, there[path], now)
         self._search(now, names)
         for path in self._problems.keys() - self._renewed:
-            if path not in self._of_reading or not self._is_still_unreadable(path):
+            waiting = any(file.file_id in self._by_id for file in self._unclaimed.get(path, ()))
+            unreadable = path in self._of_reading and self._is_still_unreadable(path)
+            if not waiting and not unreadable:
                 self._overcome(path)
 
     def _watch(self) -> None:
@@ -381,6 +385,11 @@ class Roster:
             file = recognise(self._absent, content, head, path) if head else None
             if head and not file and not self._wait_for(content, head, found, now):
                 file = self._begin(content, head, path)
+        except ClaimError as error:
+            self.cannot_claim(error)
+            if not self._follow:  # nobody comes back to it
+                raise LogwaxError(self._problems[str(error.filename)]) from error
+            file = None
         except OSError as error:
             error.filename = path
             self.report(error)
@@ -633,6 +642,22 @@ class Roster:
             self._of_reading.add(path)
         self._keep_problem(path, f"cannot read {path!r}: {error.strerror}")
 
+    def cannot_claim(self, error: ClaimError, file: TailedFile | None = None) -> None:
+        """Say that files have to wait, until `claimed` says of `file` that it need not any more."""
+        where = str(error.filename)
+        if file:
+            self._unclaimed.setdefault(where, set()).add(file)
+        self._keep_problem(
+            where,
+            f"cannot claim files in {where!r}: {error.strerror}; those that need it are read when "
+            "there is room, and the right to write, there",
+        )
+
+    def claimed(self, file: TailedFile) -> None:
+        """The claim of a file could be written."""
+        for waiting in self._unclaimed.values():
+            waiting.discard(file)
+
     def was_read(self, file: TailedFile) -> None:
         """What could not be read of a file was read."""
         if not (file.content and file.content.damage):
@@ -641,6 +666,7 @@ class Roster:
     def _overcome(self, path: str) -> None:
         self._problems.pop(path, None)
         self._of_reading.discard(path)
+        self._unclaimed.pop(path, None)
 
     def _keep_problem(self, path: str, problem: str) -> None:
         self._renewed.add(path)
