@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import socket
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from connectors.sinks import READERS
 from connectors.sinks.embedded_lock import holder
 from connectors.sources.names import Names
 from settings import Settings
+
+DESCRIPTORS = 256
+"""Files that the embedded store has open with some of ours; of 100 it runs out at once."""
 
 _SHOWN = 20
 
@@ -28,6 +32,7 @@ def problems(settings: Settings) -> list[str]:
     found = [
         _instance_problem(settings) if on_server else None,
         _data_dir_problem(settings.data_dir, "claims" if on_server else ""),
+        _descriptors_problem() if settings.store == "embedded" else None,
         busy,
     ]
     if settings.api_url and not busy:  # else the holder has the port as well
@@ -83,6 +88,16 @@ def _instance_problem(settings: Settings) -> str | None:
     return (
         "INSTANCE is not set, and this is a container, whose identity changes: "
         "give it a name that stays, or a new container would store all files again."
+    )
+
+
+def _descriptors_problem() -> str | None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY or most >= DESCRIPTORS:
+        return None
+    return (
+        f"This process may have {most} files open, and the embedded store needs {DESCRIPTORS}: "
+        "raise the limit (`ulimit -n`, or LimitNOFILE of a service)."
     )
 
 
