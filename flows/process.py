@@ -5,12 +5,10 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
-import resource
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -35,9 +33,6 @@ def tune() -> None:
     seconds. So it does where each worker has an arena of its own, whatever it is told.
     """
     gc.freeze()  # what has been imported by now is not looked through for garbage again
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # a system may have less than it says
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_TRIM_THRESHOLD, 512 * 1024 * 1024)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 from connectors.batch import Batch, BlockId, Segment
+from connectors.descriptors import share
 from connectors.encodings import Encoding
 from connectors.sources.claims import ClaimError, Claims, NoClaims
 from connectors.sources.evidence import REACH
 from connectors.sources.names import Names
-from connectors.sources.roster import GRACE_SECONDS, Known, Roster, share_of_descriptors
+from connectors.sources.roster import GRACE_SECONDS, Known, Roster
 from connectors.sources.tailed_file import Limits, TailedFile
 from connectors.status import FileStatus, SourceStatus
 from connectors.store import Ledger
@@ -388,7 +389,7 @@ class Catalog:
     def _as_many_as_fit(self, files: Sequence[TailedFile]) -> list[TailedFile]:
         """No more files than one batch has room for: the others are for other workers."""
         room, chosen = self._limits.bytes, list[TailedFile]()
-        most = min(FILES_AT_ONCE, share_of_descriptors(16))
+        most = share(1 / 16, at_most=FILES_AT_ONCE)
         for file in files:
             if room <= 0 or len(chosen) == most:
                 break

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import resource
 import stat
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from connectors.batch import Segment
+from connectors.descriptors import share
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.sources.claims import ClaimError, IsTaken, Key
@@ -52,12 +52,6 @@ class Known(Protocol):
 
     def start_at(self, files: Sequence[Segment]) -> None:
         """Record positions that were chosen, not read."""
-
-
-def share_of_descriptors(divisor: int) -> int:
-    """So many of the file descriptors that this process may have: getrlimit(2)."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if limit == resource.RLIM_INFINITY else max(limit // divisor, 1)
 
 
 @dataclass
@@ -611,7 +605,7 @@ class Roster:
 
     def limit_handles(self) -> None:
         """Close the files that have been quiet for longest, if too many are open."""
-        too_many = len(self._handles) - min(HANDLES, share_of_descriptors(4))
+        too_many = len(self._handles) - share(1 / 4, at_most=HANDLES)
         if too_many <= 0:
             return
         quiet = (f for f in self._handles if not f.busy and self._by_path.get(f.path) is f)
