@@ -229,8 +229,8 @@ class Roster:
         if self._watcher.trouble:
             self._keep_problem(
                 "",
-                f"cannot get file system events: {self._watcher.trouble}; files are looked at all "
-                "the time instead (sysctl fs.inotify has the limits)",
+                f"cannot get file system events: {self._watcher.trouble}. Files are looked at "
+                "all the time instead.",
             )
 
     def _is_still_unreadable(self, path: str) -> bool:

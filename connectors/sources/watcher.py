@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -62,7 +63,7 @@ class Watcher(FileSystemEventHandler):
         if self._resting_until and growth:
             self._resting_until = 0.0
             self._unwatch()
-        self.trouble = "" if self._is_running() else "their thread has ended, a restart helps"
+        self.trouble = "" if self._is_running() else "their thread has ended; a restart helps"
         emitters = self._observer.emitters if self._observer else ()
         dead = {emitter.watch for emitter in emitters if not emitter.is_alive()}
         for directory, recursive in directories.items():
@@ -77,6 +78,8 @@ class Watcher(FileSystemEventHandler):
                 self._forget(directory)
                 if not isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
                     self.trouble = str(getattr(error, "strerror", None) or error)
+                    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENOSPC):
+                        self.trouble += "; sysctl fs.inotify has the limits"
         self._incomplete = bool(self.trouble) or len(self._watches) < len(directories)
 
     def _schedule(self, directory: str, recursive: bool, growth: bool) -> ObservedWatch:
