@@ -7,6 +7,7 @@ field is its name in capitals (`log_paths` is `LOG_PATHS`).
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import re
@@ -123,6 +124,12 @@ def _without_secrets(url: str) -> str:
 
 def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _globs(text: str) -> tuple[str, ...]:
+    """Split at each comma but `[,]`, by which a glob can have one."""
+    parts = re.findall(r"(?:\[,\]|[^,])+", text)
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def _one_of(name: str, table: Iterable[str]) -> str:
@@ -312,8 +319,8 @@ class Settings(BaseSettings):
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """The globs to read: `LOG_PATHS` split at its commas, else `LOG_FILE_PATH`."""
-        return _parts(self.log_paths) or (str(self.log_file_path),)
+        """The globs to read: `LOG_PATHS` split at its commas, else `LOG_FILE_PATH`, a path."""
+        return _globs(self.log_paths) or (glob.escape(str(self.log_file_path)),)
 
     @property
     def batch_bytes(self) -> int:

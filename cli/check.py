@@ -17,7 +17,7 @@ from settings import ENV_FILE, Settings, from_file, load
 def run() -> int:
     """Print the table and the sentences; return the exit code: 1 if anything is wrong."""
     settings, wrong = _load_leniently()
-    problems = [*wrong, *preflight.problems(settings)]
+    problems = [*wrong, *preflight.problems(settings), *preflight.unreadable(settings)]
 
     # Values are shown as they are: `[ab]*.log` is no markup, and a pipe has no width to wrap at.
     console = Console(markup=False, emoji=False, highlight=False)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import resource
 import socket
-from glob import iglob
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +14,15 @@ from connectors.errors import SettingsError
 from connectors.saying import say
 from connectors.sinks import READERS
 from connectors.sinks.embedded_lock import holder
+from connectors.sources.names import Names
 from settings import Settings, hints
 
 _ADDRESS_SPACE = 3 * 1024**3 // 2  # below it, the engine does not always start (measured)
+
+DESCRIPTORS = 256
+"""Files that the embedded store has open with some of ours; of 100 it runs out at once."""
+
+_SHOWN = 20
 
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
@@ -27,7 +33,8 @@ def problems(settings: Settings) -> list[str]:
     on_server = settings.store in ("clickhouse", "influxdb")
     found = [
         _instance_problem(settings) if on_server else None,
-        _data_dir_problem(settings.data_dir),
+        _data_dir_problem(settings.data_dir, "claims" if on_server else ""),
+        _descriptors_problem() if settings.store == "embedded" else None,
         _memory_problem() if settings.store == "embedded" else None,
         busy,
     ]
@@ -52,11 +59,26 @@ def warnings(settings: Settings) -> list[str]:
     """One sentence for everything that is worth a look, but may well be meant."""
     then = "yet; files are read as soon as they appear" if settings.follow else "and is skipped"
     unmatched = [
-        f"{pattern} matches no file {then}."
+        f"{pattern if settings.log_paths else settings.log_file_path} matches no file {then}."
         for pattern in settings.patterns
-        if next(iglob(pattern, recursive=True), None) is None
+        if not Names([pattern]).expand()
     ]
     return hints() + unmatched
+
+
+def unreadable(settings: Settings) -> list[str]:
+    """One sentence for every covered file and directory that cannot be read: others can be."""
+    found: dict[str, str] = {}
+
+    def report(error: OSError) -> None:
+        found[str(error.filename)] = error.strerror or str(error)
+
+    for path in sorted(Names(settings.patterns).expand(report)):
+        if os.path.exists(path) and not os.access(path, os.R_OK):
+            found[path] = os.strerror(errno.EACCES)
+    sentences = [f"cannot read {path!r}: {why}." for path, why in found.items()]
+    more = len(sentences) - _SHOWN
+    return [*sentences[:_SHOWN], *([f"and {more} more."] if more > 0 else [])]
 
 
 def _instance_problem(settings: Settings) -> str | None:
@@ -73,9 +95,19 @@ def _instance_problem(settings: Settings) -> str | None:
     )
 
 
-def _data_dir_problem(data_dir: Path) -> str | None:
-    path = data_dir.absolute()
-    while not path.exists() and path != path.parent:
+def _descriptors_problem() -> str | None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY or most >= DESCRIPTORS:
+        return None
+    return (
+        f"This process may have {most} files open, and the embedded store needs {DESCRIPTORS}: "
+        "raise the limit (`ulimit -n`, or LimitNOFILE of a service)."
+    )
+
+
+def _data_dir_problem(data_dir: Path, part: str) -> str | None:
+    path = data_dir.absolute() / part
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent  # what is missing will be made in the nearest directory that is there
     try:
         TemporaryDirectory(dir=path).cleanup()  # asking for permission is not enough: /proc, root

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import clickhouse_connect
@@ -30,13 +31,14 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         lock = take(settings)
+        path, release = _plain_path(settings.data_dir, lock)
     except OSError as error:
         raise StoreError(f"Cannot use DATA_DIR {settings.data_dir}: {error.strerror}") from error
 
     def connect() -> Client:
         try:
             os.environ["TZ"] = "UTC"  # the engine knows no zones of POSIX, such as CET-1CEST
-            client = clickhouse_connect.get_client(interface="chdb", path=str(directory))
+            client = clickhouse_connect.get_client(interface="chdb", path=path)
             return cast(Client, _Client(client)) if hasattr(os, "memfd_create") else client
         except ImportError as error:
             raise StoreError(
@@ -48,13 +50,26 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
             ) from error
 
     return ClickHouseStore(
-        connect,
-        settings,
-        retry,
-        is_shared=False,
-        find_damage=damage,
-        release=lambda: os.close(lock),
+        connect, settings, retry, is_shared=False, find_damage=damage, release=release
     )
+
+
+def _plain_path(data_dir: Path, lock: int) -> tuple[str, Callable[[], None]]:
+    """A path of the store that chdb takes for nothing else, and how to release it and the lock.
+
+    chdb takes what stands behind a `?` for options, and a path for UTF-8: what has a name with
+    these is opened by a descriptor of it. Raises `OSError`.
+    """
+    path = os.path.realpath(data_dir / "clickhouse")
+    if "?" not in path and path.isprintable():
+        return path, lambda: os.close(lock)
+    descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
+
+    def release() -> None:
+        os.close(descriptor)
+        os.close(lock)
+
+    return f"file:/proc/self/fd/{descriptor}/clickhouse", release
 
 
 class _Client:

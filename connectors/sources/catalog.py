@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from connectors.batch import Batch, BlockId, Segment
+from connectors.descriptors import share
 from connectors.encodings import Encoding
 from connectors.saying import say
-from connectors.sources.claims import Claims, NoClaims
+from connectors.sources.claims import ClaimError, Claims, NoClaims
 from connectors.sources.evidence import REACH
 from connectors.sources.names import Names
 from connectors.sources.roster import GRACE_SECONDS, Known, Roster
@@ -23,8 +24,11 @@ from connectors.store import Ledger
 RETRY_SECONDS = 0.25
 """When a file that another process has is asked for again."""
 
+PUT_OFF_SECONDS = 2.0
+"""When a claim that could not be written is tried again."""
+
 FILES_AT_ONCE = 128
-"""Files in a batch, at most: each takes two descriptors."""
+"""Files in a batch, at most, as each takes two descriptors; fewer where there are few of these."""
 
 UNREADABLE_SECONDS = 30.0
 """When the bytes of a block in doubt that could not be read are asked for again."""
@@ -96,9 +100,19 @@ class Catalog:
             stale = [file for file in files if not self._claims.is_fresh(file.file_id)]
             if stale and self._is_shared:
                 self._catch_up(stale)
-            for file in files:
-                self._claims.mark(file.file_id)
+            unmarked = [file for file in files if not self._mark(file)]
+            if unmarked:
+                files = [file for file in files if file not in unmarked]
+                if block:
+                    with self._lock:
+                        self._release(files)
+                    return None
             return self._read_again(block, files) if block else self._read_next(files)
+        except ClaimError as error:
+            with self._lock:
+                for file in files:
+                    self._put_off(file, error)
+            return None
         except BaseException:
             with self._lock:
                 self._release(files)
@@ -185,12 +199,30 @@ class Catalog:
         """Those of these files that this process can have; busy from now on. With the lock held."""
         claimed = []
         for file in files:
-            if self._claims.take(file.file_id):
-                file.busy = True
-                claimed.append(file)
-            else:
-                file.again_at = time.monotonic() + RETRY_SECONDS
+            try:
+                if self._claims.take(file.file_id):
+                    file.busy = True
+                    claimed.append(file)
+                else:
+                    file.again_at = time.monotonic() + RETRY_SECONDS
+            except ClaimError as error:
+                self._put_off(file, error)
         return claimed
+
+    def _mark(self, file: TailedFile) -> bool:
+        try:
+            self._claims.mark(file.file_id)
+        except ClaimError as error:
+            with self._lock:
+                self._put_off(file, error)
+            return False
+        return True
+
+    def _put_off(self, file: TailedFile, error: ClaimError) -> None:
+        """A claim cannot be written: its file has to wait. With the lock held."""
+        file.again_at = time.monotonic() + PUT_OFF_SECONDS
+        self._roster.cannot_claim(error, file)
+        self._release([file])
 
     def _release(self, files: Iterable[TailedFile]) -> None:
         """With the lock held."""
@@ -228,7 +260,10 @@ class Catalog:
         with self._lock:
             self._roster.forget(forgotten)
             for file_id in forgotten:
-                self._claims.forget(file_id)
+                try:
+                    self._claims.forget(file_id)
+                except ClaimError as error:
+                    self._roster.cannot_claim(error)
 
     # Blocks in doubt
 
@@ -301,6 +336,7 @@ class Catalog:
             with self._lock:
                 self._release(files)
                 for file in files:
+                    self._roster.claimed(file)
                     self._roster.opened(file)
                 if is_whole:
                     self._in_doubt.pop(block, None)
@@ -353,8 +389,9 @@ class Catalog:
     def _as_many_as_fit(self, files: Sequence[TailedFile]) -> list[TailedFile]:
         """No more files than one batch has room for: the others are for other workers."""
         room, chosen = self._limits.bytes, list[TailedFile]()
+        most = share(1 / 16, at_most=FILES_AT_ONCE)
         for file in files:
-            if room <= 0 or len(chosen) == FILES_AT_ONCE:
+            if room <= 0 or len(chosen) == most:
                 break
             chosen.append(file)
             room -= file.size - file.position
@@ -372,6 +409,10 @@ class Catalog:
                 found = file.read(room_bytes, room_lines)
                 if found and not found[1].start:
                     self._learn_beginning(file)
+            except ClaimError as error:
+                with self._lock:
+                    self._put_off(file, error)
+                continue
             except OSError as error:
                 failed.append((error, file))
                 continue
@@ -392,6 +433,7 @@ class Catalog:
             for file, segment in taken:
                 file.move_to(segment)
                 file.served_at = time.monotonic()
+                self._roster.was_read(file)
             for file in files:
                 self._roster.opened(file)
                 if file.content and file.content.damage:
@@ -415,6 +457,7 @@ class Catalog:
             with self._lock:
                 for file, segment in taken:
                     file.store(segment)
+                    self._roster.claimed(file)
                 self._release(file for file, _ in taken)
                 for file, _ in taken:
                     self._roster.opened(file)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -21,12 +22,21 @@ IsTaken = Callable[[int, Key, bytes], bool]
 """Whether this id, minted for a file with this key and these first bytes, is another file's."""
 
 
+_NOTE = 24  # bytes of a note; zeros: the file was marked
+
+
+class ClaimError(OSError):
+    """A claim cannot be written: no room, no right, no descriptor. Its file has to wait."""
+
+
 class Claims:
     """Claims on files, one lock (flock) each, in `directory`.
 
     A lock is free the moment its process dies. What a lock file holds is a note of its last holder:
     how far the file was stored by then. The same note as one's own says that nobody else has had
-    the file since.
+    the file since. A note is written over in place, since that needs no room on a full disk.
+
+    Every method may raise `ClaimError`, except `release`.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -38,7 +48,7 @@ class Claims:
         self._count = 0
 
     def take(self, file_id: int) -> bool:
-        """Claim a file; False: another process has it. Raises `OSError`."""
+        """Claim a file; False: another process has it."""
         lock = self._lock(str(file_id), fcntl.LOCK_EX | fcntl.LOCK_NB)
         if lock is None:
             return False
@@ -47,20 +57,20 @@ class Claims:
 
     def is_fresh(self, file_id: int) -> bool:
         """Whether nobody else has had a claimed file since this process had it last."""
-        note = os.pread(self._held[file_id], 64, 0)
-        return bool(note) and note == self._notes.get(file_id)
+        return self._note(file_id) == self._notes.get(file_id)
 
     def left_at(self, file_id: int) -> int:
         """How far a claimed file was stored when its last holder released it.
 
         -1: the last holder died with it, or is not known.
         """
-        note = os.pread(self._held[file_id], 64, 0)
-        return int.from_bytes(note[-8:], "little") if note else -1
+        note = self._note(file_id)
+        return int.from_bytes(note[-8:], "little") if note.strip(b"\0") else -1
 
     def mark(self, file_id: int) -> None:
         """Say that something is about to happen to a claimed file."""
-        os.ftruncate(self._held[file_id], 0)
+        with self._trouble():
+            _write(self._held[file_id], bytes(_NOTE), 0)
         self._marked.add(file_id)
 
     def release(self, file_id: int, stored: int) -> None:
@@ -68,20 +78,28 @@ class Claims:
         lock = self._held.pop(file_id, None)
         if lock is None:
             return
-        if file_id in self._marked:
-            self._marked.remove(file_id)
-            self._count += 1
-            count, end = (number.to_bytes(8, "little") for number in (self._count, stored))
-            self._notes[file_id] = self._self + count + end
-            os.pwrite(lock, self._notes[file_id], 0)
-        os.close(lock)
+        try:
+            if file_id in self._marked:
+                self._marked.remove(file_id)
+                self._count += 1
+                count, end = (number.to_bytes(8, "little") for number in (self._count, stored))
+                note = self._self + count + end
+                self._notes.pop(file_id, None)
+                with suppress(OSError):  # it stays marked: the next holder asks the ledger
+                    _write(lock, note, 0)
+                    self._notes[file_id] = note
+        finally:
+            os.close(lock)
 
     def forget(self, file_id: int) -> None:
         """Remove what was kept for a file that is known no more, unless somebody has it."""
         if self.take(file_id):
-            (self._directory / str(file_id)).unlink()
-            self._notes.pop(file_id, None)
-            os.close(self._held.pop(file_id))
+            try:
+                with self._trouble():
+                    (self._directory / str(file_id)).unlink()
+            finally:
+                self._notes.pop(file_id, None)
+                os.close(self._held.pop(file_id))
 
     def mint(self, key: Key, head: bytes, enough: int, is_taken: IsTaken) -> int:
         """The id of a new file, the same for every process that sees it.
@@ -104,13 +122,14 @@ class Claims:
             if like:  # the youngest, if its key does not say which
                 return int(max(reversed(like), key=lambda found: found[0] == key)[1])
             file_id = new_id()
-            os.pwrite(lock, _entry(key, file_id, head), len(whole))
+            with self._trouble():
+                _write(lock, _entry(key, file_id, head), len(whole))
             return file_id
 
     def learn(self, key: Key, file_id: int, head: bytes) -> None:
         """Know a file by these first bytes, too: there were fewer when its id was minted."""
-        with self._minted() as (lock, whole):
-            os.pwrite(lock, _entry(key, file_id, head), len(whole))
+        with self._minted() as (lock, whole), self._trouble():
+            _write(lock, _entry(key, file_id, head), len(whole))
 
     @contextmanager
     def _minted(self) -> Iterator[tuple[int, bytes]]:
@@ -118,24 +137,39 @@ class Claims:
         lock = self._lock("minted", fcntl.LOCK_EX)
         assert lock is not None, "it was waited for"
         try:
-            data = os.pread(lock, os.fstat(lock).st_size, 0)
+            with self._trouble():
+                data = os.pread(lock, os.fstat(lock).st_size, 0)
             yield lock, data[: len(data) // _MINTED.size * _MINTED.size]
         finally:
             os.close(lock)
 
+    def _note(self, file_id: int) -> bytes:
+        with self._trouble():
+            return os.pread(self._held[file_id], 64, 0)
+
     def _lock(self, name: str, how: int) -> int | None:
-        path = self._directory / name
-        while True:
-            self._directory.mkdir(parents=True, exist_ok=True)  # it may be deleted at any time
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(lock, how)
-                if os.fstat(lock).st_nlink:  # else somebody has deleted it meanwhile
-                    return lock
-            except BlockingIOError:
+        with self._trouble():
+            while True:
+                self._directory.mkdir(parents=True, exist_ok=True)  # it may be deleted at any time
+                lock = os.open(self._directory / name, os.O_RDWR | os.O_CREAT, 0o644)
+                try:
+                    fcntl.flock(lock, how)
+                    if os.fstat(lock).st_nlink:  # else somebody has deleted it meanwhile
+                        return lock
+                except BlockingIOError:
+                    os.close(lock)
+                    return None
+                except OSError:
+                    os.close(lock)
+                    raise
                 os.close(lock)
-                return None
-            os.close(lock)
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ClaimError(error.errno, error.strerror, str(self._directory)) from error
 
 
 class NoClaims:
@@ -168,6 +202,12 @@ class NoClaims:
 
     def learn(self, key: Key, file_id: int, head: bytes) -> None:
         """Nobody asks."""
+
+
+def _write(lock: int, data: bytes, at: int) -> None:
+    """Write all of `data`, or raise `OSError`."""
+    if os.pwrite(lock, data, at) < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _entry(key: Key, file_id: int, head: bytes) -> bytes:

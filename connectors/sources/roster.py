@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import stat
@@ -13,12 +14,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from connectors.batch import Segment
+from connectors.descriptors import share
 from connectors.encodings import Encoding
+from connectors.errors import LogwaxError
 from connectors.saying import say
-from connectors.sources.claims import IsTaken, Key
+from connectors.sources.claims import ClaimError, IsTaken, Key
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, digest, fits
-from connectors.sources.names import Names, beside
+from connectors.sources.names import Names, beside, hops
 from connectors.sources.tailed_file import FIRST, Limits, TailedFile
 from connectors.sources.watcher import Watcher
 
@@ -35,7 +38,7 @@ GRACE_SECONDS = 10.0
 """How long a file that is gone with unread bytes may take to turn up under another name."""
 
 HANDLES = 256
-"""Files that are kept open."""
+"""Files that are kept open, if a quarter of all descriptors is as many."""
 
 
 class Known(Protocol):
@@ -103,6 +106,9 @@ class Roster:
         self._strangers: dict[Key, tuple[int, int]] = {}
         self._searched: dict[str, int] = {}
         self._problems: dict[str, str] = {}
+        self._renewed: set[str] = set()  # what shows a problem in this look
+        self._of_reading: set[str] = set()  # what shows it only when it is read
+        self._unclaimed: dict[str, set[TailedFile]] = {}  # by where claims cannot be written
         self._gaps: list[str] = []
         self._next_scan = 0.0
         self._watcher = Watcher() if follow else None
@@ -162,8 +168,6 @@ class Roster:
         grown, renamed = self._watcher.take() if self._watcher else ({}, True)
         if renamed or now >= self._next_scan:
             self._next_scan = now + SCAN_SECONDS
-            if self._watcher:
-                self._watcher.watch(self._names.directories())
             self._scan(now, refresh)
         else:
             blind = self._watcher is None or self._watcher.blind
@@ -183,8 +187,11 @@ class Roster:
         self._next_scan = 0.0
 
     def _scan(self, now: float, refresh: Callable[[], None]) -> None:
+        self._renewed.clear()
+        self._watch()
         there: dict[str, os.stat_result] = {}
-        for path in self._names.expand():
+        names = self._names.expand(self.report)
+        for path in names:
             try:
                 found = os.stat(path)
                 if not stat.S_ISREG(found.st_mode):
@@ -193,9 +200,6 @@ class Roster:
             except OSError as error:
                 if not isinstance(error, FileNotFoundError):  # which files may well be
                     self.report(error)
-        for path in self._problems.keys() - there.keys():
-            if not os.path.lexists(path):
-                del self._problems[path]
         paths = {(found.st_dev, found.st_ino): path for path, found in sorted(there.items())}
         # Known files first: what they leave behind may be the beginning of a new one.
         for file in self:
@@ -211,15 +215,49 @@ class Roster:
             refresh()
         for path in sorted(unknown.values()):
             self._meet(path, there[path], now)
-        self._search(now)
+        self._search(now, names)
+        for path in self._problems.keys() - self._renewed:
+            waiting = any(file.file_id in self._by_id for file in self._unclaimed.get(path, ()))
+            unreadable = path in self._of_reading and self._is_still_unreadable(path)
+            if not waiting and not unreadable:
+                self._overcome(path)
+
+    def _watch(self) -> None:
+        if not self._watcher:
+            return
+        self._watcher.watch(self._names.directories())
+        if self._watcher.trouble:
+            self._keep_problem(
+                "",
+                f"cannot get file system events: {self._watcher.trouble}. Files are looked at "
+                "all the time instead.",
+            )
+
+    def _is_still_unreadable(self, path: str) -> bool:
+        """Whether a problem of reading goes on, as far as that can be said without reading."""
+        file = self._by_path.get(path)
+        if not file or file.busy or file.is_compressed or file.is_readable:
+            return file is not None
+        try:
+            file.count()
+            file.open().read(1, file.position)
+        except OSError:
+            return True
+        self.opened(file)
+        self.limit_handles()
+        return False
 
     def _look_at(self, file: TailedFile, when: float, paths: dict[Key, str] | None = None) -> None:
         """See whether a file is still where it was, and how large it is."""
         try:
             found = os.stat(file.path)
         except OSError as error:
-            if not isinstance(error, FileNotFoundError):
+            is_gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
+            if not is_gone and not (paths and file.key in paths):  # nobody knows: nothing is lost
                 self.report(error)
+                if file.content and not file.is_compressed:
+                    file.grew(file.content.size() or 0, when)
+                return
             found = None
         if found and (found.st_dev, found.st_ino) == file.key:
             if file.is_compressed:
@@ -251,6 +289,7 @@ class Roster:
             return
         file.compressed_size = size
         file.close()
+        self._overcome(file.path)
         file.size = file.position + self._limits.bytes  # until its end has been seen again
 
     def _unname(self, file: TailedFile) -> None:
@@ -340,6 +379,11 @@ class Roster:
             file = recognise(self._absent, content, head, path) if head else None
             if head and not file and not self._wait_for(content, head, found, now):
                 file = self._begin(content, head, path)
+        except ClaimError as error:
+            self.cannot_claim(error)
+            if not self._follow:  # nobody comes back to it
+                raise LogwaxError(self._problems[str(error.filename)]) from error
+            file = None
         except OSError as error:
             error.filename = path
             self.report(error)
@@ -362,11 +406,12 @@ class Roster:
         file.path, file.key, file.content = path, key, content
         file.see(content)
         file.is_final |= not self._follow
-        file.is_link = os.path.islink(path)
+        file.is_link = self._names.is_behind_link(path)
+        file.place = os.path.realpath(path)
         self._by_key[key] = self._by_path[path] = self._by_id[file.file_id] = file
         self._firsts.setdefault(file.first, set()).add(file)
         self._first_lengths.add(len(file.first))
-        self._problems.pop(path, None)
+        self._overcome(path)
         self._lost.pop(file.file_id, None)
         self._copies.pop(key, None)
         file.forget_size()
@@ -499,13 +544,20 @@ class Roster:
         }
         return lines == self._known.offsets(file.file_id, first, size)
 
-    def _search(self, now: float) -> None:
-        """Look for known files under names that no glob covers, beside the name that one does."""
-        if not self._absent:
+    def _search(self, now: float, names: Collection[str]) -> None:
+        """Look for known files under names that no glob covers.
+
+        That is beside the names that one does, and, since a link says nothing of a file that is
+        rotated behind it, beside all that these lead to, on the way and in the end.
+        """
+        missed = [file for file in self._absent if self._names.cover(file.name)]
+        if not missed:
             return
-        directories = {
-            os.path.dirname(file.name) for file in self._absent if self._names.cover(file.name)
-        }
+        links = [file.path for file in self if file.is_link]
+        links += [name for name in names if name not in self._by_path and os.path.islink(name)]
+        places = {place for file in missed for place in (file.name, file.path, file.place)}
+        places.update(hop for link in links for hop in (*hops(link), os.path.realpath(link)))
+        directories = {os.path.dirname(place) for place in places if place}
         for directory in directories:
             try:
                 changed = os.stat(directory).st_mtime_ns
@@ -514,7 +566,7 @@ class Roster:
             if self._searched.get(directory) == changed:
                 continue
             self._searched[directory] = changed
-            for path, found in beside([directory]):
+            for path, found in beside([directory], self.report):
                 key, state = (found.st_dev, found.st_ino), (found.st_size, found.st_mtime_ns)
                 if key in self._by_key or self._strangers.get(key) == state or not found.st_size:
                     continue
@@ -553,7 +605,7 @@ class Roster:
 
     def limit_handles(self) -> None:
         """Close the files that have been quiet for longest, if too many are open."""
-        too_many = len(self._handles) - HANDLES
+        too_many = len(self._handles) - share(1 / 4, at_most=HANDLES)
         if too_many <= 0:
             return
         quiet = (f for f in self._handles if not f.busy and self._by_path.get(f.path) is f)
@@ -577,10 +629,41 @@ class Roster:
         if file and not file.busy and (gone or not self._follow):
             self._lose(file, time.monotonic())
         if gone and self._follow:
-            self._problems.pop(path, None)
+            self._overcome(path)
             self.look_soon()
             return
-        problem = f"cannot read {path!r}: {error.strerror}"
+        if file or not error.errno:
+            self._of_reading.add(path)
+        self._keep_problem(path, f"cannot read {path!r}: {error.strerror}")
+
+    def cannot_claim(self, error: ClaimError, file: TailedFile | None = None) -> None:
+        """Say that files have to wait, until `claimed` says of `file` that it need not any more."""
+        where = str(error.filename)
+        if file:
+            self._unclaimed.setdefault(where, set()).add(file)
+        self._keep_problem(
+            where,
+            f"cannot claim files in {where!r}: {error.strerror}; those that need it are read when "
+            "there is room, and the right to write, there",
+        )
+
+    def claimed(self, file: TailedFile) -> None:
+        """The claim of a file could be written."""
+        for waiting in self._unclaimed.values():
+            waiting.discard(file)
+
+    def was_read(self, file: TailedFile) -> None:
+        """What could not be read of a file was read."""
+        if not (file.content and file.content.damage):
+            self._overcome(file.path)
+
+    def _overcome(self, path: str) -> None:
+        self._problems.pop(path, None)
+        self._of_reading.discard(path)
+        self._unclaimed.pop(path, None)
+
+    def _keep_problem(self, path: str, problem: str) -> None:
+        self._renewed.add(path)
         if self._problems.get(path) != problem:
             self._problems[path] = problem
             self._say(problem)

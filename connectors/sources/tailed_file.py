@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +12,7 @@ from connectors.batch import Evidence, Segment
 from connectors.encodings import Encoding
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, digest, fits, observe
+from connectors.sources.names import of_record, recorded
 
 FIRST = 64
 """Bytes of a file's beginning that are kept in memory."""
@@ -40,14 +40,14 @@ class Limits:
 class TailedFile:
     """A file and the state of reading it; not safe for use by several threads at once.
 
-    `name` is the path by which the globs covered it first, `path` where it is now, `key` its device
-    and inode. Everything before `position` has been handed out, everything before `stored` is in
-    the store. Up to `scanned` newlines have been counted: `complete` is where the last whole line
-    ends, `lines` how many wait before it; no line ends before `barren`. `evidence` belongs to
-    `position`, `head` is that of the first look. While `busy`, a batch of it is on its way.
-    `is_final`: nobody is going to end its last line. `moved_at`: when it left its name;
-    `lost_at`: when it was gone; `grown_at`, `served_at`: when it grew and was read last;
-    `again_at`: not before.
+    `name` is the path by which the globs covered it first, `path` where it is now, `place` the same
+    without links when it was met, `key` its device and inode. Everything before `position` has been
+    handed out, everything before `stored` is in the store. Up to `scanned` newlines have been
+    counted: `complete` is where the last whole line ends, `lines` how many wait before it; no line
+    ends before `barren`. `evidence` belongs to `position`, `head` is that of the first look. While
+    `busy`, a batch of it is on its way. `is_final`: nobody is going to end its last line.
+    `moved_at`: when it left its name; `lost_at`: when it was gone; `grown_at`, `served_at`: when it
+    grew and was read last; `again_at`: not before.
     """
 
     file_id: int
@@ -77,6 +77,7 @@ class TailedFile:
     again_at: float = 0.0
     served_at: float = 0.0
     grown_at: float = 0.0
+    place: str = ""
     content: Content | None = None
     noticed: deque[tuple[int, float]] = field(default_factory=deque)
 
@@ -84,7 +85,8 @@ class TailedFile:
     def at(cls, segment: Segment, limits: Limits, encoding: Encoding) -> TailedFile:
         """The file that a ledger knows by its last segment, before it has been found again."""
         key = (0, segment.evidence.inode)
-        file = cls(segment.file_id, segment.path, segment.path, key, limits, encoding)
+        path = of_record(segment.path)
+        file = cls(segment.file_id, path, path, key, limits, encoding)
         file.move_to(segment)
         file.stored = segment.end
         return file
@@ -328,10 +330,11 @@ class TailedFile:
         self, content: Content, end: int, lines: int, content_hash: int, start: int | None = None
     ) -> Segment:
         """The bytes up to `end`, from the position or `start` on, with their evidence."""
-        shown = os.fsencode(self.name).decode(errors="backslashreplace")
         begin = self.position if start is None else start
         evidence = observe(content, self.key[1], end)
-        segment = Segment(self.file_id, shown, begin, end, self.line, lines, evidence, content_hash)
+        segment = Segment(
+            self.file_id, recorded(self.name), begin, end, self.line, lines, evidence, content_hash
+        )
         return self._continued(content, segment)
 
     def _continued(self, content: Content, segment: Segment) -> Segment:

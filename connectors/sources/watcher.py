@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import threading
 import time
@@ -16,37 +18,43 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import ObservedWatch
+from watchdog.observers.api import BaseObserver, EventDispatcher, EventEmitter, ObservedWatch
+from watchdog.utils import BaseThread
 
 _NAMES = [DirCreatedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 # One event a write is fine for quiet files; 20,000 writes a second took three quarters of a core.
 _FLOOD, _REST_SECONDS = 1_000, 30.0  # events a second, and how long to do without them
+
+# What its log says of is told by `trouble`, or seen at the next look at all names.
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 
 
 class Watcher(FileSystemEventHandler):
     """Collects which files grew and whether names changed, since it was last asked.
 
     Events are a hint, never needed: on a file system without them, in a directory that is written
-    to thousands of times a second (its growth is then not watched for 30 s), and while a directory
-    is missing, `blind` says that files have to be looked at instead.
+    to thousands of times a second (its growth is then not watched for 30 s), while a directory
+    is missing, and when the system has no events left, `blind` says that files have to be looked at
+    instead. `trouble` says why there are none; empty: there is nothing to be done about it.
     """
 
     def __init__(self) -> None:
+        self.trouble = ""
         self._lock = threading.Lock()
-        self._observer = Observer()
+        self._observer: BaseObserver | None = None
+        self._threads: list[threading.Thread] = []
         self._watches: dict[str, tuple[int, ObservedWatch]] = {}
         self._grown: dict[str, float] = {}
         self._renamed = True
-        self._missing = False
+        self._incomplete = False
         self._second, self._events_in_it = 0.0, 0
         self._flooded = False
         self._resting_until = 0.0
-        self._observer.start()
 
     @property
     def blind(self) -> bool:
         """Whether growth may go unseen at the moment."""
-        return self._missing or time.monotonic() < self._resting_until
+        return self._incomplete or time.monotonic() < self._resting_until
 
     def watch(self, directories: dict[str, bool]) -> None:
         """Watch these directories from now on; the value tells whether those below them count."""
@@ -55,25 +63,52 @@ class Watcher(FileSystemEventHandler):
         if self._resting_until and growth:
             self._resting_until = 0.0
             self._unwatch()
+        self.trouble = "" if self._is_running() else "their thread has ended; a restart helps"
+        emitters = self._observer.emitters if self._observer else ()
+        dead = {emitter.watch for emitter in emitters if not emitter.is_alive()}
         for directory, recursive in directories.items():
             try:
                 inode = os.stat(directory).st_ino
                 known, watch = self._watches.get(directory, (inode, None))
-                if known != inode and watch:  # made anew: the old watch sees nothing of it
-                    self._observer.unschedule(watch)
-                if known != inode or not watch:
-                    watch = self._observer.schedule(
-                        self,
-                        directory,
-                        recursive=recursive,
-                        event_filter=[*_NAMES, FileModifiedEvent] if growth else _NAMES,
-                    )
-                    self._watches[directory] = inode, watch
-            except OSError:  # missing, or out of inotify watches: looked at instead
-                _, watch = self._watches.pop(directory, (0, None))
-                if watch:
-                    self._observer.unschedule(watch)
-        self._missing = len(self._watches) < len(directories)
+                if known != inode or watch in dead:  # made anew: the old watch sees nothing of it
+                    self._forget(directory)
+                if directory not in self._watches and os.access(directory, os.R_OK):
+                    self._watches[directory] = inode, self._schedule(directory, recursive, growth)
+            except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+                self._forget(directory)
+                if not isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
+                    self.trouble = str(getattr(error, "strerror", None) or error)
+                    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENOSPC):
+                        self.trouble += "; sysctl fs.inotify has the limits"
+        self._incomplete = bool(self.trouble) or len(self._watches) < len(directories)
+
+    def _schedule(self, directory: str, recursive: bool, growth: bool) -> ObservedWatch:
+        if not self._observer:
+            observer = Observer()
+            observer.start()
+            self._observer = observer
+        watch = self._observer.schedule(
+            self,
+            os.path.join(directory, "."),  # watchdog follows no link, but a path through one
+            recursive=recursive,
+            event_filter=[*_NAMES, FileModifiedEvent] if growth else _NAMES,
+        )
+        self._threads = [
+            thread
+            for thread in threading.enumerate()
+            if isinstance(thread, BaseThread) and not isinstance(thread, EventEmitter)
+            if thread is self._observer or not isinstance(thread, EventDispatcher)
+        ]
+        return watch
+
+    def _is_running(self) -> bool:
+        """Whether the threads that all watches need are alive."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def _forget(self, directory: str) -> None:
+        _, watch = self._watches.pop(directory, (0, None))
+        if watch and self._observer:
+            self._observer.unschedule(watch)
 
     def take(self) -> tuple[dict[str, float], bool]:
         """Files that grew, with the time of their first event, and whether names changed."""
@@ -89,8 +124,9 @@ class Watcher(FileSystemEventHandler):
 
     def close(self) -> None:
         """Stop watching."""
-        self._observer.stop()
-        self._observer.join()
+        if self._observer:
+            self._observer.stop()
+            self._observer.join()
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Called by the observer's thread."""
@@ -101,10 +137,12 @@ class Watcher(FileSystemEventHandler):
             self._events_in_it += 1
             self._flooded |= self._events_in_it > _FLOOD
             if isinstance(event, FileModifiedEvent):
-                self._grown.setdefault(str(event.src_path), now)
+                path = str(event.src_path).replace("/./", "/", 1)
+                self._grown.setdefault(path, now)
             else:
                 self._renamed = True
 
     def _unwatch(self) -> None:
-        self._observer.unschedule_all()
+        if self._observer:
+            self._observer.unschedule_all()
         self._watches.clear()

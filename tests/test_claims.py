@@ -1,0 +1,181 @@
+"""Claims without room, right or descriptor: files wait, and nothing is stored twice."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from connectors import preflight
+from connectors.errors import LogwaxError
+from connectors.sources import catalog, roster
+from settings import Settings
+from tests.conftest import wait_for
+from tests.rights import no_more_than_others
+from tests.tailing import append
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for fractions of a second where it would be seconds."""
+    monkeypatch.setattr(roster, "SCAN_SECONDS", 0.1)
+    monkeypatch.setattr(catalog, "PUT_OFF_SECONDS", 0.1)
+
+
+@contextmanager
+def limited(which: int, limit: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(which)
+    resource.setrlimit(which, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(which, (soft, hard))
+
+
+@contextmanager
+def no_room(claims: Path) -> Iterator[None]:
+    """Every claim that is there, and what new ones are noted in, is on a full disk: full(4)."""
+    claims.mkdir(parents=True, exist_ok=True)
+    (claims / "minted").touch()
+    there = list(claims.iterdir())
+    for path in there:
+        path.rename(claims.parent / path.name)
+        path.symlink_to("/dev/full")
+    yield
+    for path in there:
+        (claims.parent / path.name).rename(path)
+
+
+@contextmanager
+def no_right(claims: Path) -> Iterator[None]:
+    for path in claims.iterdir():
+        path.chmod(0o400)
+    claims.chmod(0o500)
+    with no_more_than_others():
+        yield
+    claims.chmod(0o700)
+    for path in claims.iterdir():
+        path.chmod(0o600)
+
+
+def no_descriptor(claims: Path) -> AbstractContextManager[None]:
+    free = os.open("/", os.O_RDONLY)
+    os.close(free)
+    return limited(resource.RLIMIT_NOFILE, free)
+
+
+@contextmanager
+def no_directory(claims: Path) -> Iterator[None]:
+    claims.rename(claims.with_name("elsewhere"))
+    claims.touch()
+    yield
+    claims.unlink()
+    claims.with_name("elsewhere").rename(claims)
+
+
+@pytest.mark.parametrize("without", [no_room, no_right, no_descriptor, no_directory])
+def test_files_wait_for_claims_that_cannot_be_written(
+    tail, tmp_path, capfd, without: Callable[[Path], AbstractContextManager[None]]
+):
+    known, claims = tmp_path / "known.log", tmp_path / "data" / "claims"
+    known.write_bytes(b"one\n")
+    tailed = tail(tmp_path / "*.log", claims=claims)
+    assert tailed.read(4) == b"one\n"
+    append(known, b"two\n")
+    (tmp_path / "new.log").write_bytes(b"new\n")
+    with without(claims):
+        problem = str(claims) if without is not no_descriptor else "Too many open files"
+        wait_for(lambda: tailed.batch() or problem in tailed.problems, "the problem")
+        for _ in range(3):
+            assert tailed.batch() is None
+    assert capfd.readouterr().err.count("cannot claim") <= 1
+    assert sorted(tailed.read(8).splitlines()) == [b"new", b"two"]
+    wait_for(lambda: tailed.batch() is None and not tailed.problems, "no problem")
+    assert sorted(tailed.memory.lines.values()) == [b"new\n", b"one\n", b"two\n"]
+
+
+def test_a_file_goes_on_where_there_is_no_room_for_claims_of_others(tail, tmp_path):
+    known, claims = tmp_path / "known.log", tmp_path / "data" / "claims"
+    known.write_bytes(b"one\n")
+    tailed = tail(tmp_path / "*.log", claims=claims)
+    assert tailed.read(4) == b"one\n"
+    (claims / "minted").rename(claims.parent / "minted")
+    (claims / "minted").symlink_to("/dev/full")
+    (tmp_path / "new.log").write_bytes(b"new\n")
+    wait_for(lambda: tailed.batch() or "cannot claim" in tailed.problems, "the problem")
+    append(known, b"two\n")
+    assert tailed.read(4) == b"two\n"
+    assert "No space left on device" in tailed.problems
+    (claims.parent / "minted").rename(claims / "minted")
+    assert tailed.read(4) == b"new\n"
+
+
+def test_what_was_stored_when_its_claim_could_not_be_noted_is_not_stored_again(tail, tmp_path):
+    log, claims = tmp_path / "a.log", tmp_path / "claims"
+    log.write_bytes(b"one\n")
+    first = tail(log, claims=claims)
+    (batch,) = first.partition.next_batch()
+    first.memory.record(batch)
+    with limited(resource.RLIMIT_FSIZE, 0):  # no byte can be written: setrlimit(2)
+        batch.acknowledge()
+    append(log, b"two\n")
+    second = tail(log, first.memory, claims=claims)
+    assert second.read(4) == b"two\n"
+    append(log, b"three\n")
+    assert first.read(6) == b"three\n"
+    assert sorted(first.memory.lines.values()) == [b"one\n", b"three\n", b"two\n"]
+
+
+def test_a_claim_that_was_noted_tells_the_next_holder_how_far_the_file_is_stored(tail, tmp_path):
+    log, claims = tmp_path / "a.log", tmp_path / "claims"
+    log.write_bytes(b"one\n")
+    one = tail(log, claims=claims)
+    one.read(4)
+    (file_id,) = one.memory.files
+    held = catalog.Claims(claims)
+    assert held.take(file_id)
+    assert (held.left_at(file_id), held.is_fresh(file_id)) == (4, False)
+    held.mark(file_id)
+    assert held.left_at(file_id) == -1
+    assert (claims / str(file_id)).stat().st_size == 24  # in place: that needs no room
+    held.release(file_id, 4)
+
+
+def test_who_does_not_follow_ends_with_a_sentence_where_a_new_file_cannot_be_claimed(
+    tail, tmp_path
+):
+    log, claims = tmp_path / "a.log", tmp_path / "data" / "claims"
+    log.write_bytes(b"one\n")
+    with no_room(claims), pytest.raises(LogwaxError, match="No space left on device; those"):
+        tail(log, claims=claims, follow=False)
+
+
+@pytest.mark.parametrize("part", ["data/claims", "data", "."])
+def test_a_directory_that_claims_cannot_be_written_in_is_told_before_the_start(tmp_path, part):
+    (tmp_path / "data" / "claims").mkdir(parents=True)
+    settings = Settings(
+        _env_file=None, store="clickhouse", data_dir=tmp_path / "data", instance="i", api_port=0
+    )
+    assert preflight.problems(settings) == []
+    (tmp_path / part).chmod(0)
+    with no_more_than_others():
+        (problem,) = preflight.problems(settings)
+    (tmp_path / part).chmod(0o700)
+    assert problem.startswith(f"DATA_DIR={tmp_path / 'data'}: cannot write in ")
+    assert "Permission denied" in problem
+
+
+def test_few_files_are_open_where_few_may_be(tail, tmp_path):
+    for number in range(60):
+        (tmp_path / f"{number}.log").write_bytes(b"%d\n" % number)
+    with limited(resource.RLIMIT_NOFILE, 120):
+        tailed = tail(tmp_path / "*.log", claims=tmp_path / "claims")
+        while len(tailed.memory.files) < 60:
+            batch = tailed.batch()
+            assert batch is None or len(batch.segments) <= 120 // 16
+        assert len(tailed.source._catalog._roster._handles) == 120 // 4
+        assert tailed.problems == ""
