@@ -45,6 +45,26 @@ def audit() -> None:
 
 
 @app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help='Such as "SELECT count() FROM logs".')],
+) -> None:
+    """Ask the store; nothing can be changed. JSON lines where stdout is no terminal."""
+    from cli.query import run
+
+    raise typer.Exit(run(sql))
+
+
+@app.command()
+def dead(
+    reason: Annotated[str, typer.Option("--reason", help="Only those with this reason.")] = "",
+) -> None:
+    """Print how many dead letters there are of each reason, and the newest of them."""
+    from cli.dead import run
+
+    raise typer.Exit(run(reason=reason))
+
+
+@app.command()
 def positions() -> None:
     """Print every known file: its id, size, how far it is stored, the lag, and where it is."""
     from cli.positions import run
