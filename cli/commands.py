@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 
+from cli.places import settings_of_a_command
 from connectors.api_token import read_token
 from connectors.errors import LogwaxError
 from connectors.sinks.embedded_lock import holders_api
-from settings import Settings, load
+from settings import Settings
 
 Event = dict[str, Any]
 
@@ -36,7 +37,7 @@ def run(
                 yield event
 
     try:
-        show(watched(_events(load(), name, arguments or {})))
+        show(watched(_events(settings_of_a_command(), name, arguments or {})))
         if ok is None:
             raise LogwaxError("The running pipeline ended before the command did.")
     except (LogwaxError, OSError) as error:
@@ -70,6 +71,8 @@ def _done_here(settings: Settings, name: str, arguments: Mapping[str, object]) -
     # Imported here: a command that another process runs shall not pay for an engine.
     from connectors.store import open_store
 
+    if settings.store == "embedded" and not (settings.data_dir / "clickhouse").exists():
+        raise LogwaxError(f"There is no store in DATA_DIR={settings.data_dir}.")
     store = open_store(settings)
     try:
         from connectors.sinks.clickhouse_accounts import accounts_of

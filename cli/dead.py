@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from cli.commands import Event
 from cli.commands import run as run_command
 from connectors.sinks.console import printable
+
+_LONGEST = 500
 
 
 def run(*, reason: str) -> int:
@@ -18,11 +20,20 @@ def run(*, reason: str) -> int:
             there = True
             print(f"{event['reason']}: {event['count']:,}")
             for letter in event["newest"]:
-                raw = letter["raw"].encode(errors="surrogateescape")
-                print(f"  {printable(letter['source'])} at byte {letter['offset']}")
-                print(f"    {printable(letter['detail'])}")
-                print(f"    {printable(raw)}")
+                letter["raw"] = letter["raw"].encode(errors="surrogateescape")
+                print(as_letter(letter))
         if not there:
             print("There are no dead letters.")
 
     return run_command("dead", show, {"reason": reason})
+
+
+def as_letter(letter: Mapping[str, object]) -> str:
+    """One dead letter: its place, what was found, and its bytes."""
+    return "\n".join(
+        (
+            f"  {printable(letter['source'])} at byte {letter['offset']}",
+            f"    {printable(letter['detail'])}",
+            f"    {printable(letter['raw'])[:_LONGEST]}",
+        )
+    )

@@ -65,10 +65,15 @@ class ConsoleWriter(NullWriter):
 
     def _show(self, batch: Batch) -> None:
         with self._turn:
-            for text in _as_tables(batch) if self._is_terminal else _as_json(batch):
+            for text in as_text(batch, self._is_terminal):
                 rest = memoryview(text.encode())
                 while rest:  # no buffer: the exit would try again what a closed pipe refused
                     rest = rest[os.write(_STDOUT, rest) :]
+
+
+def as_text(batch: Batch, is_terminal: bool) -> Iterator[str]:
+    """The rows of a batch, then its rejected lines: tables, or a JSON object each."""
+    return _as_tables(batch) if is_terminal else _as_json(batch)
 
 
 def _as_json(batch: Batch) -> Iterator[str]:

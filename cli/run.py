@@ -1,0 +1,144 @@
+"""`logwax run`: the pipeline on one's own files, in a directory of its own."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from cli.health import HealthClient
+from cli.places import given, of_files, pattern_of, recall, remember
+from cli.samples import better, how_they_fit, newest_lines
+from cli.up import StopRequest, ending, running, wait_until_healthy, watch
+from connectors import preflight
+from connectors.encodings import Encoding
+from connectors.errors import LogwaxError, SettingsError
+from connectors.sinks.console import printable
+from flows.parsing.suggest import fitting
+from settings import Settings, load
+
+_SHOWN = 10  # files that are named
+_LOOKED_AT = 20  # files whose newest lines are looked at
+
+
+def run(paths: Sequence[str], *, form: str, store: str, once: bool) -> int:
+    """Run until SIGTERM or SIGINT, or until all is read; return the exit code."""
+    stop = StopRequest()
+    return ending(lambda: _run(paths, form, store, once, stop))
+
+
+def _run(paths: Sequence[str], form: str, store: str, once: bool, stop: StopRequest) -> None:
+    patterns = [pattern_of(path) for path in paths]
+    files = _files(patterns)
+    told = {"LOG_PATHS": ",".join(patterns), "LOG_FORMAT": form, "STORE": store}
+    told["FOLLOW"] = "false" if once else ""
+    told = {name: value for name, value in told.items() if value}
+    os.environ.update(told)
+    settings = load()
+    if not given(settings, "data_dir"):
+        os.environ["DATA_DIR"] = str(of_files(patterns))
+    samples = _samples(files, Encoding(settings.log_encoding))
+    if not given(settings, "log_format"):
+        told["LOG_FORMAT"] = os.environ["LOG_FORMAT"] = _format(load(), samples)
+    take_a_free_port(settings)
+    settings = load()
+    if problems := preflight.problems(settings):
+        raise SettingsError(problems)
+    if not files and once:
+        raise LogwaxError(f"There is no such file: {', '.join(map(printable, paths))}.")
+    told.pop("FOLLOW", "")
+    remember(settings.data_dir, told | {"DATA_DIR": str(settings.data_dir.absolute())})
+    print(_said(settings, files, samples), flush=True)
+    with ExitStack() as children:
+        pipeline = children.enter_context(running("pipeline", "bytewax.run", "flows.main"))
+        health = None
+        if settings.api_url:
+            health = HealthClient(settings.api_url)
+            wait_until_healthy(health, pipeline, stop)
+        watch([pipeline], health, stop)
+    print("Stopped. The same command goes on where this one has stopped.", flush=True)
+
+
+def take_a_free_port(settings: Settings) -> None:
+    """Set `API_PORT` to a free one if nobody chose it, and the default is taken."""
+    if given(settings, "api_port") or not settings.api_url:
+        return
+    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
+    try:
+        socket.create_server((settings.api_host, settings.api_port), family=family).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            with socket.create_server((settings.api_host, 0), family=family) as free:
+                port = free.getsockname()[1]
+            os.environ["API_PORT"] = str(port)
+            print(f"Port {settings.api_port} is taken: the API is at port {port}.", flush=True)
+
+
+def _files(patterns: Sequence[str]) -> list[str]:
+    found = {path for pattern in patterns for path in glob.iglob(pattern, recursive=True)}
+    return sorted(path for path in found if os.path.isfile(path))
+
+
+def _samples(files: Sequence[str], encoding: Encoding) -> dict[str, list[str]]:
+    """The newest lines of the files that were written last. Raises `LogwaxError`."""
+    samples, refused = {}, []
+    for path in sorted(files, key=os.path.getmtime, reverse=True)[:_LOOKED_AT]:
+        try:
+            samples[path] = newest_lines(path, encoding)
+        except OSError as error:
+            refused.append(f"Cannot read {printable(path)}: {error.strerror}.")
+    if refused and not samples:
+        refused.append("Run it as a user, or in a group, that may read them: `ls -l` shows which.")
+        raise LogwaxError("\n".join(refused))
+    for sentence in refused:
+        print(sentence, file=sys.stderr)
+    return samples
+
+
+def _format(settings: Settings, samples: dict[str, list[str]]) -> str:
+    """The format that these files had at the last start, else the one that most lines fit."""
+    if before := recall(settings.data_dir).get("LOG_FORMAT"):
+        return before
+    lines = [line for sample in samples.values() for line in sample]
+    if not lines:
+        raise LogwaxError("There are no lines yet that show their format: name it by --format.")
+    found = fitting(lines, settings.log_timezone)
+    if not found or found[0][1] <= 0.5:
+        raise LogwaxError(
+            "Most of the newest lines fit none of the formats, the first of them is: "
+            f"{printable(lines[0])[:200]}\nName the format by --format, and see what does not fit: "
+            "logwax try FILE --format FORMAT"
+        )
+    return found[0][0]
+
+
+def _said(settings: Settings, files: Sequence[str], samples: dict[str, list[str]]) -> str:
+    lines = [line for sample in samples.values() for line in sample]
+    fit = how_they_fit(lines, settings) if lines else settings.log_format
+    where = {
+        "embedded": f"embedded, in {settings.data_dir / 'clickhouse'}",
+        "clickhouse": f"clickhouse, at {settings.clickhouse_url}",
+        "influxdb": f"influxdb, at {settings.influxdb_url}",
+    }
+    said = [
+        *(f"File    {printable(path)}, {os.path.getsize(path):,} bytes" for path in files[:_SHOWN]),
+        *([f"        and {len(files) - _SHOWN:,} more"] if len(files) > _SHOWN else []),
+        *([] if files else [f"File    none yet: {printable(settings.log_paths)}"]),
+        f"Format  {fit}",
+        f"Store   {where.get(settings.store, settings.store)}",
+    ]
+    if settings.data_dir and settings.store != "embedded":
+        said.append(f"Data    {settings.data_dir}")
+    if settings.api_url:
+        said.append(f"API     {settings.api_url}")
+    if settings.store in ("embedded", "clickhouse"):
+        said += ["Ask it  logwax query 'SELECT count() FROM logs'", "        logwax dead"]
+    if settings.follow:
+        said.append("Ctrl-C stops it.")
+    return "\n".join(said)
