@@ -18,9 +18,7 @@ app = typer.Typer(
 
 @app.command()
 def run(
-    paths: Annotated[
-        list[str], typer.Argument(help="Files, directories, or globs in quotes.", show_default=False)
-    ],
+    paths: Annotated[list[str], typer.Argument(help="Files, directories, or globs in quotes.")],
     form: Annotated[
         str, typer.Option("--format", help="Format of the lines. Default: LOG_FORMAT, or found.")
     ] = "",

@@ -18,7 +18,7 @@ from settings import Settings, load
 DEMO = Path("data/demo")
 _EARLIER_DEMO = Path("data")  # where the demo was in earlier versions
 _EARLIER_LOG = Path("data/logs/api_requests.log")
-_RUN = "run.json"  # what a directory was made for
+RUN = "run.json"  # what a directory was made for
 
 
 def given(settings: Settings, name: str) -> bool:
@@ -32,7 +32,8 @@ def demo(settings: Settings) -> dict[str, str]:
         return {}
     if (_EARLIER_DEMO / "clickhouse").exists() and _EARLIER_LOG.exists():
         return {}
-    return {"DATA_DIR": str(DEMO), "LOG_FILE_PATH": str(DEMO / "logs" / _EARLIER_LOG.name)}
+    demo = Path.cwd() / DEMO
+    return {"DATA_DIR": str(demo), "LOG_FILE_PATH": str(demo / "logs" / _EARLIER_LOG.name)}
 
 
 def of_files(patterns: Sequence[str]) -> Path:
@@ -60,15 +61,15 @@ def _runs() -> Path:
 def remember(data_dir: Path, variables: Mapping[str, str]) -> None:
     """Keep what a directory was made for: commands find it there. Raises `OSError`."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = data_dir / f"{_RUN}.{os.getpid()}"
+    new = data_dir / f"{RUN}.{os.getpid()}"
     new.write_text(json.dumps(dict(variables), indent=2) + "\n", encoding="utf-8")
-    new.replace(data_dir / _RUN)
+    new.replace(data_dir / RUN)
 
 
 def recall(data_dir: Path) -> dict[str, str]:
     """What a directory was made for; empty if nobody said so."""
     try:
-        return dict(json.loads((data_dir / _RUN).read_text(encoding="utf-8")))
+        return dict(json.loads((data_dir / RUN).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
@@ -76,15 +77,12 @@ def recall(data_dir: Path) -> dict[str, str]:
 def settings_of_a_command() -> Settings:
     """The settings of a command: those of the directory that it means, as far as none are given.
 
-    That is `DATA_DIR`, else the only one where a pipeline runs, else `./data`, else the only one
-    that there is. Raises `LogwaxError` if there are several, `SettingsError`.
+    That is `DATA_DIR`, else the one where a pipeline runs, else the one that there is. Raises
+    `LogwaxError` if there are several, and `./data` is none of them, and `SettingsError`.
     """
     settings = load()
     if not given(settings, "data_dir"):
-        found = _meant(settings.data_dir)
-        os.environ["DATA_DIR"] = str(found)
-        if found != settings.data_dir:
-            print(f"DATA_DIR={found}", file=sys.stderr)
+        os.environ["DATA_DIR"] = str(_meant(settings.data_dir))
     for name, value in recall(Path(os.environ.get("DATA_DIR") or settings.data_dir)).items():
         if not os.environ.get(name):
             os.environ[name] = value
@@ -92,16 +90,17 @@ def settings_of_a_command() -> Settings:
 
 
 def _meant(default: Path) -> Path:
-    own = [path.parent for path in sorted(_runs().glob(f"*/{_RUN}"))]
+    own = [path.parent for path in sorted(_runs().glob(f"*/{RUN}"))]
     there = [path for path in (default, DEMO) if (path / "clickhouse").exists()] + own
     running = [path for path in there if holder(path)]
     choice = running or there or [default]
-    if default in choice:
-        return default
-    if len(choice) > 1:
+    if len(choice) > 1 and default not in choice:
         names = "".join(f"\n  DATA_DIR={path}" for path in choice)
         raise LogwaxError(f"There are several stores: choose one of these.{names}")
-    return choice[0]
+    meant = default if default in choice else choice[0]
+    if meant != default or len(there) > 1:
+        print(f"DATA_DIR={meant}", file=sys.stderr)
+    return meant
 
 
 def pattern_of(path: str) -> str:

@@ -47,15 +47,15 @@ def _as_text(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     if sum(widths) + 3 * len(widths) + 1 <= shutil.get_terminal_size().columns:
         return as_table(names, rows)
     widest = max(map(len, cells[0]))
-    return "".join(
-        f"row {number}\n"
-        + "".join(f"  {name:{widest}}  {value}\n" for name, value in zip(cells[0], row, strict=True))
-        for number, row in enumerate(cells[1:], 1)
-    )
+    lines = []
+    for number, row in enumerate(cells[1:], 1):
+        lines.append(f"row {number}")
+        lines += [f"  {name:{widest}}  {value}" for name, value in zip(cells[0], row, strict=True)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _readable(value: object) -> object:
-    """Bytes that are no UTF-8 as `\\xNN`."""
+    """A text without surrogate escapes: bytes that are no UTF-8 stand as in Python."""
     if isinstance(value, str):
         return value.encode(errors="surrogateescape").decode(errors="backslashreplace")
     return value

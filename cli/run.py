@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import errno
-import glob
 import os
-import socket
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from cli.health import HealthClient
 from cli.places import given, of_files, pattern_of, recall, remember
-from cli.samples import better, how_they_fit, newest_lines
+from cli.port import take_a_free_port
+from cli.samples import LOOKED_AT, how_they_fit, newest_files, newest_lines
 from cli.up import StopRequest, ending, running, wait_until_healthy, watch
 from connectors import preflight
 from connectors.encodings import Encoding
-from connectors.errors import LogwaxError, SettingsError
+from connectors.errors import LogwaxError
 from connectors.sinks.console import printable
 from flows.parsing.suggest import fitting
 from settings import Settings, load
 
 _SHOWN = 10  # files that are named
-_LOOKED_AT = 20  # files whose newest lines are looked at
 
 
 def run(paths: Sequence[str], *, form: str, store: str, once: bool) -> int:
@@ -35,7 +30,7 @@ def run(paths: Sequence[str], *, form: str, store: str, once: bool) -> int:
 
 def _run(paths: Sequence[str], form: str, store: str, once: bool, stop: StopRequest) -> None:
     patterns = [pattern_of(path) for path in paths]
-    files = _files(patterns)
+    files = newest_files(patterns)
     told = {"LOG_PATHS": ",".join(patterns), "LOG_FORMAT": form, "STORE": store}
     told["FOLLOW"] = "false" if once else ""
     told = {name: value for name, value in told.items() if value}
@@ -46,10 +41,10 @@ def _run(paths: Sequence[str], form: str, store: str, once: bool, stop: StopRequ
     samples = _samples(files, Encoding(settings.log_encoding))
     if not given(settings, "log_format"):
         told["LOG_FORMAT"] = os.environ["LOG_FORMAT"] = _format(load(), samples)
-    take_a_free_port(settings)
+    take_a_free_port(load())
     settings = load()
     if problems := preflight.problems(settings):
-        raise SettingsError(problems)
+        raise LogwaxError("\n".join(problems))
     if not files and once:
         raise LogwaxError(f"There is no such file: {', '.join(map(printable, paths))}.")
     told.pop("FOLLOW", "")
@@ -61,34 +56,14 @@ def _run(paths: Sequence[str], form: str, store: str, once: bool, stop: StopRequ
         if settings.api_url:
             health = HealthClient(settings.api_url)
             wait_until_healthy(health, pipeline, stop)
-        watch([pipeline], health, stop)
+        watch(pipeline, health, stop)
     print("Stopped. The same command goes on where this one has stopped.", flush=True)
 
 
-def take_a_free_port(settings: Settings) -> None:
-    """Set `API_PORT` to a free one if nobody chose it, and the default is taken."""
-    if given(settings, "api_port") or not settings.api_url:
-        return
-    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
-    try:
-        socket.create_server((settings.api_host, settings.api_port), family=family).close()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            with socket.create_server((settings.api_host, 0), family=family) as free:
-                port = free.getsockname()[1]
-            os.environ["API_PORT"] = str(port)
-            print(f"Port {settings.api_port} is taken: the API is at port {port}.", flush=True)
-
-
-def _files(patterns: Sequence[str]) -> list[str]:
-    found = {path for pattern in patterns for path in glob.iglob(pattern, recursive=True)}
-    return sorted(path for path in found if os.path.isfile(path))
-
-
 def _samples(files: Sequence[str], encoding: Encoding) -> dict[str, list[str]]:
-    """The newest lines of the files that were written last. Raises `LogwaxError`."""
+    """The newest lines of the first of these files. Raises `LogwaxError`."""
     samples, refused = {}, []
-    for path in sorted(files, key=os.path.getmtime, reverse=True)[:_LOOKED_AT]:
+    for path in files[:LOOKED_AT]:
         try:
             samples[path] = newest_lines(path, encoding)
         except OSError as error:
@@ -133,7 +108,7 @@ def _said(settings: Settings, files: Sequence[str], samples: dict[str, list[str]
         f"Format  {fit}",
         f"Store   {where.get(settings.store, settings.store)}",
     ]
-    if settings.data_dir and settings.store != "embedded":
+    if settings.store != "embedded":
         said.append(f"Data    {settings.data_dir}")
     if settings.api_url:
         said.append(f"API     {settings.api_url}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import os
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import pairwise
 
@@ -14,7 +17,17 @@ from settings import Settings
 NEWEST = 100
 """Lines of a file that are looked at."""
 
+LOOKED_AT = 20
+"""Files that are looked at, at most."""
+
 _REACH = 256 * 1024  # bytes in which they are looked for
+
+
+def newest_files(patterns: Sequence[str]) -> list[str]:
+    """The regular files that globs lead to, those first that were written last."""
+    found = {path for pattern in patterns for path in glob.iglob(pattern, recursive=True)}
+    files = {path: os.path.getmtime(path) for path in found if os.path.isfile(path)}
+    return sorted(files, key=lambda path: (-files[path], path))
 
 
 def first_lines(path: str, encoding: Encoding, size: int) -> bytes:

@@ -7,11 +7,11 @@ import sys
 from collections import Counter
 from dataclasses import replace
 
+from cli.dead import as_letter
+from cli.samples import better, first_lines, lines_of
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.sinks.console import as_text
-from cli.dead import as_letter
-from cli.samples import better, first_lines, lines_of
 from settings import load
 
 _SIZE = 1024 * 1024  # plain bytes of a file that are tried

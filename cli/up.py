@@ -12,7 +12,8 @@ from types import FrameType
 
 from cli.children import Child, ChildFailed
 from cli.health import HealthClient
-from cli.places import demo
+from cli.places import demo, remember
+from cli.port import take_a_free_port
 from cli.progress import Progress
 from cli.wipe import wipe
 from connectors import preflight
@@ -42,12 +43,16 @@ def run(*, fresh: bool) -> int:
 
 
 def _run(fresh: bool, stop: StopRequest) -> None:
-    os.environ.update(demo(load()))
+    told = demo(load())
+    os.environ.update(told)
+    take_a_free_port(load())
     settings = load()
     if problems := preflight.problems(settings):
         raise LogwaxError("\n".join(problems))
     if fresh:
         wipe(settings.data_dir)
+    if told:
+        remember(settings.data_dir, told)
     _supervise(settings, stop)
 
 
@@ -79,7 +84,7 @@ def _supervise(settings: Settings, stop: StopRequest) -> None:
             return
         generator = children.enter_context(running("log generator", "log_generator"))
         print(_greeting(settings.api_url) if health else "Started. Ctrl-C stops it.", flush=True)
-        watch([pipeline, generator], health, stop)
+        watch(pipeline, health, stop, [generator])
     print("Stopped.", flush=True)
 
 
@@ -105,11 +110,15 @@ def wait_until_healthy(health: HealthClient, pipeline: Child, stop: StopRequest)
         answer = health.ask()
 
 
-def watch(children: Sequence[Child], health: HealthClient | None, stop: StopRequest) -> None:
-    """Return when a stop is asked for or the first child has ended; raise if any of them fails."""
+def watch(
+    pipeline: Child, health: HealthClient | None, stop: StopRequest, beside: Sequence[Child] = ()
+) -> None:
+    """Return when a stop is asked for or the pipeline has read all; raise if a child fails."""
     with Progress() as progress:
         due = time.monotonic()
-        while not stop.made and not [child.has_finished() for child in children][0]:
+        while not stop.made and not pipeline.has_finished():
+            for child in beside:
+                child.has_finished()  # which is fine: the generator may have written all it should
             if health and time.monotonic() >= due:
                 progress.show(health.ask())
                 due = time.monotonic() + progress.seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 
@@ -39,6 +40,7 @@ class Status:
         self.dead = 0
         self.failures = 0
         self.demoted_tags: frozenset[str] = frozenset()
+        self._reasons: Counter[str] = Counter()
         self._errors: dict[object, str] = {}
 
     def add(self, *, lines: int, stored: int, dead: int) -> None:
@@ -47,6 +49,11 @@ class Status:
             self.lines += lines
             self.stored += stored
             self.dead += dead
+
+    def add_reasons(self, reasons: Counter[str]) -> None:
+        """Count dead letters by their reason."""
+        with self._lock:
+            self._reasons.update(reasons)
 
     def report(self, error: str, trouble: object = None) -> None:
         """Keep the newest error for `/health`; `trouble` is what it can be `overcome` by."""
@@ -67,6 +74,9 @@ class Status:
             return next(reversed(self._errors.values()), "")
 
     def summary(self) -> str:
-        """The closing line of a run: `lines=N stored=N dead=N seconds=S`."""
+        """The closing line of a run: `lines=N stored=N dead=N seconds=S`, and reasons if any."""
         seconds = time.monotonic() - self.started
-        return f"lines={self.lines} stored={self.stored} dead={self.dead} seconds={seconds:.2f}"
+        reasons = ",".join(f"{name}:{count}" for name, count in self._reasons.most_common())
+        return f"lines={self.lines} stored={self.stored} dead={self.dead} seconds={seconds:.2f}" + (
+            f" reasons={reasons}" if reasons else ""
+        )

@@ -89,10 +89,9 @@ def run_beside(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for closer in closers:
             closer()
-        if not settings.follow:
-            # of a console, stdout is for the lines
-            out = sys.stderr if settings.store == "console" else sys.stdout
-            print(status.summary(), file=out, flush=True)
+        # of a console, stdout is for the lines
+        out = sys.stderr if settings.store == "console" else sys.stdout
+        print(status.summary(), file=out, flush=True)
 
     atexit.register(close)
 

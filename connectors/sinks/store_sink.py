@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from connectors.batch import Batch
@@ -25,6 +27,9 @@ class _Partition(StatelessSinkPartition[Batch]):
             batch.acknowledge()
             stored, dead = len(batch.rows) - refused, len(batch.rejected) + refused
             self._status.add(lines=batch.lines, stored=stored, dead=dead)
+            if dead:
+                reasons = Counter(batch.rejected["reason"].to_list())
+                self._status.add_reasons(reasons + Counter(rejected=refused))
 
     def close(self) -> None:
         self._writer.close()
