@@ -91,7 +91,7 @@ def settings_of_a_command() -> Settings:
 
 def _meant(default: Path) -> Path:
     own = [path.parent for path in sorted(_runs().glob(f"*/{RUN}"))]
-    there = [path for path in (default, DEMO) if (path / "clickhouse").exists()] + own
+    there = [path for path in (default, DEMO, *own) if _has_a_store(path)]
     running = [path for path in there if holder(path)]
     choice = running or there or [default]
     if len(choice) > 1 and default not in choice:
@@ -101,6 +101,11 @@ def _meant(default: Path) -> Path:
     if meant != default or len(there) > 1:
         print(f"DATA_DIR={meant}", file=sys.stderr)
     return meant
+
+
+def _has_a_store(data_dir: Path) -> bool:
+    elsewhere = recall(data_dir).get("STORE", "embedded") != "embedded"
+    return elsewhere or (data_dir / "clickhouse").exists()
 
 
 def pattern_of(path: str) -> str:
