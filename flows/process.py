@@ -89,9 +89,11 @@ def run_beside(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for closer in closers:
             closer()
-        # of a console, stdout is for the lines
-        out = sys.stderr if settings.store == "console" else sys.stdout
-        print(status.summary(), file=out, flush=True)
+        # of a console, stdout is for the lines, and whoever has followed it has seen them
+        if settings.store != "console":
+            print(status.summary(), flush=True)
+        elif not settings.follow:
+            print(status.summary(), file=sys.stderr, flush=True)
 
     atexit.register(close)
 
