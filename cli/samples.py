@@ -47,7 +47,7 @@ def newest_lines(path: str, encoding: Encoding) -> list[str]:
     with closing(open_content(path)) as content:
         size = 0 if content.is_compressed else content.size() or 0
         start = max(0, size - _REACH) & ~1  # where a character of UTF-16 may begin
-        data = content.read(_REACH, start)
+        data = content.read(size - start if size else _REACH, start)
         is_compressed = content.is_compressed
     lines = lines_of(data, encoding)[1 if start else 0 :]  # without the one it begins in
     return lines[:NEWEST] if is_compressed else lines[-NEWEST:]
