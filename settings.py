@@ -123,7 +123,8 @@ def _without_secrets(url: str) -> str:
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """What is between commas, those excepted that stand in brackets alone: `a[,]b.log`."""
+    return tuple(part.strip() for part in re.split(r"(?<!\[),|,(?!\])", text) if part.strip())
 
 
 def _globs(text: str) -> tuple[str, ...]:

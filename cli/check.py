@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from cli.samples import LOOKED_AT, how_they_fit, newest_files, newest_lines
 from connectors import preflight
+from connectors.encodings import Encoding
 from connectors.errors import SettingsError
 from connectors.saying import shown
 from settings import ENV_FILE, Settings, from_file, load
@@ -26,11 +28,28 @@ def run() -> int:
     console.print(_table(settings, wrong))
     for warning in preflight.warnings(settings):
         console.print(f"Warning: {shown(warning)}")
+    if not wrong:
+        _show_samples(console, settings)
     for problem in problems:
         console.print(f"Error: {shown(problem)}")
     if not problems:
         console.print("All is well.")
     return 1 if problems else 0
+
+
+def _show_samples(console: Console, settings: Settings) -> None:
+    """What the newest lines of the files that were written last are."""
+    encoding = Encoding(settings.log_encoding)
+    for path in newest_files(settings.patterns)[:LOOKED_AT]:
+        try:
+            lines = newest_lines(path, encoding)
+        except OSError as error:
+            console.print(f"Warning: {shown(path)}: cannot read it: {error.strerror}.")
+            continue
+        if lines:
+            text = how_they_fit(lines, settings)
+            warning = "" if text.endswith(f"fit {settings.log_format}") else "Warning: "
+            console.print(f"{warning}{shown(path)}: {text}.")
 
 
 def _load_leniently() -> tuple[Settings, tuple[str, ...]]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import httpx
 
+from cli.places import settings_of_a_command
 from connectors.api_token import read_token
 from connectors.errors import LogwaxError
 from connectors.saying import last_words, say
 from connectors.sinks.embedded_lock import holders_api
-from settings import Settings, load
+from settings import Settings
 
 Event = dict[str, Any]
 
@@ -37,7 +38,7 @@ def run(
                 yield event
 
     try:
-        show(watched(_events(load(), name, arguments or {})))
+        show(watched(_events(settings_of_a_command(), name, arguments or {})))
         if ok is None:
             raise LogwaxError("The running pipeline ended before the command did.")
     except BrokenPipeError:  # whoever reads what is shown has seen enough
@@ -73,6 +74,8 @@ def _done_here(settings: Settings, name: str, arguments: Mapping[str, object]) -
     # Imported here: a command that another process runs shall not pay for an engine.
     from connectors.store import open_store
 
+    if settings.store == "embedded" and not (settings.data_dir / "clickhouse").exists():
+        raise LogwaxError(f"There is no store in DATA_DIR={settings.data_dir}.")
     os.umask(0o077)  # as in the pipeline
     store = open_store(settings)
     try:

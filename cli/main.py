@@ -24,6 +24,23 @@ def _before() -> None:
 
 
 @app.command()
+def run(
+    paths: Annotated[list[str], typer.Argument(help="Files, directories, or globs in quotes.")],
+    form: Annotated[
+        str, typer.Option("--format", help="Format of the lines. Default: LOG_FORMAT, or found.")
+    ] = "",
+    store: Annotated[
+        str, typer.Option("--store", help="Where they are stored. Default: STORE.")
+    ] = "",
+    once: Annotated[bool, typer.Option("--once", help="Read what is there, and end.")] = False,
+) -> None:
+    """Read your own files: store every line once, show progress, until Ctrl-C."""
+    from cli.run import run
+
+    raise typer.Exit(run(paths, form=form, store=store, once=once))
+
+
+@app.command()
 def up(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="First delete everything in DATA_DIR.")
@@ -49,6 +66,39 @@ def audit() -> None:
     from cli.audit import run
 
     raise typer.Exit(run())
+
+
+@app.command("try")
+def try_(
+    file: Annotated[str, typer.Argument(help="The file, compressed or not.")],
+    form: Annotated[
+        str, typer.Option("--format", help="Format of its lines. Default: LOG_FORMAT.")
+    ] = "",
+) -> None:
+    """Show the first rows that a file would give, and what does not fit and why; store nothing."""
+    from cli.trial import run
+
+    raise typer.Exit(run(file, form=form))
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help='Such as "SELECT count() FROM logs".')],
+) -> None:
+    """Ask the store; nothing can be changed. JSON lines where stdout is no terminal."""
+    from cli.query import run
+
+    raise typer.Exit(run(sql))
+
+
+@app.command()
+def dead(
+    reason: Annotated[str, typer.Option("--reason", help="Only those with this reason.")] = "",
+) -> None:
+    """Print how many dead letters there are of each reason, and the newest of them."""
+    from cli.dead import run
+
+    raise typer.Exit(run(reason=reason))
 
 
 @app.command()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from cli.children import Child, ChildFailed
 from cli.health import HealthClient
+from cli.places import demo, remember
+from cli.port import take_a_free_port
 from cli.progress import Progress
 from cli.wipe import wipe
 from connectors import preflight
@@ -36,13 +39,27 @@ class StopRequest:
 def run(*, fresh: bool) -> int:
     """Run until SIGTERM or SIGINT; return the exit code: 0 if all ended well."""
     stop = StopRequest()
+    return ending(lambda: _run(fresh, stop))
+
+
+def _run(fresh: bool, stop: StopRequest) -> None:
+    told = demo(load())
+    os.environ.update(told)
+    take_a_free_port(load())
+    settings = load()
+    if problems := preflight.problems(settings):
+        raise LogwaxError("\n".join(problems))
+    if fresh:
+        wipe(settings.data_dir)
+    if told:
+        remember(settings.data_dir, told)
+    _supervise(settings, stop)
+
+
+def ending(work: Callable[[], None]) -> int:
+    """Do the work; print what went wrong, and return the exit code: 0 if all ended well."""
     try:
-        settings = load()
-        if problems := preflight.problems(settings):
-            raise LogwaxError("\n".join(problems))
-        if fresh:
-            wipe(settings.data_dir)
-        _supervise(settings, stop)
+        work()
     except SettingsError as error:
         say(str(error))
         return 2
@@ -58,21 +75,22 @@ def run(*, fresh: bool) -> int:
 def _supervise(settings: Settings, stop: StopRequest) -> None:
     with ExitStack() as children:  # it stops the generator first, then the pipeline drains
         print("Starting the pipeline ...", flush=True)
-        pipeline = children.enter_context(_running("pipeline", "bytewax.run", "flows.main"))
+        pipeline = children.enter_context(running("pipeline", "bytewax.run", "flows.main"))
         health = None
         if settings.api_url:
             health = HealthClient(settings.api_url)
-            _wait_until_healthy(health, pipeline, stop)
+            wait_until_healthy(health, pipeline, stop)
         if stop.made:
             return
-        generator = children.enter_context(_running("log generator", "log_generator"))
+        generator = children.enter_context(running("log generator", "log_generator"))
         print(_greeting(settings.api_url) if health else "Started. Ctrl-C stops it.", flush=True)
-        _watch(pipeline, generator, health, stop)
+        watch(pipeline, health, stop, [generator])
     print("Stopped.", flush=True)
 
 
 @contextmanager
-def _running(name: str, *arguments: str) -> Iterator[Child]:
+def running(name: str, *arguments: str) -> Iterator[Child]:
+    """A child that is stopped in the end."""
     child = Child(name, *arguments)
     try:
         yield child
@@ -80,7 +98,8 @@ def _running(name: str, *arguments: str) -> Iterator[Child]:
         child.stop()
 
 
-def _wait_until_healthy(health: HealthClient, pipeline: Child, stop: StopRequest) -> None:
+def wait_until_healthy(health: HealthClient, pipeline: Child, stop: StopRequest) -> None:
+    """Return when `/health` is green, or a stop is asked for; raises `LogwaxError` in the end."""
     deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS
     answer = None
     while not stop.made and not (answer and answer.is_ok):
@@ -91,14 +110,15 @@ def _wait_until_healthy(health: HealthClient, pipeline: Child, stop: StopRequest
         answer = health.ask()
 
 
-def _watch(
-    pipeline: Child, generator: Child, health: HealthClient | None, stop: StopRequest
+def watch(
+    pipeline: Child, health: HealthClient | None, stop: StopRequest, beside: Sequence[Child] = ()
 ) -> None:
     """Return when a stop is asked for or the pipeline has read all; raise if a child fails."""
     with Progress() as progress:
         due = time.monotonic()
         while not stop.made and not pipeline.has_finished():
-            generator.has_finished()  # which is fine: it may have written all it was told to
+            for child in beside:
+                child.has_finished()  # which is fine: the generator may have written all it should
             if health and time.monotonic() >= due:
                 progress.show(health.ask())
                 due = time.monotonic() + progress.seconds

@@ -6,13 +6,14 @@ import shutil
 import sys
 from pathlib import Path
 
+from cli.places import DEMO, RUN
 from connectors.errors import LogwaxError
 from connectors.saying import last_words, say
 from connectors.sinks.embedded_lock import LOCK, holder
 from settings import load
 
-MADE_BY_PIPELINES = {"claims", LOCK}
-MADE_BY_GENERATOR = {"logs"}
+MADE_BY_PIPELINES = {"claims", LOCK, RUN}
+MADE_BY_THE_DEMO = {"logs", DEMO.name}
 
 
 def wipe(data_dir: Path) -> None:
@@ -22,7 +23,7 @@ def wipe(data_dir: Path) -> None:
     """
     if not data_dir.exists():
         return
-    if busy := holder(data_dir):
+    if busy := holder(data_dir) or holder(data_dir / DEMO.name):
         raise LogwaxError(f"Nothing is deleted: {busy}")
     _refuse_unless_ours(data_dir)
     for path in data_dir.iterdir():
@@ -39,7 +40,7 @@ def _refuse_unless_ours(data_dir: Path) -> None:
             f"Nothing is deleted: DATA_DIR={data_dir} is or holds your home or this directory."
         )
     names = {entry.name for entry in path.iterdir()}
-    if not (names & MADE_BY_PIPELINES or names <= MADE_BY_GENERATOR):
+    if not (names & MADE_BY_PIPELINES or names <= MADE_BY_THE_DEMO):
         raise LogwaxError(
             f"Nothing is deleted: DATA_DIR={data_dir} does not look like data of Logwax."
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os.path import exists
 
 from connectors.batch import Fit
+from connectors.saying import say
 
 ENOUGH = 3  # lines: of fewer nothing is said
 RECENT = 1_000  # lines: so many of those before count, hence a change of format soon shows
@@ -22,9 +22,7 @@ class Refusals:
     said of that one. Of a bounded number of them something is known.
     """
 
-    def __init__(
-        self, say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
-    ) -> None:
+    def __init__(self, say: Callable[[str], None] = say) -> None:
         self._say = say
         self._lock = threading.Lock()
         self._fits: dict[str, Fit] = {}  # of files of which a line was refused

@@ -49,7 +49,7 @@ def say(text: str, *, on_stdout: bool = False) -> None:
 
 def shown(text: object) -> str:
     """A text as a terminal may have it: nothing in it moves the cursor or changes a colour."""
-    text = str(text)
+    text = text.decode(errors="backslashreplace") if isinstance(text, bytes) else str(text)
     if text.isprintable():
         return text
     return "".join(

@@ -46,17 +46,25 @@ class Status:
         self.refusals = Refusals()
         self.demoted_tags: frozenset[str] = frozenset()
         self.store_problems: tuple[str, ...] = ()
+        self._reasons: Counter[str] = Counter()
         self._errors: dict[object, str] = {}
 
     def add(
-        self, *, lines: int, stored: int, dead: int, misfits: Mapping[str, int] | None = None
+        self,
+        *,
+        lines: int,
+        stored: int,
+        dead: int,
+        misfits: Mapping[str, int] | None = None,
+        reasons: Mapping[str, int] | None = None,
     ) -> None:
-        """Count one batch that is stored."""
+        """Count one batch that is stored; `reasons` are those of its dead letters."""
         with self._lock:
             self.lines += lines
             self.stored += stored
             self.dead += dead
             self.misfits = self.misfits + Counter(misfits)  # a new one: others may look at the old
+            self._reasons.update(reasons or {})
 
     def report(self, error: str, trouble: object = None) -> None:
         """Keep the newest error for `/health`; `trouble` is what it can be `overcome` by."""
@@ -77,6 +85,9 @@ class Status:
             return next(reversed(self._errors.values()), "")
 
     def summary(self) -> str:
-        """The closing line of a run: `lines=N stored=N dead=N seconds=S`."""
+        """The closing line of a run: `lines=N stored=N dead=N seconds=S`, and reasons if any."""
         seconds = time.monotonic() - self.started
-        return f"lines={self.lines} stored={self.stored} dead={self.dead} seconds={seconds:.2f}"
+        reasons = ",".join(f"{name}:{count}" for name, count in self._reasons.most_common())
+        return f"lines={self.lines} stored={self.stored} dead={self.dead} seconds={seconds:.2f}" + (
+            f" reasons={reasons}" if reasons else ""
+        )

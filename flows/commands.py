@@ -44,6 +44,8 @@ from settings import Settings
 Event = dict[str, Any]
 Command = Callable[..., Iterator[Event]]
 
+_ROWS_OF_AN_EVENT = 1000
+
 FIGURES = ("lines", "stored", "dead", "expired", "waiting")
 FINDINGS = ("missing", "twice", "changed", "stray", "doubt")
 
@@ -79,7 +81,33 @@ class Commands:
             "positions": self.positions,
             "redrive": self.redrive,
             "backfill": self.backfill,
+            "query": self.query,
+            "dead": self.dead,
         }
+
+    def query(self, sql: str, most: int) -> Iterator[Event]:
+        """Answer a question of a person's own, which can change nothing: up to `most` rows."""
+        answer = self._accounts.select(sql, most)
+        yield {"event": "columns", "names": answer.names}
+        for start in range(0, len(answer.rows), _ROWS_OF_AN_EVENT):
+            yield {"event": "rows", "rows": answer.rows[start : start + _ROWS_OF_AN_EVENT]}
+        yield {"event": "end", "ok": True, "whole": answer.is_whole}
+
+    def dead(self, reason: str = "") -> Iterator[Event]:
+        """How many dead letters there are of each reason, or of this one, and the newest of each.
+
+        Raises `LogwaxError` if there are none of that reason.
+        """
+        counts = self._accounts.reasons()
+        if reason and reason not in counts:
+            there = f"; there are {', '.join(counts)}" if counts else ""
+            raise LogwaxError(f"There is no dead letter with the reason {reason!r}{there}.")
+        for name in [reason] if reason else counts:
+            samples = self._accounts.samples(name, 20 if reason else 3).to_dicts()
+            for sample in samples:
+                sample["raw"] = sample["raw"].decode(errors="surrogateescape")
+            yield {"event": "reason", "reason": name, "count": counts[name], "newest": samples}
+        yield {"event": "end", "ok": True}
 
     def positions(self) -> Iterator[Event]:
         """Every known file: where it is, and how far it is stored."""

@@ -94,8 +94,8 @@ def run_beside(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for closer in closers:
             closer()
-        if not settings.follow:
-            # of a console, stdout is for the lines
+        # of a console, stdout is for the lines, and whoever has followed it has seen them
+        if settings.store != "console" or not settings.follow:
             say(status.summary(), on_stdout=settings.store != "console")
 
     atexit.register(close)

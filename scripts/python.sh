@@ -31,7 +31,7 @@ run() {
     return "$status"
 }
 
-# Sets `python`: $PYTHON if that is set, else the newest suitable one on the PATH.
+# Sets `python`: $PYTHON if that is set, else the newest suitable one on the PATH, else uv's.
 find_python() {
     local candidate verdict unfit="" without_venv=""
     local candidates=(python3.12 python3.11 python3.10 python3 python)
@@ -44,12 +44,16 @@ find_python() {
             *) unfit+="${unfit:+, }$candidate is ${verdict#version }" ;;
         esac
     done
+    if [[ -z "${PYTHON:-}" ]] && command -v uv >/dev/null; then
+        echo "There is no suitable Python (found: ${unfit:-none}): uv installs 3.12 ..."
+        if run uv python install --quiet 3.12 && python=$(uv python find 3.12); then return; fi
+    fi
     if [[ -n "$without_venv" ]]; then
         fail "Logwax needs Python's venv module, which $without_venv lacks:" \
             "install it (on Debian and Ubuntu the package python3-venv)."
     fi
     fail "Logwax needs CPython 3.10, 3.11 or 3.12 (found: ${unfit:-none}):" \
-        "install one, or name it as in PYTHON=/path/to/python3.12 $0"
+        "install one, such as by \`uv python install 3.12\`, or name it as in PYTHON=/path/to/python3.12 $0"
 }
 
 # install ""       what runs Logwax

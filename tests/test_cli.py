@@ -59,6 +59,14 @@ def data_dir(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def earlier_demo(data_dir: Path) -> Path:
+    """The same of `logwax up` of an earlier version."""
+    (data_dir / "logs").mkdir()
+    (data_dir / "logs" / "api_requests.log").touch()
+    return data_dir
+
+
 # --- check -------------------------------------------------------------------------------------
 
 
@@ -175,8 +183,12 @@ class Up:
         )
 
     def wait_for_lines(self) -> None:
-        log = self._directory / "data" / "logs" / "api_requests.log"
-        wait_for(lambda: log.exists() and log.stat().st_size, "generated lines")
+        data = self._directory / "data"
+
+        def generated() -> bool:
+            return any(log.stat().st_size for log in data.rglob("api_requests.log"))
+
+        wait_for(generated, "generated lines")
         wait_for((self._directory / "pipeline.started").exists, "the pipeline")
 
     def children(self) -> list[psutil.Process]:
@@ -213,8 +225,8 @@ def test_up_says_every_wrong_setting_and_starts_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_up_says_who_has_the_store(tmp_path: Path, data_dir: Path) -> None:
-    with (data_dir / "embedded.lock").open("w") as lock:
+def test_up_says_who_has_the_store(tmp_path: Path, earlier_demo: Path) -> None:
+    with (earlier_demo / "embedded.lock").open("w") as lock:
         lock.write('{"pid": 42, "api": "http://127.0.0.1:8000"}')
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -336,19 +348,30 @@ def wipe(
 
 
 def test_a_fresh_start_has_nothing_of_the_last_one(
+    tmp_path: Path, earlier_demo: Path, up: Callable[..., Up]
+) -> None:
+    running = up(stand_in(tmp_path), "--fresh")
+    running.wait_for_lines()
+    assert {path.name for path in earlier_demo.iterdir()} == {"logs"}
+
+
+def test_a_start_goes_on_where_an_earlier_version_left_off(
+    tmp_path: Path, earlier_demo: Path, up: Callable[..., Up]
+) -> None:
+    running = up(stand_in(tmp_path))
+    running.wait_for_lines()
+    assert (earlier_demo / "clickhouse" / "rows").exists()
+    assert (earlier_demo / "logs" / "api_requests.log").stat().st_size
+    assert not (earlier_demo / "demo").exists()
+
+
+def test_the_demo_stays_away_from_a_store_of_other_lines(
     tmp_path: Path, data_dir: Path, up: Callable[..., Up]
 ) -> None:
     running = up(stand_in(tmp_path), "--fresh")
     running.wait_for_lines()
-    assert {path.name for path in data_dir.iterdir()} == {"logs"}
-
-
-def test_a_start_keeps_what_was_stored(
-    tmp_path: Path, data_dir: Path, up: Callable[..., Up]
-) -> None:
-    running = up(stand_in(tmp_path))
-    running.wait_for_lines()
     assert (data_dir / "clickhouse" / "rows").exists()
+    assert {path.name for path in (data_dir / "demo").iterdir()} == {"logs", "run.json"}
 
 
 def test_wiping_a_link_empties_what_it_points_to(tmp_path: Path, data_dir: Path) -> None:

@@ -79,6 +79,12 @@ DOCKER = r"""#!/usr/bin/env bash
 echo "docker $*" >>"$CALLS"
 if [[ -n ${BROKEN:-} && $* == *"$BROKEN"* ]]; then exit 3; fi
 """
+# It installs a Python, unless REFUSING, in a place that is not on the PATH.
+UV = r"""#!/usr/bin/env bash
+echo "uv $*" >>"$CALLS"
+if [[ -n ${REFUSING:-} ]]; then echo "no network" >&2 && exit 2; fi
+if [[ $* == "python find 3.12" ]]; then echo "${0%/*}/uv_python3.12"; fi
+"""
 SERVICES = r"""#!/usr/bin/env bash
 echo "systemctl $*" >>"$CALLS"
 """
@@ -193,6 +199,32 @@ def test_wrong_pythons_are_named_in_one_sentence(checkout: Checkout) -> None:
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert "(found: python3 is 3.13.1, python is 2.7.18)" in result.stderr
+
+
+def test_uv_installs_a_python_where_none_is_suitable(checkout: Checkout) -> None:
+    checkout.add_python("python3", "version 3.13.1")
+    checkout.add_python("uv_python3.12")
+    checkout.add_program("uv", UV)
+    assert checkout.run("start.sh").returncode == 0
+    assert "uv python install --quiet 3.12" in checkout.calls
+    assert "uv_python3.12 -m venv --clear .venv" in checkout.calls
+
+
+def test_uv_that_cannot_install_one_leaves_the_sentence(checkout: Checkout) -> None:
+    checkout.add_python("python3", "version 3.13.1")
+    checkout.add_program("uv", UV)
+    result = checkout.run("start.sh", REFUSING="yes")
+    assert result.returncode == 1
+    assert "(found: python3 is 3.13.1): install one" in result.stderr.splitlines()[-1]
+
+
+def test_uv_is_not_asked_where_a_python_is_suitable_or_named(checkout: Checkout) -> None:
+    checkout.add_python("python3")
+    checkout.add_python("mine", "version 3.9.2")
+    checkout.add_program("uv", UV)
+    assert checkout.run("start.sh", PYTHON="mine").returncode == 1
+    assert checkout.run("start.sh").returncode == 0
+    assert not any(call.startswith("uv ") for call in checkout.calls)
 
 
 def test_a_missing_venv_module_is_one_sentence(checkout: Checkout) -> None:

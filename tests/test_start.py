@@ -56,7 +56,7 @@ def test_statistics_are_what_the_lines_say_and_a_signal_leaves_nothing_running(p
     pipeline.wait_until_stored(2000)
     answer = pipeline.get("/customers/cust_1/stats?from_date=1970-01-01").json()
     days: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    log = pipeline.directory / "data/logs/api_requests.log"
+    log = pipeline.directory / "data/demo/logs/api_requests.log"
     mine = [line for line in log.read_text().splitlines() if " cust_1 " in line]
     for line in mine[: answer["total_requests"]]:
         date, _, _, _, status, duration = line.split(" ")

@@ -220,9 +220,7 @@ class ClickHouseStore:
         self._release()
 
     def _ask(self, query: str, **parameters: object) -> Sequence[Sequence[Any]]:
-        query, values = with_short_lists(
-            query, {"instance": self._settings.instance, **parameters}
-        )
+        query, values = with_short_lists(query, {"instance": self._settings.instance, **parameters})
         return self._retry(
             lambda: self._client.query(query, parameters=values), trouble
         ).result_rows

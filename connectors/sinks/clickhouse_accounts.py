@@ -22,6 +22,7 @@ from connectors.sinks.clickhouse import ClickHouseStore, _insert_ledger
 from connectors.sinks.clickhouse_errors import is_too_much, may_be_lines
 from connectors.sinks.clickhouse_insert import hash_of, insert_lines, insert_what_fits
 from connectors.sinks.clickhouse_lists import with_short_lists
+from connectors.sinks.clickhouse_query import Answer, select
 from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER
 from connectors.store import Store
 from settings import Settings
@@ -81,6 +82,15 @@ SELECT file_id, offset, source, raw, reason, detail {_LETTERS}
 ORDER BY file_id, offset LIMIT 1 BY file_id, offset
 """
 
+_REASONS = f"""
+SELECT reason, count() AS letters FROM {DEAD_LETTERS}
+GROUP BY reason ORDER BY letters DESC, reason
+"""
+_SAMPLES = f"""
+SELECT source, offset, reason, detail, substring(raw, 1, 1024) AS raw FROM {DEAD_LETTERS}
+WHERE reason = {{reason:String}} ORDER BY seen_at DESC, file_id, offset LIMIT {{most:UInt32}}
+"""
+
 _HELD = """
 SELECT DISTINCT file_id, offset FROM {table:Identifier}
 WHERE (file_id, offset) IN {places:Array(Tuple(UInt64, UInt64))}
@@ -116,10 +126,19 @@ class ClickHouseAccounts:
     """Questions about single lines, and the changes that commands make; raises `StoreError`.
 
     A line's place is its `file_id` and `offset`. Not safe for use by several threads at once,
-    except `cancel`, which needs `second`, a client of its own.
+    except `cancel`, which needs `second`, a client of its own; `connect` makes one for a question
+    of a person's own.
     """
 
-    def __init__(self, client: Client, second: Client, table: str, instance: str) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        client: Client,
+        second: Client,
+        table: str,
+        instance: str,
+    ) -> None:
+        self._connect = connect
         self._client = client
         self._second = second
         self._table = table
@@ -180,6 +199,21 @@ class ClickHouseAccounts:
         found = self._ask(f"SELECT DISTINCT source FROM {DEAD_LETTERS}")
         return found["source"].cast(pl.String).to_list()
 
+    def select(self, sql: str, most: int) -> Answer:
+        """The answer to a question of a person's own, which can change nothing: `most` rows."""
+        if self._cancelled:
+            raise StoreError(_ENDING)
+        return select(self._connect, sql, most, self._mark)
+
+    def reasons(self) -> dict[str, int]:
+        """How many dead letters there are of each reason, the most frequent first."""
+        return dict(self._ask(_REASONS).with_columns(pl.col("reason").cast(pl.String)).rows())
+
+    def samples(self, reason: str, most: int) -> pl.DataFrame:
+        """The newest dead letters of a reason: `source`, `offset`, `reason`, `detail`, `raw`."""
+        found = self._ask(_SAMPLES, reason=reason, most=most)
+        return found.with_columns(pl.col("source", "reason", "detail").cast(pl.String))
+
     def held(self, places: pl.DataFrame) -> pl.DataFrame:
         """Which of these places the table of lines holds: `file_id`, `offset`."""
         return self._ask(_HELD, places=_tuples(places))
@@ -198,7 +232,6 @@ class ClickHouseAccounts:
 
     def insert_dead(self, letters: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
         """Insert dead letters, likewise."""
-
         insert = partial(self._insert, DEAD_LETTERS)
         stored, refused = self._insert_once(
             letters, held, lambda rest, token: insert_what_fits(rest, token, insert)
@@ -303,9 +336,8 @@ def accounts_of(store: Store, settings: Settings) -> ClickHouseAccounts:
         raise StoreError(
             f"STORE={settings.store} cannot be looked at line by line: ClickHouse can."
         )
-    return ClickHouseAccounts(
-        store._new_client(), store._new_client(), settings.clickhouse_table, settings.instance
-    )
+    clients = store._connect, store._new_client(), store._new_client()
+    return ClickHouseAccounts(*clients, settings.clickhouse_table, settings.instance)
 
 
 def _tuples(places: pl.DataFrame) -> list[tuple[int, ...]]:

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -66,10 +66,15 @@ class ConsoleWriter(NullWriter):
 
     def _show(self, batch: Batch) -> None:
         with self._turn:
-            for text in _as_tables(batch) if self._is_terminal else _as_json(batch):
+            for text in as_text(batch, self._is_terminal):
                 rest = memoryview(text.encode())
                 while rest:  # no buffer: the exit would try again what a closed pipe refused
                     rest = rest[os.write(_STDOUT, rest) :]
+
+
+def as_text(batch: Batch, is_terminal: bool) -> Iterator[str]:
+    """The rows of a batch, then its rejected lines: tables, or a JSON object each."""
+    return _as_tables(batch) if is_terminal else _as_json(batch)
 
 
 def _as_json(batch: Batch) -> Iterator[str]:
@@ -78,30 +83,40 @@ def _as_json(batch: Batch) -> Iterator[str]:
     raw = pl.col("raw").map_elements(_text, pl.String)
     dead = batch.rejected.select(pl.lit(True).alias("dead_letter"), pl.exclude("raw"), raw)
     for lines in (rows, dead):
-        yield _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", lines.write_ndjson())
+        yield escaped(lines.write_ndjson())
 
 
 def _as_tables(batch: Batch) -> Iterator[str]:
     rows = batch.rows.select(name for name in _IN_TABLES if name in batch.rows.columns)
     dead = batch.rejected.select("source", "offset", "reason", "detail", "raw")
-    console = Console(markup=False, emoji=False, highlight=False)
     for title, lines in (("", rows), ("Dead letters", dead)):
         for some in lines.iter_slices(_ROWS_OF_A_TABLE):
-            table = Table(title=title or None, title_style="bold red", title_justify="left")
-            for name in some.columns:
-                table.add_column(name, no_wrap=True, overflow="ellipsis")
-            for row in some.iter_rows():
-                table.add_row(*map(_cell, row))
-            with console.capture() as captured:
-                console.print(table)
-            yield captured.get()
+            yield as_table(some.columns, some.rows(), title)
 
 
-def _cell(value: object) -> str:
+def as_table(names: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> str:
+    """Rows as a terminal may have them."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    table = Table(title=title or None, title_style="bold red", title_justify="left")
+    for name in names:
+        table.add_column(as_cell(name), no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*map(as_cell, row))
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+def escaped(text: str) -> str:
+    """JSON in which nothing is left that a terminal may obey."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def as_cell(value: object) -> str:
+    """A value as a terminal may have it: nothing in it moves the cursor or changes a colour."""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03}"
-    text = _text(value) if isinstance(value, bytes) else str(value)
-    return shown(text[:_LONGEST_CELL])
+    return shown(value)[:_LONGEST_CELL]
 
 
 def _text(raw: bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from connectors.batch import Batch
@@ -27,7 +29,10 @@ class _Partition(StatelessSinkPartition[Batch]):
                 raise
             batch.acknowledge()
             stored, dead = len(batch.rows) - refused, len(batch.rejected) + refused
-            self._status.add(lines=batch.lines, stored=stored, dead=dead, misfits=batch.misfits)
+            reasons = Counter(batch.rejected["reason"].to_list()) + Counter(rejected=refused)
+            self._status.add(
+                lines=batch.lines, stored=stored, dead=dead, misfits=batch.misfits, reasons=reasons
+            )
 
     def close(self) -> None:
         self._writer.close()

@@ -1,0 +1,119 @@
+"""`logwax run`: the pipeline on one's own files, in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from cli.health import HealthClient
+from cli.places import given, of_files, pattern_of, recall, remember
+from cli.port import take_a_free_port
+from cli.samples import LOOKED_AT, how_they_fit, newest_files, newest_lines
+from cli.up import StopRequest, ending, running, wait_until_healthy, watch
+from connectors import preflight
+from connectors.encodings import Encoding
+from connectors.errors import LogwaxError
+from connectors.saying import shown
+from flows.parsing.suggest import fitting
+from settings import Settings, load
+
+_SHOWN = 10  # files that are named
+
+
+def run(paths: Sequence[str], *, form: str, store: str, once: bool) -> int:
+    """Run until SIGTERM or SIGINT, or until all is read; return the exit code."""
+    stop = StopRequest()
+    return ending(lambda: _run(paths, form, store, once, stop))
+
+
+def _run(paths: Sequence[str], form: str, store: str, once: bool, stop: StopRequest) -> None:
+    patterns = [pattern_of(path) for path in paths]
+    files = newest_files(patterns)
+    told = {"LOG_PATHS": ",".join(patterns), "LOG_FORMAT": form, "STORE": store}
+    told["FOLLOW"] = "false" if once else ""
+    told = {name: value for name, value in told.items() if value}
+    os.environ.update(told)
+    settings = load()
+    if not given(settings, "data_dir"):
+        os.environ["DATA_DIR"] = str(of_files(patterns))
+    samples = _samples(files, Encoding(settings.log_encoding))
+    if not given(settings, "log_format"):
+        told["LOG_FORMAT"] = os.environ["LOG_FORMAT"] = _format(load(), samples)
+    take_a_free_port(load())
+    settings = load()
+    if problems := preflight.problems(settings):
+        raise LogwaxError("\n".join(problems))
+    if not files and once:
+        raise LogwaxError(f"There is no such file: {', '.join(map(shown, paths))}.")
+    told.pop("FOLLOW", "")
+    remember(settings.data_dir, told | {"DATA_DIR": str(settings.data_dir.absolute())})
+    print(_said(settings, files, samples), flush=True)
+    with ExitStack() as children:
+        pipeline = children.enter_context(running("pipeline", "bytewax.run", "flows.main"))
+        health = None
+        if settings.api_url:
+            health = HealthClient(settings.api_url)
+            wait_until_healthy(health, pipeline, stop)
+        watch(pipeline, health, stop)
+    print("Stopped. The same command goes on where this one has stopped.", flush=True)
+
+
+def _samples(files: Sequence[str], encoding: Encoding) -> dict[str, list[str]]:
+    """The newest lines of the first of these files. Raises `LogwaxError`."""
+    samples, refused = {}, []
+    for path in files[:LOOKED_AT]:
+        try:
+            samples[path] = newest_lines(path, encoding)
+        except OSError as error:
+            refused.append(f"Cannot read {shown(path)}: {error.strerror}.")
+    if refused and not samples:
+        refused.append("Run it as a user, or in a group, that may read them: `ls -l` shows which.")
+        raise LogwaxError("\n".join(refused))
+    for sentence in refused:
+        print(sentence, file=sys.stderr)
+    return samples
+
+
+def _format(settings: Settings, samples: dict[str, list[str]]) -> str:
+    """The format that these files had at the last start, else the one that most lines fit."""
+    if before := recall(settings.data_dir).get("LOG_FORMAT"):
+        return before
+    lines = [line for sample in samples.values() for line in sample]
+    if not lines:
+        raise LogwaxError("There are no lines yet that show their format: name it by --format.")
+    found = fitting(lines, settings.log_timezone)
+    if not found or found[0][1] <= 0.5:
+        raise LogwaxError(
+            "Most of the newest lines fit none of the formats, the first of them is: "
+            f"{shown(lines[0])[:200]}\nName the format by --format, and see what does not fit: "
+            "logwax try FILE --format FORMAT"
+        )
+    return found[0][0]
+
+
+def _said(settings: Settings, files: Sequence[str], samples: dict[str, list[str]]) -> str:
+    lines = [line for sample in samples.values() for line in sample]
+    fit = how_they_fit(lines, settings) if lines else settings.log_format
+    where = {
+        "embedded": f"embedded, in {settings.data_dir / 'clickhouse'}",
+        "clickhouse": f"clickhouse, at {settings.clickhouse_url}",
+        "influxdb": f"influxdb, at {settings.influxdb_url}",
+    }
+    said = [
+        *(f"File    {shown(path)}, {os.path.getsize(path):,} bytes" for path in files[:_SHOWN]),
+        *([f"        and {len(files) - _SHOWN:,} more"] if len(files) > _SHOWN else []),
+        *([] if files else [f"File    none yet: {shown(settings.log_paths)}"]),
+        f"Format  {fit}",
+        f"Store   {where.get(settings.store, settings.store)}",
+    ]
+    if settings.store != "embedded":
+        said.append(f"Data    {settings.data_dir}")
+    if settings.api_url:
+        said.append(f"API     {settings.api_url}")
+    if settings.store in ("embedded", "clickhouse"):
+        said += ["Ask it  logwax query 'SELECT count() FROM logs'", "        logwax dead"]
+    if settings.follow:
+        said.append("Ctrl-C stops it.")
+    return "\n".join(said)

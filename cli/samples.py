@@ -1,0 +1,81 @@
+"""A few lines of a file, to see what they are before anything is stored."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import pairwise
+
+from connectors.encodings import Encoding
+from connectors.saying import shown
+from connectors.sources.content import open_content
+from flows.parsing.suggest import fitting, misfits
+from settings import Settings
+
+NEWEST = 100
+"""Lines of a file that are looked at."""
+
+LOOKED_AT = 20
+"""Files that are looked at, at most."""
+
+_REACH = 256 * 1024  # bytes in which they are looked for
+
+
+def newest_files(patterns: Sequence[str]) -> list[str]:
+    """The regular files that globs lead to, those first that were written last."""
+    found = {path for pattern in patterns for path in glob.iglob(pattern, recursive=True)}
+    files = {path: os.path.getmtime(path) for path in found if os.path.isfile(path)}
+    return sorted(files, key=lambda path: (-files[path], path))
+
+
+def first_lines(path: str, encoding: Encoding, size: int) -> bytes:
+    """The whole lines in the first `size` plain bytes of a file. Raises `OSError`."""
+    with closing(open_content(path)) as content:
+        data = content.read(size, 0)
+    if len(data) == size:
+        return data[: encoding.last_end(data)]
+    return data if data.endswith(encoding.newline) or not data else data + encoding.newline
+
+
+def newest_lines(path: str, encoding: Encoding) -> list[str]:
+    """The newest 100 lines of a file that are not empty; of a compressed one the first.
+
+    Raises `OSError`.
+    """
+    with closing(open_content(path)) as content:
+        size = 0 if content.is_compressed else content.size() or 0
+        start = max(0, size - _REACH) & ~1  # where a character of UTF-16 may begin
+        data = content.read(size - start if size else _REACH, start)
+        is_compressed = content.is_compressed
+    lines = lines_of(data, encoding)[1 if start else 0 :]  # without the one it begins in
+    return lines[:NEWEST] if is_compressed else lines[-NEWEST:]
+
+
+def lines_of(data: bytes, encoding: Encoding) -> list[str]:
+    """The whole lines of some bytes that are not empty, each without its end."""
+    ends = [0, *encoding.ends(data).tolist()]
+    raws = (encoding.without_end(data[start:end]) for start, end in pairwise(ends))
+    texts = (raw.decode(encoding.name, "replace").removeprefix("\ufeff") for raw in raws)
+    return [text for text in texts if text]
+
+
+def how_they_fit(lines: list[str], settings: Settings) -> str:
+    """How many of these lines fit their format, why the first one does not, and what would."""
+    refused = misfits(lines, settings.log_format, settings.log_timezone)
+    good = len(lines) - len(refused)
+    text = f"{good} of {len(lines)} lines fit {settings.log_format}"
+    if refused:
+        text += f"; the first that does not: {shown(refused[0])}"
+        text += better(lines, good, settings)
+    return text
+
+
+def better(lines: list[str], good: int, settings: Settings) -> str:
+    """The end of a sentence on the format that takes more of these lines than `good`, if any."""
+    found = fitting(lines, settings.log_timezone) if lines else []
+    if not found or found[0][1] * len(lines) <= good:
+        return ""
+    name, share = found[0]
+    return f"; LOG_FORMAT={name} takes {round(share * len(lines))}"

@@ -1,0 +1,55 @@
+"""`logwax try`: the first rows that a file would give, and what does not fit and why."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from dataclasses import replace
+
+from cli.dead import as_letter
+from cli.samples import better, first_lines, lines_of
+from connectors.encodings import Encoding
+from connectors.errors import LogwaxError
+from connectors.sinks.console import as_text
+from settings import load
+
+_SIZE = 1024 * 1024  # plain bytes of a file that are tried
+_ROWS = 20
+_LETTERS = 3  # of each reason
+
+
+def run(path: str, *, form: str) -> int:
+    """Print rows, misfits and counts; return the exit code: 0 if every line that was tried fits."""
+    if form:
+        os.environ["LOG_FORMAT"] = form
+    try:
+        return _run(path)
+    except LogwaxError as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"Cannot read {path!r}: {error.strerror}.", file=sys.stderr)
+    return 1
+
+
+def _run(path: str) -> int:
+    settings = load()
+    encoding = Encoding(settings.log_encoding)
+    data = first_lines(path, encoding, _SIZE)
+    from flows.again import batch_of, parse_and_enrich  # they take their time
+
+    batch = parse_and_enrich(settings)(batch_of([(0, os.path.abspath(path), 0, data)], encoding))
+    # On a terminal, the others are below, where they have room.
+    rejected = batch.rejected.head(0 if sys.stdout.isatty() else _ROWS)
+    shown = replace(batch, rows=batch.rows.head(_ROWS), rejected=rejected)
+    for text in as_text(shown, sys.stdout.isatty()):
+        print(text, end="")
+    sys.stdout.flush()
+    good, bad = len(batch.rows), len(batch.rejected)
+    hint = better(lines_of(data, encoding)[:1000], good, settings) if bad > good else ""
+    print(f"{good:,} of {good + bad:,} lines fit {settings.log_format}{hint}.", file=sys.stderr)
+    for reason, count in Counter(batch.rejected["reason"].to_list()).most_common():
+        print(f"{reason}: {count:,}", file=sys.stderr)
+        for letter in batch.rejected.filter(reason=reason).head(_LETTERS).to_dicts():
+            print(as_letter(letter), file=sys.stderr)
+    return 1 if bad else 0

@@ -1,0 +1,28 @@
+"""Which formats lines are of, for whoever does not know, or has named another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from zoneinfo import ZoneInfo
+
+from connectors.errors import MalformedLine
+from flows.parsing import FORMATS
+
+
+def misfits(lines: Sequence[str], name: str, time_zone: str = "UTC") -> list[MalformedLine]:
+    """Why lines, each without its end, are not of the format `name`: a refusal for each of them."""
+    form = import_module(FORMATS[name]).make(ZoneInfo(time_zone))
+    refused = []
+    for line in lines:
+        try:
+            form.line(line)
+        except MalformedLine as refusal:
+            refused.append(refusal)
+    return refused
+
+
+def fitting(lines: Sequence[str], time_zone: str = "UTC") -> list[tuple[str, float]]:
+    """The formats that take some of these lines, each with its share of them, the best first."""
+    shares = [(name, 1 - len(misfits(lines, name, time_zone)) / len(lines)) for name in FORMATS]
+    return sorted((found for found in shares if found[1]), key=lambda found: -found[1])
