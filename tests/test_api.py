@@ -312,6 +312,22 @@ def test_latencies_are_null_where_no_request_has_a_duration(
     assert [answer[name] for name in latencies] == [100.0, 0.1, 0.0, 0.388]  # 0 beside others
 
 
+@pytest.mark.parametrize(
+    "days", [("0001-01-01", "1899-12-31"), ("2300-01-01", "2300-01-02"), ("9999-12-31",) * 2]
+)
+def test_a_range_beyond_what_a_store_can_hold_is_an_empty_one(
+    store: Client, api: httpx.Client, days: tuple[str, str]
+) -> None:
+    insert(store, "cust_1", *CUST_1)
+    asked = dict(zip(("from_date", "to_date"), days, strict=True))
+
+    of_all, of_one = (api.get(f"{path}stats", params=asked) for path in ("/", "/customers/cust_1/"))
+
+    assert of_all.json() == {**asked, **ZEROS, "estimated": False, "daily": []}
+    assert of_one.status_code == 404
+    assert "has no requests from" in of_one.json()["detail"]
+
+
 def test_404_for_a_customer_that_is_not_in_the_logs(store: Client, api: httpx.Client) -> None:
     insert(store, "cust_1", *CUST_1)
 
