@@ -170,6 +170,19 @@ def damaged_store(pipeline: Pipeline, open_client: Callable[[], Client], table: 
     return part_of(open_client(), table)
 
 
+def test_a_damaged_part_of_the_ledger_that_others_make_up_for_costs_nothing(
+    pipeline: Pipeline, open_client: Callable[[], Client]
+) -> None:
+    damaged_store(pipeline, open_client, "ingest_blocks")
+    client = open_client()
+    client.command("OPTIMIZE TABLE ingest_blocks FINAL")
+    merged = part_of(client, "ingest_blocks")
+    (merged / "data.bin").unlink()
+    done = pipeline.run(LOG_PATHS="*.log")
+    assert (done.returncode, done.stdout.split(" ")[0]) == (0, "lines=0")
+    assert "All of it is in other parts, too" in done.stderr
+
+
 @pytest.mark.parametrize("table", ["logs", "dead_letters"])
 def test_a_part_that_is_damaged_is_named_at_the_start_and_in_health(
     pipeline: Pipeline, open_client: Callable[[], Client], table: str
@@ -179,8 +192,8 @@ def test_a_part_that_is_damaged_is_named_at_the_start_and_in_health(
     process = started(pipeline, lambda: None)
     pipeline.wait_until_healthy()
     [problem] = pipeline.get("/health").json()["problems"]
-    assert problem.startswith(f"A part of the table {table} is damaged, and was set aside in /")
-    assert "with its rows" in problem
+    assert problem.startswith(f"Damaged parts of the table {table} were set aside: /")
+    assert "with their rows" in problem
     assert "logwax_problems 1.0" in pipeline.get("/metrics").text
     process.terminate()
     assert process.communicate(timeout=DEADLINE)[1] == f"{problem}\n"
@@ -199,7 +212,7 @@ def test_without_a_part_of_the_ledger_there_is_no_start(
         path.write_bytes(b"")
     done = pipeline.run(LOG_PATHS="*.log")
     assert done.returncode == 1
-    assert done.stderr.startswith("A part of the table ingest_blocks is damaged, and was set aside")
+    assert done.stderr.startswith("Damaged parts of the table ingest_blocks were set aside: /")
     assert "would be stored twice" in done.stderr
 
 
