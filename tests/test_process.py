@@ -125,6 +125,26 @@ def test_a_full_disk_is_waited_for_and_said(pipeline: Pipeline) -> None:
     assert pipeline.stop() == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_while_nothing_can_be_stored_is_said_in_one_sentence(
+    pipeline: Pipeline, workers: int
+) -> None:
+    write_log(pipeline, 0)
+    process = started(pipeline, lambda: None, BYTEWAX_WORKERS_PER_PROCESS=workers)
+    pipeline.wait_until_healthy()
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    write_log(pipeline)
+    wait_for(lambda: pipeline.get("/health").json()["last_error"], "an error")
+    process.terminate()
+    _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert said.splitlines() == [
+        "The store cannot be used now, trying again: File too large",
+        "Stopped while the store could not be used (File too large); "
+        "the next start settles the batch in hand.",
+    ]
+
+
 def test_a_start_that_cannot_write_leaves_nothing_in_the_way_of_the_next(
     pipeline: Pipeline,
 ) -> None:
