@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from cli.health import Health
-from connectors.saying import shown
+from connectors.saying import say, shown
 
 
 class Progress:
@@ -34,7 +34,7 @@ class Progress:
         if self._console.is_terminal:
             self._live.update(line, refresh=True)
         else:
-            print(line, flush=True)
+            say(line, on_stdout=True)
 
     def _line(self, health: Health) -> str:
         now, stored = time.monotonic(), health.lines_stored

@@ -74,7 +74,7 @@ def ending(work: Callable[[], None]) -> int:
 
 def _supervise(settings: Settings, stop: StopRequest) -> None:
     with ExitStack() as children:  # it stops the generator first, then the pipeline drains
-        print("Starting the pipeline ...", flush=True)
+        say("Starting the pipeline ...", on_stdout=True)
         pipeline = children.enter_context(running("pipeline", "bytewax.run", "flows.main"))
         health = None
         if settings.api_url:
@@ -83,9 +83,10 @@ def _supervise(settings: Settings, stop: StopRequest) -> None:
         if stop.made:
             return
         generator = children.enter_context(running("log generator", "log_generator"))
-        print(_greeting(settings.api_url) if health else "Started. Ctrl-C stops it.", flush=True)
+        greeting = _greeting(settings.api_url) if health else "Started. Ctrl-C stops it."
+        say(greeting, on_stdout=True)
         watch(pipeline, health, stop, [generator])
-    print("Stopped.", flush=True)
+    say("Stopped.", on_stdout=True)
 
 
 @contextmanager

@@ -23,17 +23,19 @@ DEBUG = "LOGWAX_DEBUG"
 
 _STDOUT, _STDERR = 1, 2
 _FREE = 4096  # bytes that a pipe takes at once if it takes any: Linux, pipe(7), PIPE_BUF
-_PATIENCE_MS = 1000  # how long a reader may keep us waiting
+_PATIENCE_MS = 1000  # how long a reader may keep us waiting, once
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _err = _STDERR
+_patience_ms = _PATIENCE_MS
 _last_words = threading.Lock()
 
 
 def say(text: str, *, on_stdout: bool = False) -> None:
     """Write a sentence to stderr, or nothing if that is closed, full, or not read by anybody."""
+    global _patience_ms
     fd, stream = (_STDOUT, sys.__stdout__) if on_stdout else (_err, sys.__stderr__)
     if stream is None:
         return  # it was closed when the process began, and may be any file by now
@@ -43,8 +45,9 @@ def say(text: str, *, on_stdout: bool = False) -> None:
         stream.flush()  # what others have printed comes first
         ready = select.poll()
         ready.register(fd, select.POLLOUT)
-        while rest and ready.poll(_PATIENCE_MS):
+        while rest and ready.poll(_patience_ms):
             rest = rest[os.write(fd, rest[:_FREE]) :]
+        _patience_ms = 0 if rest else _PATIENCE_MS
 
 
 def shown(text: object) -> str:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from connectors.api_token import make_token, remove_token
 from connectors.descriptors import raise_limit
-from connectors.saying import say
+from connectors.errors import LogwaxError
+from connectors.saying import last_words, say
 from connectors.sources.files import FileSource
 from connectors.status import Status
 from connectors.store import Store
@@ -71,34 +72,47 @@ def run_beside(
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    closers = [source.close]
-    if settings.store == "embedded":
-        remove_token(settings.data_dir)  # of a process that was killed
-    if settings.api_url and store.reader:
-        # Imported here: a run that serves no API shall not pay for one.
-        from api.app import Pipeline, create_app
-        from api.server import ApiServer
-
-        reader = store.reader
-        server = ApiServer(settings.api_host, settings.api_port)
-        app = create_app(reader, Pipeline(status, source.status))
-        if settings.store == "embedded":  # others can be opened beside this process
-            closers += _serve_commands(app, settings, source, store)
-        server.start(app)
-        closers += [reader.cancel, server.stop]
-    closers.append(store.close)
+    try:
+        closers = [source.close, *_serve(settings, source, store, status), store.close]
+    except BaseException:
+        store.close()  # else it would be closed in the midst of the process's end
+        raise
 
     def close() -> None:
         # A second signal, such as one forwarded to the group, must not interrupt this.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for closer in closers:
-            closer()
+            try:
+                closer()
+            except (LogwaxError, OSError) as error:
+                say(last_words(error))
         # of a console, stdout is for the lines, and whoever has followed it has seen them
         if settings.store != "console" or not settings.follow:
             say(status.summary(), on_stdout=settings.store != "console")
 
     atexit.register(close)
+
+
+def _serve(
+    settings: Settings, source: FileSource, store: Store, status: Status
+) -> list[Callable[[], None]]:
+    """Serve the API, if there shall be one; returns what has to be called at the end."""
+    if settings.store == "embedded":
+        remove_token(settings.data_dir)  # of a process that was killed
+    if not (settings.api_url and store.reader):
+        return []
+    # Imported here: a run that serves no API shall not pay for one.
+    from api.app import Pipeline, create_app
+    from api.server import ApiServer
+
+    server = ApiServer(settings.api_host, settings.api_port)
+    app = create_app(store.reader, Pipeline(status, source.status))
+    closers: list[Callable[[], None]] = []
+    if settings.store == "embedded":  # others can be opened beside this process
+        closers += _serve_commands(app, settings, source, store)
+    server.start(app)
+    return [*closers, store.reader.cancel, server.stop]
 
 
 def _serve_commands(

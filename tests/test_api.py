@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -634,7 +636,14 @@ def test_an_error_that_nobody_foresaw_is_a_sentence(
 
     assert answer.status_code == 500
     assert answer.json()["detail"].startswith("This should not have happened: KeyError: 'x' (")
-    said = capfd.readouterr().err
+    said = ""
+
+    def is_said() -> bool:  # once the answer is on its way
+        nonlocal said
+        said += capfd.readouterr().err
+        return said.endswith("\n")
+
+    wait_for(is_said, "a sentence")
     assert said.startswith("The API failed at '/broken\\x1b/x'. This should not have happened: ")
     assert said.count("\n") == 1
 
@@ -697,6 +706,33 @@ def test_while_all_connections_are_at_work_the_next_ones_wait(
         assert (slow.answer.get(timeout=30), answers.get(timeout=30)) == (200, 200)
     asker.join(30)
     slow.server.stop()
+
+
+def test_where_no_descriptor_is_left_connections_wait_and_that_is_said_once(
+    server: ApiServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    said = ""
+
+    def is_said() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return bool(said)
+
+    with socket.socket() as client:
+        client.settimeout(30)
+        lowest_free = os.dup(client.fileno())
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        try:
+            client.connect(("127.0.0.1", port_of(server)))
+            wait_for(is_said, "a sentence")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+    is_said()
+    assert said == "The API cannot take connections now, trying again: Too many open files\n"
 
 
 def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:

@@ -97,6 +97,17 @@ def test_check_shows_values_and_where_they_come_from(tmp_path: Path) -> None:
     assert row(output, "LOG_PATHS") == ["LOG_PATHS", "[ab]*.log", "environment"]
 
 
+def test_check_names_the_line_that_cannot_be_read_and_shows_what_the_others_say(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".env.local").write_text("STORE=null\nLOG_FORMAT: json\nSTORES=console\n")
+    done = logwax("check", tmp_path)
+    assert done.returncode == 1
+    assert row(done.stdout, "STORE") == ["STORE", "null", ".env.local"]
+    assert "Error: .env.local, line 2, cannot be read: " in done.stdout
+    assert "Warning: STORES is no setting and is ignored: is STORE meant?" in done.stdout
+
+
 def test_check_reports_every_error_at_once(tmp_path: Path, taken_port: int) -> None:
     (tmp_path / "file").touch()
     result = logwax(

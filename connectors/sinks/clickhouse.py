@@ -196,7 +196,7 @@ class ClickHouseStore:
             known = self.ledger(ids).files if ids else ()
             nobody = BlockId(secrets.randbits(63), 0)
             self._record(nobody, kind, known)
-        with suppress(ClickHouseError, StoreError):  # it is looked for again in an hour
+        with suppress(StoreError):  # it is looked for again in an hour
             self._look_for_damage()
         days = self._settings.ledger_keep_days
         now = self._ask("SELECT now64(6, 'UTC')")[0][0]
@@ -254,7 +254,10 @@ class ClickHouseStore:
 
     def _look_for_damage(self) -> None:
         status = self._retry.status
-        found = self._find_damage(self._client)
+        try:
+            found = self._find_damage(self._client)
+        except ClickHouseError as error:
+            raise StoreError(f"ClickHouse cannot say what is damaged: {reason(error)}") from error
         for problem in found:
             if problem not in status.store_problems:
                 say(problem)

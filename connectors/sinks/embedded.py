@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
 import clickhouse_connect
 from clickhouse_connect.driver.binding import quote_identifier
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
@@ -92,9 +93,14 @@ class _Client:
         settings: Mapping[str, object],
         fmt: str,
     ) -> None:
-        with os.fdopen(os.memfd_create("insert"), "wb") as file:
-            file.write(insert_block)
-            file.flush()
+        with ExitStack() as open_file:
+            try:
+                file = open_file.enter_context(os.fdopen(os.memfd_create("insert"), "wb", 0))
+                rest = memoryview(insert_block)
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError as error:  # no memory, no descriptor: it may pass, as in a server
+                raise OperationalError(str(error)) from error
             names = ", ".join(map(quote_identifier, column_names))
             values = ", ".join(f"{name} = %({name})s" for name in settings)
             self._client.command(

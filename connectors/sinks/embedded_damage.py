@@ -33,26 +33,36 @@ _REMEDY = (
 
 
 def damage(client: Client) -> Sequence[str]:
-    """One sentence for everything that is damaged, as far as anybody has noticed by now.
+    """One sentence for each kind of damage, as far as anybody has noticed by now.
 
     Raises `StoreError` if what is missing of the ledger would let lines be stored twice.
     """
-    found: list[str] = []
+    lost: dict[str, list[str]] = {}
+    spare: dict[str, list[str]] = {}
     for table, path, first, last in client.query(_SET_ASIDE).result_rows:
         there = client.query(_THERE, {"table": table}).result_rows
-        what = f"A part of the table {table} is damaged, and was set aside in {path}"
-        if _cover(there, first, last):
-            found.append(f"{what}: all of it is in other parts, too. Delete that directory.")
-        elif table == LEDGER:
-            raise StoreError(
-                f"{what}. What it knew of positions is missing: lines would be stored twice. "
-                "Restore a backup of DATA_DIR; or delete that directory, to store them again."
-            )
-        else:
-            found.append(f"{what}, with its rows. {_REMEDY}; then delete that directory.")
+        (spare if _cover(there, first, last) else lost).setdefault(table, []).append(path)
+    if paths := lost.get(LEDGER):
+        raise StoreError(
+            f"{_set_aside(LEDGER, paths)}. What they knew of positions is missing: lines would be "
+            "stored twice. Restore a backup of DATA_DIR; or delete them, to store these again."
+        )
+    found = [
+        f"{_set_aside(table, paths)}, with their rows. {_REMEDY}; then delete them."
+        for table, paths in lost.items()
+    ]
+    found += [
+        f"{_set_aside(table, paths)}. All of it is in other parts, too: delete them."
+        for table, paths in spare.items()
+    ]
     for (message,) in client.query(_MET).result_rows:
         found.append(f"Data of the embedded store is damaged: {message}. {_REMEDY}.")
     return found
+
+
+def _set_aside(table: str, paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - 1:,} more" if paths[1:] else ""
+    return f"Damaged parts of the table {table} were set aside: {paths[0]}{more}"
 
 
 def _cover(ranges: Iterable[Sequence[int]], first: int, last: int) -> bool:

@@ -34,6 +34,7 @@ class _Partition(StatelessSinkPartition[Batch]):
                 lines=batch.lines, stored=stored, dead=dead, misfits=batch.misfits, reasons=reasons
             )
 
+    @in_words
     def close(self) -> None:
         self._writer.close()
 
@@ -49,6 +50,7 @@ class StoreSink(DynamicSink[Batch]):
         self._store = store
         self._status = status or Status()
 
+    @in_words
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
         """One writer a worker; called by Bytewax."""
         return _Partition(self._store.writer(), self._status)
