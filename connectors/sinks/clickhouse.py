@@ -45,7 +45,7 @@ from connectors.sinks.clickhouse_insert import (
 from connectors.sinks.clickhouse_lists import with_short_lists
 from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER, prepare_tables
-from connectors.sinks.retry import Retry
+from connectors.sinks.retry import STRANGERS_WORDS, Retry, Trouble
 from connectors.store import Ledger, Reader
 from settings import Settings
 
@@ -203,7 +203,12 @@ class ClickHouseStore:
 
     def writer(self) -> ClickHouseWriter:
         """A writer with a client of its own, so that workers do not wait for one another."""
-        return ClickHouseWriter(self._new_client(), self._settings, self._retry)
+        # The store was open before: by now, what fails is waited for.
+        client = self._retry(
+            self._new_client,
+            lambda error: Trouble(str(error)) if isinstance(error, StoreError) else None,
+        )
+        return ClickHouseWriter(client, self._settings, self._retry)
 
     def close(self) -> None:
         """Close every client, and let another process have the store."""
@@ -212,9 +217,7 @@ class ClickHouseStore:
         self._release()
 
     def _ask(self, query: str, **parameters: object) -> Sequence[Sequence[Any]]:
-        query, values = with_short_lists(
-            query, {"instance": self._settings.instance, **parameters}
-        )
+        query, values = with_short_lists(query, {"instance": self._settings.instance, **parameters})
         return self._retry(
             lambda: self._client.query(query, parameters=values), trouble
         ).result_rows
@@ -399,8 +402,13 @@ class ClickHouseWriter:
             if is_too_much(error) or 1 < len(lines) < len(batch.rows):
                 raise
             # Nobody knows whether it is about lines: not while the table takes none at all.
-            self._retry(lambda: check_insert(self._client, table, lines.columns), trouble)
-            return insert()
+            for _ in range(1 if error.code else STRANGERS_WORDS):
+                self._retry(lambda: check_insert(self._client, table, lines.columns), trouble)
+                try:
+                    return insert()
+                except Error as again:
+                    error = again
+            raise error from None
 
     def _token(self, block: BlockId) -> str:
         return f"{self._instance}:{block.writer}:{block.sequence}"

@@ -103,9 +103,7 @@ def insert_what_fits(
                 if len(refused) + len(taken):
                     rest = lines.join(refused, on=PLACE, how="anti", maintain_order="left")
                     rest = rest.join(taken, on=PLACE, how="anti", maintain_order="left")
-                    return pl.concat(
-                        [refused, insert_what_fits(rest, _part(token, rest), insert)]
-                    )
+                    return pl.concat([refused, insert_what_fits(rest, _part(token, rest), insert)])
         else:
             return nobody
     middle = len(lines) // 2
@@ -115,9 +113,7 @@ def insert_what_fits(
     )
 
 
-def _rehearse(
-    lines: pl.DataFrame, token: str, insert: Insert
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _rehearse(lines: pl.DataFrame, token: str, insert: Insert) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Of lines that do not fit all together: the `REFUSED`, and the places of those that are in.
 
     The latter are there if nothing can be rehearsed on this table's disk, say.

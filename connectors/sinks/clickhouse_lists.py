@@ -12,9 +12,7 @@ from typing import Any
 _MOST = 60_000  # bytes before they are escaped, which may double them
 
 
-def with_short_lists(
-    statement: str, values: Mapping[str, object]
-) -> tuple[str, dict[str, object]]:
+def with_short_lists(statement: str, values: Mapping[str, object]) -> tuple[str, dict[str, object]]:
     """The same statement, with every list that is too long for one parameter in several of them."""
     bound: dict[str, object] = {}
     for name, value in values.items():

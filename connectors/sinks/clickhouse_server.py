@@ -57,9 +57,7 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
 
 def open_reader(settings: Settings, retry: Retry) -> ClickHouseReader:
     """A reader of the server's tables, which may be away or be made later."""
-    return ClickHouseReader(
-        _connector(settings, retry, writes=False), settings.clickhouse_table
-    )
+    return ClickHouseReader(_connector(settings, retry, writes=False), settings.clickhouse_table)
 
 
 def _connector(settings: Settings, retry: Retry, *, writes: bool) -> Callable[[], Client]:
@@ -158,7 +156,7 @@ class _Pool:
         if 300 <= response.status < 400:
             raise DatabaseError(
                 f"{self._address} answers with a redirect (status {response.status}) to "
-                f"{response.headers.get('Location', 'nowhere')}, which is not followed: a login "
+                f"{response.headers.get('Location', 'nowhere').partition('?')[0]}, which is not followed: a login "
                 "page of a proxy? CLICKHOUSE_URL must lead to ClickHouse itself"
             )
         if 200 <= response.status < 300:
