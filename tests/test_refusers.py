@@ -1,4 +1,4 @@
-"""A random refuser in front of each store: exactly the lines that the table refuses are dead letters.
+"""A random refuser in front of each store: the lines that the table refuses are the dead letters.
 
 Every fifth request is refused: with any status and any body, by a redirect, by half an answer, by a
 broken connection before or after it was executed. 3 % of the lines are refused by the table. By

@@ -198,7 +198,6 @@ class ClickHouseAccounts:
 
     def insert_dead(self, letters: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
         """Insert dead letters, likewise."""
-
         insert = partial(self._insert, DEAD_LETTERS)
         stored, refused = self._insert_once(
             letters, held, lambda rest, token: insert_what_fits(rest, token, insert)

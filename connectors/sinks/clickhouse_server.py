@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import clickhouse_connect
@@ -154,10 +154,11 @@ class _Pool:
         options["redirect"] = False
         response = self._retry.bounded(lambda: self._pool.request(*arguments, **options))
         if 300 <= response.status < 400:
+            where = response.headers.get("Location", "nowhere").partition("?")[0]
             raise DatabaseError(
-                f"{self._address} answers with a redirect (status {response.status}) to "
-                f"{response.headers.get('Location', 'nowhere').partition('?')[0]}, which is not followed: a login "
-                "page of a proxy? CLICKHOUSE_URL must lead to ClickHouse itself"
+                f"{self._address} answers with a redirect (status {response.status}) to {where}, "
+                "which is not followed: a login page of a proxy? "
+                "CLICKHOUSE_URL must lead to ClickHouse itself"
             )
         if 200 <= response.status < 300:
             self._refuse_strangers(response, options)
