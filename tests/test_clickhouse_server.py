@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import ssl
@@ -10,23 +11,37 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import clickhouse_connect
+import polars as pl
 import pytest
 import trustme
 
 from connectors import preflight
+from connectors.batch import Segment
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
-from connectors.sinks.clickhouse_errors import LINES_AT_FAULT, TRANSIENT
-from connectors.sinks.retry import Retry, Trouble
+from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
+from connectors.sinks.clickhouse_errors import LINES_AT_FAULT, TRANSIENT, WHOLE_REQUEST
+from connectors.sinks.retry import Retry, Trouble, seconds_asked
 from connectors.status import Status
-from connectors.store import open_store
+from connectors.store import open_reader, open_store
 from settings import Settings
 from tests.conftest import ROOT, Pipeline, wait_for
 from tests.servers.clickhouse_http import Answer, Delay, Fault, Reset, Server, refusal
-from tests.test_clickhouse_store import CONSTRAINT, REFUSED, TAKEN, batch, brewing, offsets
+from tests.servers.faulty import Half, Request, Write
+from tests.test_clickhouse_store import (
+    CONSTRAINT,
+    EVIDENCE,
+    REFUSED,
+    TAKEN,
+    batch,
+    brewing,
+    offsets,
+)
 
 SECRET = "ge%2Fheim"  # percent-encoded: ge/heim
 LINE = "2026-11-01 10:00:00 cust_{} /orders/{} 200 0.5\n"
@@ -279,10 +294,255 @@ def test_says_so_when_a_server_that_was_away_is_back_and_refuses(server, open_at
 
 def test_the_codes_have_the_names_that_the_engine_gives_them(server):
     client = clickhouse_connect.get_client(dsn=server.url)
-    for code, name in {**TRANSIENT, **LINES_AT_FAULT}.items():
+    for code, name in {**TRANSIENT, **WHOLE_REQUEST, **LINES_AT_FAULT}.items():
         query = "SELECT errorCodeToName({code:UInt32})"
         assert client.query(query, {"code": code}).result_rows == [(name,)]
     client.close()
+
+
+# --- answers that are none ----------------------------------------------------------------------
+
+PAGE = "<html><body>We are down for maintenance</body></html>"
+NO_MEMORY = "Code: 241. DB::Exception: Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)"
+NO_ANSWERS: dict[str, Fault] = {
+    "a page": Answer(200, PAGE),
+    "nothing": Answer(200, ""),
+    "status 201": Answer(201, "{}"),
+    "status 204": Answer(204),
+    "a page that says it is ClickHouse's": Answer(200, PAGE, {"X-ClickHouse-Summary": "{}"}),
+    "an exception under status 200": Answer(200, NO_MEMORY, {"X-ClickHouse-Summary": "{}"}),
+    "half an answer": Half(executed=False),
+    "half an answer to what was executed": Half(executed=True),
+}
+
+
+@pytest.mark.parametrize("fault", NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_only_an_answer_of_clickhouse_says_that_lines_are_stored(server, open_at, status, fault):
+    store = open_at(server.url)
+    writer = store.writer()
+    server.faults.extend([fault, None, fault, None, fault, None])  # ledger, dead letters, rows
+    writer.write(batch(0, 5, bad=(3,)))
+    assert not server.faults
+    assert (offsets(store), offsets(store, "dead_letters")) == ([0, 1, 2, 4], [3])
+    blocks = "SELECT count() FROM ingest_blocks WHERE kind = 'block'"
+    assert store._client.query(blocks).result_rows == [(1,)]
+    assert status.last_error == ""
+
+
+class Login(Server):
+    """Answers questions about the ledger, or inserts, with a redirect to a page that notes all."""
+
+    status = 0
+    asked = "INSERT INTO logs"
+
+    def __init__(self, directory: Path) -> None:
+        self.seen: list[Request] = []
+        super().__init__(directory)
+
+    def respond(self, request: Request) -> Answer | Write:
+        text = request.params.get("query", "") + request.body[:100].decode(errors="replace")
+        if request.path == "/login":
+            self.seen.append(request)
+            return Answer(200, PAGE, {"X-ClickHouse-Summary": "{}"})
+        if self.status and self.asked in text:
+            answer = Answer(self.status, "", {"Location": f"{self.url}/login?session=secret"})
+            self.status = 0
+            return answer
+        return super().respond(request)
+
+
+@pytest.mark.parametrize("asked", ["INSERT INTO logs", "FROM ingest_blocks"])
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_follows_no_redirect_and_says_where_to(tmp_path, open_at, capfd, code, asked):
+    server = Login(tmp_path / "server")
+    try:
+        store = open_at(server.url)
+        server.status, server.asked = code, asked
+        store.ledger()
+        store.writer().write(batch(0, 5))
+        assert (server.seen, offsets(store)) == ([], [0, 1, 2, 3, 4])
+        (said,) = capfd.readouterr().err.splitlines()
+        assert f"a redirect (status {code}) to {server.url}/login, which is not followed" in said
+    finally:
+        server.close()
+
+
+def test_a_login_page_at_the_start_is_a_sentence(tmp_path, open_at):
+    server = Login(tmp_path / "server")
+    try:
+        server.status, server.asked = 302, ""
+        with pytest.raises(StoreError, match="answers with a redirect"):
+            open_at(server.url)
+        assert server.seen == []
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7), ("0.5", 0.5), ("-5", 0), ("nan", 0), ("soon", 0), ("", 0), (None, 0)]
+    + [(value, 300) for value in ("301", "inf", "1e99", "9" * 5000)]
+    + [("Fri, 31 Dec 9999 23:59:59 GMT", 300), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)]
+    + [("Wed, 99 Oct 99999999999 07:28:00 GMT", 0), ("Mon, 01 Jan 0001 00:00:00 +2359", 0)],
+)
+def test_a_server_is_left_alone_for_5_minutes_at_most(value, seconds):
+    assert seconds_asked(value) == seconds
+
+
+def test_says_for_how_long_the_server_asks(server, open_at, capfd):
+    server.faults.append(Answer(503, "busy", {"Retry-After": "1"}))
+    open_at(server.url).writer().write(batch(0, 5))
+    assert "trying again in 1 s, as it asks: status 503 busy" in capfd.readouterr().err
+
+
+# --- what is too much, or not as it should be -----------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [None, Reset(after=True)], ids=["", "an answer is lost"])
+def test_what_is_too_large_for_a_proxy_is_sent_in_pieces_and_stored_once(server, open_at, fault):
+    server.most_bytes = 20_000
+    files = tuple(
+        Segment(id, f"/var/log/{'long' * 20}/{id}.log", 0, 1, 0, 1, EVIDENCE)
+        for id in range(1, 301)
+    )
+    made = batch(0, 2000, bad=tuple(range(0, 2000, 4)))
+    raw = pl.lit(b"x" * 100)
+    made = replace(
+        made,
+        segments=(*made.segments, *files),
+        rejected=made.rejected.with_columns(raw.alias("raw")),
+    )
+    store = open_at(server.url)
+    server.faults.extend([fault, None] * 100)
+    store.writer().write(made)
+    assert offsets(store) == [offset for offset in range(2000) if offset % 4]
+    assert offsets(store, "dead_letters") == list(range(0, 2000, 4))
+    (block,) = store.ledger().in_doubt
+    assert len(store.ledger().in_doubt[block]) == 301
+    store.writer().write(replace(made, in_doubt=block))
+    assert counted(server) == (1500, 1500)
+    assert counted(server, "dead_letters") == (500, 500)
+
+
+def test_a_dead_letter_that_is_too_large_even_alone_keeps_its_beginning(server, open_at):
+    server.most_bytes = 5_000
+    store = open_at(server.url)
+    made = batch(0, 3, bad=(1,))
+    raw = pl.lit(b"x" * 6_000)
+    store.writer().write(replace(made, rejected=made.rejected.with_columns(raw.alias("raw"))))
+    found = store._client.query("SELECT offset, length(raw) FROM dead_letters").result_rows
+    assert (found, offsets(store)) == ([(1, 1024)], [0, 2])
+
+
+class Wall(Server):
+    """A firewall in front of it stops what looks like an attack."""
+
+    def respond(self, request: Request) -> Answer | Write:
+        if b"UNION SELECT" in request.body:
+            return Answer(403, "<html>Forbidden</html>")
+        return super().respond(request)
+
+
+def test_a_line_that_a_wall_in_between_does_not_let_through_is_a_dead_letter(tmp_path, open_at):
+    server = Wall(tmp_path / "server")
+    try:
+        store = open_at(server.url)
+        attack = pl.when(pl.col("offset") == 4).then(pl.lit("1 UNION SELECT")).otherwise(pl.lit(""))
+        made = batch(0, 11)
+        made = replace(made, rows=made.rows.with_columns(request_path=attack))
+        assert store.writer().write(made) == 1
+        assert offsets(store) == [0, 1, 2, 3, *range(5, 11)]
+        assert offsets(store, "dead_letters") == [4]
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(("code", "name"), [(53, "TYPE_MISMATCH"), (4711, "NEVER_HEARD_OF")])
+def test_an_error_that_nobody_knows_and_that_passes_makes_no_dead_letter(
+    server, open_at, code, name
+):
+    store = open_at(server.url)
+    server.faults.extend([None, *[refusal(code, name)] * 2])
+    assert store.writer().write(batch(0, 5)) == 0
+    assert offsets(store) == [0, 1, 2, 3, 4]
+
+
+def test_lists_of_any_length_fit_into_parameters(server, open_at):
+    store = open_at(server.url)
+    ids = range(2**63, 2**63 + 7000)
+    store.start_at([Segment(id, f"/{id}", 5, 5, 0, 0, EVIDENCE) for id in ids])
+    assert len(store.ledger(ids).files) == 7000
+    store.keep([], ids)
+    marked = "SELECT uniqExact(file_id) FROM ingest_blocks WHERE kind = 'gone'"
+    assert store._client.query(marked).result_rows == [(7000,)]
+    store._client.command(
+        "ALTER TABLE ingest_blocks UPDATE recorded_at = recorded_at - INTERVAL 1 YEAR WHERE true "
+        "SETTINGS mutations_sync = 2"
+    )
+    assert len(store.keep([], ids)) == 7000
+    assert store.ledger().files == []
+
+
+def test_6_000_dead_letters_are_looked_for_changed_and_deleted(server, open_at):
+    store = open_at(server.url)
+    made = batch(0, 6_000, bad=tuple(range(6_000)))
+    store.writer().write(made)
+    accounts = ClickHouseAccounts(store._new_client(), store._new_client(), "logs", "host")
+    paths = [f"/somewhere/else/{'long' * 20}/{number}" for number in range(3000)]
+    letters = accounts.letters((0, 0), "", [*paths, made.segments[0].path], 6_000, 10**9)
+    assert len(letters) == 6_000
+    assert len(accounts.held(letters)) == 0
+    accounts.update_dead(letters.with_columns(reason=pl.lit("worse"), detail=pl.lit("x" * 100)))
+    assert len(accounts.letters((0, 0), "worse", [], 6_000, 10**9)) == 6_000
+    accounts.delete_dead(letters)
+    assert counted(server, "dead_letters") == (0, 0)
+
+
+PROFILES = [
+    {"async_insert": "1", "wait_for_async_insert": "0"},
+    {"insert_deduplicate": "0", "deduplicate_insert": "disable"},
+    {"max_insert_block_size": "2", "min_insert_block_size_rows": "1"},
+    {"input_format_defaults_for_omitted_fields": "0"},
+    {"limit": "1"},
+    {"offset": "1"},
+    {"apply_deleted_mask": "0"},
+    {"empty_result_for_aggregation_by_empty_set": "1"},
+    {"date_time_input_format": "basic", "session_timezone": "Asia/Tokyo"},
+]
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=str)
+def test_settings_of_the_users_profile_change_nothing(server, open_at, profile):
+    server.profile = profile
+    store = open_at(server.url)
+    server.faults.extend([None, None, Reset(after=True)])
+    store.writer().write(batch(0, 5, bad=(3,)))
+    (block,) = store.ledger().in_doubt
+    store.writer().write(batch(0, 5, bad=(3,), in_doubt=block))
+    assert store.ledger().in_doubt == {}
+    server.profile = {}
+    query = "SELECT offset, attributes FROM logs ORDER BY offset"
+    found = server._engine.query(query).result_rows
+    assert found == [(offset, "{}") for offset in (0, 1, 2, 4)]
+
+
+def test_a_user_who_may_not_change_what_has_to_be_is_refused_at_the_start(server, open_at):
+    server.profile = {"readonly": "1"}
+    with pytest.raises(StoreError, match=r"does not let the user default change .*async_insert"):
+        open_at(server.url)
+
+
+def test_a_reader_that_may_change_no_settings_answers(server, open_at):
+    open_at(server.url).writer().write(batch(0, 5, bad=(3,)))
+    server.profile = {"readonly": "1"}
+    settings = Settings(_env_file=None, store="clickhouse", clickhouse_url=server.url, instance="x")
+    reader = open_reader(settings, Retry())
+    day = date(1970, 1, 1)
+    found = asyncio.run(reader.statistics("cust_1", day, day))
+    assert found is not None and found.overall.total == 4
+    everybody = asyncio.run(reader.statistics(None, day, day))
+    assert everybody is not None and everybody.overall.total == 4
+    assert asyncio.run(reader.counts()) == (4, 1)
 
 
 # --- opening ----------------------------------------------------------------------------------

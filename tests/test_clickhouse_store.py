@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +23,7 @@ from connectors.sinks.clickhouse_tables import prepare_tables
 from connectors.sources.files import FileSource
 from connectors.store import open_store
 from settings import Settings
+from tests.conftest import wait_for
 from tests.servers.clickhouse_http import Server
 
 EVIDENCE = Evidence(inode=11, head_length=4, head_hash=2**64 - 1, tail_hash=5)
@@ -670,3 +672,180 @@ def test_a_view_that_fails_makes_no_dead_letters(open_it, capfd):
     assert store.writer().write(brewing()) == 0
     assert (offsets(store), offsets(store, "dead_letters")) == (list(range(11)), [])
     assert "A view of logs lacks rows: " in capfd.readouterr().err
+
+
+# Own columns and constraints, and a value of `method` that makes each of them fail.
+OWN = {
+    "division by zero": ("n UInt64 MATERIALIZED intDiv(10, method != 'BREW')", "ILLEGAL_DIVISION"),
+    "a month that is none": (
+        "day Date MATERIALIZED makeDate(2026, 1, 1) + throwIf(method = 'BREW', 'no')",
+        "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
+    ),
+    "an array without elements": (
+        "n UInt8 MATERIALIZED arrayReduce('sum', range(if(method = 'BREW', 1000000000, 1)))",
+        "range",
+    ),
+    "a pattern that is none": (
+        "n UInt8 MATERIALIZED toUInt8(length(repeat('x', if(method = 'BREW', 999999999, 1))) > 0)",
+        "TOO_LARGE_STRING_SIZE",
+    ),
+    "no number": ("n UInt64 MATERIALIZED toUInt64(if(method = 'BREW', 'x', '1'))", "'x'"),
+}
+
+
+@pytest.mark.parametrize(("column", "words"), OWN.values(), ids=OWN)
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_a_line_that_makes_an_expression_of_somebodys_own_fail_is_a_dead_letter(
+    open_it, column, words
+):
+    store = open_it()
+    store._client.command(f"ALTER TABLE logs ADD COLUMN {column}")
+    assert store.writer().write(brewing()) == len(REFUSED)
+    assert (offsets(store), offsets(store, "dead_letters")) == (TAKEN, list(REFUSED))
+    (detail,) = store._client.query("SELECT any(detail) FROM dead_letters").result_rows[0]
+    assert words in detail
+
+
+def test_what_is_left_of_many_refused_lines_is_one_part(open_it):
+    store = open_it()
+    store._client.command(CONSTRAINT)
+    made = batch(0, 3000)
+    bad = pl.when(pl.col("offset") % 7 == 3).then(pl.lit("BREW")).otherwise(pl.lit("GET"))
+    rows = made.rows.with_columns(bad.alias("method"))
+    assert store.writer().write(replace(made, rows=rows)) == 429
+    assert offsets(store) == [offset for offset in range(3000) if offset % 7 != 3]
+    parts = "SELECT rows FROM system.parts WHERE table = 'logs'"
+    assert store._client.query(parts).result_rows == [(3000 - 429,)]
+
+
+def test_waits_while_the_table_takes_no_line_at_all(open_it):
+    store = open_it()
+    store._client.command("ALTER TABLE logs DROP COLUMN status_code")
+    writing = threading.Thread(target=store.writer().write, args=[batch(0, 5)], daemon=True)
+    writing.start()
+    status = store._retry.status
+    wait_for(lambda: "status_code" in status.last_error, "a refusal")
+    assert offsets(store, "dead_letters") == []
+    store._client.command("ALTER TABLE logs ADD COLUMN status_code UInt16")
+    writing.join(60)
+    assert (offsets(store), offsets(store, "dead_letters")) == ([0, 1, 2, 3, 4], [])
+
+
+def make_own(store: ClickHouseStore, rest: str) -> None:
+    """A table `logs` of somebody's own in place of ours."""
+    store._client.command("CREATE TABLE mine AS logs ENGINE = Memory")
+    names = store._client.query("SELECT name, type FROM system.columns WHERE table = 'mine'")
+    columns = ", ".join(f"{name} {type_}" for name, type_ in names.result_rows)
+    store._client.command("DROP TABLE mine")
+    store._client.command("DROP TABLE logs")
+    store._client.command(f"CREATE TABLE logs ({columns}) ENGINE = {rest}")
+
+
+@pytest.mark.parametrize("arrives", [False, True], ids=["is lost", "arrives late"])
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_a_batch_of_too_many_partitions_is_stored_once_in_pieces_wherever_it_is_killed(
+    open_it, arrives
+):
+    store = open_it()
+    window = "non_replicated_deduplication_window = 10000"
+    make_own(store, f"MergeTree PARTITION BY offset ORDER BY offset SETTINGS {window}")
+
+    def writer() -> ClickHouseWriter:
+        made = store.writer()
+        made._client.set_client_setting("max_partitions_per_insert_block", 3)
+        return made
+
+    for number in count(1):
+        for table in ("logs", "dead_letters", "ingest_blocks"):
+            store._client.command(f"TRUNCATE TABLE {table}")
+        first, settling = writer(), writer()
+        on_its_way = die_at(first, number)
+        try:
+            first.write(brewing())
+        except KeyboardInterrupt:
+            if arrives:
+                be_late(settling, on_its_way, writer())
+            (block,) = store.ledger().in_doubt
+            settling.write(brewing(in_doubt=block))
+            assert offsets(store) == list(range(11)), number
+            assert store.ledger().in_doubt == {}
+        else:
+            break
+    assert number > 5
+
+
+FOLDING = (
+    "Replacing",
+    "Summing",
+    "Aggregating",
+    "Collapsing(sign)",
+    "VersionedCollapsing(sign, n)",
+)
+ENGINES = [
+    *(("logs", engine) for engine in (*FOLDING, "Log", "Null")),
+    ("dead_letters", FOLDING[0]),
+    ("ingest_blocks", FOLDING[1]),
+    ("ingest_blocks", "Memory"),
+]
+
+
+@pytest.mark.parametrize(("table", "engine"), ENGINES)
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_refuses_a_table_of_an_engine_that_does_not_keep_every_line(open_it, engine, table):
+    client = open_it()._client
+    rest = engine
+    if engine in FOLDING:
+        name, _, arguments = engine.partition("(")
+        rest = f"{name}MergeTree({arguments or ')'} ORDER BY tuple()"
+    client.command(f"CREATE TABLE mine (sign Int8, n UInt8, file_id UInt64) ENGINE = {rest}")
+    client.command(f"DROP TABLE {table}")
+    client.command(f"RENAME TABLE mine TO {table}")
+    with pytest.raises(StoreError, match=f"^The table {table} is of engine {rest[:3]}"):
+        open_it()
+
+
+@pytest.mark.parametrize("view", ["VIEW", "MATERIALIZED VIEW"])
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_refuses_a_view_in_the_place_of_a_table(open_it, view):
+    client = open_it()._client
+    to = "" if view == "VIEW" else "ENGINE = MergeTree ORDER BY offset "
+    client.command(f"CREATE {view} mine {to}AS SELECT * FROM logs")
+    with pytest.raises(StoreError, match="is of engine"):
+        open_it(clickhouse_table="mine")
+
+
+TTLS = (
+    "timestamp + toIntervalDay(3)",
+    "ingested_at + toIntervalDay(3)",
+    "timestamp + INTERVAL 1 WEEK",
+)
+
+
+@pytest.mark.parametrize("ttl", TTLS)
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_leaves_a_ttl_alone_that_retention_days_has_not_set(open_it, ttl):
+    store = open_it()
+    store._client.command(f"ALTER TABLE logs MODIFY TTL {ttl}")
+    made = store._client.query("SHOW CREATE TABLE logs").result_rows
+    assert "TTL" in made[0][0]
+    assert open_it()._client.query("SHOW CREATE TABLE logs").result_rows == made
+
+
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_does_not_replace_a_ttl_of_somebodys_own(open_it):
+    open_it()._client.command(f"ALTER TABLE logs MODIFY TTL {TTLS[1]}")
+    with pytest.raises(StoreError, match="has a TTL of its own, .*Set RETENTION_DAYS=0"):
+        open_it(retention_days=7)
+
+
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_a_retention_of_an_earlier_version_goes_on(open_it):
+    store = open_it()
+    store._client.command("ALTER TABLE logs MODIFY TTL timestamp + toIntervalDay(7)")
+    made = store._client.query("SHOW CREATE TABLE logs").result_rows
+    store = open_it(retention_days=7)
+    assert store._client.query("SHOW CREATE TABLE logs").result_rows == made
+    store = open_it(retention_days=8)
+    assert "toIntervalDay(8)" in store._client.query("SHOW CREATE TABLE logs").result_rows[0][0]
+    store = open_it()
+    assert "TTL" not in store._client.query("SHOW CREATE TABLE logs").result_rows[0][0]

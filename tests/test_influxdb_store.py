@@ -19,7 +19,7 @@ from connectors.status import Status
 from connectors.store import open_store
 from settings import Settings
 from tests.conftest import wait_for
-from tests.servers.faulty import HANG, Reset
+from tests.servers.faulty import HANG, Answer, Request, Reset, Write
 from tests.servers.influxd import Influxd
 from tests.servers.influxdb_http import Server, refusal
 from tests.servers.scripted import ScriptedInfluxDB
@@ -447,6 +447,112 @@ def test_what_passes_is_waited_for_and_every_line_is_one_point(
     writer.write(batch(0, 10, bad=(3,)))
     assert offsets(influxd) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert status.last_error == ""
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(200, "<html>"), Answer(200, ""), Answer(201, "{}"), Answer(206)]
+)
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_only_status_204_says_that_points_are_stored(open_it, influxd, faulty, api, answer):
+    given = {"influxdb_token": "secret", "influxdb_user": "any", "influxdb_password": "secret"}
+    writer = open_it(faulty.url, influxdb_api=api, influxdb_org="us", **given).writer()
+    faulty.faults.extend([answer, None] * 4)
+    writer.write(batch(0, 10, bad=(3,)))
+    assert not faulty.faults
+    assert (offsets(influxd), offsets(influxd, "dead_letters")) == ([0, 1, 2, *range(4, 10)], [3])
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_follows_no_redirect_and_says_where_to(open_it, faulty, status, capfd, api, code):
+    other = ScriptedInfluxDB()
+    try:
+        given = {"influxdb_token": "secret", "influxdb_user": "any", "influxdb_password": "secret"}
+        writer = open_it(faulty.url, influxdb_api=api, influxdb_org="us", **given).writer()
+        faulty.faults.append(Answer(code, "", {"Location": f"{other.url}/login?secret"}))
+        writer.write(batch(0, 1))
+        assert other.requests == []
+        assert f"a redirect to {other.url}/login, which is not followed" in capfd.readouterr().err
+    finally:
+        other.close()
+
+
+class Choosy(ScriptedInfluxDB):
+    """Refuses points of one line, by a status that says nothing about lines; sometimes all."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.refuses = b"offset=3i"
+        self.answer = answer
+        self.stored: list[bytes] = []
+        super().__init__()
+
+    def respond(self, request: Request) -> Answer | Write:
+        if not request.path.endswith("/write"):
+            return super().respond(request)
+        if b"api_requests" in request.body and self.refuses in request.body:
+            return self.answer
+        if self.refuses == b"":
+            return self.answer
+        self.stored += request.body.splitlines()
+        return Answer(204)
+
+
+WORDS_OF_NO_LINE = [
+    refusal(500, "unexpected error writing points to database: partial write: points beyond"),
+    Answer(500, "panic"),
+    Answer(400, "<html>Bad Request</html>"),
+    Answer(403, "<html>Forbidden</html>"),
+    Answer(409, "{}"),
+]
+
+
+@pytest.mark.parametrize("answer", WORDS_OF_NO_LINE, ids=lambda answer: str(answer.status))
+def test_one_line_that_never_gets_through_is_a_dead_letter_whatever_the_status(open_it, answer):
+    server = Choosy(answer)
+    try:
+        writer = open_it(server.url).writer()
+        assert writer.write(batch(0, 10)) == 1
+        stored = {
+            line.split(b"offset=")[1].split(b"i")[0]
+            for line in server.stored
+            if b"api_requests" in line
+        }
+        assert sorted(map(int, stored)) == [0, 1, 2, *range(4, 10)]
+        (letter,) = [line for line in server.stored if line.startswith(b"dead_letters")]
+        assert b"offset=3i" in letter
+    finally:
+        server.close()
+
+
+def test_a_server_that_refuses_everything_makes_no_dead_letters(open_it, status):
+    server = Choosy(Answer(500, "panic"))
+    try:
+        writer = open_it(server.url).writer()
+        server.refuses = b""
+        writing = threading.Thread(target=writer.write, args=[batch(0, 10)], daemon=True)
+        writing.start()
+        wait_for(lambda: "panic" in status.last_error, "a refusal")
+        server.refuses = b"nothing"
+        writing.join(60)
+        assert not any(line.startswith(b"dead_letters") for line in server.stored)
+        assert sum(line.startswith(b"api_requests") for line in server.stored) >= 10
+    finally:
+        server.close()
+
+
+def test_positions_of_many_files_are_cut_where_they_are_too_large(open_it, influxd):
+    class Small(Server):
+        def respond(self, request: Request) -> Answer | Write:
+            return refusal(413) if len(request.body) > 20_000 else super().respond(request)
+
+    server = Small(influxd.url)
+    try:
+        store = open_it(server.url)
+        store.start_at([segment(0, 5, file_id=id) for id in range(1, 1001)])
+        assert len(store.ledger().files) == 1000
+        assert len(store.ledger(range(1, 501)).files) == 500
+    finally:
+        server.close()
 
 
 def test_retry_after_is_honoured(open_it, faulty):

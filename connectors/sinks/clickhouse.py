@@ -45,7 +45,7 @@ from connectors.sinks.clickhouse_insert import (
 from connectors.sinks.clickhouse_lists import with_short_lists
 from connectors.sinks.clickhouse_reader import ClickHouseReader
 from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER, prepare_tables
-from connectors.sinks.retry import Retry
+from connectors.sinks.retry import STRANGERS_WORDS, Retry, Trouble
 from connectors.store import Ledger, Reader
 from settings import Settings
 
@@ -211,7 +211,12 @@ class ClickHouseStore:
 
     def writer(self) -> ClickHouseWriter:
         """A writer with a client of its own, so that workers do not wait for one another."""
-        return ClickHouseWriter(self._new_client(), self._settings, self._retry)
+        # The store was open before: by now, what fails is waited for.
+        client = self._retry(
+            self._new_client,
+            lambda error: Trouble(str(error)) if isinstance(error, StoreError) else None,
+        )
+        return ClickHouseWriter(client, self._settings, self._retry)
 
     def close(self) -> None:
         """Close every client, and let another process have the store."""
@@ -233,9 +238,7 @@ class ClickHouseStore:
         self._retry(lambda: self._client.raw_query(command, parameters=values), trouble)
 
     def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
-        instance = self._settings.instance
-        insert = partial(_insert_ledger, self._client, instance, block, kind, segments)
-        self._retry(insert, trouble)
+        _record(self._retry, self._client, self._settings.instance, block, kind, segments)
 
     def _new_client(self) -> Client:
         client = self._connect()
@@ -377,8 +380,7 @@ class ClickHouseWriter:
             insert_what_fits(short, f"{token}:short:{hash_of(short)}", insert)
 
     def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
-        insert = partial(_insert_ledger, self._client, self._instance, block, kind, segments)
-        self._retry(insert, trouble)
+        _record(self._retry, self._client, self._instance, block, kind, segments)
 
     def _held(self, segments: Sequence[Segment], table: str) -> pl.DataFrame:
         """Which lines of these segments a table holds: `file_id`, `offset`."""
@@ -426,8 +428,13 @@ class ClickHouseWriter:
             if is_too_much(error) or 1 < len(lines) < len(batch.rows):
                 raise
             # Nobody knows whether it is about lines: not while the table takes none at all.
-            self._retry(lambda: check_insert(self._client, table, lines.columns), trouble)
-            return insert()
+            for _ in range(1 if error.code else STRANGERS_WORDS):
+                self._retry(lambda: check_insert(self._client, table, lines.columns), trouble)
+                try:
+                    return insert()
+                except Error as again:
+                    error = again
+            raise error from None
 
     def _token(self, block: BlockId) -> str:
         return f"{self._instance}:{block.writer}:{block.sequence}"
@@ -445,8 +452,6 @@ def _insert_ledger(
     segments: Iterable[Segment],
     part: str = "",
 ) -> None:
-    """One insert, or halves of halves where that is too much; an entry may come twice then."""
-    segments = list(segments)
     entries = [
         {
             "instance": instance,
@@ -471,16 +476,30 @@ def _insert_ledger(
         # Made by Polars: PyArrow would import pandas for it, half a second and 60 MB.
         lines = pl.DataFrame(entries, schema=_LEDGER_COLUMNS)
         token = f"{instance}:{block.writer}:{block.sequence}:{kind}{part}"
-        try:
-            insert_columns(
-                client, LEDGER, lines, {"async_insert": 0, "insert_deduplication_token": token}
-            )
-        except Error as error:
-            if not is_too_much(error) or len(segments) == 1:
-                raise
-            middle = len(segments) // 2
-            for number, half in enumerate((segments[:middle], segments[middle:])):
-                _insert_ledger(client, instance, block, kind, half, f"{part}:{number}")
+        insert_columns(
+            client, LEDGER, lines, {"async_insert": 0, "insert_deduplication_token": token}
+        )
+
+
+def _record(
+    retry: Retry,
+    client: Client,
+    instance: str,
+    block: BlockId,
+    kind: str,
+    segments: Sequence[Segment],
+    part: str = "",
+) -> None:
+    """One insert, or halves of halves where that is too much; an entry may come twice then."""
+    insert = partial(_insert_ledger, client, instance, block, kind, segments, part)
+    try:
+        retry(insert, trouble_with_many if len(segments) > 1 else trouble)
+    except Error as error:
+        if not is_too_much(error):
+            raise
+        middle = len(segments) // 2
+        for number, half in enumerate((segments[:middle], segments[middle:])):
+            _record(retry, client, instance, block, kind, half, f"{part}:{number}")
 
 
 _LEDGER_COLUMNS = {

@@ -119,6 +119,7 @@ LINES_AT_FAULT = {
 """Error codes of an insert that say for sure that some value in it does not fit the table."""
 
 
+_STATUS = "HTTP driver received HTTP status"
 _TOO_MANY_PARTS, _VIOLATED_CONSTRAINT = 252, 469
 
 
@@ -133,7 +134,7 @@ def trouble(error: Exception) -> Trouble | None:
         (error.code in TRANSIENT and not is_too_much(error))
         or isinstance(error, OperationalError)  # no or a broken connection; status 429, 503, 504
         # A gateway's own answer has no code of ClickHouse.
-        or re.match(r"HTTP driver received HTTP status (408|5\d\d)\b", str(error))
+        or re.match(rf"{_STATUS} (408|5\d\d)\b", str(error))
     )
     asked = float(getattr(error.__cause__, "retry_after", 0))
     return Trouble(reason(error), asked, needs_help=not passes)
@@ -153,8 +154,9 @@ def may_be_lines(error: Exception) -> bool:
     """Whether an insert may be refused for some of its lines, or for their number."""
     if not isinstance(error, Error):
         return False
-    known = error.code in TRANSIENT or error.code in WHOLE_REQUEST
-    return is_too_much(error) or (bool(error.code) and not known)
+    if not error.code:  # not ClickHouse's words: a wall in between may stop what a line says
+        return re.match(rf"{_STATUS} 4(?!01|07|08|29)", str(error)) is not None
+    return is_too_much(error) or not (error.code in TRANSIENT or error.code in WHOLE_REQUEST)
 
 
 def is_too_much(error: Exception) -> bool:
@@ -163,7 +165,7 @@ def is_too_much(error: Exception) -> bool:
         return False
     if error.code == _TOO_MANY_PARTS:  # a single insert's, or altogether
         return "partitions for single INSERT" in str(error)
-    return not error.code and re.match(r"HTTP driver received HTTP status 413\b", str(error)) is not None
+    return not error.code and re.match(rf"{_STATUS} 413\b", str(error)) is not None
 
 
 def violated_row(error: Error) -> int:

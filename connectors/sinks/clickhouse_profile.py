@@ -7,7 +7,7 @@ from clickhouse_connect.driver.client import Client
 from connectors.errors import StoreError
 
 _NEEDED = {
-    # A second insert under the same token does nothing, and the first one is in when it is answered.
+    # A second insert under the same token does nothing; the first is in when it is answered.
     "insert_deduplicate": "1",
     "deduplicate_insert": "enable",
     "async_insert": "0",

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import clickhouse_connect
@@ -56,9 +56,7 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
 
 def open_reader(settings: Settings, retry: Retry) -> ClickHouseReader:
     """A reader of the server's tables, which may be away or be made later."""
-    return ClickHouseReader(
-        _connector(settings, retry, writes=False), settings.clickhouse_table
-    )
+    return ClickHouseReader(_connector(settings, retry, writes=False), settings.clickhouse_table)
 
 
 def _connector(settings: Settings, retry: Retry, *, writes: bool) -> Callable[[], Client]:
@@ -161,10 +159,11 @@ class _Pool:
         options["redirect"] = False
         response = self._retry.bounded(lambda: self._pool.request(*arguments, **options))
         if 300 <= response.status < 400:
+            where = response.headers.get("Location", "nowhere").partition("?")[0]
             raise DatabaseError(
-                f"{self._address} answers with a redirect (status {response.status}) to "
-                f"{response.headers.get('Location', 'nowhere')}, which is not followed: a login "
-                "page of a proxy? CLICKHOUSE_URL must lead to ClickHouse itself"
+                f"{self._address} answers with a redirect (status {response.status}) to {where}, "
+                "which is not followed: a login page of a proxy? "
+                "CLICKHOUSE_URL must lead to ClickHouse itself"
             )
         if 200 <= response.status < 300:
             self._refuse_strangers(response, options)

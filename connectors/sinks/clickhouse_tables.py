@@ -160,7 +160,8 @@ def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
     Where nobody else inserts (not `is_shared`), what has been merged is left alone soon.
 
     Raises `StoreError` if one cannot be made, is of an engine that does not keep every line, lacks
-    a column, has one that would change values, or must not be written and read by this user. Other columns are left alone.
+    a column, has one that would change values, or must not be written and read by this user. Other
+    columns are left alone.
     """
     tables = {logs: LOGS_TABLE, DEAD_LETTERS: DEAD_LETTERS_TABLE, LEDGER: _LEDGER_TABLE}
     try:

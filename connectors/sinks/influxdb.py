@@ -23,7 +23,7 @@ from connectors.sinks.influxdb_positions import NO_EVENT, Plan, Positions
 from connectors.sinks.influxdb_reader import InfluxReader
 from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, overload, trouble
 from connectors.sinks.line_protocol import MEASUREMENT, Encoded, Texts, encode, point
-from connectors.sinks.retry import Retry
+from connectors.sinks.retry import STRANGERS_WORDS, Retry
 from connectors.sinks.tag_guard import TagGuard
 from connectors.store import Ledger, Reader
 from settings import Settings
@@ -199,13 +199,15 @@ class InfluxWriter:
         letters = _with_events(letters, rows)
         refused = self._write(Texts(pl.Series(_dead_letters(letters, plans), dtype=pl.String)))
         # The bucket keeps less, or takes no text so long: now and in short, it takes it.
-        short = "".join(
+        short = [
             one
             for first, last, words in refused
             for one in _dead_letters(_shortened(letters[first:last], words), plans)
-        )
+        ]
         if short:
-            self._retry(partial(self._server.write, short.encode()), lasting)
+            lines = Texts(pl.Series(short, dtype=pl.String))
+            for first, last, _ in self._write(lines):
+                self._retry(partial(self._server.write, lines.between(first, last)), lasting)
 
     def _write(self, lines: Encoded) -> list[tuple[int, int, str]]:
         """Write all lines that the server takes; returns the others' numbers, and its words."""
@@ -217,15 +219,29 @@ class InfluxWriter:
             try:
                 self._retry(partial(self._server.write, lines.between(first, last)), trouble)
             except InfluxError as error:
-                if not error.is_about_rows:
+                if not error.may_be_rows:
                     raise
                 # The server has stored the rest, or nothing; again does no harm.
                 if last - first == 1 or error.words.endswith(f"{_DROPPED}{last - first}"):
-                    refused.append((first, last, error.words))
+                    if error.is_about_rows or self._refuses(error, lines.between(first, last)):
+                        refused.append((first, last, error.words))
                 else:
                     middle = (first + last) // 2
                     parts += [(middle, last), (first, middle)]
         return refused
+
+    def _refuses(self, error: InfluxError, points: bytes | memoryview) -> bool:
+        """Whether the server takes other points, and never these, whatever it calls the reason."""
+        for _ in range(1 if error.is_its_own else STRANGERS_WORDS):
+            self._positions.check()
+            try:
+                self._retry(partial(self._server.write, points), trouble)
+            except InfluxError as again:
+                if not again.may_be_rows:
+                    raise
+            else:
+                return False
+        return True
 
 
 def _last_events(rows: pl.DataFrame) -> dict[int, int]:

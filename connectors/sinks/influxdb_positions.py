@@ -104,8 +104,12 @@ class Positions:
 
         Raises `InfluxError` at once if not.
         """
-        self._server.write(self._note({"opened": time.time_ns()}))
+        self._server.write(self._opened()[0])
         self._read(None)
+
+    def check(self) -> None:
+        """Write a point that is good for sure; waits until the server takes it."""
+        self._send(self._opened)
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """What is known of these files (None: of all); blocks are never in doubt."""
@@ -243,7 +247,7 @@ class Positions:
 
     def _points(
         self, stored: Mapping[int, Position], begun: Mapping[int, Begun], shift: int = 0
-    ) -> bytes:
+    ) -> list[bytes]:
         when = _today(time.time_ns()) + shift
         tags = {"instance": self._instance}
         points = [
@@ -259,21 +263,36 @@ class Positions:
             points.append(
                 point(POSITIONS, {**tags, "file_id": str(id), "kind": "begun"}, fields, when)
             )
-        return b"".join(points)
+        return points
 
-    def _note(self, fields: Mapping[str, int | bool]) -> bytes:
-        return point(POSITIONS, {"instance": self._instance}, fields, _today(time.time_ns()))
+    def _note(self, fields: Mapping[str, int | bool]) -> list[bytes]:
+        return [point(POSITIONS, {"instance": self._instance}, fields, _today(time.time_ns()))]
 
-    def _demotion(self, column: str) -> bytes:
+    def _opened(self) -> list[bytes]:
+        return self._note({"opened": time.time_ns()})
+
+    def _demotion(self, column: str) -> list[bytes]:
         tags = {"instance": self._instance, "column": column}
-        return point(POSITIONS, tags, {"demoted": column}, _today(time.time_ns()))
+        return [point(POSITIONS, tags, {"demoted": column}, _today(time.time_ns()))]
 
-    def _send(self, points: Callable[[], bytes]) -> None:
-        """Write points, made anew at each attempt: the bucket may drop yesterday's."""
+    def _send(self, points: Callable[[], list[bytes]]) -> None:
+        """Write points, made anew at each attempt: the bucket may drop yesterday's.
+
+        In halves of halves where that is too much at a time; again does no harm.
+        """
 
         def write() -> None:
-            if made := points():
-                self._server.write(made)
+            parts = [points()]
+            while parts:
+                part = parts.pop()
+                try:
+                    if part:
+                        self._server.write(b"".join(part))
+                except InfluxError as error:
+                    if error.status != 413 or len(part) == 1:
+                        raise
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
 
         self._retry(write, lasting)
 

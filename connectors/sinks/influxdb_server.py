@@ -5,42 +5,55 @@ from __future__ import annotations
 import json
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import urllib3
-from influxdb_client.client.influxdb_client import InfluxDBClient
-from influxdb_client.client.write_api import SYNCHRONOUS
-from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
 from connectors.errors import StoreError
-from connectors.sinks.retry import Retry, Trouble
+from connectors.sinks.retry import Retry, Trouble, seconds_asked
 from settings import Settings
 
 _OWN_CA = ". If it is signed by a CA of your own, add ?ca_cert=/path/ca.pem to INFLUXDB_URL"
 _CONNECTIONS = 64  # that are kept: one a worker
 _TIMEOUT = urllib3.Timeout(connect=3, read=60)  # seconds
 
+# What says nothing about the points: no answer, or what passes, or what somebody has to put right.
+_PASSING = (0, 408, 425, 429, 502, 503, 504)
+_OF_ALL_POINTS = (401, 402, 403, 404, 405, 407, 411, 415, 507)
+
 
 class InfluxError(StoreError):
     """The server refused, or could not be reached (`status` 0); `retry_after` in seconds.
 
-    `was_cut`: it was reached, and broke the connection.
+    `was_cut`: it was reached, and broke the connection. `is_its_own`: InfluxDB's words, not those
+    of something in between.
     """
 
-    def __init__(self, status: int, words: str, retry_after: float = 0.0) -> None:
+    def __init__(
+        self, status: int, words: str, retry_after: float = 0.0, *, is_its_own: bool = False
+    ) -> None:
         self.status = status
         self.words = words
         self.retry_after = retry_after
         self.was_cut = False
+        self.is_its_own = is_its_own
         super().__init__(f"status {status}: {words}" if status else words)
 
     @property
+    def may_be_rows(self) -> bool:
+        """Whether other rows, or fewer, might be taken: whatever is not known to be of no rows."""
+        if self.status < 400 or self.status in _PASSING:
+            return False
+        # A wall in between may stop a request for what is in some line of it.
+        return self.status not in _OF_ALL_POINTS or (self.status == 403 and not self.is_its_own)
+
+    @property
     def is_about_rows(self) -> bool:
-        """Whether other rows might be taken: wrong types, beyond retention, too many at a time."""
-        return self.status in (400, 413, 422)
+        """Whether it is for sure: wrong types, beyond retention, too many at a time."""
+        return self.status == 413 or (self.status in (400, 422) and self.is_its_own)
 
 
 class InfluxServer:
@@ -61,25 +74,16 @@ class InfluxServer:
             ca_certs=ca_cert, timeout=_TIMEOUT, retries=False, maxsize=_CONNECTIONS
         )
         self._headers = credentials(settings)
-        self._client: InfluxDBClient | None = None
+        bucket = {"db": self.bucket, "precision": "ns"}
+        self._write_path = f"/write?{urlencode(bucket)}"
         if settings.influxdb_api == "v2":
-            self._client = InfluxDBClient(
-                self._url,
-                settings.influxdb_token.get_secret_value(),
-                org=settings.influxdb_org,
-                timeout=(3_000, 60_000),
-                enable_gzip=settings.influxdb_gzip,
-                ssl_ca_cert=ca_cert,
-                connection_pool_maxsize=_CONNECTIONS,
-            )
-            # Not its batching: that one reports what it lost to a callback only.
-            self._api = self._client.write_api(write_options=SYNCHRONOUS)
+            bucket = {"org": settings.influxdb_org, "bucket": self.bucket, "precision": "ns"}
+            self._write_path = f"/api/v2/write?{urlencode(bucket)}"
         self._gzip = settings.influxdb_gzip
 
     def write(self, points: bytes | memoryview) -> None:
         """Write points in line protocol, in nanoseconds; when it returns, the server has them."""
-        write = self._write_v2 if self._client else self._write_v1
-        self._retry.bounded(lambda: write(points))
+        self._retry.bounded(lambda: self._write(points))
 
     def ask(self, statement: str, **values: object) -> list[dict[str, Any]]:
         """The rows of one InfluxQL statement, each with its tags; `time` is in nanoseconds.
@@ -109,33 +113,19 @@ class InfluxServer:
     def close(self) -> None:
         """Close every connection."""
         self._pool.clear()
-        if self._client:
-            self._client.close()  # type: ignore[no-untyped-call]
 
-    def _write_v2(self, points: bytes | memoryview) -> None:
-        try:
-            self._api.write(self.bucket, record=bytes(points))  # in nanoseconds by default
-        except ApiException as error:
-            if not error.status:  # what a broken TLS becomes there
-                raise _unanswered(error) from None
-            headers: Mapping[str, str] = error.headers or {}
-            raise InfluxError(
-                error.status,
-                _words(error.body or error.reason or ""),
-                _seconds(headers.get("Retry-After")),
-            ) from None
-        except (HTTPError, OSError) as error:
-            raise _unanswered(error) from None
-
-    def _write_v1(self, points: bytes | memoryview) -> None:
+    def _write(self, points: bytes | memoryview) -> None:
         headers = {**self._headers, "Content-Type": "text/plain; charset=utf-8"}
         if self._gzip:
             import gzip
 
             points = gzip.compress(points, 6)
             headers["Content-Encoding"] = "gzip"
-        where = urlencode({"db": self.bucket, "precision": "ns"})
-        self._check(self._request("POST", f"/write?{where}", points, headers))
+        response = self._request("POST", self._write_path, points, headers)
+        text = self._check(response)
+        if response.status != 204:  # which is the only one that says that all is written
+            words = f"status {response.status} in place of InfluxDB's 204: {text[:100]!r}"
+            raise InfluxError(0, words)
 
     def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> str:
         def post() -> urllib3.BaseHTTPResponse:
@@ -155,9 +145,19 @@ class InfluxServer:
     @staticmethod
     def _check(response: urllib3.BaseHTTPResponse) -> str:
         text = response.data.decode(errors="replace")
+        if response.status >= 400:
+            pause = seconds_asked(response.headers.get("Retry-After"))
+            found = _words(text)
+            raise InfluxError(
+                response.status, found or text.strip(), pause, is_its_own=found is not None
+            )
         if response.status >= 300:
-            pause = _seconds(response.headers.get("Retry-After"))
-            raise InfluxError(response.status, _words(text), pause)
+            where = response.headers.get("Location", "nowhere").partition("?")[0]
+            raise InfluxError(
+                response.status,
+                f"a redirect to {where}, which is not followed: a login page of a proxy? "
+                "INFLUXDB_URL must lead to InfluxDB itself",
+            )
         return text
 
 
@@ -173,8 +173,8 @@ def credentials(settings: Settings) -> dict[str, str]:
 
 
 def trouble(error: Exception) -> Trouble | None:
-    """Why the same request may succeed later; None if other rows are needed, or it is a stop."""
-    if not isinstance(error, InfluxError) or error.is_about_rows:
+    """Why the same request may succeed later; None if other rows may be needed, or it is a stop."""
+    if not isinstance(error, InfluxError) or error.may_be_rows:
         return None
     return lasting(error)
 
@@ -183,7 +183,7 @@ def lasting(error: Exception) -> Trouble | None:
     """The same of a request that has no rows of anybody: it is never at fault itself."""
     if not isinstance(error, InfluxError):
         return None
-    passes = error.status in (0, 408, 429) or error.status >= 500
+    passes = error.status in _PASSING or (error.status >= 500 and error.status != 507)
     return Trouble(str(error), error.retry_after, needs_help=not passes)
 
 
@@ -195,13 +195,14 @@ def overload(error: Exception) -> Trouble | None:
     return None
 
 
-def _words(body: str) -> str:
-    """What the server says: a JSON error of either API, or text."""
+def _words(body: str) -> str | None:
+    """What the server says: a JSON error of either API; None if it is none."""
     try:
         found = json.loads(body)
-        return str(found.get("error") or found.get("message") or body)
+        words = found.get("error") or found.get("message")
     except (ValueError, AttributeError):
-        return body.strip()
+        return None
+    return str(words) if words else None
 
 
 def _unanswered(error: BaseException) -> InfluxError:
@@ -214,11 +215,3 @@ def _unanswered(error: BaseException) -> InfluxError:
     found = InfluxError(0, why)
     found.was_cut = isinstance(error, ConnectionResetError)
     return found
-
-
-def _seconds(retry_after: str | None) -> float:
-    parse: Callable[[str], float] = urllib3.Retry().parse_retry_after
-    try:
-        return parse(retry_after) if retry_after else 0.0
-    except HTTPError:
-        return 0.0

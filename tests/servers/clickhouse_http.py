@@ -16,6 +16,7 @@ from base64 import b64encode
 from collections import deque
 from email import message_from_bytes
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import clickhouse_connect
 import httpx
@@ -28,6 +29,7 @@ from tests.servers.faulty import Answer, Delay, Fault, FaultyServer, Request, Re
 __all__ = ["Answer", "Delay", "Fault", "Reset", "Server", "ServerProcess", "refusal"]
 
 INSERT_OF_DATA = re.compile(r"\s*INSERT\s+INTO\s+(.+?)\s+FORMAT\s+(\w+)\s*", re.I | re.S)
+MAX_FIELD = 131_072  # bytes: http_max_field_value_size
 STATUS = {60: 404, 81: 404, 62: 400, 516: 403}  # of error codes; else 500
 
 
@@ -41,8 +43,12 @@ class Server(FaultyServer):
 
     `inserts` counts those that were executed. With `user` (`name:password`) nobody else is let in;
     statements that `forbidden` matches need a right that nobody has. More than `most` inserts in a
-    second are too many parts; `refused` counts those. With `tls` it speaks HTTPS.
+    second are too many parts; `refused` counts those. `profile` holds settings of the user's, which
+    a request may change. Bodies have `most_bytes`, parameters what ClickHouse admits by default.
+    With `tls` it speaks HTTPS.
     """
+
+    most_bytes = 2**31
 
     def __init__(
         self,
@@ -54,6 +60,7 @@ class Server(FaultyServer):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.forbidden = ""
+        self.profile: dict[str, str] = {}
         self.most = 1_000_000
         self.refused = 0
         self._lately: deque[float] = deque()  # when there were inserts
@@ -87,10 +94,17 @@ class Server(FaultyServer):
             return _error(
                 516, "Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)"
             )
+        if len(request.body) > self.most_bytes:
+            return Answer(413, "<html>413 Request Entity Too Large</html>")
         params, body = dict(request.params), request.body
+        sizes = [len(quote_plus(value)) for value in params.values()]  # as src/Server/HTTP/HTMLForm
         if request.headers.get_content_type() == "multipart/form-data":
-            params |= _form(request.headers["Content-Type"], body)
+            form = _form(request.headers["Content-Type"], body)
+            sizes += [len(value.encode()) for value in form.values()]
+            params |= form
             body = b""
+        if max(sizes, default=0) > MAX_FIELD:
+            return _error(1000, "Code: 1000. HTML Form Exception: Field value too long")
         statement = params.pop("query", "")
         if not statement and body[:6].upper() == b"INSERT":
             first, _, body = body.partition(b"\n")
@@ -110,6 +124,7 @@ class Server(FaultyServer):
         return execute if INSERT_OF_DATA.fullmatch(statement) else execute()
 
     def _execute(self, statement: str, data: bytes, encoding: str, params: dict[str, str]) -> bytes:
+        params = {**self.profile, **params}
         bound = {name: value for name, value in params.items() if name.startswith("param_")}
         runtime = QueryRuntime(
             database=params.get("database", "default"),

@@ -53,7 +53,14 @@ class Delay:
     seconds: float = 5.0
 
 
-Fault = Answer | Reset | Delay
+@dataclass(frozen=True)
+class Half:
+    """A fault: the connection breaks in the midst of the answer, executed or not."""
+
+    executed: bool
+
+
+Fault = Answer | Reset | Delay | Half
 FAULTS: tuple[Fault, ...] = (Answer(503), Reset(after=False), Reset(after=True), Delay())
 HANG = Delay(threading.TIMEOUT_MAX)  # never executed, never answered
 Write = Callable[[], Answer]
@@ -178,10 +185,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         if isinstance(fault, Delay) and owner.closing.wait(fault.seconds):
             self._reset()
+        if fault == Half(executed=False):
+            return self._answer(Answer(200, "no"), promised=10)
         answer = response()
         if fault == Reset(after=True):
             self._reset()
-        self._answer(answer)
+        self._answer(answer, promised=10 if isinstance(fault, Half) else 0)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -193,16 +202,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(parts)
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: Answer, promised: int = 0) -> None:
         body = answer.body.encode() if isinstance(answer.body, str) else answer.body
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        if answer.status != 204:
-            self.send_header("Content-Length", str(len(body)))
+        has_body = answer.status != 204 or promised
+        if has_body:
+            self.send_header("Content-Length", str(len(body) + promised))
         self.end_headers()
-        if answer.status != 204 and self.command != "HEAD":
+        if has_body and self.command != "HEAD":
             self.wfile.write(body)
+        if promised:
+            self.wfile.flush()
+            self._reset()
 
     def _reset(self) -> NoReturn:
         linger = struct.pack("ii", 1, 0)  # close sends RST
