@@ -31,6 +31,13 @@ static const byte *read_word(const Reading *reading, const byte *at, const byte 
 
 static bool has(Text text, byte which)
 {
+#ifdef __SSE2__
+    int64_t size = text.end - text.at;
+    if (size <= LANES) { /* as most are */
+        unsigned found = bits(_mm_cmpeq_epi8(load(text.at, text.end), all(which)));
+        return found << (LANES - size) & 0xffff;
+    }
+#endif
     return memchr(text.at, which, text.end - text.at);
 }
 

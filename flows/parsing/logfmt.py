@@ -90,7 +90,7 @@ class Logfmt:
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        if b"\x1b[" in lines.data:
+        if b"\x1b" in lines.data:  # of one byte, which is found far quicker than two
             lines = Lines(_COLOURS.sub(b"", lines.data))
         keys = compiled_keys(keys_in(lines, _members), self._shift)
         return with_plain_levels(read_lines(Form.LOGFMT, lines, keys, self._zone, self._columns))
