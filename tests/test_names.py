@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -349,6 +350,33 @@ def test_a_problem_of_a_file_goes_when_it_can_be_read(tail, tmp_path, anybody):
     new.chmod(0o600)
     assert tailed.read(4) == b"new\n"
     assert tailed.problems == ""
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_disk_that_fails_for_a_while_stops_nothing_and_loses_nothing(
+    tail, tmp_path, monkeypatch, capfd, code
+):
+    """Stands for disks that fail, and servers of them that are away: none is there to be had."""
+    log = make(tmp_path / "a.log", b"one\n")
+    tailed = tail(tmp_path / "*.log")
+    assert tailed.read(4) == b"one\n"
+
+    def fail(what: object, *_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code), *([what] if isinstance(what, str) else []))
+
+    append(log, b"two\n")
+    make(tmp_path / "b.log", b"new\n")
+    for function in ("pread", "stat"):
+        with monkeypatch.context() as failing:
+            failing.setattr(f"{roster.__name__}.os.{function}", fail)
+            for _ in range(3):
+                tailed.is_quiet()  # but for what is open
+            assert f"cannot read {str(log)!r}: {os.strerror(code)}" in tailed.problems
+            assert "events" not in tailed.problems
+    wait_for(lambda: tailed.batch() or len(tailed.memory.lines) == 3, "all lines")
+    wait_for(lambda: tailed.batch() is None and not tailed.problems, "no problem")
+    assert sorted(tailed.memory.lines.values()) == [b"new\n", b"one\n", b"two\n"]
+    assert "gone" not in capfd.readouterr().err
 
 
 def test_a_problem_of_what_is_no_file_goes_when_it_is_one(tail, tmp_path):

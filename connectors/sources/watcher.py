@@ -69,6 +69,10 @@ class Watcher(FileSystemEventHandler):
         for directory, recursive in directories.items():
             try:
                 inode = os.stat(directory).st_ino
+            except OSError:  # missing, or not to be looked at: that is said by who looks into it
+                self._forget(directory)
+                continue
+            try:
                 known, watch = self._watches.get(directory, (inode, None))
                 if known != inode or watch in dead:  # made anew: the old watch sees nothing of it
                     self._forget(directory)
@@ -76,10 +80,10 @@ class Watcher(FileSystemEventHandler):
                     self._watches[directory] = inode, self._schedule(directory, recursive, growth)
             except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
                 self._forget(directory)
-                if not isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
+                if not isinstance(error, FileNotFoundError):
                     self.trouble = str(getattr(error, "strerror", None) or error)
-                    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENOSPC):
-                        self.trouble += "; sysctl fs.inotify has the limits"
+                if getattr(error, "errno", None) in (errno.EMFILE, errno.ENOSPC):
+                    self.trouble += "; sysctl fs.inotify has the limits"
         self._incomplete = bool(self.trouble) or len(self._watches) < len(directories)
 
     def _schedule(self, directory: str, recursive: bool, growth: bool) -> ObservedWatch:
