@@ -13,6 +13,7 @@ from connectors import preflight
 from connectors.sinks.retry import Retry
 from connectors.sources import roster, watcher
 from connectors.sources.names import Names, of_record, recorded
+from connectors.sources.tailed_file import Limits
 from connectors.store import open_store
 from settings import Settings
 from tests.conftest import wait_for
@@ -316,9 +317,12 @@ def test_names_directories_that_cannot_be_read_until_they_can(
 
 def test_a_file_whose_directory_is_closed_for_a_while_is_not_lost(tail, tmp_path, capfd, anybody):
     log = make(tmp_path / "d" / "a.log", b"one\n")
-    tailed = tail(tmp_path / "d" / "*.log")
+    tailed = tail(tmp_path / "d" / "*.log", limits=Limits(seconds=1.0))
     assert tailed.read(4) == b"one\n"
     append(log, b"unread\n")
+    wait_for(lambda: tailed.batch() or tailed.source.status().lag_bytes, "what is noticed")
+    for file in tailed.source._catalog._roster:  # as of one that was quiet for long, of many
+        file.close()
     (tmp_path / "d").chmod(0)
     try:
         wait_for(lambda: tailed.batch() or "Permission denied" in tailed.problems, "the problem")
