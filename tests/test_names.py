@@ -178,6 +178,26 @@ def test_finds_what_was_rotated_where_another_link_leads_by_now(tail, tmp_path):
     assert sorted(second.read(11).splitlines()) == [b"new", b"unread"]
 
 
+def test_finds_what_a_link_beside_the_new_one_leads_to(tail, tmp_path):
+    """The same where pods/x/0.log is a link itself, to a directory of each container's own."""
+    logs = [
+        make(tmp_path / name / f"{name}.log", f"{name}\n".encode()) for name in ("aaaa", "bbbb")
+    ]
+    (tmp_path / "containers").mkdir()
+    (tmp_path / "pods").mkdir()
+    for number, log in enumerate(logs):
+        (tmp_path / "pods" / f"{number}.log").symlink_to(log)
+    (tmp_path / "containers" / "x-aaaa.log").symlink_to(tmp_path / "pods" / "0.log")
+    first = tail(tmp_path / "containers" / "*.log")
+    assert first.read(5) == b"aaaa\n"
+    first.source.close()
+    append(logs[0], b"unread\n")
+    (tmp_path / "containers" / "x-aaaa.log").unlink()
+    (tmp_path / "containers" / "x-bbbb.log").symlink_to(tmp_path / "pods" / "1.log")
+    second = tail(tmp_path / "containers" / "*.log", first.memory)
+    assert sorted(second.read(12).splitlines()) == [b"bbbb", b"unread"]
+
+
 def test_finds_what_was_rotated_where_a_link_led_before_it_moved_on(tail, tmp_path):
     log = make(tmp_path / "one" / "app.log", b"old\n")
     link = tmp_path / "app.log"
@@ -451,3 +471,19 @@ def test_reads_on_when_the_thread_of_the_events_dies(tail, tmp_path):
     tailed.source._catalog._roster._next_scan = roster.time.monotonic() + 3600
     append(log, b"two\n")
     assert tailed.read(4) == b"two\n"
+
+
+def test_sees_growth_where_two_dots_lead_after_the_link_has_moved_on(tail, tmp_path):
+    for release in ("1", "2"):
+        make(tmp_path / release / "log" / "app.log", f"release {release}\n".encode())
+        (tmp_path / release / "code").mkdir()
+    link = tmp_path / "current"
+    link.symlink_to(tmp_path / "1" / "code")
+    tailed = tail(link / ".." / "log" / "*.log")
+    assert tailed.read(10) == b"release 1\n"
+    link.unlink()
+    link.symlink_to(tmp_path / "2" / "code")
+    assert tailed.read(10) == b"release 2\n"
+    append(tmp_path / "2" / "log" / "app.log", b"more\n")
+    assert tailed.read(5) == b"more\n"
+    assert "gone" not in tailed.problems

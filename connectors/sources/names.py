@@ -182,9 +182,10 @@ class _Look:
 def beside(
     directories: Iterable[str], report: Report = lambda error: None
 ) -> Iterator[tuple[str, os.stat_result]]:
-    """All regular files in these directories; `report` is called for those that are not readable.
+    """All regular files in these directories, and those that links in them lead to.
 
-    Files that cannot be looked at are left out.
+    `report` is called for directories that are not readable; files that cannot be looked at are
+    left out.
     """
     for directory in directories:
         try:
@@ -197,8 +198,8 @@ def beside(
             continue
         for entry in entries:
             try:
-                if entry.is_file(follow_symlinks=False):
-                    yield entry.path, entry.stat(follow_symlinks=False)
+                if entry.is_file():
+                    yield entry.path, entry.stat()
             except OSError:
                 continue
 

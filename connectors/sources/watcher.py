@@ -66,6 +66,8 @@ class Watcher(FileSystemEventHandler):
         self.trouble = "" if self._is_running() else "their thread has ended; a restart helps"
         emitters = self._observer.emitters if self._observer else ()
         dead = {emitter.watch for emitter in emitters if not emitter.is_alive()}
+        for directory in self._watches.keys() - directories.keys():
+            self._forget(directory)
         for directory, recursive in directories.items():
             try:
                 inode = os.stat(directory).st_ino
