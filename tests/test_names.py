@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import check
 from connectors import preflight
 from connectors.sinks.retry import Retry
 from connectors.sources import roster, watcher
@@ -333,6 +334,22 @@ def test_names_directories_that_cannot_be_read_until_they_can(
     wait_for(lambda: tailed.batch() is None and not tailed.problems, "no problem")
     assert preflight.unreadable(settings) == []
     assert log.exists()
+
+
+def test_check_fails_where_something_cannot_be_read(tmp_path, monkeypatch, capfd, anybody):
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("LOG_PATHS", "**/*.log"), ("DATA_DIR", "data"), ("API_PORT", "0")):
+        monkeypatch.setenv(name, value)
+    make(tmp_path / "a.log").chmod(0)
+    (tmp_path / "b").mkdir(mode=0)
+    assert check.run() == 1
+    said = capfd.readouterr().out
+    assert f"cannot read '{tmp_path}/a.log': Permission denied" in said
+    assert f"cannot read '{tmp_path}/b': Permission denied" in said
+    assert "All is well" not in said
+    (tmp_path / "a.log").chmod(0o600)
+    (tmp_path / "b").chmod(0o700)
+    assert check.run() == 0
 
 
 def test_a_file_whose_directory_is_closed_for_a_while_is_not_lost(tail, tmp_path, capfd, anybody):

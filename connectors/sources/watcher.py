@@ -71,14 +71,16 @@ class Watcher(FileSystemEventHandler):
         for directory, recursive in directories.items():
             try:
                 inode = os.stat(directory).st_ino
+                known, watch = self._watches.get(directory, (inode, None))
+                if known != inode or watch in dead:  # made anew: the old watch sees nothing of it
+                    self._forget(directory)
+                if directory not in self._watches:
+                    os.close(os.open(directory, os.O_RDONLY))  # watchdog says nothing of rights
             except OSError:  # missing, or not to be looked at: that is said by who looks into it
                 self._forget(directory)
                 continue
             try:
-                known, watch = self._watches.get(directory, (inode, None))
-                if known != inode or watch in dead:  # made anew: the old watch sees nothing of it
-                    self._forget(directory)
-                if directory not in self._watches and os.access(directory, os.R_OK):
+                if directory not in self._watches:
                     self._watches[directory] = inode, self._schedule(directory, recursive, growth)
             except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
                 self._forget(directory)
