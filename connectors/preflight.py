@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import socket
+import stat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -74,8 +75,13 @@ def unreadable(settings: Settings) -> list[str]:
         found[str(error.filename)] = error.strerror or str(error)
 
     for path in sorted(Names(settings.patterns).expand(report)):
-        if os.path.exists(path) and not os.access(path, os.R_OK):
-            found[path] = os.strerror(errno.EACCES)
+        try:
+            if stat.S_ISREG(os.stat(path).st_mode):
+                os.close(os.open(path, os.O_RDONLY))
+        except FileNotFoundError:  # which files may well be
+            continue
+        except OSError as error:
+            report(error)
     sentences = [f"cannot read {path!r}: {why}." for path, why in found.items()]
     more = len(sentences) - _SHOWN
     return [*sentences[:_SHOWN], *([f"and {more} more."] if more > 0 else [])]

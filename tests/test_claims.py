@@ -114,6 +114,25 @@ def test_a_file_goes_on_where_there_is_no_room_for_claims_of_others(tail, tmp_pa
     assert tailed.read(4) == b"new\n"
 
 
+def test_a_file_that_waits_for_its_claim_is_told_of_until_it_need_not(tail, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "PUT_OFF_SECONDS", 3600.0)
+    log, claims = tmp_path / "a.log", tmp_path / "data" / "claims"
+    log.write_bytes(b"one\n")
+    tailed = tail(log, claims=claims)
+    assert tailed.read(4) == b"one\n"
+    with no_room(claims):
+        append(log, b"two\n")
+        wait_for(lambda: tailed.batch() or "cannot claim" in tailed.problems, "the problem")
+        for _ in range(3):
+            assert tailed.is_quiet()  # although it has looked at everything again
+            assert "cannot claim" in tailed.problems
+    for file in tailed.source._catalog._roster:
+        file.again_at = 0.0
+    assert tailed.read(4) == b"two\n"
+    assert tailed.is_quiet()
+    assert tailed.problems == ""
+
+
 def test_what_was_stored_when_its_claim_could_not_be_noted_is_not_stored_again(tail, tmp_path):
     log, claims = tmp_path / "a.log", tmp_path / "claims"
     log.write_bytes(b"one\n")
@@ -170,12 +189,16 @@ def test_a_directory_that_claims_cannot_be_written_in_is_told_before_the_start(t
 
 
 def test_few_files_are_open_where_few_may_be(tail, tmp_path):
-    for number in range(60):
+    for number in range(220):
         (tmp_path / f"{number}.log").write_bytes(b"%d\n" % number)
-    with limited(resource.RLIMIT_NOFILE, 120):
+    with limited(resource.RLIMIT_NOFILE, 800):  # of which this process has some already
         tailed = tail(tmp_path / "*.log", claims=tmp_path / "claims")
-        while len(tailed.memory.files) < 60:
+
+        def are_all_read() -> bool:
             batch = tailed.batch()
-            assert batch is None or len(batch.segments) <= 120 // 16
-        assert len(tailed.source._catalog._roster._handles) == 120 // 4
+            assert batch is None or len(batch.segments) <= 800 // 16
+            return len(tailed.memory.files) == 220
+
+        wait_for(are_all_read, "all files")
+        assert len(tailed.source._catalog._roster._handles) == 800 // 4
         assert tailed.problems == ""

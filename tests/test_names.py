@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cli import check
 from connectors import preflight
 from connectors.sinks.retry import Retry
 from connectors.sources import roster, watcher
 from connectors.sources.names import Names, of_record, recorded
+from connectors.sources.tailed_file import Limits
 from connectors.store import open_store
 from settings import Settings
 from tests.conftest import wait_for
@@ -176,6 +179,26 @@ def test_finds_what_was_rotated_where_another_link_leads_by_now(tail, tmp_path):
     assert sorted(second.read(11).splitlines()) == [b"new", b"unread"]
 
 
+def test_finds_what_a_link_beside_the_new_one_leads_to(tail, tmp_path):
+    """The same where pods/x/0.log is a link itself, to a directory of each container's own."""
+    logs = [
+        make(tmp_path / name / f"{name}.log", f"{name}\n".encode()) for name in ("aaaa", "bbbb")
+    ]
+    (tmp_path / "containers").mkdir()
+    (tmp_path / "pods").mkdir()
+    for number, log in enumerate(logs):
+        (tmp_path / "pods" / f"{number}.log").symlink_to(log)
+    (tmp_path / "containers" / "x-aaaa.log").symlink_to(tmp_path / "pods" / "0.log")
+    first = tail(tmp_path / "containers" / "*.log")
+    assert first.read(5) == b"aaaa\n"
+    first.source.close()
+    append(logs[0], b"unread\n")
+    (tmp_path / "containers" / "x-aaaa.log").unlink()
+    (tmp_path / "containers" / "x-bbbb.log").symlink_to(tmp_path / "pods" / "1.log")
+    second = tail(tmp_path / "containers" / "*.log", first.memory)
+    assert sorted(second.read(12).splitlines()) == [b"bbbb", b"unread"]
+
+
 def test_finds_what_was_rotated_where_a_link_led_before_it_moved_on(tail, tmp_path):
     log = make(tmp_path / "one" / "app.log", b"old\n")
     link = tmp_path / "app.log"
@@ -313,11 +336,30 @@ def test_names_directories_that_cannot_be_read_until_they_can(
     assert log.exists()
 
 
+def test_check_fails_where_something_cannot_be_read(tmp_path, monkeypatch, capfd, anybody):
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("LOG_PATHS", "**/*.log"), ("DATA_DIR", "data"), ("API_PORT", "0")):
+        monkeypatch.setenv(name, value)
+    make(tmp_path / "a.log").chmod(0)
+    (tmp_path / "b").mkdir(mode=0)
+    assert check.run() == 1
+    said = capfd.readouterr().out
+    assert f"cannot read '{tmp_path}/a.log': Permission denied" in said
+    assert f"cannot read '{tmp_path}/b': Permission denied" in said
+    assert "All is well" not in said
+    (tmp_path / "a.log").chmod(0o600)
+    (tmp_path / "b").chmod(0o700)
+    assert check.run() == 0
+
+
 def test_a_file_whose_directory_is_closed_for_a_while_is_not_lost(tail, tmp_path, capfd, anybody):
     log = make(tmp_path / "d" / "a.log", b"one\n")
-    tailed = tail(tmp_path / "d" / "*.log")
+    tailed = tail(tmp_path / "d" / "*.log", limits=Limits(seconds=1.0))
     assert tailed.read(4) == b"one\n"
     append(log, b"unread\n")
+    wait_for(lambda: tailed.batch() or tailed.source.status().lag_bytes, "what is noticed")
+    for file in tailed.source._catalog._roster:  # as of one that was quiet for long, of many
+        file.close()
     (tmp_path / "d").chmod(0)
     try:
         wait_for(lambda: tailed.batch() or "Permission denied" in tailed.problems, "the problem")
@@ -349,6 +391,33 @@ def test_a_problem_of_a_file_goes_when_it_can_be_read(tail, tmp_path, anybody):
     new.chmod(0o600)
     assert tailed.read(4) == b"new\n"
     assert tailed.problems == ""
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_disk_that_fails_for_a_while_stops_nothing_and_loses_nothing(
+    tail, tmp_path, monkeypatch, capfd, code
+):
+    """Stands for disks that fail, and servers of them that are away: none is there to be had."""
+    log = make(tmp_path / "a.log", b"one\n")
+    tailed = tail(tmp_path / "*.log")
+    assert tailed.read(4) == b"one\n"
+
+    def fail(what: object, *_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code), *([what] if isinstance(what, str) else []))
+
+    append(log, b"two\n")
+    make(tmp_path / "b.log", b"new\n")
+    for function in ("pread", "stat"):
+        with monkeypatch.context() as failing:
+            failing.setattr(f"{roster.__name__}.os.{function}", fail)
+            for _ in range(3):
+                tailed.is_quiet()  # but for what is open
+            assert f"cannot read {str(log)!r}: {os.strerror(code)}" in tailed.problems
+            assert "events" not in tailed.problems
+    wait_for(lambda: tailed.batch() or len(tailed.memory.lines) == 3, "all lines")
+    wait_for(lambda: tailed.batch() is None and not tailed.problems, "no problem")
+    assert sorted(tailed.memory.lines.values()) == [b"new\n", b"one\n", b"two\n"]
+    assert "gone" not in capfd.readouterr().err
 
 
 def test_a_problem_of_what_is_no_file_goes_when_it_is_one(tail, tmp_path):
@@ -419,3 +488,19 @@ def test_reads_on_when_the_thread_of_the_events_dies(tail, tmp_path):
     tailed.source._catalog._roster._next_scan = roster.time.monotonic() + 3600
     append(log, b"two\n")
     assert tailed.read(4) == b"two\n"
+
+
+def test_sees_growth_where_two_dots_lead_after_the_link_has_moved_on(tail, tmp_path):
+    for release in ("1", "2"):
+        make(tmp_path / release / "log" / "app.log", f"release {release}\n".encode())
+        (tmp_path / release / "code").mkdir()
+    link = tmp_path / "current"
+    link.symlink_to(tmp_path / "1" / "code")
+    tailed = tail(link / ".." / "log" / "*.log")
+    assert tailed.read(10) == b"release 1\n"
+    link.unlink()
+    link.symlink_to(tmp_path / "2" / "code")
+    assert tailed.read(10) == b"release 2\n"
+    append(tmp_path / "2" / "log" / "app.log", b"more\n")
+    assert tailed.read(5) == b"more\n"
+    assert "gone" not in tailed.problems

@@ -127,6 +127,7 @@ def test_what_is_no_iana_name_is_refused(monkeypatch: pytest.MonkeyPatch, zone: 
         ("a.log,b/*.log", ("a.log", "b/*.log")),
         (" a.log , , b.log ,", ("a.log", "b.log")),
         ("with space.log", ("with space.log",)),
+        ("a[,]b.log,c[,x].log", ("a[,]b.log", "c[", "x].log")),
     ],
 )
 def test_log_paths_are_split_at_their_commas(

@@ -140,8 +140,8 @@ class Catalog:
 
     def status(self) -> SourceStatus:
         """Files, and how far the store is behind them."""
-        if not self._lock.acquire(timeout=1.0):  # held while the store is asked, which may be away
-            problems = (*self._last_status.problems, "Reading waits for the store.")
+        if not self._lock.acquire(timeout=1.0):  # held while something is asked that is away
+            problems = (*self._last_status.problems, "Reading waits for the store or the disk.")
             return replace(self._last_status, problems=problems)
         try:
             self._last_status = self._status()

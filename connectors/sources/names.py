@@ -38,6 +38,7 @@ class Names:
             if glob.has_magic(pattern)
         ]
         self._found: set[str] = set()
+        self._places: dict[str, tuple[str, bool]] = {}
 
     def expand(self, report: Report = lambda error: None) -> set[str]:
         """The absolute paths that are covered and there, whatever they lead to.
@@ -45,6 +46,7 @@ class Names:
         `report` is called with what may hide others: directories that cannot be read.
         """
         look = _Look(report)
+        self._places.clear()
         self._found = {
             path
             for base, rest in (*self._globs, *self._spelt)
@@ -68,14 +70,28 @@ class Names:
             directories[parent] = directories.get(parent, False) or deep
         return directories
 
-    def is_behind_link(self, path: str) -> bool:
-        """Whether a link leads to a covered path, or from there on, that no directory shows."""
-        above = [d for d in self.directories() if path.startswith(d.rstrip("/") + "/")]
-        if not above:
-            return True
-        directory = max(above, key=len)
-        real = os.path.join(os.path.realpath(directory), os.path.relpath(path, directory))
-        return os.path.realpath(path) != real
+    def place(self, path: str) -> tuple[str, bool]:
+        """Where a path leads, and whether a link is on the way from the directory that is watched.
+
+        What happens behind such a link is not seen in that directory.
+        """
+        if os.path.islink(path):
+            return os.path.realpath(path), True
+        directory, name = os.path.split(path)
+        if directory not in self._places:
+            self._places[directory] = self._place(directory)
+        real, is_linked = self._places[directory]
+        return os.path.join(real, name), is_linked
+
+    def _place(self, directory: str) -> tuple[str, bool]:
+        real = os.path.realpath(directory)
+        above = [d.rstrip("/") for d in self.directories()]
+        above = [d for d in above if f"{directory}/".startswith(f"{d}/")]
+        watched = max(above, key=len, default=None)
+        if watched is None:
+            return real, True
+        seen = os.path.realpath(f"{watched}/").rstrip("/") + directory[len(watched) :]
+        return real, real != seen
 
 
 class _Look:
@@ -166,9 +182,10 @@ class _Look:
 def beside(
     directories: Iterable[str], report: Report = lambda error: None
 ) -> Iterator[tuple[str, os.stat_result]]:
-    """All regular files in these directories; `report` is called for those that are not readable.
+    """All regular files in these directories, and those that links in them lead to.
 
-    Files that cannot be looked at are left out.
+    `report` is called for directories that are not readable; files that cannot be looked at are
+    left out.
     """
     for directory in directories:
         try:
@@ -181,8 +198,8 @@ def beside(
             continue
         for entry in entries:
             try:
-                if entry.is_file(follow_symlinks=False):
-                    yield entry.path, entry.stat(follow_symlinks=False)
+                if entry.is_file():
+                    yield entry.path, entry.stat()
             except OSError:
                 continue
 

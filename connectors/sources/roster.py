@@ -406,8 +406,7 @@ class Roster:
         file.path, file.key, file.content = path, key, content
         file.see(content)
         file.is_final |= not self._follow
-        file.is_link = self._names.is_behind_link(path)
-        file.place = os.path.realpath(path)
+        file.place, file.is_link = self._names.place(path)
         self._by_key[key] = self._by_path[path] = self._by_id[file.file_id] = file
         self._firsts.setdefault(file.first, set()).add(file)
         self._first_lengths.add(len(file.first))

@@ -66,20 +66,28 @@ class Watcher(FileSystemEventHandler):
         self.trouble = "" if self._is_running() else "their thread has ended; a restart helps"
         emitters = self._observer.emitters if self._observer else ()
         dead = {emitter.watch for emitter in emitters if not emitter.is_alive()}
+        for directory in self._watches.keys() - directories.keys():
+            self._forget(directory)
         for directory, recursive in directories.items():
             try:
                 inode = os.stat(directory).st_ino
                 known, watch = self._watches.get(directory, (inode, None))
                 if known != inode or watch in dead:  # made anew: the old watch sees nothing of it
                     self._forget(directory)
-                if directory not in self._watches and os.access(directory, os.R_OK):
+                if directory not in self._watches:
+                    os.close(os.open(directory, os.O_RDONLY))  # watchdog says nothing of rights
+            except OSError:  # missing, or not to be looked at: that is said by who looks into it
+                self._forget(directory)
+                continue
+            try:
+                if directory not in self._watches:
                     self._watches[directory] = inode, self._schedule(directory, recursive, growth)
             except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
                 self._forget(directory)
-                if not isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
+                if not isinstance(error, FileNotFoundError):
                     self.trouble = str(getattr(error, "strerror", None) or error)
-                    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENOSPC):
-                        self.trouble += "; sysctl fs.inotify has the limits"
+                if getattr(error, "errno", None) in (errno.EMFILE, errno.ENOSPC):
+                    self.trouble += "; sysctl fs.inotify has the limits"
         self._incomplete = bool(self.trouble) or len(self._watches) < len(directories)
 
     def _schedule(self, directory: str, recursive: bool, growth: bool) -> ObservedWatch:
