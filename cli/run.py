@@ -16,10 +16,12 @@ from connectors import preflight
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import shown
-from flows.parsing.suggest import fitting
+from flows.parsing import FORMATS
+from flows.parsing.suggest import fitting, misfits
 from settings import Settings, load
 
 _SHOWN = 10  # files that are named
+_LONGEST = 200  # characters of a line that is shown
 
 
 def run(paths: Sequence[str], *, form: str, store: str, once: bool) -> int:
@@ -85,11 +87,13 @@ def _format(settings: Settings, samples: dict[str, list[str]]) -> str:
         raise LogwaxError("There are no lines yet that show their format: name it by --format.")
     found = fitting(lines, settings.log_timezone)
     if not found or found[0][1] <= 0.5:
-        raise LogwaxError(
-            "Most of the newest lines fit none of the formats, the first of them is: "
-            f"{shown(lines[0])[:200]}\nName the format by --format, and see what does not fit: "
-            "logwax try FILE --format FORMAT"
+        first = shown(lines[0])[:_LONGEST]
+        why = "".join(
+            f"\n  {name}: {shown(refusal)}"
+            for name in FORMATS
+            for refusal in misfits(lines[:1], name, settings.log_timezone)
         )
+        raise LogwaxError(f"No format fits most of the newest lines; the first is {first}{why}")
     return found[0][0]
 
 
