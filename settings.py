@@ -309,6 +309,11 @@ class Settings(BaseSettings):
         return _parts(self.log_paths) or (str(self.log_file_path),)
 
     @property
+    def archives(self) -> Path:
+        """The file in which it is remembered where compressed files end."""
+        return self.data_dir / "archives"
+
+    @property
     def batch_bytes(self) -> int:
         """`STREAM_MAX_BYTES`, else what suits the store: ClickHouse merges what came in small."""
         default = 24 if self.store in ("embedded", "clickhouse") else 12

@@ -62,6 +62,7 @@ class Catalog:
         follow: bool,
         from_end: bool,
         claims: Path | None,
+        archives: Path | None,
     ) -> None:
         self._positions = positions
         self._limits = limits
@@ -69,7 +70,13 @@ class Catalog:
         self._lock = threading.Lock()
         self._claims = Claims(claims) if claims else NoClaims()
         self._roster = Roster(
-            Names(patterns), limits, encoding, positions, self._claims.mint, follow=follow
+            Names(patterns),
+            limits,
+            encoding,
+            positions,
+            self._claims.mint,
+            follow=follow,
+            archives=archives,
         )
         self._started = time.monotonic()
         self._next_housekeeping = 0.0
@@ -394,8 +401,6 @@ class Catalog:
                 file.served_at = time.monotonic()
             for file in files:
                 self._roster.opened(file)
-                if file.content and file.content.damage:
-                    self._roster.report(OSError(0, file.content.damage, file.path))
             for failure, file in failed:
                 self._roster.report(failure, file)
         if not taken:
@@ -435,4 +440,5 @@ class Catalog:
                 file.move_to(segment)
                 file.store(segment)
                 segments.append(segment)
+            self._roster.opened(file)
         return segments

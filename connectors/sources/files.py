@@ -64,7 +64,8 @@ class FileSource(DynamicSource[Batch]):
 
     `follow=False` reads what is there, the unfinished last line included, and ends. `from_end`
     skips what is there at the first start ever. Processes that name the same `claims` directory
-    share the files. Setting `stop` ends the source after the batch in hand.
+    share the files. The file `archives` remembers where compressed files end, so that they are not
+    decompressed at each start. Setting `stop` ends the source after the batch in hand.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class FileSource(DynamicSource[Batch]):
         follow: bool = True,
         from_end: bool = False,
         claims: Path | None = None,
+        archives: Path | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         self._follow = follow
@@ -89,6 +91,7 @@ class FileSource(DynamicSource[Batch]):
             follow=follow,
             from_end=from_end,
             claims=claims,
+            archives=archives,
         )
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:

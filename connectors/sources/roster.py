@@ -11,12 +11,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from connectors.batch import Segment
 from connectors.encodings import Encoding
+from connectors.sources.binary import looks_binary
 from connectors.sources.claims import IsTaken, Key
-from connectors.sources.content import Content, open_content
+from connectors.sources.content import Content, may_become_compressed, open_content
+from connectors.sources.endings import Endings
 from connectors.sources.evidence import REACH, digest, fits
 from connectors.sources.names import Names, beside
 from connectors.sources.tailed_file import FIRST, Limits, TailedFile
@@ -80,6 +83,7 @@ class Roster:
         mint: Callable[[Key, bytes, int, IsTaken], int],
         *,
         follow: bool,
+        archives: Path | None = None,
         say: Callable[[str], None] = lambda problem: print(problem, file=sys.stderr),
     ) -> None:
         self._names = names
@@ -89,6 +93,7 @@ class Roster:
         self._mint = mint
         self._say = say
         self._follow = follow
+        self._endings = Endings(archives, say)
         self._by_key: dict[Key, TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
         self._by_id: dict[int, TailedFile] = {}
@@ -103,6 +108,8 @@ class Roster:
         self._strangers: dict[Key, tuple[int, int]] = {}
         self._searched: dict[str, int] = {}
         self._problems: dict[str, str] = {}
+        self._refused: dict[str, str] = {}  # at the last look at all names
+        self._damaged: dict[TailedFile, str] = {}
         self._gaps: list[str] = []
         self._next_scan = 0.0
         self._watcher = Watcher() if follow else None
@@ -125,7 +132,13 @@ class Roster:
     @property
     def problems(self) -> tuple[str, ...]:
         """What cannot be read, and what could not."""
-        return (*self._problems.values(), *self._gaps[-20:])
+        unreadable = (self._problems, self._refused, self._damaged)
+        return (*(said for those in unreadable for said in those.values()), *self._gaps[-20:])
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Covered files of which nothing is read, by path, and why."""
+        return dict(self._refused)
 
     def know(self, segments: Iterable[Segment]) -> None:
         """Take over what a ledger says of files; those that a batch is on its way of are left."""
@@ -209,8 +222,12 @@ class Roster:
         self._copies = {key: copy for key, copy in self._copies.items() if key in unknown}
         if unknown:
             refresh()
+        said, self._refused = self._refused, {}
         for path in sorted(unknown.values()):
             self._meet(path, there[path], now)
+        for path, problem in self._refused.items():
+            if said.get(path) != problem:
+                self._say(problem)
         self._search(now)
 
     def _look_at(self, file: TailedFile, when: float, paths: dict[Key, str] | None = None) -> None:
@@ -223,7 +240,7 @@ class Roster:
             found = None
         if found and (found.st_dev, found.st_ino) == file.key:
             if file.is_compressed:
-                self._look_at_compressed(file, found.st_size, when)
+                self._look_at_compressed(file, found)
             elif found.st_size >= file.size:
                 if found.st_size > file.size and self._keep_open(file):
                     file.grew(found.st_size, when)
@@ -246,10 +263,11 @@ class Roster:
         else:
             self._lose(file, when)
 
-    def _look_at_compressed(self, file: TailedFile, size: int, when: float) -> None:
-        if size == file.compressed_size or file.busy:
+    def _look_at_compressed(self, file: TailedFile, found: os.stat_result) -> None:
+        state = found.st_size, found.st_mtime_ns
+        if state == file.compressed or file.busy:
             return
-        file.compressed_size = size
+        file.compressed = state
         file.close()
         file.size = file.position + self._limits.bytes  # until its end has been seen again
 
@@ -289,8 +307,9 @@ class Roster:
         self._by_id.pop(file.file_id, None)
         self._unname(file)
         self._firsts[file.first].discard(file)
+        self._damaged.pop(file, None)
         file.lost_at = now
-        if file.size > file.position and not file.is_compressed:
+        if file.size > file.position:
             self._lost[file.file_id] = file
         elif not file.position:
             return  # nothing of it is known to anybody
@@ -308,11 +327,13 @@ class Roster:
         refresh()
         del self._lost[file.file_id]
         known = self._absent.get(file.file_id)
-        if known and known.position >= file.size:  # another process has read them
+        end = file.position + 1 if file.is_compressed else file.size  # whose size may be unknown
+        if known and known.position >= end:  # another process has read them
             return
+        to = "on" if file.is_compressed else f"to {file.size}"
         gap = (
-            f"{file.name!r} was truncated or deleted: its bytes from {file.position} to "
-            f"{file.size} were gone before they could be read"
+            f"{file.name!r} was truncated or deleted: its bytes from {file.position} {to} "
+            "were gone before they could be read"
         )
         if file.size > file.position:
             self._gaps.append(gap)
@@ -336,10 +357,14 @@ class Roster:
             self.look_soon()
             return
         try:
+            self._endings.recall(content)
             head = content.read(REACH, 0)
             file = recognise(self._absent, content, head, path) if head else None
-            if head and not file and not self._wait_for(content, head, found, now):
-                file = self._begin(content, head, path)
+            if not file and not self._wait_for(content, head, found, now):
+                if problem := self._objection(content, head):
+                    self._refused[path] = f"cannot read {path!r}: {problem}"
+                elif head:
+                    file = self._begin(content, head, path)
         except OSError as error:
             error.filename = path
             self.report(error)
@@ -348,6 +373,13 @@ class Roster:
             content.close()
             return
         self._follow_at(file, path, key, content, found, now)
+
+    def _objection(self, content: Content, head: bytes) -> str:
+        """Why nothing of an unknown file is read; empty: there is no reason."""
+        if not head:
+            return content.damage
+        looks = looks_binary(head, self._encoding)
+        return looks and f"it is not text, it looks like {looks}"
 
     def _follow_at(
         self,
@@ -374,9 +406,10 @@ class Roster:
         if path != file.name:
             self._left_its_name(file, now)
         if file.is_compressed:
-            file.compressed_size = found.st_size
+            file.compressed = found.st_size, found.st_mtime_ns
             file.look_for_end(content, file.position)
             file.noticed.append((1 << 62, now))
+            self.opened(file)
         else:
             file.grew(found.st_size, now)
         self.limit_handles()
@@ -389,7 +422,9 @@ class Roster:
         """
         if not self._follow:
             return False
-        likes = list(self._find_like(content, head, found.st_size))
+        if not content.is_compressed and may_become_compressed(head):
+            return True
+        likes = list(self._find_like(content, head, found.st_size)) if head else []
         if not content.is_compressed and not likes:
             return False
         copy = self._copies.get(content.key)
@@ -531,6 +566,7 @@ class Roster:
         file = None
         with suppress(OSError):
             if content.key == key:  # else it was renamed since it was looked at
+                self._endings.recall(content)
                 file = recognise(self._absent, content, content.read(REACH, 0), path)
         if file and self._names.cover(file.name):
             self._follow_at(file, path, key, content, found, now)
@@ -563,7 +599,16 @@ class Roster:
 
     def opened(self, file: TailedFile) -> None:
         """A file may have been opened to be read; a compressed one is done with at its end."""
-        if file.content and file.is_compressed and file.position >= file.size and not file.busy:
+        if file.damage:
+            problem = f"cannot read {file.path!r} to its end: {file.damage}"
+            if self._damaged.get(file) != problem:
+                self._damaged[file] = problem
+                self._say(problem)
+        else:
+            self._damaged.pop(file, None)
+        is_done = file.position >= file.size or (file.damage and not file.is_readable)
+        if file.content and file.is_compressed and is_done and not file.busy:
+            self._endings.learn(file.content)
             self._handles.pop(file, None)
             file.close()
         elif file.content:
@@ -639,6 +684,7 @@ def recognise(absent: Absent, content: Content, head: bytes, path: str) -> Taile
 def _reaches(content: Content, file: TailedFile) -> bool:
     """Whether `content` begins with all that has been read of `file`."""
     size = content.size()
-    if size is not None:
-        return size >= file.position and file.is_at(content)
-    return content.promises(file.position) or file.is_at(content)
+    if size is None:
+        content.read(1, file.position)  # by what is behind the position, its end may show
+        return file.is_at(content)
+    return size >= file.position and file.is_at(content)
