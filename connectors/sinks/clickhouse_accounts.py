@@ -80,6 +80,11 @@ SELECT file_id, offset, source, raw, reason, detail {_LETTERS}
 ORDER BY file_id, offset LIMIT 1 BY file_id, offset
 """
 
+_REASONS = f"""
+SELECT reason, count() AS letters FROM {DEAD_LETTERS}
+GROUP BY reason ORDER BY letters DESC, reason
+"""
+
 _HELD = """
 SELECT DISTINCT file_id, offset FROM {table:Identifier}
 WHERE (file_id, offset) IN {places:Array(Tuple(UInt64, UInt64))}
@@ -179,6 +184,10 @@ class ClickHouseAccounts:
         found = self._ask(f"SELECT DISTINCT source FROM {DEAD_LETTERS}")
         return found["source"].cast(pl.String).to_list()
 
+    def reasons(self) -> dict[str, int]:
+        """How many dead letters there are of each reason, the most frequent first."""
+        return dict(self._ask(_REASONS).with_columns(pl.col("reason").cast(pl.String)).rows())
+
     def held(self, places: pl.DataFrame) -> pl.DataFrame:
         """Which of these places the table of lines holds: `file_id`, `offset`."""
         return self._ask(_HELD, places=_tuples(places))
@@ -217,8 +226,9 @@ class ClickHouseAccounts:
     def choose_position(self, segment: Segment) -> None:
         """Record that nothing before the segment's end is the tail's to read."""
         try:
-            # The file's own number as a writer's: the entry's token is then no other file's.
-            block = BlockId(segment.file_id, 0)
+            # The file's own number as a writer's, and the position as that of a block: the entry's
+            # token is then no other file's, and no earlier position's.
+            block = BlockId(segment.file_id, segment.end)
             _insert_ledger(self._client, self._instance, block, "position", [segment])
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse refused a position: {error}") from error

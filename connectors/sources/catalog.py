@@ -162,6 +162,11 @@ class Catalog:
                 for file in self._roster
             ]
 
+    def gaps(self) -> tuple[str, ...]:
+        """Bytes that were gone before they could be read."""
+        with self._lock:
+            return self._roster.gaps
+
     def know(self, segments: Sequence[Segment]) -> None:
         """Know files from now on whose positions were chosen, should they turn up."""
         with self._lock:

@@ -106,6 +106,10 @@ class FileSource(DynamicSource[Batch]):
         """Every file that is there, and how far it is stored; from any thread."""
         return self._catalog.files()
 
+    def gaps(self) -> tuple[str, ...]:
+        """What was gone before this process could read it; from any thread."""
+        return self._catalog.gaps()
+
     def know(self, segments: Sequence[Segment]) -> None:
         """Know files from now on whose positions were chosen, should they turn up."""
         self._catalog.know(segments)

@@ -136,6 +136,11 @@ class Roster:
         return (*(said for those in unreadable for said in those.values()), *self._gaps[-20:])
 
     @property
+    def gaps(self) -> tuple[str, ...]:
+        """Bytes that were gone before they could be read."""
+        return tuple(self._gaps)
+
+    @property
     def refused(self) -> dict[str, str]:
         """Covered files of which nothing is read, by path, and why."""
         return dict(self._refused)
@@ -151,6 +156,16 @@ class Roster:
             elif segment.end > file.position and not file.busy:
                 file.move_to(segment)
                 file.store(segment)
+
+    def identify(self, content: Content, path: str) -> int:
+        """The id of the known file that this is, or of which it is the beginning; 0: of none."""
+        head = content.read(REACH, 0)
+        file = recognise(self._absent, content, head, path)
+        size = content.size()
+        if not file and size:
+            likes = self._like(content, head)
+            file = next((like for like in likes if self._is_stump(content, size, like)), None)
+        return file.file_id if file else 0
 
     def forget(self, file_ids: Iterable[int]) -> None:
         """These files are not known any more."""
