@@ -130,6 +130,7 @@ class Auditor:
             if not file.refused:
                 with file.open() as data:
                     yield from self._audit(file, data, stored, doubt, result)
+                    data.read(1, file.size)  # behind the last byte a damage shows
                     result.error = data.damage and f"cannot read it to its end: {data.damage}"
         except OSError as error:
             result.error = f"cannot read {file.path!r}: {error.strerror or error}"
