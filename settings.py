@@ -311,7 +311,7 @@ class Settings(BaseSettings):
     @property
     def archives(self) -> Path:
         """The file in which it is remembered where compressed files end."""
-        return self.data_dir / "archives"
+        return self.data_dir / "archive_ends"
 
     @property
     def batch_bytes(self) -> int:

@@ -10,7 +10,7 @@ from connectors.errors import LogwaxError
 from connectors.sinks.embedded_lock import LOCK, holder
 from settings import load
 
-MADE_BY_PIPELINES = {"claims", LOCK}
+MADE_BY_PIPELINES = {"claims", "archive_ends", LOCK}
 MADE_BY_GENERATOR = {"logs"}
 
 
