@@ -427,6 +427,17 @@ def test_a_binary_file_is_one_problem_until_it_is_text(tail, tmp_path, what, cap
     assert tailed.problems == ""
 
 
+def test_a_binary_file_is_not_opened_again_and_again(tail, tmp_path, monkeypatch):
+    opened = []
+    real = roster.open_content
+    monkeypatch.setattr(roster, "open_content", lambda path: opened.append(path) or real(path))
+    (tmp_path / "a").write_bytes(BINARY["PNG"]())
+    tailed = tail(tmp_path / "a")
+    assert tailed.is_quiet() and tailed.is_quiet()
+    assert "PNG" in tailed.problems
+    assert len(opened) == 1
+
+
 @pytest.mark.parametrize(
     ("data", "encoding"),
     [

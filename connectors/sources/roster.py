@@ -63,6 +63,14 @@ class Copy:
     likes: set[int]
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing of a file is read that is in this state."""
+
+    state: tuple[int, ...]
+    problem: str
+
+
 class Roster:
     """The files that are followed, and those that are known but not there.
 
@@ -108,7 +116,7 @@ class Roster:
         self._strangers: dict[Key, tuple[int, int]] = {}
         self._searched: dict[str, int] = {}
         self._problems: dict[str, str] = {}
-        self._refused: dict[str, str] = {}  # at the last look at all names
+        self._refused: dict[str, Refusal] = {}  # at the last look at all names
         self._damaged: dict[TailedFile, str] = {}
         self._gaps: list[str] = []
         self._next_scan = 0.0
@@ -132,7 +140,7 @@ class Roster:
     @property
     def problems(self) -> tuple[str, ...]:
         """What cannot be read, and what could not."""
-        unreadable = (self._problems, self._refused, self._damaged)
+        unreadable = (self._problems, self.refused, self._damaged)
         return (*(said for those in unreadable for said in those.values()), *self._gaps[-20:])
 
     @property
@@ -143,7 +151,7 @@ class Roster:
     @property
     def refused(self) -> dict[str, str]:
         """Covered files of which nothing is read, by path, and why."""
-        return dict(self._refused)
+        return {path: refusal.problem for path, refusal in self._refused.items()}
 
     def know(self, segments: Iterable[Segment]) -> None:
         """Take over what a ledger says of files; those that a batch is on its way of are left."""
@@ -239,10 +247,13 @@ class Roster:
             refresh()
         said, self._refused = self._refused, {}
         for path in sorted(unknown.values()):
-            self._meet(path, there[path], now)
-        for path, problem in self._refused.items():
-            if said.get(path) != problem:
-                self._say(problem)
+            if path in said and said[path].state == _state(there[path]):
+                self._refused[path] = said[path]
+            else:
+                self._meet(path, there[path], now)
+        for path, refusal in self._refused.items():
+            if path not in said or said[path].problem != refusal.problem:
+                self._say(refusal.problem)
         self._search(now)
 
     def _look_at(self, file: TailedFile, when: float, paths: dict[Key, str] | None = None) -> None:
@@ -377,7 +388,8 @@ class Roster:
             file = recognise(self._absent, content, head, path) if head else None
             if not file and not self._wait_for(content, head, found, now):
                 if problem := self._objection(content, head):
-                    self._refused[path] = f"cannot read {path!r}: {problem}"
+                    said = f"cannot read {path!r}: {problem}"
+                    self._refused[path] = Refusal(_state(found), said)
                 elif head:
                     file = self._begin(content, head, path)
         except OSError as error:
@@ -446,8 +458,10 @@ class Roster:
         if copy is None or copy.size != found.st_size:
             copy = self._copies[content.key] = Copy(found.st_size, now, set())
         copy.likes = {file_id for file_id, _ in likes if file_id} or copy.likes
-        self._next_scan = min(self._next_scan, now + 0.5)
-        return now - copy.since < STILL_SECONDS or not all(is_named for _, is_named in likes)
+        waits = now - copy.since < STILL_SECONDS or not all(is_named for _, is_named in likes)
+        if waits:
+            self._next_scan = min(self._next_scan, now + 0.5)
+        return waits
 
     def _find_like(self, content: Content, head: bytes, size: int) -> Iterator[tuple[int, bool]]:
         """Files with the same bytes, as far as both have them, and whether they have a name.
@@ -685,6 +699,10 @@ class Absent:
             if 0 < length <= len(head)
             for file in by_hash.get(digest(head[:length]), {}).values()
         ]
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def recognise(absent: Absent, content: Content, head: bytes, path: str) -> TailedFile | None:
