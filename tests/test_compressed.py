@@ -47,6 +47,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for fractions of a second where it would be seconds."""
     monkeypatch.setattr(roster, "STILL_SECONDS", 0.3)
     monkeypatch.setattr(roster, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(roster, "LINGER_SECONDS", 0.5)
 
 
 @pytest.fixture(params=PACKED)
@@ -189,6 +190,17 @@ def test_whatever_happens_to_it_each_line_is_stored_once(tail, tmp_path, kind, p
     run(tail, tmp_path / "app.log.*", memory, archives=archives)
     assert b"".join(stored(memory)) == expected
     assert len(memory.files) <= 1
+
+
+def test_what_is_compressed_and_appended_to_at_once_is_not_stored_again(tail, tmp_path, pack):
+    log, memory, parts = tmp_path / "app.log", Memory(), [lines(1, 10), lines(100, 10)]
+    log.write_bytes(parts[0])
+    tailed = tail(f"{log}*", memory)
+    assert tailed.read(len(parts[0])) == parts[0]
+    (tmp_path / "app.log.1").write_bytes(pack(parts[0]) + pack(parts[1]))
+    log.unlink()
+    assert tailed.read(len(parts[1])) == parts[1]
+    assert is_stored(memory, *parts)
 
 
 # --- not decompressed again ----------------------------------------------------------------------

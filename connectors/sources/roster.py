@@ -474,7 +474,7 @@ class Roster:
             if file.busy and not file.content:  # it cannot be compared now: wait
                 yield 0, False
                 continue
-            common = len(head) if content.is_compressed else min(size, file.size)
+            common = min(len(head) if content.is_compressed else size, file.size)
             reach = min(common, REACH)
             try:
                 other = file.open()
