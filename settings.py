@@ -324,6 +324,11 @@ class Settings(BaseSettings):
         return _globs(self.log_paths) or (glob.escape(str(self.log_file_path)),)
 
     @property
+    def archives(self) -> Path:
+        """The file in which it is remembered where compressed files end."""
+        return self.data_dir / "archive_ends"
+
+    @property
     def batch_bytes(self) -> int:
         """`STREAM_MAX_BYTES`, else what suits the store: ClickHouse merges what came in small."""
         default = 24 if self.store in ("embedded", "clickhouse") else 12

@@ -10,6 +10,8 @@ from cli.waiting import with_progress
 from connectors.saying import shown
 
 _FIGURES = ("lines", "stored", "dead", "expired", "waiting")
+_GONE = "not there any more, it was read up to byte"
+_GONE_SHOWN = 100
 _FINDINGS = {
     "missing": "not stored",
     "twice": "stored more than once",
@@ -28,9 +30,16 @@ def run() -> int:
 
 
 def _show(events: Iterator[Event]) -> None:
+    gone = 0
     for event in events:
         if event["event"] == "file":
             _show_file(event)
+        elif event["event"] == "gap":
+            print(event["detail"])
+        elif event["event"] == "gone":
+            gone += 1
+            if gone <= _GONE_SHOWN:
+                print(f"{event['path']} (file {event['file_id']}): {_GONE} {event['stored']:,}")
         else:
             _show_total(event)
 
@@ -42,6 +51,8 @@ def _show_file(found: Event) -> None:
     print(f"{shown(found['path'])} ({known}): {_figures(figures)}")
     if found["error"]:
         print(f"  {shown(found['error'])}")
+    if found["is_outside"]:
+        print("  no glob of LOG_PATHS covers it: nobody reads what waits in it")
     for name, meaning in _FINDINGS.items():
         for start, end, lines in found[name]["found"]:
             print(f"  {name} {start}-{end}" + (f" ({lines:,} lines)" if lines else ""), meaning)
@@ -53,7 +64,10 @@ def _show_total(total: Event) -> None:
     figures = {name: total[name] for name in (*_FIGURES, *_FINDINGS)}
     print(f"total of {total['files']:,} files: {_figures(figures)}")
     if total["gone"]:
-        print(f"{total['gone']:,} known files are not there any more: nothing to compare.")
+        print(
+            f"{total['gone']:,} known files are not there any more: nothing to compare, and nobody "
+            "can say whether they held more than what was read. `logwax positions` names them."
+        )
 
 
 def _figures(figures: dict[str, int]) -> str:

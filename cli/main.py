@@ -125,7 +125,7 @@ def redrive(
 
 @app.command()
 def backfill(
-    path: Annotated[Path, typer.Argument(help="The file: plain, gzip or Zstandard.")],
+    path: Annotated[Path, typer.Argument(help="The file, plain or compressed.")],
     first: Annotated[str, typer.Option("--from", help="Only lines from this time on.")] = "",
     last: Annotated[str, typer.Option("--to", help="Only lines before this time.")] = "",
 ) -> None:

@@ -25,5 +25,8 @@ def _show(events: Iterator[Event]) -> None:
 
 
 def _row(file: Event) -> tuple[str, ...]:
-    shown = file | {"file_id": file["file_id"] or "-", "path": file["path"] or "(not there)"}
+    shown = file | {
+        "file_id": file["file_id"] or "-",
+        "path": file["path"] or f"(not there) {file['name']}",
+    }
     return tuple(str(shown[name]) for name in _COLUMNS)

@@ -12,7 +12,7 @@ from connectors.saying import last_words, say
 from connectors.sinks.embedded_lock import LOCK, holder
 from settings import load
 
-MADE_BY_PIPELINES = {"claims", LOCK, RUN}
+MADE_BY_PIPELINES = {"claims", "archive_ends", LOCK, RUN}
 MADE_BY_THE_DEMO = {"logs", DEMO.name}
 
 

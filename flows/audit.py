@@ -60,7 +60,10 @@ class Ranges:
 
 @dataclass
 class FileAudit:
-    """What was found of one file; `doubt` are its blocks that nobody has said are stored."""
+    """What was found of one file; `doubt` are its blocks that nobody has said are stored.
+
+    `is_outside`: no glob covers it, so that nobody reads what waits in it.
+    """
 
     file_id: int
     path: str
@@ -75,11 +78,13 @@ class FileAudit:
     stray: Ranges = field(default_factory=Ranges)
     doubt: Ranges = field(default_factory=Ranges)
     error: str = ""
+    is_outside: bool = False
 
     def is_well(self, running: bool) -> bool:
         """Whether everything is accounted for; a running pipeline may have lines to read."""
         wrong = (self.missing, self.twice, self.changed, self.stray, self.doubt, self.error)
-        return not any(wrong) and (running or not self.waiting)
+        is_read = running and not self.is_outside
+        return not any(wrong) and (is_read or not self.waiting)
 
 
 class Auditor:
@@ -118,12 +123,15 @@ class Auditor:
 
         `doubt` are the open blocks of the file, whose lines may be stored or not.
         """
-        result = FileAudit(file.file_id, file.path)
+        result = FileAudit(file.file_id, file.path, error=file.refused, is_outside=file.is_outside)
         for block in doubt:
             result.doubt.add(block.start, block.end, block.lines)
         try:
-            with file.open() as data:
-                yield from self._audit(file, data, stored, doubt, result)
+            if not file.refused:
+                with file.open() as data:
+                    yield from self._audit(file, data, stored, doubt, result)
+                    data.read(1, file.size)  # behind the last byte a damage shows
+                    result.error = data.damage and f"cannot read it to its end: {data.damage}"
         except OSError as error:
             result.error = f"cannot read {file.path!r}: {error.strerror or error}"
         yield result

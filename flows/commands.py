@@ -22,29 +22,33 @@ from connectors.batch import BlockId, Segment
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError, MalformedLine
 from connectors.sinks.clickhouse_accounts import FRAGMENTS, ClickHouseAccounts
-from connectors.sources.content import open_content
-from connectors.sources.evidence import observe
+from connectors.sources.binary import looks_binary
+from connectors.sources.content import Content, open_content
+from connectors.sources.evidence import REACH, observe
 from connectors.sources.files import FileSource
 from connectors.sources.known_files import (
     KnownFile,
+    end_of_last_line,
     is_covered,
     known_files,
     plain_size,
     recognise_one,
 )
+from connectors.sources.names import Names
 from connectors.store import Ledger, Store
 from flows.again import parse_and_enrich, parse_step
 from flows.audit import Auditor, FileAudit
 from flows.backfill import Backfilled, Span, backfill
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
-from flows.walk import NO_CUTS, Walk
+from flows.walk import NO_CUTS, Offsets, Walk
 from settings import Settings
 
 Event = dict[str, Any]
 Command = Callable[..., Iterator[Event]]
 
 _ROWS_OF_AN_EVENT = 1000
+_SOURCES_SHOWN = 10
 
 FIGURES = ("lines", "stored", "dead", "expired", "waiting")
 FINDINGS = ("missing", "twice", "changed", "stray", "doubt")
@@ -119,6 +123,7 @@ class Commands:
                 "event": "file",
                 "file_id": file.file_id,
                 "path": file.path,
+                "name": file.name,
                 "size": file.size,
                 "stored": position,
                 "lag": max(0, file.size - position) if file.path else 0,
@@ -160,15 +165,29 @@ class Commands:
                     done = before + max(found - file.begins, 0)
                     yield {"event": "progress", "done": done, "total": total}
             before += file.size - min(file.begins, file.size)
-        gone = [file.file_id for file in files if not file.path]
+        gone = {file.file_id: file for file in files if not file.path}
+        for lost in gone.values():
+            yield {
+                "event": "gone",
+                "file_id": lost.file_id,
+                "path": lost.name,
+                "stored": lost.stored,
+            }
+        for gap in self._running.source.gaps() if self._running else ():
+            well = False
+            yield {"event": "gap", "detail": gap}
         for segment in doubt:  # of files that are not there any more, too
             if segment.file_id in gone:
                 well = False
                 sums["doubt"] += segment.lines
-                lost = FileAudit(segment.file_id, segment.path, error="not there any more")
-                lost.doubt.add(segment.start, segment.end, segment.lines)
-                yield {"event": "file", **asdict(lost)}
+                found = FileAudit(segment.file_id, segment.path, error="not there any more")
+                found.doubt.add(segment.start, segment.end, segment.lines)
+                yield {"event": "file", **asdict(found)}
         yield {"event": "total", "files": len(there), "gone": len(gone), **sums}
+        if not there and not Names(self._settings.patterns).expand():
+            raise LogwaxError(
+                f"No file fits {', '.join(self._settings.patterns)}: nothing was looked at."
+            )
         yield {"event": "end", "ok": well}
 
     def redrive(self, dry_run: bool = False, reason: str = "", source: str = "") -> Iterator[Event]:
@@ -178,11 +197,19 @@ class Commands:
         """
         if reason in FRAGMENTS:
             raise LogwaxError(f"Dead letters with the reason {reason!r} are no whole lines.")
-        sources = [
-            path
-            for path in self._accounts.sources()
-            if source and (path == source or fnmatchcase(path, source))
-        ]
+        reasons = self._accounts.reasons()
+        if reason and reasons and reason not in reasons:
+            raise LogwaxError(
+                f"There is no dead letter with the reason {reason!r}; there are "
+                f"{', '.join(reasons)}."
+            )
+        known = self._accounts.sources() if source else []
+        sources = [path for path in known if path == source or fnmatchcase(path, source)]
+        if known and not sources:
+            raise LogwaxError(
+                f"There is no dead letter of a file {source!r}; there are of "
+                f"{', '.join(sorted(known)[:_SOURCES_SHOWN])}."
+            )
         counts = Redriven()
         if sources or not source:
             for counts in redrive(
@@ -208,11 +235,10 @@ class Commands:
     def backfill(self, path: str, first: str = "", last: str = "") -> Iterator[Event]:
         """Store the lines of one old file whose times are from `first` to before `last`.
 
-        The lines of a file that the tail has begun with are those before its position only: the
-        rest is the tail's.
+        What the tail is going to read of it is left to the tail. Of a damaged file the whole lines
+        before the damage are stored; then a `LogwaxError` is raised.
         """
-        zone = ZoneInfo(self._settings.log_timezone)
-        span = Span(_time(first, zone), _time(last, zone))
+        span = self._span(first, last)
         try:
             content = open_content(path)
         except OSError as error:
@@ -220,27 +246,23 @@ class Commands:
         with closing(content):
             size = plain_size(content)
             if content.damage:
-                raise LogwaxError(f"{path!r} is damaged: {content.damage}.")
+                size = end_of_last_line(content, size, self._encoding)
             shown = os.fsencode(path).decode(errors="backslashreplace")
             ledger = self._store.ledger()
-            known = recognise_one(ledger.files, content, shown)
+            known = recognise_one(ledger.files, self._store, content, shown)
             if known:
-                file_id, end = known.file_id, self._settled(known, ledger)
-                begins = self._accounts.begins().get(file_id, 0)
-                cuts = np.union1d(self._accounts.cuts(file_id), np.array([begins, end], np.int64))
+                file_id, end, cuts = self._known(known, content, size, ledger)
             else:
+                self._refuse(path, content, size, ledger)
                 file_id, end, cuts = secrets.randbits(63), size, NO_CUTS
-                self._refuse_the_tails(path, content.key, ledger)
-                evidence = observe(content, content.key[1], size)
-                chosen = Segment(file_id, shown, size, size, 0, 0, evidence)
-                self._accounts.choose_position(chosen)
-                if self._running:
-                    self._running.source.know([chosen])
+            if end > (known.end if known else -1):
+                evidence = observe(content, content.key[1], end)
+                self._choose_position(Segment(file_id, shown, end, end, 0, 0, evidence))
             counts = Backfilled()
             for counts in backfill(
                 self._accounts,
                 parse_and_enrich(self._settings),
-                Walk(content, self._encoding, min(end, size), cuts),
+                Walk(content, self._encoding, end, cuts),
                 file_id,
                 shown,
                 span,
@@ -248,7 +270,39 @@ class Commands:
             ):
                 yield {"event": "progress", "done": counts.done, "total": end}
         yield {"event": "counts", "file_id": file_id, "rest": size - end, **asdict(counts)}
+        if content.damage:
+            raise LogwaxError(
+                f"{path!r} is damaged: {content.damage}. The lines before that place are stored."
+            )
         yield {"event": "end", "ok": True}
+
+    def _span(self, first: str, last: str) -> Span:
+        zone = ZoneInfo(self._settings.log_timezone)
+        span = Span(_time(first, zone), _time(last, zone))
+        if span.first and span.last and span.first >= span.last:
+            raise LogwaxError(f"No time is from {first!r} to before {last!r}.")
+        return span
+
+    def _known(
+        self, known: Segment, content: Content, size: int, ledger: Ledger
+    ) -> tuple[int, int, Offsets]:
+        """The id of a known file, up to where its lines are not the tail's, and its cuts."""
+        settled = self._settled(known, ledger)
+        if settled > size:  # these are its first bytes
+            settled = end_of_last_line(content, size, self._encoding)
+        begins = self._accounts.begins().get(known.file_id, 0)
+        cuts = np.union1d(self._accounts.cuts(known.file_id), np.array([begins, settled], np.int64))
+        is_mine = settled == known.end and not any(
+            file.file_id == known.file_id and file.path and not file.is_outside
+            for file in self._files()
+        )
+        return known.file_id, size if is_mine else settled, cuts
+
+    def _choose_position(self, chosen: Segment) -> None:
+        """Nothing before the end of this segment is the tail's to read from now on."""
+        self._accounts.choose_position(chosen)
+        if self._running:
+            self._running.source.know([chosen])
 
     def _settled(self, known: Segment, ledger: Ledger) -> int:
         """Up to where it is certain what is stored of a file; the rest is the tail's."""
@@ -256,15 +310,29 @@ class Commands:
         doubtful = [s.start for s in self._doubt(ledger) if s.file_id == known.file_id]
         return min(known.end, stored, *doubtful)
 
-    def _refuse_the_tails(self, path: str, key: tuple[int, int], ledger: Ledger) -> None:
-        """Nothing may be chosen for a file that the tail is about to read, or before it began."""
+    def _refuse(self, path: str, content: Content, size: int, ledger: Ledger) -> None:
+        """Refuse an unknown file of which nothing can, or must, be stored.
+
+        Nothing may be chosen for one that the tail is about to read, or before it began.
+        """
+        if not size:
+            because = content.damage or "it has no lines"
+            raise LogwaxError(f"Nothing of {path!r} can be stored: {because}.")
+        looks = looks_binary(content.read(REACH, 0), self._encoding)
+        if looks:
+            raise LogwaxError(f"Cannot read {path!r}: it is not text, it looks like {looks}.")
         if ledger.is_new and self._settings.log_start == "end":
             raise LogwaxError("LOG_START=end was not heeded yet: start the pipeline once before.")
-        if self._running and is_covered(self._settings.patterns, key):
+        if self._running and is_covered(self._settings.patterns, content.key):
             raise LogwaxError(f"{path!r} is one of the files that the running pipeline reads.")
 
     def _files(self) -> list[KnownFile]:
-        return known_files(self._settings.patterns, self._store, self._accounts.begins())
+        return known_files(
+            self._settings.patterns,
+            self._store,
+            self._accounts.begins(),
+            self._settings.archives,
+        )
 
     def _stored(self) -> Mapping[int, int]:
         files = self._running.source.files() if self._running else []
@@ -287,4 +355,6 @@ def _time(text: str, zone: ZoneInfo) -> datetime | None:
     try:
         return iso(f"{text} 00:00:00" if is_day else text, zone)
     except MalformedLine as error:
-        raise LogwaxError(f"{text!r} is not a time such as 2026-11-22T20:15:05Z.") from error
+        raise LogwaxError(
+            f"{text!r} is not a time such as 2026-11-22T20:15:05Z: {error.detail}."
+        ) from error

@@ -57,6 +57,7 @@ def flow() -> Dataflow:
             follow=settings.follow,
             from_end=settings.log_start == "end",
             claims=settings.data_dir / "claims" if store.is_shared else None,
+            archives=settings.archives,
             stop=stop,
         )
         run_beside(settings, source, store, status, stop)  # signals, API, summary, orderly exit

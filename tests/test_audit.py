@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import random
 import re
@@ -19,12 +20,14 @@ from connectors.encodings import Encoding
 from connectors.sinks.clickhouse_accounts import accounts_of
 from connectors.sources import known_files, roster
 from connectors.sources.content import Content
+from connectors.sources.files import FileSource
+from connectors.sources.tailed_file import Limits
 from connectors.store import open_store
 from flows import walk
-from flows.commands import Commands
+from flows.commands import Commands, Running
 from flows.walk import Walk
 from settings import Settings
-from tests.conftest import Pipeline
+from tests.conftest import Pipeline, wait_for
 
 DEADLINE = 120.0
 
@@ -268,7 +271,7 @@ def test_positions_is_a_row_a_file(pipeline, stored):
     assert str(rotated) in logwax(pipeline, "positions").stdout
     rotated.unlink()
     done = logwax(pipeline, "positions")
-    assert done.stdout.splitlines()[1].endswith(f"{size}    0  (not there)")
+    assert done.stdout.splitlines()[1].endswith(f"{size}    0  (not there) {stored}")
 
 
 def test_a_bar_on_the_terminal_leaves_the_output_alone(pipeline, stored):
@@ -305,6 +308,73 @@ def test_a_file_that_must_not_be_read_is_not_accounted_for(pipeline, stored, mon
     finally:
         store.close()
     assert (file["error"], end["ok"]) == (f"cannot read {str(stored)!r}: Permission denied", False)
+
+
+def test_a_file_that_no_glob_covers_is_looked_at_all_the_same(pipeline, stored):
+    write_log(pipeline, "", "data/other.log")
+    done = logwax(pipeline, "audit", LOG_PATHS="data/*.log")
+    assert (done.returncode, total(done.stdout)["lines"]) == (0, 1000), done.stdout
+    assert f"{stored} (file " in done.stdout
+    assert "no glob of LOG_PATHS covers it" in done.stdout
+    write_log(pipeline, line(1))
+    done = logwax(pipeline, "audit", LOG_PATHS="data/*.log")
+    assert (done.returncode, total(done.stdout)["waiting"]) == (1, 1)
+
+
+def test_names_the_known_files_that_are_not_there(pipeline, stored):
+    size = stored.stat().st_size
+    stored.unlink()
+    done = logwax(pipeline, "audit")
+    assert f"{stored} (file " in done.stdout
+    assert f": not there any more, it was read up to byte {size:,}\n" in done.stdout
+    assert "1 known files are not there any more" in done.stdout
+    # Of all that LOG_PATHS covers, nothing was there.
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "nothing was looked at" in done.stderr
+
+
+def test_names_what_was_damaged_or_no_text(pipeline):
+    whole = gzip.compress("".join(line(n) for n in range(1000)).encode())
+    logs = write_log(pipeline, line(1), "data/logs/good.log").parent
+    (logs / "half.gz").write_bytes(whole[: len(whole) // 2])
+    (logs / "cut.gz").write_bytes(whole[:10])
+    (logs / "image.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    done = pipeline.run(LOG_PATHS="data/logs/*")
+    assert done.stderr.count("cannot read") == 3
+    done = logwax(pipeline, "audit", LOG_PATHS="data/logs/*")
+    assert done.returncode == 1
+    found = total(done.stdout)
+    assert found["stored"] == found["lines"] > 100
+    (half,) = re.findall(r"half.gz .*\n  (.*)\n", done.stdout)
+    (cut,) = re.findall(r"cut.gz .*\n  (.*)\n", done.stdout)
+    (image,) = re.findall(r"image.png .*\n  (.*)\n", done.stdout)
+    assert "cannot read it to its end: its compressed data is damaged" in half
+    assert "its compressed data is damaged" in cut
+    assert "it is not text, it looks like a PNG image" in image
+
+
+def test_what_a_running_pipeline_has_lost_is_not_accounted_for(pipeline, monkeypatch):
+    monkeypatch.setattr(roster, "GRACE_SECONDS", 0.0)
+    log = write_log(pipeline, line(1) + line(2))
+    settings = Settings(
+        _env_file=None, data_dir=pipeline.directory / "data", log_paths=str(log), follow=True
+    )
+    store = open_store(settings)
+    source = FileSource([str(log)], store, Limits(seconds=1000.0))
+    try:
+        write_log(pipeline, line(3))
+        catalog = source._catalog
+        wait_for(lambda: catalog.collect() is None and catalog.due_in(), "a line that waits")
+        os.truncate(log, SIZE)
+        wait_for(lambda: catalog.collect() is None and source.gaps(), "the gap")
+        running = Running(source, frozenset())
+        events = list(Commands(settings, store, accounts_of(store, settings), running).audit())
+    finally:
+        source.close()
+        store.close()
+    (gap,) = (event for event in events if event["event"] == "gap")
+    assert "were gone before they could be read" in gap["detail"]
+    assert not events[-1]["ok"]
 
 
 def test_what_goes_wrong_is_a_sentence(pipeline):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import os
 
 import pytest
 from backports import zstd
@@ -11,7 +14,13 @@ from flows import walk
 from tests.conftest import wait_for
 from tests.test_audit import line, logwax, on_the_store, total, write_log
 
-PACKED = {"plain": bytes, "gzip": gzip.compress, "zstd": zstd.compress}
+PACKED = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstd.compress,
+    "xz": lzma.compress,
+    "bz2": bz2.compress,
+}
 
 
 def hour(number: int, count: int = 10) -> str:
@@ -171,10 +180,64 @@ def test_repairs_what_an_audit_finds_missing_again_and_again(pipeline):
         assert logwax(pipeline, "audit").returncode == 0
 
 
+def test_a_file_whose_beginning_is_known_under_another_name_is_read_on(pipeline):
+    log = write_log(pipeline, hour(7))
+    pipeline.run()
+    other = pipeline.directory / "backup.log.gz"
+    data = log.read_bytes() + hour(8).encode()
+    other.write_bytes(gzip.compress(data[:700]) + gzip.compress(data[700:]))
+    log.unlink()
+    log.write_bytes(b"")
+    assert backfill(pipeline, str(other)) == (
+        "lines=20 in_span=20 stored=10 dead=0 stored_before=10\n"
+    )
+    assert "stored=0 dead=0 stored_before=20\n" in backfill(pipeline, str(other))
+    audit = logwax(pipeline, "audit")
+    assert audit.returncode == 0, audit.stdout
+    log.write_bytes(data + hour(9).encode())  # it turns up, and has grown
+    assert pipeline.run().stdout.startswith("lines=10 stored=10 ")
+
+
+def test_a_copy_of_the_beginning_of_a_known_file_is_stored_already(pipeline):
+    log = write_log(pipeline, hour(7, 60))
+    pipeline.run(STREAM_MAX_SIZE=25)
+    copy = pipeline.directory / "copy.log"
+    copy.write_bytes(log.read_bytes()[:2000])  # within a line
+    whole = log.read_bytes()[:2000].count(b"\n")
+    out = backfill(pipeline, str(copy))
+    assert out.startswith(f"lines={whole} in_span={whole} stored=0 dead=0 stored_before={whole}\n")
+
+
+def test_of_a_damaged_file_the_lines_before_are_stored_and_the_rest_when_it_is_whole(
+    pipeline, old, open_client
+):
+    packed = pipeline.directory / "old.log.gz"
+    first, rest = old.read_bytes()[:905], old.read_bytes()[905:]
+    whole = gzip.compress(first) + gzip.compress(rest)
+    packed.write_bytes(whole[:-20])
+    for stored in (True, False):
+        done = logwax(pipeline, "backfill", str(packed))
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "is damaged" in done.stderr
+        assert ("stored=0 " not in done.stdout) is stored
+    packed.write_bytes(whole)
+    out = backfill(pipeline, str(packed))
+    assert "lines=31 in_span=31 " in out
+    assert "stored=0 " not in out
+    found = open_client().query(
+        "SELECT count(), uniqExact(offset), uniqExact(file_id), "
+        "(SELECT count() FROM dead_letters) FROM logs"
+    )
+    assert found.result_rows == [(30, 30, 1, 1)]
+
+
 def test_what_cannot_be_done_is_said_in_a_sentence(pipeline, old):
     log = write_log(pipeline, "")
     damaged = pipeline.directory / "damaged.gz"
-    damaged.write_bytes(gzip.compress(old.read_bytes())[:-20])
+    damaged.write_bytes(gzip.compress(old.read_bytes())[:10])
+    (pipeline.directory / "empty.log").touch()
+    (pipeline.directory / "image").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    os.mkfifo(pipeline.directory / "pipe")
     pipeline.start(LOG_PATHS="data/logs/*.log", LOG_FORMAT="json")
     pipeline.wait_until_healthy()
     matched = log.with_name("b.log")
@@ -183,7 +246,13 @@ def test_what_cannot_be_done_is_said_in_a_sentence(pipeline, old):
         (("nowhere.log",), "Cannot read"),
         (("data",), "Cannot read"),
         (("damaged.gz",), "is damaged"),
+        (("empty.log",), "it has no lines"),
+        (("image",), "it looks like a PNG image"),
+        (("pipe",), "not a regular file"),
         (("old.log", "--from", "yesterday"), "'yesterday' is not a time"),
+        (("old.log", "--from", "2400-01-01"), "outside of the years"),
+        (("old.log", "--from", "2026-11-02", "--to", "2026-11-01"), "No time is from"),
+        (("old.log", "--from", "2026-11-02", "--to", "2026-11-02T00:00:00Z"), "No time is from"),
         ((str(matched),), "is one of the files that the running pipeline reads"),
     ]:
         done = logwax(pipeline, "backfill", *arguments)

@@ -72,15 +72,23 @@ def test_a_dry_run_changes_nothing(wrong_format, open_client):
     ("options", "tried"),
     [
         (("--reason", "missing_fields"), 5),
-        (("--reason", "bad_status"), 0),
         (("--source", "data/logs/b.log"), 1),
         (("--source", "data/*/a.*"), 4),
-        (("--source", "data/logs/c.log"), 0),
         (("--source", "data/logs/a.log", "--reason", "missing_fields"), 4),
     ],
 )
 def test_takes_only_what_is_asked_for(wrong_format, options, tried):
     assert f": tried={tried} " in redrive(wrong_format, "--dry-run", *options).splitlines()[-1]
+
+
+def test_what_no_dead_letter_has_is_an_error_that_says_which_there_are(wrong_format):
+    for option, sentence in (
+        (("--reason", "bad_status"), "the reason 'bad_status'; there are missing_fields."),
+        (("--source", "data/*/c.*"), "data/logs/a.log, "),
+    ):
+        done = logwax(wrong_format, "redrive", *option, LOG_FORMAT="json")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert sentence in done.stderr
 
 
 @pytest.mark.parametrize("reason", ["too_long", "continued", "gap"])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
+import itertools
+import lzma
 import os
 import random
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
 import hypothesis.strategies as st
+from backports import zstd
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -31,6 +35,14 @@ from connectors.sources.tailed_file import Limits
 from tests.tailing import Memory
 
 LIMITS = Limits(lines=1000, bytes=4096, seconds=1.0)
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".zst": zstd.compress,
+    ".xz": lzma.compress,
+    ".bz2": bz2.compress,
+}
 
 
 class Clock:
@@ -156,8 +168,9 @@ class Rotation(RuleBasedStateMachine):
             handle.write(b"".join(lines))
             handle.flush()
         else:
+            pack = PACKED.get(file.path.suffix, bytes)
             with file.path.open("ab") as out:
-                out.write(b"".join(lines))
+                out.write(pack(b"".join(lines)))
 
     @rule(count=st.integers(1, 120))
     def write(self, count: int) -> None:
@@ -180,7 +193,7 @@ class Rotation(RuleBasedStateMachine):
         """Make room for app.log.1, as logrotate does."""
         for number in sorted(self.rotated, reverse=True):
             file = self.rotated.pop(number)
-            suffix = ".gz" if file.path.suffix == ".gz" else ""
+            suffix = file.path.suffix if file.path.suffix in PACKED else ""
             path = self.live.with_name(f"app.log.{number + 1}{suffix}")
             file.path.rename(path)
             file.path = path
@@ -256,22 +269,41 @@ class Rotation(RuleBasedStateMachine):
         file.path.unlink()
         self._legally_gone(file.lines)
 
-    @rule(look=st.booleans())
+    @rule(
+        look=st.booleans(),
+        suffix=st.sampled_from(sorted(PACKED)),
+        cuts=st.lists(st.floats(0, 1), max_size=2),
+    )
     @precondition(lambda self: self.rotated)
-    def compress(self, look: bool) -> None:
+    def compress(self, look: bool, suffix: str, cuts: list[float]) -> None:
+        """In one or several members, and maybe seen when only the first part is written."""
         number = random.choice(sorted(self.rotated))
         file = self.rotated[number]
-        if file.path.suffix == ".gz" or not file.lines:
+        if file.path.suffix in PACKED or not file.lines:
             return
         if self.old_handle and self.old_handle[0] is file:
             self._close_old()
-        path = file.path.with_name(file.path.name + ".gz")
-        with gzip.open(path, "wb") as out:
-            out.write(file.path.read_bytes())
+        path = file.path.with_name(file.path.name + suffix)
+        data = file.path.read_bytes()
+        ends = [0, *sorted(int(cut * len(data)) for cut in cuts), len(data)]
+        packed = b"".join(PACKED[suffix](data[a:b]) for a, b in itertools.pairwise(ends))
+        with path.open("wb") as out:
+            out.write(packed[: len(packed) // 2])
+            out.flush()
+            if look:
+                self.peek()
+            out.write(packed[len(packed) // 2 :])
         if look:
             self.peek()
         file.path.unlink()
         file.path = path
+
+    @rule(count=st.integers(1, 20))
+    @precondition(lambda self: any(f.path.suffix in PACKED for f in self.rotated.values()))
+    def append_to_compressed(self, count: int) -> None:
+        """As `gzip < app.log.2 >> app.log.3.gz` does."""
+        packed = [file for file in self.rotated.values() if file.path.suffix in PACKED]
+        self._append(random.choice(packed), count)
 
     def _legally_gone(self, lines: Sequence[bytes]) -> None:
         """These lines are destroyed: what the source has not noticed yet nobody can ask for."""

@@ -253,8 +253,9 @@ class ClickHouseAccounts:
     def choose_position(self, segment: Segment) -> None:
         """Record that nothing before the segment's end is the tail's to read."""
         try:
-            # The file's own number as a writer's: the entry's token is then no other file's.
-            block = BlockId(segment.file_id, 0)
+            # The file's own number as a writer's, and the position as that of a block: the entry's
+            # token is then no other file's, and no earlier position's.
+            block = BlockId(segment.file_id, segment.end)
             _insert_ledger(self._client, self._instance, block, "position", [segment])
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse refused a position: {error}") from error

@@ -66,6 +66,7 @@ class Catalog:
         follow: bool,
         from_end: bool,
         claims: Path | None,
+        archives: Path | None,
     ) -> None:
         self._positions = positions
         self._limits = limits
@@ -73,7 +74,13 @@ class Catalog:
         self._lock = threading.Lock()
         self._claims = Claims(claims) if claims else NoClaims()
         self._roster = Roster(
-            Names(patterns), limits, encoding, positions, self._claims.mint, follow=follow
+            Names(patterns),
+            limits,
+            encoding,
+            positions,
+            self._claims.mint,
+            follow=follow,
+            archives=archives,
         )
         self._started = time.monotonic()
         self._next_housekeeping = 0.0
@@ -168,6 +175,11 @@ class Catalog:
                 FileStatus(file.file_id, file.name, file.path, file.size, file.stored)
                 for file in self._roster
             ]
+
+    def gaps(self) -> tuple[str, ...]:
+        """Bytes that were gone before they could be read."""
+        with self._lock:
+            return self._roster.gaps
 
     def know(self, segments: Sequence[Segment]) -> None:
         """Know files from now on whose positions were chosen, should they turn up."""
@@ -436,8 +448,6 @@ class Catalog:
                 self._roster.was_read(file)
             for file in files:
                 self._roster.opened(file)
-                if file.content and file.content.damage:
-                    self._roster.report(OSError(0, file.content.damage, file.path))
             for failure, file in failed:
                 self._roster.report(failure, file)
         if not taken:
@@ -478,4 +488,5 @@ class Catalog:
                 file.move_to(segment)
                 file.store(segment)
                 segments.append(segment)
+            self._roster.opened(file)
         return segments

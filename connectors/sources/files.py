@@ -66,7 +66,8 @@ class FileSource(DynamicSource[Batch]):
 
     `follow=False` reads what is there, the unfinished last line included, and ends. `from_end`
     skips what is there at the first start ever. Processes that name the same `claims` directory
-    share the files. Setting `stop` ends the source after the batch in hand.
+    share the files. The file `archives` remembers where compressed files end, so that they are not
+    decompressed at each start. Setting `stop` ends the source after the batch in hand.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class FileSource(DynamicSource[Batch]):
         follow: bool = True,
         from_end: bool = False,
         claims: Path | None = None,
+        archives: Path | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         self._follow = follow
@@ -91,6 +93,7 @@ class FileSource(DynamicSource[Batch]):
             follow=follow,
             from_end=from_end,
             claims=claims,
+            archives=archives,
         )
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
@@ -104,6 +107,10 @@ class FileSource(DynamicSource[Batch]):
     def files(self) -> list[FileStatus]:
         """Every file that is there, and how far it is stored; from any thread."""
         return self._catalog.files()
+
+    def gaps(self) -> tuple[str, ...]:
+        """What was gone before this process could read it; from any thread."""
+        return self._catalog.gaps()
 
     def know(self, segments: Sequence[Segment]) -> None:
         """Know files from now on whose positions were chosen, should they turn up."""

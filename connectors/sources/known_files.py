@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from connectors.batch import Segment
 from connectors.encodings import Encoding
 from connectors.sources.catalog import Positions
 from connectors.sources.content import Content, open_content
-from connectors.sources.evidence import REACH
+from connectors.sources.endings import Endings
 from connectors.sources.names import Names
-from connectors.sources.roster import Absent, Roster, recognise
+from connectors.sources.roster import Roster
 from connectors.sources.tailed_file import Limits, TailedFile
 
 _STEP = 1024 * 1024
@@ -26,7 +27,8 @@ class KnownFile:
 
     `path` is where it is now (empty: nowhere), `size` its plain bytes there. The ledger says that
     the bytes before `stored` were handed out, and that reading began at `begins`. `file_id` 0: the
-    ledger does not know it, or only as a copy of what is stored.
+    ledger does not know it, or only as a copy of what is stored. `name` is what the ledger calls
+    it. `refused`: why nothing of it is read. `is_outside`: no glob covers it.
     """
 
     file_id: int
@@ -35,6 +37,9 @@ class KnownFile:
     stored: int
     begins: int
     key: tuple[int, int] = field(default=(0, 0), repr=False)
+    name: str = ""
+    refused: str = ""
+    is_outside: bool = False
 
     @contextmanager
     def open(self) -> Iterator[Content]:
@@ -49,15 +54,49 @@ class KnownFile:
 
 
 def known_files(
-    patterns: Sequence[str], positions: Positions, begins: Mapping[int, int]
+    patterns: Sequence[str],
+    positions: Positions,
+    begins: Mapping[int, int],
+    archives: Path | None = None,
 ) -> list[KnownFile]:
     """Every file that the globs cover or the ledger knows, sorted by path, then those not there.
 
-    `begins` says for some files where reading began. A file that must not be read is like one that
-    the ledger does not know. Nothing is recorded.
+    `begins` says for some files where reading began; `archives` is that of the source. A file that
+    must not be read is like one that the ledger does not know. One that no glob covers is there if
+    it is where it was when it was read. Nothing is recorded.
     """
     names, known = Names(patterns), positions.ledger().files
-    roster = Roster(
+    roster = _roster(names, positions, archives)
+    roster.know(known)
+    roster.look()
+    endings = Endings(archives, say=lambda problem: None)
+    found = {file.key: _known_file(file, begins, endings) for file in roster}
+    refused = roster.refused
+    for path in names.expand():
+        with suppress(OSError):  # files may vanish
+            seen = os.stat(path)
+            key = (seen.st_dev, seen.st_ino)
+            if stat.S_ISREG(seen.st_mode) and seen.st_size:
+                size = 0 if path in refused else seen.st_size
+                other = KnownFile(0, path, size, 0, 0, key, path, refused.get(path, ""))
+                found.setdefault(key, other)
+    roster.close()
+    there = {file.file_id for file in found.values()}
+    gone = []
+    for segment in known:
+        if segment.file_id not in there:
+            begin = begins.get(segment.file_id, 0)
+            file = None if names.cover(segment.path) else _outside(segment, begin, endings)
+            if file:
+                found.setdefault(file.key, file)
+            else:
+                lost = KnownFile(segment.file_id, "", 0, segment.end, begin, name=segment.path)
+                gone.append(lost)
+    return [*sorted(found.values(), key=lambda file: file.path), *gone]
+
+
+def _roster(names: Names, positions: Positions, archives: Path | None) -> Roster:
+    return Roster(
         names,
         Limits(),
         Encoding(),
@@ -65,47 +104,77 @@ def known_files(
         mint=lambda key, head, enough, is_taken: 0,
         say=lambda problem: None,
         follow=False,
+        archives=archives,
     )
-    roster.know(known)
-    roster.look()
-    found = {file.key: _known_file(file, begins) for file in roster}
-    for path in names.expand():
-        with suppress(OSError):  # files may vanish
-            seen = os.stat(path)
-            key = (seen.st_dev, seen.st_ino)
-            if stat.S_ISREG(seen.st_mode) and seen.st_size:
-                found.setdefault(key, KnownFile(0, path, seen.st_size, 0, 0, key))
-    roster.close()
-    there = {file.file_id for file in found.values()}
-    gone = [
-        KnownFile(segment.file_id, "", 0, segment.end, begins.get(segment.file_id, 0))
-        for segment in known
-        if segment.file_id not in there
-    ]
-    return [*sorted(found.values(), key=lambda file: file.path), *gone]
 
 
-def _known_file(file: TailedFile, begins: Mapping[int, int]) -> KnownFile:
+def _known_file(file: TailedFile, begins: Mapping[int, int], endings: Endings) -> KnownFile:
     begin = begins.get(file.file_id, 0) if file.file_id else file.position
-    size = plain_size(file.content) if file.content and file.is_compressed else file.size
-    return KnownFile(file.file_id, file.path, size, file.position, begin, file.key)
+    size = file.size
+    if file.is_compressed:
+        with suppress(OSError), closing(open_content(file.path)) as content:
+            size = plain_size(content, endings)
+    return KnownFile(file.file_id, file.path, size, file.position, begin, file.key, file.name)
 
 
-def plain_size(content: Content) -> int:
-    """Bytes in a file; a compressed one is read for it, unless it says so itself."""
+def _outside(segment: Segment, begin: int, endings: Endings) -> KnownFile | None:
+    """A known file that no glob covers, where it was when it was read; None: it is not there."""
+    file = TailedFile.at(segment, Limits(), Encoding())
+    try:
+        with closing(open_content(file.path)) as content:
+            endings.recall(content)
+            if not file.is_at(content):
+                return None
+            size = plain_size(content, endings)
+            return KnownFile(
+                file.file_id,
+                file.path,
+                size,
+                file.position,
+                begin,
+                content.key,
+                file.name,
+                is_outside=True,
+            )
+    except OSError:
+        return None
+
+
+def plain_size(content: Content, endings: Endings | None = None) -> int:
+    """Bytes in a file; a compressed one is read for it, if it is not known where it ends."""
+    if endings:
+        endings.recall(content)
     at = 0
     while (size := content.size()) is None:
         at += len(content.read(_STEP, at))
+    if endings:
+        endings.learn(content)
     return size
 
 
-def recognise_one(known: Iterable[Segment], content: Content, path: str) -> Segment | None:
-    """The last segment of the file with this content, or None if the ledger does not know it."""
-    absent, segments = Absent(), {segment.file_id: segment for segment in known}
-    for segment in segments.values():
-        absent.add(TailedFile.at(segment, Limits(), Encoding()))
-    file = recognise(absent, content, content.read(REACH, 0), path)
-    return segments[file.file_id] if file else None
+def recognise_one(
+    known: Sequence[Segment], positions: Positions, content: Content, path: str
+) -> Segment | None:
+    """The last segment of the file with this content; None: the ledger does not know it.
+
+    Also of one of which this is the beginning only.
+    """
+    roster = _roster(Names([]), positions, None)
+    roster.know(known)
+    file_id = roster.identify(content, path)
+    return next((segment for segment in known if segment.file_id == file_id), None)
+
+
+def end_of_last_line(content: Content, size: int, encoding: Encoding) -> int:
+    """Where the last whole line in the first `size` bytes ends; 0: nowhere."""
+    end = size
+    while end:
+        start = max(0, (end - _STEP) // encoding.unit * encoding.unit)
+        last = encoding.last_end(content.read(end - start, start))
+        end = start + last
+        if last:
+            break
+    return end
 
 
 def is_covered(patterns: Sequence[str], key: tuple[int, int]) -> bool:

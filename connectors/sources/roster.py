@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from connectors.batch import Segment
@@ -18,8 +19,10 @@ from connectors.descriptors import share
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
+from connectors.sources.binary import looks_binary
 from connectors.sources.claims import ClaimError, IsTaken, Key
-from connectors.sources.content import Content, open_content
+from connectors.sources.content import Content, may_become_compressed, open_content
+from connectors.sources.endings import Endings
 from connectors.sources.evidence import REACH, digest, fits
 from connectors.sources.names import Names, beside, hops
 from connectors.sources.tailed_file import FIRST, Limits, TailedFile
@@ -63,6 +66,14 @@ class Copy:
     likes: set[int]
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing of a file is read that is in this state."""
+
+    state: tuple[int, ...]
+    problem: str
+
+
 class Roster:
     """The files that are followed, and those that are known but not there.
 
@@ -83,6 +94,7 @@ class Roster:
         mint: Callable[[Key, bytes, int, IsTaken], int],
         *,
         follow: bool,
+        archives: Path | None = None,
         say: Callable[[str], None] = say,
     ) -> None:
         self._names = names
@@ -92,6 +104,7 @@ class Roster:
         self._mint = mint
         self._say = say
         self._follow = follow
+        self._endings = Endings(archives, say)
         self._by_key: dict[Key, TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
         self._by_id: dict[int, TailedFile] = {}
@@ -109,6 +122,8 @@ class Roster:
         self._renewed: set[str] = set()  # what shows a problem in this look
         self._of_reading: set[str] = set()  # what shows it only when it is read
         self._unclaimed: dict[str, set[TailedFile]] = {}  # by where claims cannot be written
+        self._refused: dict[str, Refusal] = {}  # at the last look at all names
+        self._damaged: dict[TailedFile, str] = {}
         self._gaps: list[str] = []
         self._next_scan = 0.0
         self._watcher = Watcher() if follow else None
@@ -131,7 +146,17 @@ class Roster:
     @property
     def problems(self) -> tuple[str, ...]:
         """What cannot be read, and what could not."""
-        return (*self._problems.values(), *self._gaps[-20:])
+        return (*self._problems.values(), *self._damaged.values(), *self._gaps[-20:])
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """Bytes that were gone before they could be read."""
+        return tuple(self._gaps)
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Covered files of which nothing is read, by path, and why."""
+        return {path: refusal.problem for path, refusal in self._refused.items()}
 
     def know(self, segments: Iterable[Segment]) -> None:
         """Take over what a ledger says of files; those that a batch is on its way of are left."""
@@ -144,6 +169,16 @@ class Roster:
             elif segment.end > file.position and not file.busy:
                 file.move_to(segment)
                 file.store(segment)
+
+    def identify(self, content: Content, path: str) -> int:
+        """The id of the known file that this is, or of which it is the beginning; 0: of none."""
+        head = content.read(REACH, 0)
+        file = recognise(self._absent, content, head, path)
+        size = content.size()
+        if not file and size:
+            likes = self._like(content, head)
+            file = next((like for like in likes if self._is_stump(content, size, like)), None)
+        return file.file_id if file else 0
 
     def forget(self, file_ids: Iterable[int]) -> None:
         """These files are not known any more."""
@@ -213,8 +248,14 @@ class Roster:
         self._copies = {key: copy for key, copy in self._copies.items() if key in unknown}
         if unknown:
             refresh()
+        said, self._refused = self._refused, {}
         for path in sorted(unknown.values()):
-            self._meet(path, there[path], now)
+            if path in said and said[path].state == _state(there[path]):
+                self._refused[path] = said[path]
+            else:
+                self._meet(path, there[path], now)
+        for path, refusal in self._refused.items():
+            self._keep_problem(path, refusal.problem)
         self._search(now, names)
         for path in self._problems.keys() - self._renewed:
             waiting = any(file.file_id in self._by_id for file in self._unclaimed.get(path, ()))
@@ -261,7 +302,7 @@ class Roster:
             found = None
         if found and (found.st_dev, found.st_ino) == file.key:
             if file.is_compressed:
-                self._look_at_compressed(file, found.st_size, when)
+                self._look_at_compressed(file, found)
             elif found.st_size >= file.size:
                 if found.st_size > file.size and self._keep_open(file):
                     file.grew(found.st_size, when)
@@ -284,10 +325,11 @@ class Roster:
         else:
             self._lose(file, when)
 
-    def _look_at_compressed(self, file: TailedFile, size: int, when: float) -> None:
-        if size == file.compressed_size or file.busy:
+    def _look_at_compressed(self, file: TailedFile, found: os.stat_result) -> None:
+        state = found.st_size, found.st_mtime_ns
+        if state == file.compressed or file.busy:
             return
-        file.compressed_size = size
+        file.compressed = state
         file.close()
         self._overcome(file.path)
         file.size = file.position + self._limits.bytes  # until its end has been seen again
@@ -328,8 +370,9 @@ class Roster:
         self._by_id.pop(file.file_id, None)
         self._unname(file)
         self._firsts[file.first].discard(file)
+        self._damaged.pop(file, None)
         file.lost_at = now
-        if file.size > file.position and not file.is_compressed:
+        if file.size > file.position:
             self._lost[file.file_id] = file
         elif not file.position:
             return  # nothing of it is known to anybody
@@ -347,11 +390,13 @@ class Roster:
         refresh()
         del self._lost[file.file_id]
         known = self._absent.get(file.file_id)
-        if known and known.position >= file.size:  # another process has read them
+        end = file.position + 1 if file.is_compressed else file.size  # whose size may be unknown
+        if known and known.position >= end:  # another process has read them
             return
+        to = "on" if file.is_compressed else f"to {file.size}"
         gap = (
-            f"{file.name!r} was truncated or deleted: its bytes from {file.position} to "
-            f"{file.size} were gone before they could be read"
+            f"{file.name!r} was truncated or deleted: its bytes from {file.position} {to} "
+            "were gone before they could be read"
         )
         if file.size > file.position:
             self._gaps.append(gap)
@@ -375,10 +420,15 @@ class Roster:
             self.look_soon()
             return
         try:
+            self._endings.recall(content)
             head = content.read(REACH, 0)
             file = recognise(self._absent, content, head, path) if head else None
-            if head and not file and not self._wait_for(content, head, found, now):
-                file = self._begin(content, head, path)
+            if not file and not self._wait_for(content, head, found, now):
+                if problem := self._objection(content, head):
+                    said = f"cannot read {path!r}: {problem}"
+                    self._refused[path] = Refusal(_state(found), said)
+                elif head:
+                    file = self._begin(content, head, path)
         except ClaimError as error:
             self.cannot_claim(error)
             if not self._follow:  # nobody comes back to it
@@ -392,6 +442,13 @@ class Roster:
             content.close()
             return
         self._follow_at(file, path, key, content, found, now)
+
+    def _objection(self, content: Content, head: bytes) -> str:
+        """Why nothing of an unknown file is read; empty: there is no reason."""
+        if not head:
+            return content.damage
+        looks = looks_binary(head, self._encoding)
+        return looks and f"it is not text, it looks like {looks}"
 
     def _follow_at(
         self,
@@ -418,9 +475,10 @@ class Roster:
         if path != file.name:
             self._left_its_name(file, now)
         if file.is_compressed:
-            file.compressed_size = found.st_size
+            file.compressed = found.st_size, found.st_mtime_ns
             file.look_for_end(content, file.position)
             file.noticed.append((1 << 62, now))
+            self.opened(file)
         else:
             file.grew(found.st_size, now)
         self.limit_handles()
@@ -433,15 +491,19 @@ class Roster:
         """
         if not self._follow:
             return False
-        likes = list(self._find_like(content, head, found.st_size))
+        if not content.is_compressed and may_become_compressed(head):
+            return True
+        likes = list(self._find_like(content, head, found.st_size)) if head else []
         if not content.is_compressed and not likes:
             return False
         copy = self._copies.get(content.key)
         if copy is None or copy.size != found.st_size:
             copy = self._copies[content.key] = Copy(found.st_size, now, set())
         copy.likes = {file_id for file_id, _ in likes if file_id} or copy.likes
-        self._next_scan = min(self._next_scan, now + 0.5)
-        return now - copy.since < STILL_SECONDS or not all(is_named for _, is_named in likes)
+        waits = now - copy.since < STILL_SECONDS or not all(is_named for _, is_named in likes)
+        if waits:
+            self._next_scan = min(self._next_scan, now + 0.5)
+        return waits
 
     def _find_like(self, content: Content, head: bytes, size: int) -> Iterator[tuple[int, bool]]:
         """Files with the same bytes, as far as both have them, and whether they have a name.
@@ -454,7 +516,7 @@ class Roster:
             if file.busy and not file.content:  # it cannot be compared now: wait
                 yield 0, False
                 continue
-            common = len(head) if content.is_compressed else min(size, file.size)
+            common = min(len(head) if content.is_compressed else size, file.size)
             reach = min(common, REACH)
             try:
                 other = file.open()
@@ -582,6 +644,7 @@ class Roster:
         file = None
         with suppress(OSError):
             if content.key == key:  # else it was renamed since it was looked at
+                self._endings.recall(content)
                 file = recognise(self._absent, content, content.read(REACH, 0), path)
         if file and self._names.cover(file.name):
             self._follow_at(file, path, key, content, found, now)
@@ -614,7 +677,16 @@ class Roster:
 
     def opened(self, file: TailedFile) -> None:
         """A file may have been opened to be read; a compressed one is done with at its end."""
-        if file.content and file.is_compressed and file.position >= file.size and not file.busy:
+        if file.damage:
+            problem = f"cannot read {file.path!r} to its end: {file.damage}"
+            if self._damaged.get(file) != problem:
+                self._damaged[file] = problem
+                self._say(problem)
+        else:
+            self._damaged.pop(file, None)
+        is_done = file.position >= file.size or (file.damage and not file.is_readable)
+        if file.content and file.is_compressed and is_done and not file.busy:
+            self._endings.learn(file.content)
             self._handles.pop(file, None)
             file.close()
         elif file.content:
@@ -709,6 +781,10 @@ class Absent:
         ]
 
 
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def recognise(absent: Absent, content: Content, head: bytes, path: str) -> TailedFile | None:
     """The known file, of those that are not there, whose content this is."""
     return max(
@@ -721,6 +797,7 @@ def recognise(absent: Absent, content: Content, head: bytes, path: str) -> Taile
 def _reaches(content: Content, file: TailedFile) -> bool:
     """Whether `content` begins with all that has been read of `file`."""
     size = content.size()
-    if size is not None:
-        return size >= file.position and file.is_at(content)
-    return content.promises(file.position) or file.is_at(content)
+    if size is None:
+        content.read(1, file.position)  # by what is behind the position, its end may show
+        return file.is_at(content)
+    return size >= file.position and file.is_at(content)

@@ -46,8 +46,9 @@ class TailedFile:
     counted: `complete` is where the last whole line ends, `lines` how many wait before it; no line
     ends before `barren`. `evidence` belongs to `position`, `head` is that of the first look. While
     `busy`, a batch of it is on its way. `is_final`: nobody is going to end its last line.
-    `moved_at`: when it left its name; `lost_at`: when it was gone; `grown_at`, `served_at`: when it
-    grew and was read last; `again_at`: not before.
+    `compressed`: size and time of the last change of a compressed file; `damage`: why it ends at
+    `size` too early. `moved_at`: when it left its name; `lost_at`: when it was gone; `grown_at`,
+    `served_at`: when it grew and was read last; `again_at`: not before.
     """
 
     file_id: int
@@ -71,7 +72,8 @@ class TailedFile:
     is_link: bool = False
     is_final: bool = False
     is_compressed: bool = False
-    compressed_size: int = 0
+    compressed: tuple[int, int] = (0, 0)
+    damage: str = ""
     moved_at: float = 0.0
     lost_at: float = 0.0
     again_at: float = 0.0
@@ -223,8 +225,7 @@ class TailedFile:
 
     def _end(self) -> None:
         is_scanned = self.size - self.scanned < self.encoding.unit
-        is_whole = not (self.content and self.content.damage)
-        if self.is_final and is_whole and is_scanned and self.size > self.complete:
+        if self.is_final and not self.damage and is_scanned and self.size > self.complete:
             # Nobody is going to write the end of the last line.
             self.complete = self.size
             self.lines += 1
@@ -241,7 +242,7 @@ class TailedFile:
         data = content.read(self._whole(content, min(room, end - self.position)), self.position)
         if self.is_compressed:
             self.look_for_end(content, self.position + len(data))
-        at_end = self.is_final and self.position + len(data) == self.size and not content.damage
+        at_end = self.is_final and self.position + len(data) == self.size and not self.damage
         if not at_end:
             data = data[: self.encoding.last_end(data)]
         if not data:
@@ -281,7 +282,7 @@ class TailedFile:
         if end is None:
             self.barren = self.scanned = max(self.scanned, at)
             is_all = self.size - at < self.encoding.unit and self.size > self.position
-            if not (self.is_final and is_all and not content.damage):
+            if not (self.is_final and is_all and not self.damage):
                 self.complete, self.lines = self.position, 0
                 return None
             end = self.size
@@ -325,6 +326,7 @@ class TailedFile:
         """Learn the size of a compressed file from what has been read of it, up to `seen`."""
         known = content.size()
         self.size = seen + self.limits.bytes if known is None else known
+        self.damage = content.damage
 
     def segment(
         self, content: Content, end: int, lines: int, content_hash: int, start: int | None = None
