@@ -175,6 +175,7 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
         lag_seconds=reading.lag_seconds,
         lines_in=status.lines,
         lines_stored=status.stored,
+        filler_bytes=status.filler,
         last_error=status.last_error,
         problems=list(reading.problems),
     )

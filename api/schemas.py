@@ -84,6 +84,7 @@ class Health(StoreHealth):
     lag_seconds: float = Field(description="Age of the oldest of these bytes.")
     lines_in: int = Field(description="Lines read since this process started.")
     lines_stored: int = Field(description="Of these, lines stored as rows.")
+    filler_bytes: int = Field(description="NUL bytes before lines that were skipped meanwhile.")
     last_error: str = Field(description="The error that is not overcome yet; empty if none.")
     problems: list[str] = Field(description="Files that cannot be read, and the like.")
 

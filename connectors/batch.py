@@ -117,17 +117,19 @@ class Batch:
     """Up to `STREAM_MAX_SIZE` lines of one or several files, on their way to the store.
 
     `data` is the segments' bytes one after another; a line longer than a batch makes a batch of its
-    own, in which `data` is its first bytes only. Parsing turns `data` into `rows` (a subset of
-    `COLUMNS`) and `rejected` (`REJECTED`). `in_doubt` names the earlier block that this batch
-    repeats: the store may hold some of its lines already; unless the batch `is_whole`, the rest of
-    the block cannot be read now. `reject` makes dead letters (`REJECTED`) of rows that the store
-    has `REFUSED`. Whoever has stored the batch calls `acknowledge`.
+    own, in which `data` is its first bytes only. `filler` NULs before lines were skipped. Parsing
+    turns `data` into `rows` (a subset of `COLUMNS`) and `rejected` (`REJECTED`). `in_doubt` names
+    the earlier block that this batch repeats: the store may hold some of its lines already; unless
+    the batch `is_whole`, the rest of the block cannot be read now. `reject` makes dead letters
+    (`REJECTED`) of rows that the store has `REFUSED`. Whoever has stored the batch calls
+    `acknowledge`.
     """
 
     segments: tuple[Segment, ...]
     data: bytes = b""
     rows: pl.DataFrame = field(default_factory=_NO_ROWS.clone)
     rejected: pl.DataFrame = field(default_factory=NONE_REJECTED.clone)
+    filler: int = 0
     in_doubt: BlockId | None = None
     is_whole: bool = True
     reject: Callable[[pl.DataFrame], pl.DataFrame] = without_bytes

@@ -37,16 +37,18 @@ class Status:
         self.lines = 0
         self.stored = 0
         self.dead = 0
+        self.filler = 0
         self.failures = 0
         self.demoted_tags: frozenset[str] = frozenset()
         self._errors: dict[object, str] = {}
 
-    def add(self, *, lines: int, stored: int, dead: int) -> None:
+    def add(self, *, lines: int, stored: int, dead: int, filler: int = 0) -> None:
         """Count one batch that is stored."""
         with self._lock:
             self.lines += lines
             self.stored += stored
             self.dead += dead
+            self.filler += filler
 
     def report(self, error: str, trouble: object = None) -> None:
         """Keep the newest error for `/health`; `trouble` is what it can be `overcome` by."""

@@ -24,7 +24,7 @@ class _Partition(StatelessSinkPartition[Batch]):
                 raise
             batch.acknowledge()
             stored, dead = len(batch.rows) - refused, len(batch.rejected) + refused
-            self._status.add(lines=batch.lines, stored=stored, dead=dead)
+            self._status.add(lines=batch.lines, stored=stored, dead=dead, filler=batch.filler)
 
     def close(self) -> None:
         self._writer.close()

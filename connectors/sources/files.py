@@ -64,7 +64,9 @@ class FileSource(DynamicSource[Batch]):
 
     `follow=False` reads what is there, the unfinished last line included, and ends. `from_end`
     skips what is there at the first start ever. Processes that name the same `claims` directory
-    share the files. Setting `stop` ends the source after the batch in hand.
+    share the files. A file that has left its name is read on for as long as somebody writes to it,
+    or `linger` seconds after it grew last if that cannot be ruled out. Setting `stop` ends the
+    source after the batch in hand.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class FileSource(DynamicSource[Batch]):
         follow: bool = True,
         from_end: bool = False,
         claims: Path | None = None,
+        linger: float = 300.0,
         stop: threading.Event | None = None,
     ) -> None:
         self._follow = follow
@@ -89,6 +92,7 @@ class FileSource(DynamicSource[Batch]):
             follow=follow,
             from_end=from_end,
             claims=claims,
+            linger=linger,
         )
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
