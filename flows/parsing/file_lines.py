@@ -77,9 +77,11 @@ class FileLines:
 
     def _without_filler(self) -> list[tuple[bytes, Segment]]:
         """The bytes and segments that are left without filler; empty if there is none."""
+        if self._missing:  # of a line that is not here whole, which is its batch's only one
+            return []
         starts = self._starts[:-1]
         is_filler = self._encoding.begin_with_filler(self._data, starts)
-        if self._missing or not is_filler.any():
+        if not is_filler.any():
             return []
         pieces: list[tuple[bytes, Segment]] = []
         for part in self._parts:
