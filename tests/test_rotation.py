@@ -490,7 +490,7 @@ def test_every_line_that_could_be_read_is_stored_once_whatever_rotation_does(soa
     run_state_machine_as_test(
         Rotation,
         settings=settings(
-            max_examples=3000 if soak else 60,
+            max_examples=3000 if soak else 30,
             stateful_step_count=50 if soak else 30,
             deadline=None,
             print_blob=True,
