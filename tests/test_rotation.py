@@ -356,7 +356,7 @@ class Rotation(RuleBasedStateMachine):
         self.current = None
 
     @rule(away=st.booleans())
-    @precondition(lambda self: self.current and not self.is_locked)
+    @precondition(lambda self: self.current and self.current.lines and not self.is_locked)
     def take_away_from_a_writer(self, away: bool) -> None:
         """What is known to be open is read as long as it is written to, until the next start."""
         self.peek()

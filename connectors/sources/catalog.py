@@ -417,7 +417,7 @@ class Catalog:
         """Until its first block is recorded, a file is known by its first bytes alone."""
         if file.content and file.head[0] < REACH:
             head = read_head(file.content, file.encoding)
-            if len(head) > file.head[0]:
+            if len(head) > file.head[0] and head.strip(b"\0"):
                 self._claims.learn(file.key, file.file_id, head)
 
     def _when_stored(self, taken: list[tuple[TailedFile, Segment]]) -> Callable[[], None]:

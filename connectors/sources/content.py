@@ -59,8 +59,10 @@ class Content:
             return size
         # Who goes on where they were is seen at once; all zeros are looked through after a change.
         end = self._last(known, min(known + _NEAR, size)) or known
-        is_new = not any(self._blank) or end in (known, known + _NEAR)
-        if is_new and self._blank != (end, size, found.st_mtime_ns):
+        found_last, *when = self._blank
+        if when == [size, found.st_mtime_ns]:
+            end = max(end, found_last)
+        elif not any(when) or end in (known, known + _NEAR):
             end = self._search_last(end, size) or end
             self._blank = end, size, found.st_mtime_ns
         return min(size, -(-end // unit) * unit)

@@ -219,7 +219,8 @@ class TailedFile:
     def see(self, content: Content) -> None:
         """Remember its first bytes."""
         head = read_head(content, self.encoding)
-        self.head = len(head), digest(head)
+        sign = head if head.strip(b"\0") else b""  # of a hole, there may be many alike
+        self.head = len(sign), digest(sign)
         self.first = head[:FIRST]
         self.is_compressed = content.is_compressed
         self.is_final |= content.is_compressed
