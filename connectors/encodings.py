@@ -76,9 +76,9 @@ class Encoding:
     ) -> npt.NDArray[np.bool_]:
         """At which of these places in `data` a U+0000 is."""
         every = np.frombuffer(data, np.uint8)
-        found: npt.NDArray[np.bool_] = every[places] == 0
+        found: npt.NDArray[np.bool_] = every.take(places, mode="clip") == 0
         if self.unit > 1:
-            found &= every[np.minimum(places + 1, max(0, len(every) - 1))] == 0
+            found &= every.take(places + 1, mode="clip") == 0
         return found
 
     def find_filler(self, data: bytes, first: int = 0) -> int:

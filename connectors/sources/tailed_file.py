@@ -251,13 +251,16 @@ class TailedFile:
         """Learn which NULs are not going to be filled: those before what was noticed long ago."""
         old = (size for size, when in reversed(self.noticed) if when <= now - FILL_SECONDS)
         self.settled = self.size if self.is_final else next(old, self.position)
-        if self.settled > self.held:
+        if self.held >= 0 and (self.settled > self.held or not self._is_filler(self.held)):
             self.held = -1
+
+    def _is_filler(self, at: int) -> bool:
+        return bool(self.encoding.filler(self.open().read(self.encoding.unit, at)))
 
     def _skip_filler(self) -> None:
         """Go on behind the NULs that come next, if they are not going to be filled."""
         content, at = self.open(), self.start
-        if not self.encoding.filler(content.read(self.encoding.unit, at)):
+        if not self._is_filler(at):
             self.peeked = at
             return
         if at >= self.settled:
