@@ -37,6 +37,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         (roster, "SCAN_SECONDS", 0.1),
         (roster, "GRACE_SECONDS", 0.3),
         (writers, "RESCAN_SECONDS", 0.2),
+        (writers, "_SHARE", 1),
     ):
         monkeypatch.setattr(module, name, seconds)
 
