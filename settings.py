@@ -190,6 +190,13 @@ class Settings(BaseSettings):
         description="Where to begin in the files that exist at the very first start. Later files "
         "are read from their beginning; after the first start the store knows the position.",
     )
+    log_linger_seconds: float = Field(
+        300.0,
+        ge=0,
+        le=7 * 86_400,
+        description="A file that has been renamed or deleted is read on for as long as a process "
+        "has it open for writing. Where that cannot be ruled out: for so long after it grew last.",
+    )
     follow: bool = Field(
         True,
         description="false: read what is there, print one summary line and exit; no API is served.",

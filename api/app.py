@@ -198,6 +198,7 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
         lines_in=status.lines,
         lines_stored=status.stored,
         misfits=status.misfits,
+        filler_bytes=status.filler,
         last_error=status.last_error,
         problems=[*status.store_problems, *reading.problems],
     )

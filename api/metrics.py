@@ -43,6 +43,11 @@ def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
                 "logwax_dead_letters", "Of these, lines that became dead letters.", status.dead
             ),
             _misfits(status),
+            Counter(
+                "logwax_filler_bytes",
+                "NUL bytes before lines that were skipped, as in files with holes.",
+                status.filler,
+            ),
             Gauge("logwax_files", "Files followed.", reading.files),
             Gauge(
                 "logwax_lag_bytes",

@@ -92,6 +92,7 @@ class Health(StoreHealth):
     misfits: dict[str, int] = Field(
         description="By column: values that do not fit it, hence are in `attributes`."
     )
+    filler_bytes: int = Field(description="NUL bytes before lines that were skipped meanwhile.")
     last_error: str = Field(description="The error that is not overcome yet; empty if none.")
     problems: list[str] = Field(description="Files that cannot be read, and the like.")
 

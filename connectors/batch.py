@@ -135,9 +135,10 @@ class Batch:
     """Up to `STREAM_MAX_SIZE` lines of one or several files, on their way to the store.
 
     `data` is the segments' bytes one after another; a line longer than a batch makes a batch of its
-    own, in which `data` is its first bytes only. Parsing turns `data` into `rows` (a subset of
-    `COLUMNS`) and `rejected` (`REJECTED`); `fits` tells of each file how many lines were refused,
-    `misfits` of each column how many values did not fit it, and are attributes. `in_doubt` names
+    own, in which `data` is its first bytes only. `filler` NULs before lines were skipped. Parsing
+    turns `data` into `rows` (a subset of `COLUMNS`) and `rejected` (`REJECTED`); `fits` tells of
+    each file how many lines were refused, `misfits` of each column how many values did not fit it,
+    and are attributes. `in_doubt` names
     the earlier block that this batch repeats: the store may hold some of its lines already; unless
     the batch `is_whole`, the rest of the block cannot be read now. `reject` makes dead letters
     (`REJECTED`) of rows that the store has `REFUSED`. Whoever has stored the batch calls
@@ -150,6 +151,7 @@ class Batch:
     rejected: pl.DataFrame = field(default_factory=NONE_REJECTED.clone)
     fits: tuple[Fit, ...] = ()
     misfits: Mapping[str, int] = field(default_factory=dict)
+    filler: int = 0
     in_doubt: BlockId | None = None
     is_whole: bool = True
     reject: Callable[[pl.DataFrame], pl.DataFrame] = without_bytes

@@ -58,10 +58,36 @@ class Encoding:
         return int(np.count_nonzero(self._is_newline(data)))
 
     def _is_newline(self, data: bytes | memoryview) -> npt.NDArray[np.bool_]:
-        kind = {1: "u1", 2: "<u2" if self.newline[0] else ">u2"}[self.unit]
-        whole = memoryview(data)[: len(data) // self.unit * self.unit]
-        found: npt.NDArray[np.bool_] = np.frombuffer(whole, kind) == 10
+        found: npt.NDArray[np.bool_] = self._units(data) == 10
         return found
+
+    def _units(self, data: bytes | memoryview) -> npt.NDArray[np.unsignedinteger[npt.NBitBase]]:
+        kind = {1: "u1", 2: "<u2" if self.newline[0] else ">u2"}[self.unit]
+        return np.frombuffer(memoryview(data)[: len(data) // self.unit * self.unit], kind)
+
+    def filler(self, data: bytes) -> int:
+        """How many bytes of U+0000 `data` begins with."""
+        if not data.startswith(b"\0" * self.unit):
+            return 0
+        return (len(data) - len(data.lstrip(b"\0"))) // self.unit * self.unit
+
+    def begin_with_filler(
+        self, data: bytes, places: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """At which of these places in `data` a U+0000 is."""
+        every = np.frombuffer(data, np.uint8)
+        found: npt.NDArray[np.bool_] = every.take(places, mode="clip") == 0
+        if self.unit > 1:
+            found &= every.take(places + 1, mode="clip") == 0
+        return found
+
+    def find_filler(self, data: bytes, first: int = 0) -> int:
+        """Where the first U+0000 from `first` on is; the length of `data` if there is none."""
+        if self.unit == 1:
+            found = data.find(b"\0", first)
+            return len(data) if found < 0 else found
+        where = np.flatnonzero(self._units(memoryview(data)[first:]) == 0)
+        return first + int(where[0]) * self.unit if len(where) else len(data)
 
     def without_end(self, line: bytes) -> bytes:
         """One line without its line end (LF or CRLF)."""

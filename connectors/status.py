@@ -41,6 +41,7 @@ class Status:
         self.lines = 0
         self.stored = 0
         self.dead = 0
+        self.filler = 0
         self.failures = 0
         self.misfits: Counter[str] = Counter()  # by column: values that are attributes instead
         self.refusals = Refusals()
@@ -55,6 +56,7 @@ class Status:
         lines: int,
         stored: int,
         dead: int,
+        filler: int = 0,
         misfits: Mapping[str, int] | None = None,
         reasons: Mapping[str, int] | None = None,
     ) -> None:
@@ -65,6 +67,7 @@ class Status:
             self.dead += dead
             self.misfits = self.misfits + Counter(misfits)  # a new one: others may look at the old
             self._reasons.update(reasons or {})
+            self.filler += filler
 
     def report(self, error: str, trouble: object = None) -> None:
         """Keep the newest error for `/health`; `trouble` is what it can be `overcome` by."""

@@ -56,6 +56,7 @@ def flow() -> Dataflow:
             encoding=settings.log_encoding,
             follow=settings.follow,
             from_end=settings.log_start == "end",
+            linger=settings.log_linger_seconds,
             claims=settings.data_dir / "claims" if store.is_shared else None,
             archives=settings.archives,
             stop=stop,

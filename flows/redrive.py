@@ -68,6 +68,7 @@ def _batch(letters: pl.DataFrame, encoding: Encoding) -> Batch:
     for file_id, source, offset, raw in letters.select(
         *PLACE[:1], "source", "offset", "raw"
     ).rows():
+        raw = raw[encoding.filler(raw) :]  # it would move the place
         # A line end is taken off again: of one that ends with CR, it must not be that CR.
         end = carriage_return + newline if raw.endswith(carriage_return) else newline
         pieces.append((file_id, source, offset, raw + end))

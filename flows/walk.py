@@ -21,8 +21,9 @@ NO_CUTS: Offsets = np.empty(0, np.int64)
 class Walk:
     """The non-empty lines of a file up to `end`, in chunks; a line itself is never loaded.
 
-    A line is what ends with a newline, at one of the sorted `cuts`, or at `end`. Of a line with
-    nothing but its line end (LF or CRLF) nothing is stored, so it does not count.
+    A line is what ends with a newline, at one of the sorted `cuts`, or at `end`; it begins behind
+    its NULs, which are filler. Of a line with nothing but its line end (LF or CRLF) nothing is
+    stored, so it does not count.
     """
 
     data: Content
@@ -47,9 +48,8 @@ class Walk:
             low, high = np.searchsorted(self.cuts, (position, behind), "right")
             if low < high:
                 ends = np.union1d(ends, self.cuts[low:high])
-            starts = np.concatenate(([begun], ends[:-1])) if len(ends) else ends
-            if len(ends):
-                begun = int(ends[-1])
+            starts = self._behind_filler(np.concatenate(([begun], ends)), chunk, position)
+            begun, starts = int(starts[-1]), starts[:-1]
             yield self._not_empty(starts, ends, chunk, position)
             position = behind
         if begun < position:
@@ -57,7 +57,12 @@ class Walk:
 
     def lines_between(self, first: int, last: int) -> tuple[Offsets, Offsets]:
         """Where the lines begin and end that begin in [first, last), wherever a line begins."""
-        before = max(0, first - self.encoding.unit)  # a newline there makes a line begin at first
+        unit = self.encoding.unit
+        before = max(0, first - unit)  # a newline there makes a line begin at first
+        while before and self.data.read(unit, before) == b"\0" * unit:  # filler, if from its begin
+            piece = self.data.read(min(CHUNK, before), max(0, before - CHUNK))
+            kept = len(piece.rstrip(b"\0"))
+            before = max(0, before - CHUNK) + max(0, -(-kept // unit) * unit - unit)
         parts = [(NO_CUTS, NO_CUTS)]
         for starts, ends in self.lines(before):
             wanted = (starts >= first) & (starts < last)
@@ -65,6 +70,18 @@ class Walk:
             if len(ends) and ends[-1] >= last:
                 break
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def _behind_filler(self, starts: Offsets, chunk: bytes, position: int) -> Offsets:
+        """Where lines begin that would begin here, if not with NULs in this chunk."""
+        places = starts - position
+        is_filler = (places >= 0) & (places < len(chunk))
+        is_filler[is_filler] = self.encoding.begin_with_filler(chunk, places[is_filler])
+        if is_filler.any():
+            starts = starts.copy()
+            for number in np.flatnonzero(is_filler).tolist():
+                end = places[number + 1] if number + 1 < len(starts) else len(chunk)
+                starts[number] += self.encoding.filler(chunk[places[number] : end])
+        return starts
 
     def _not_empty(
         self, starts: Offsets, ends: Offsets, chunk: bytes, position: int

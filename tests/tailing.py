@@ -64,6 +64,7 @@ class Tail:
     ) -> None:
         self.memory = memory or Memory()
         limits = options.pop("limits", SOON)
+        options.setdefault("linger", 1.0)  # where it would be minutes
         self.source = FileSource(str(pattern).split(","), self.memory, limits, **options)  # type: ignore[arg-type]
         self.partition = self.source.build("tail", 0, 1)
 

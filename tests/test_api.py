@@ -419,7 +419,7 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
 ) -> None:
     insert(store, "cust_1", *CUST_1)
     store.command("INSERT INTO dead_letters VALUES ('?')")
-    pipeline.status.add(lines=3, stored=2, dead=1, misfits={"duration": 1})
+    pipeline.status.add(lines=3, stored=2, dead=1, filler=9, misfits={"duration": 1})
     pipeline.status.add(lines=0, stored=0, dead=0, misfits={"duration": 1, "bytes_sent": 3})
     pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",))
 
@@ -437,6 +437,7 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
         "misfits": {"duration": 2, "bytes_sent": 3},
         "rows_stored": 4,
         "dead_letters": 1,
+        "filler_bytes": 9,
         "last_error": "",
         "problems": ["a.log: permission denied"],
     }
@@ -470,7 +471,7 @@ def samples(answer: httpx.Response) -> dict[str, float]:
 
 
 def test_metrics_are_those_of_the_pipeline_now(api: httpx.Client, pipeline: Running) -> None:
-    pipeline.status.add(lines=4, stored=2, dead=1)
+    pipeline.status.add(lines=4, stored=2, dead=1, filler=9)
     pipeline.status.demoted_tags = frozenset({"customer_id"})
     pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",))
 
@@ -480,6 +481,7 @@ def test_metrics_are_those_of_the_pipeline_now(api: httpx.Client, pipeline: Runn
         "logwax_lines_total": 4,
         "logwax_rows_total": 2,
         "logwax_dead_letters_total": 1,
+        "logwax_filler_bytes_total": 9,
         "logwax_files": 2,
         "logwax_lag_bytes": 100,
         "logwax_lag_seconds": 0.5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import io
 import itertools
 import lzma
 import os
@@ -35,14 +36,24 @@ from connectors.sources.tailed_file import Limits
 from tests.tailing import Memory
 
 LIMITS = Limits(lines=1000, bytes=4096, seconds=1.0)
-
-
+NOBODY = 65534
+PADDING = 16 * 1024
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
     ".zst": zstd.compress,
     ".xz": lzma.compress,
     ".bz2": bz2.compress,
 }
+
+
+@contextlib.contextmanager
+def unprivileged():
+    """As anybody else: root has rights in every directory."""
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 class Clock:
@@ -59,7 +70,6 @@ class NoEvents:
     """A file system without events: names are looked at each time."""
 
     blind = True
-    trouble = ""
 
     def watch(self, directories: dict[str, bool]) -> None:
         pass
@@ -69,6 +79,22 @@ class NoEvents:
 
     def close(self) -> None:
         pass
+
+
+class Sight:
+    """What is seen of writers: the one that goes on with a rotated file, and of others perhaps."""
+
+    def __init__(self, machine: Rotation) -> None:
+        self.machine = machine
+
+    def path(self, key: tuple[int, int], others: object, now: float) -> str | None:
+        late = self.machine.old_handle
+        if late and (found := os.fstat(late[1])) and (found.st_dev, found.st_ino) == key:
+            return f"/proc/self/fd/{late[1]}"
+        return None
+
+    def write(self, key: tuple[int, int], others: object, now: float) -> bool | None:
+        return True if self.path(key, others, now) else self.machine.unseen
 
 
 class Store(Memory):
@@ -83,8 +109,11 @@ class Store(Memory):
             length = segment.end - segment.start
             offset = segment.start
             for line in batch.data[at : at + length].splitlines(keepends=True):
+                offset += len(line) - len(line := line.lstrip(b"\0"))  # behind filler
                 identity = (segment.file_id, offset)
                 offset += len(line)
+                if line in (b"", b"\n"):
+                    continue
                 if random.random() >= share:  # seeded by hypothesis
                     continue
                 if batch.in_doubt and identity in self.lines:
@@ -107,10 +136,12 @@ class File:
         self.lines: list[bytes] = []
         self.met = False
         self.noticed = 0
+        self.size = 0  # where it is written to
+        self.half = b""  # of a line, that is still to be written
 
     @property
-    def size(self) -> int:
-        return sum(map(len, self.lines))
+    def is_compressed(self) -> bool:
+        return bool(self.path and self.path.suffix in PACKED)
 
 
 class Rotation(RuleBasedStateMachine):
@@ -122,14 +153,22 @@ class Rotation(RuleBasedStateMachine):
     def count(self) -> None:
         Rotation.steps += 1
 
-    @initialize(covered=st.booleans())
-    def begin(self, covered: bool) -> None:
-        self.directory = Path(tempfile.mkdtemp())
+    @initialize(covered=st.booleans(), unseen=st.sampled_from([None, False]))
+    def begin(self, covered: bool, unseen: bool | None) -> None:
+        self.root = Path(tempfile.mkdtemp())
+        self.root.chmod(0o755)
+        self.directory = self.root / "logs"
+        self.directory.mkdir()
+        self.unseen = unseen
+        self.is_locked = False
+        self.damaged: dict[Path, list[bytes]] = {}
         self.clock = Clock()
         self.patches = contextlib.ExitStack()
         for module in (catalog, roster):
             self.patches.enter_context(patch.object(module, "time", self.clock))
         self.patches.enter_context(patch.object(roster, "Watcher", NoEvents))
+        self.patches.enter_context(patch.object(roster, "Writers", lambda: Sight(self)))
+        self.stderr = self.patches.enter_context(contextlib.redirect_stderr(io.StringIO()))
         self.live = self.directory / "app.log"
         self.pattern = str(self.live) + ("*" if covered else "")
         self.covered = covered
@@ -137,7 +176,8 @@ class Rotation(RuleBasedStateMachine):
         self.number = 0
         self.current: File | None = None
         self.rotated: dict[int, File] = {}
-        self.old_handle: tuple[File, object] | None = None
+        self.gone: list[File] = []
+        self.old_handle: tuple[File, int] | None = None
         self.must: set[bytes] = set()
         self.noticed: set[bytes] = set()
         self.source = self.partition = None
@@ -145,12 +185,14 @@ class Rotation(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "source") and self.source:
+            if self.is_locked:
+                self.lock_or_unlock()
+            self._close_old()
             self._settle(20)
             self._check()
             self.source.close()
-            self._close_old()
             self.patches.close()
-            shutil.rmtree(self.directory)
+            shutil.rmtree(self.root)
 
     # What happens to the files
 
@@ -161,16 +203,21 @@ class Rotation(RuleBasedStateMachine):
             made.append(b"%06d %s\n" % (self.number, b"x" * random.randrange(60)))
         return made
 
-    def _append(self, file: File, count: int, handle: object = None) -> None:
+    def _append(self, file: File, count: int, handle: int | None = None) -> None:
+        """Write lines, the first of which may have been begun."""
         lines = self._lines(count)
         file.lines += lines
-        if handle:
-            handle.write(b"".join(lines))
-            handle.flush()
-        else:
-            pack = PACKED.get(file.path.suffix, bytes)
-            with file.path.open("ab") as out:
-                out.write(pack(b"".join(lines)))
+        self._put(file, file.half + b"".join(lines), handle)
+        file.half = b""
+
+    def _put(self, file: File, data: bytes, handle: int | None = None) -> None:
+        if file.is_compressed:
+            data = PACKED[file.path.suffix](data)
+            file.size = file.path.stat().st_size
+        out = handle or os.open(file.path, os.O_WRONLY | os.O_CREAT, 0o644)
+        file.size += os.pwrite(out, data, file.size)
+        if out != handle:
+            os.close(out)
 
     @rule(count=st.integers(1, 120))
     def write(self, count: int) -> None:
@@ -178,22 +225,72 @@ class Rotation(RuleBasedStateMachine):
             self.current = File(self.live)
         self._append(self.current, count)
 
+    @rule()
+    @precondition(lambda self: self.current and self.current.lines)
+    def preallocate(self) -> None:
+        os.truncate(self.live, self.current.size + PADDING)
+
+    @rule()
+    @precondition(lambda self: self.current and self.current.lines)
+    def cut_to_its_size(self) -> None:
+        os.truncate(self.live, self.current.size)
+
+    @rule(symbolic=st.booleans())
+    @precondition(lambda self: self.current)
+    def link(self, symbolic: bool) -> None:
+        """Another name, which is covered if the rotated ones are."""
+        other = self.live.with_name("app.log.link")
+        other.unlink(missing_ok=True)
+        (os.symlink if symbolic else os.link)(self.live, other)
+
+    @rule()
+    @precondition(lambda self: not self.damaged)
+    def add_damaged(self) -> None:
+        path = self.live.with_name(f"app.log.damaged{random.choice(list(PACKED))}")
+        lines = self._lines(50)
+        path.write_bytes(PACKED[path.suffix](b"".join(lines))[:-60])
+        self.damaged[path] = lines
+
+    @rule()
+    def lock_or_unlock(self) -> None:
+        """Take the rights to the directory away, or give them back."""
+        self.is_locked = not self.is_locked
+        self.directory.chmod(0 if self.is_locked else 0o755)
+
     @rule(count=st.integers(1, 20))
     @precondition(lambda self: self.old_handle)
     def write_late(self, count: int) -> None:
         file, handle = self.old_handle
         self._append(file, count, handle)
 
+    @rule()
+    @precondition(lambda self: self.old_handle and not self.old_handle[0].half)
+    def write_half_a_line_late(self) -> None:
+        file, handle = self.old_handle
+        (line,) = self._lines(1)
+        middle = random.randrange(1, len(line))
+        self._put(file, line[:middle], handle)
+        file.lines.append(line)
+        file.half = line[middle:]
+
+    def _keep_writing(self) -> None:
+        self._close_old()
+        self.old_handle = (self.current, os.open(self.live, os.O_WRONLY))
+
     def _close_old(self) -> None:
+        """A writer ends its last line before it goes."""
         if self.old_handle:
-            self.old_handle[1].close()
+            file, handle = self.old_handle
+            self._put(file, file.half, handle)
+            file.half = b""
+            os.close(handle)
             self.old_handle = None
 
     def _shift(self) -> None:
         """Make room for app.log.1, as logrotate does."""
         for number in sorted(self.rotated, reverse=True):
             file = self.rotated.pop(number)
-            suffix = file.path.suffix if file.path.suffix in PACKED else ""
+            suffix = file.path.suffix if file.is_compressed else ""
             path = self.live.with_name(f"app.log.{number + 1}{suffix}")
             file.path.rename(path)
             file.path = path
@@ -205,7 +302,7 @@ class Rotation(RuleBasedStateMachine):
         self._close_old()
         self._shift()
         if keep_writing:
-            self.old_handle = (self.current, self.live.open("ab"))
+            self._keep_writing()
         path = self.live.with_name("app.log.1")
         self.live.rename(path)
         self.current.path = path
@@ -220,6 +317,7 @@ class Rotation(RuleBasedStateMachine):
         shutil.copyfile(self.live, path)
         copy = File(path)
         copy.lines = list(self.current.lines)
+        copy.size = self.current.size
         copy.met = self.current.met
         copy.noticed = self.current.noticed
         for step in looks:
@@ -235,9 +333,7 @@ class Rotation(RuleBasedStateMachine):
         gone = self.current.lines[len(copy.lines) :]
         self._legally_gone(gone)
         self.rotated[1] = copy
-        self.current.lines = []
-        self.current.noticed = 0
-        self.current.met = False
+        self.current = File(self.live)
 
     @rule()
     @precondition(lambda self: self.current and self.current.lines)
@@ -245,6 +341,15 @@ class Rotation(RuleBasedStateMachine):
         os.truncate(self.live, 0)
         self._legally_gone(self.current.lines)
         self.current = File(self.live)
+
+    @rule(count=st.integers(1, 30))
+    @precondition(lambda self: self.current and self.current.lines)
+    def truncate_below_a_writer(self, count: int) -> None:
+        """It goes on where it was: the file begins with a hole."""
+        size = self.current.size
+        self.truncate()
+        self.current.size = size
+        self._append(self.current, count)
 
     @rule(count=st.integers(1, 300))
     @precondition(lambda self: self.current and self.current.lines)
@@ -257,6 +362,20 @@ class Rotation(RuleBasedStateMachine):
     def delete(self) -> None:
         self.live.unlink()
         self._legally_gone(self.current.lines)
+        self.current = None
+
+    @rule(away=st.booleans())
+    @precondition(lambda self: self.current and self.current.lines and not self.is_locked)
+    def take_away_from_a_writer(self, away: bool) -> None:
+        """What is known to be open is read as long as it is written to, until the next start."""
+        self.peek()
+        self._keep_writing()
+        if away:
+            (self.root / "old").mkdir(exist_ok=True)
+            self.live.rename(self.root / "old" / f"{self.number}")
+        else:
+            self.live.unlink()
+        self.gone.append(self.current)
         self.current = None
 
     @rule()
@@ -279,8 +398,8 @@ class Rotation(RuleBasedStateMachine):
         """In one or several members, and maybe seen when only the first part is written."""
         number = random.choice(sorted(self.rotated))
         file = self.rotated[number]
-        if file.path.suffix in PACKED or not file.lines:
-            return
+        if file.is_compressed or not file.lines or file.path.stat().st_nlink > 1:
+            return  # what is compressed, and there as it was, is there twice
         if self.old_handle and self.old_handle[0] is file:
             self._close_old()
         path = file.path.with_name(file.path.name + suffix)
@@ -299,10 +418,10 @@ class Rotation(RuleBasedStateMachine):
         file.path = path
 
     @rule(count=st.integers(1, 20))
-    @precondition(lambda self: any(f.path.suffix in PACKED for f in self.rotated.values()))
+    @precondition(lambda self: any(file.is_compressed for file in self.rotated.values()))
     def append_to_compressed(self, count: int) -> None:
         """As `gzip < app.log.2 >> app.log.3.gz` does."""
-        packed = [file for file in self.rotated.values() if file.path.suffix in PACKED]
+        packed = [file for file in self.rotated.values() if file.is_compressed]
         self._append(random.choice(packed), count)
 
     def _legally_gone(self, lines: Sequence[bytes]) -> None:
@@ -313,17 +432,22 @@ class Rotation(RuleBasedStateMachine):
 
     def _start(self) -> None:
         self.slept = self.clock.now
-        self.source = FileSource([self.pattern], self.store, LIMITS)
+        with unprivileged():
+            self.source = FileSource([self.pattern], self.store, LIMITS)
         self.partition = self.source.build("tail", 0, 1)
 
     def _collect(self) -> None:
-        while batches := self.partition.next_batch():
+        while batches := self._next():
             for batch in batches:
                 self.store.write(batch)
                 batch.acknowledge()
 
+    def _next(self) -> list[Batch]:
+        with unprivileged():
+            return self.partition.next_batch()
+
     def _files(self) -> list[File]:
-        return [file for file in (self.current, *self.rotated.values()) if file]
+        return [file for file in (self.current, *self.rotated.values(), *self.gone) if file]
 
     @rule()
     def peek(self) -> None:
@@ -334,7 +458,7 @@ class Rotation(RuleBasedStateMachine):
 
     def _note_meeting(self) -> None:
         for file in self._files():
-            if file.lines and (file.path == self.live or self.covered):
+            if file.lines and (file.path == self.live or self.covered) and not self.is_locked:
                 file.met = True
 
     @rule(seconds=st.sampled_from([1.1, 3.0, 8.0, 20.0]))
@@ -349,20 +473,26 @@ class Rotation(RuleBasedStateMachine):
             self.clock.now += 0.55
             self.source._catalog._roster.look_soon()
             self._collect()
-        if seconds > roster.GRACE_SECONDS:
+        if seconds > roster.GRACE_SECONDS and not self.is_locked:
             for file in self._files():
                 if file.met:
-                    self.must.update(file.lines)
+                    self.must.update(file.lines[:-1] if file.half else file.lines)
+            for path, lines in self.damaged.items() if self.covered else ():
+                if not set(lines) <= set(self.store.lines.values()):
+                    assert str(path) in "".join(self.source.status().problems)
 
     @rule(killed=st.booleans())
     def restart(self, killed: bool) -> None:
         if killed:
             self.clock.now += 1.1
             self.source._catalog._roster.look_soon()
-            for batch in self.partition.next_batch():
+            for batch in self._next():
                 if not batch.in_doubt:
                     self.store.write(batch, share=random.choice([0.0, 0.5, 0.99]))
         self.source.close()
+        for file in self.gone:
+            self._legally_gone(file.lines)
+        self.gone = []
         stored = set(self.store.lines.values())
         for file in self._files():
             file.met = not stored.isdisjoint(file.lines)  # what is not in the ledger is forgotten

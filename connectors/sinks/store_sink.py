@@ -31,7 +31,12 @@ class _Partition(StatelessSinkPartition[Batch]):
             stored, dead = len(batch.rows) - refused, len(batch.rejected) + refused
             reasons = Counter(batch.rejected["reason"].to_list()) + Counter(rejected=refused)
             self._status.add(
-                lines=batch.lines, stored=stored, dead=dead, misfits=batch.misfits, reasons=reasons
+                lines=batch.lines,
+                stored=stored,
+                dead=dead,
+                filler=batch.filler,
+                misfits=batch.misfits,
+                reasons=reasons,
             )
 
     @in_words

@@ -17,7 +17,7 @@ from connectors.sources.claims import ClaimError, Claims, NoClaims
 from connectors.sources.evidence import REACH
 from connectors.sources.names import Names
 from connectors.sources.roster import GRACE_SECONDS, Known, Roster
-from connectors.sources.tailed_file import Limits, TailedFile
+from connectors.sources.tailed_file import Limits, TailedFile, read_head
 from connectors.status import FileStatus, SourceStatus
 from connectors.store import Ledger
 
@@ -67,6 +67,7 @@ class Catalog:
         from_end: bool,
         claims: Path | None,
         archives: Path | None,
+        linger: float,
     ) -> None:
         self._positions = positions
         self._limits = limits
@@ -81,6 +82,7 @@ class Catalog:
             self._claims.mint,
             follow=follow,
             archives=archives,
+            linger=linger,
         )
         self._started = time.monotonic()
         self._next_housekeeping = 0.0
@@ -376,7 +378,7 @@ class Catalog:
             if file.size <= file.position or file.busy or file.again_at > now:
                 continue
             try:
-                file.count()
+                file.count(now)
                 self._roster.opened(file)
                 self._roster.limit_handles()
             except OSError as error:
@@ -411,6 +413,7 @@ class Catalog:
 
     def _read_next(self, files: list[TailedFile]) -> Batch | None:
         parts: list[bytes] = []
+        filler = 0
         taken: list[tuple[TailedFile, Segment]] = []
         room_bytes, room_lines = self._limits.bytes, self._limits.lines
         failed: list[tuple[OSError, TailedFile]] = []
@@ -435,6 +438,7 @@ class Catalog:
                     continue  # an over-long line makes a batch of its own
                 parts.append(data)
                 taken.append((file, segment))
+                filler += segment.start - file.position
                 room_bytes -= len(data)
                 room_lines -= segment.lines
                 if is_cut:
@@ -453,13 +457,14 @@ class Catalog:
         if not taken:
             return None
         segments = tuple(segment for _, segment in taken)
-        return Batch(segments, b"".join(parts), acknowledge=self._when_stored(taken))
+        acknowledge = self._when_stored(taken)
+        return Batch(segments, b"".join(parts), filler=filler, acknowledge=acknowledge)
 
     def _learn_beginning(self, file: TailedFile) -> None:
         """Until its first block is recorded, a file is known by its first bytes alone."""
         if file.content and file.head[0] < REACH:
-            head = file.content.read(REACH, 0)
-            if len(head) > file.head[0]:
+            head = read_head(file.content, file.encoding)
+            if len(head) > file.head[0] and head.strip(b"\0"):
                 self._claims.learn(file.key, file.file_id, head)
 
     def _when_stored(self, taken: list[tuple[TailedFile, Segment]]) -> Callable[[], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import lzma
 import os
 import stat
@@ -18,6 +19,8 @@ _PIECE = 32 * 1024  # compressed bytes that are read at a time
 _STEP = 256 * 1024  # plain bytes that are made of them at a time, at most
 _KEEP = 5 * 1024 * 1024  # bytes behind the one read last that are not decompressed again
 _SURPLUS = 1024 * 1024
+_CHUNK = 1024 * 1024
+_NEAR = 64 * 1024  # bytes behind the end of a plain file that are looked at each time
 _MAGIC_REACH = 10
 
 GZIP, ZSTD, XZ = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
@@ -54,6 +57,7 @@ class Content:
         self._descriptor = descriptor
         found = os.fstat(descriptor)
         self.key = (found.st_dev, found.st_ino)
+        self._blank = (0, 0, 0)  # from where on there was only filler, of which size and when
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset` on."""
@@ -66,6 +70,61 @@ class Content:
     def size(self) -> int | None:
         """Bytes in the file now; None: not known before they have been read."""
         return os.fstat(self._descriptor).st_size
+
+    def links(self) -> int:
+        """How many names it has; 0: it is deleted."""
+        return os.fstat(self._descriptor).st_nlink
+
+    def end(self, unit: int, known: int = 0) -> int:
+        """Where the bytes of a plain file end: NULs behind them are filler, not data (yet).
+
+        They are looked for behind `known`, in characters of `unit` bytes.
+        """
+        found = os.fstat(self._descriptor)
+        size = found.st_size
+        last = size - (size % unit or unit)
+        if size <= known or self._last(max(last, known), size):
+            return size
+        # Who goes on where they were is seen at once; all zeros are looked through after a change.
+        end = self._last(known, min(known + _NEAR, size)) or known
+        found_last, *when = self._blank
+        if when == [size, found.st_mtime_ns]:
+            end = max(end, found_last)
+        elif not any(when) or end in (known, known + _NEAR):
+            end = self._search_last(end, size) or end
+            self._blank = end, size, found.st_mtime_ns
+        return min(size, -(-end // unit) * unit)
+
+    def _search_last(self, low: int, high: int) -> int:
+        """`_last` from back to front, so that holes cost nothing."""
+        step = _CHUNK
+        while high > low:
+            begin = max(low, high - step)
+            data = self.skip_hole(begin)
+            if data >= high:
+                high, step = begin, step * 2
+                continue
+            if step > _CHUNK:
+                step = _CHUNK
+                begin = max(low, high - step)
+            if end := self._last(begin, high):
+                return end
+            high = begin
+        return 0
+
+    def _last(self, low: int, high: int) -> int:
+        """Where the last byte other than NUL ends in [low, high), which fits in memory; 0: none."""
+        rest = os.pread(self._descriptor, high - low, low).rstrip(b"\0")
+        return low + len(rest) if rest else 0
+
+    def skip_hole(self, offset: int) -> int:
+        """Where bytes are stored, from `offset` on: what is before is a hole, and reads as NULs."""
+        try:
+            return os.lseek(self._descriptor, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # none
+                return os.fstat(self._descriptor).st_size
+            return offset
 
     def close(self) -> None:
         """Close the file."""
@@ -207,6 +266,9 @@ class _Compressed(Content):
         found = os.fstat(self._descriptor)
         last = os.pread(self._descriptor, REACH, max(0, found.st_size - REACH))
         return found.st_ino, found.st_size, found.st_mtime_ns, digest(last)
+
+    def skip_hole(self, offset: int) -> int:
+        return offset
 
 
 def open_content(path: str) -> Content:

@@ -66,8 +66,10 @@ class FileSource(DynamicSource[Batch]):
 
     `follow=False` reads what is there, the unfinished last line included, and ends. `from_end`
     skips what is there at the first start ever. Processes that name the same `claims` directory
-    share the files. The file `archives` remembers where compressed files end, so that they are not
-    decompressed at each start. Setting `stop` ends the source after the batch in hand.
+    share the files. A file that has left its name is read on for as long as somebody writes to it,
+    or `linger` seconds after it grew last if that cannot be ruled out. The file `archives`
+    remembers where compressed files end, so that they are not decompressed at each start. Setting
+    `stop` ends the source after the batch in hand.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class FileSource(DynamicSource[Batch]):
         from_end: bool = False,
         claims: Path | None = None,
         archives: Path | None = None,
+        linger: float = 300.0,
         stop: threading.Event | None = None,
     ) -> None:
         self._follow = follow
@@ -94,6 +97,7 @@ class FileSource(DynamicSource[Batch]):
             from_end=from_end,
             claims=claims,
             archives=archives,
+            linger=linger,
         )
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:

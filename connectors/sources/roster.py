@@ -25,8 +25,9 @@ from connectors.sources.content import Content, may_become_compressed, open_cont
 from connectors.sources.endings import Endings
 from connectors.sources.evidence import REACH, digest, fits
 from connectors.sources.names import Names, beside, hops
-from connectors.sources.tailed_file import FIRST, Limits, TailedFile
+from connectors.sources.tailed_file import FIRST, Limits, TailedFile, read_head
 from connectors.sources.watcher import Watcher
+from connectors.sources.writers import Writers
 
 SCAN_SECONDS = 2.0
 """How often all names and sizes are looked at, whatever the events say."""
@@ -35,7 +36,7 @@ STILL_SECONDS = 2.0
 """How long a file that is like another one must not have changed to be a file of its own."""
 
 LINGER_SECONDS = 5.0
-"""How long a file that has left its name is waited for after it grew last."""
+"""How long a file that has left its name is waited for after it grew last, at least."""
 
 GRACE_SECONDS = 10.0
 """How long a file that is gone with unread bytes may take to turn up under another name."""
@@ -79,8 +80,9 @@ class Roster:
 
     A file is known again by its content (`evidence.py`), whatever its path is by then: also when it
     has been renamed to where no glob leads, compressed, or copied and truncated. One that has left
-    its name is read to its end through its open handle. Bytes that are gone before they could be
-    read are a gap: it is printed, and stands in `problems`.
+    its name is read to its end through its open handle: for as long as somebody has it open for
+    writing, else for `linger` seconds after it grew last if that cannot be ruled out. Bytes that
+    are gone before they could be read are a gap: it is printed, and stands in `problems`.
 
     Not safe for use by several threads at once.
     """
@@ -94,6 +96,7 @@ class Roster:
         mint: Callable[[Key, bytes, int, IsTaken], int],
         *,
         follow: bool,
+        linger: float = 300.0,
         archives: Path | None = None,
         say: Callable[[str], None] = say,
     ) -> None:
@@ -105,6 +108,8 @@ class Roster:
         self._say = say
         self._follow = follow
         self._endings = Endings(archives, say)
+        self._linger = linger
+        self._writers = Writers()
         self._by_key: dict[Key, TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
         self._by_id: dict[int, TailedFile] = {}
@@ -172,7 +177,7 @@ class Roster:
 
     def identify(self, content: Content, path: str) -> int:
         """The id of the known file that this is, or of which it is the beginning; 0: of none."""
-        head = content.read(REACH, 0)
+        head = read_head(content, self._encoding)
         file = recognise(self._absent, content, head, path)
         size = content.size()
         if not file and size:
@@ -189,6 +194,8 @@ class Roster:
         """Stop watching, close all files."""
         if self._watcher:
             self._watcher.close()
+        for file in self._moved if self._follow else ():
+            self._report_end(file)
         for file in list(self._handles):
             file.close()
 
@@ -209,7 +216,8 @@ class Roster:
             if any(p not in self._by_path and self._names.cover(p) for p in grown):
                 self.look_soon()  # an empty file, or another name of a known one
             for path, file in list(self._by_path.items()):
-                if blind or path in grown or file.is_link:  # its target has another name
+                # The target of a link has another name; bytes in a mapping are no event.
+                if blind or path in grown or file.is_link or file.is_padded:
                     self._look_at(file, grown.get(path, now))
         for file in list(self._moved):
             self._look_after(file, now)
@@ -242,7 +250,7 @@ class Roster:
         unknown = {
             key: path
             for key, path in paths.items()
-            if key not in self._by_key and there[path].st_size
+            if key not in self._by_key and _has_bytes(path, there[path], self._encoding)
         }
         self._unmet = dict(unknown)
         self._copies = {key: copy for key, copy in self._copies.items() if key in unknown}
@@ -280,7 +288,7 @@ class Roster:
         if not file or file.busy or file.is_compressed or file.is_readable:
             return file is not None
         try:
-            file.count()
+            file.count(time.monotonic())
             file.open().read(1, file.position)
         except OSError:
             return True
@@ -304,8 +312,9 @@ class Roster:
             if file.is_compressed:
                 self._look_at_compressed(file, found)
             elif found.st_size >= file.size:
+                file.is_padded = False
                 if found.st_size > file.size and self._keep_open(file):
-                    file.grew(found.st_size, when)
+                    self._grow(file, found.st_size, when)
             elif not file.busy:
                 self._lose(file, when)
             else:
@@ -320,10 +329,42 @@ class Roster:
             file.path = moved_to
             self._by_path[moved_to] = file
             self._left_its_name(file, when)
-        elif file.content:
+        elif file.content or self._find_again(file, when):
             self._left_its_name(file, when)
         else:
             self._lose(file, when)
+
+    def _grow(self, file: TailedFile, size: int, when: float) -> None:
+        """Note how far the bytes of an open file go, of `size` with what may be filler."""
+        if file.content:
+            file.grew(file.end_of(file.content), when)
+            file.is_padded = size > file.size
+            if file.path != file.name:  # so that its last line is taken some time
+                self._left_its_name(file, when)
+
+    def _find_again(self, file: TailedFile, now: float) -> bool:
+        """Open a file that is gone, and was not open, where somebody writes to it."""
+        path = self._follow and self._writers.path(file.key, self._by_key, now)
+        if not path:
+            return False
+        try:
+            content = open_content(path)
+            file.content = content
+            if content.key != file.key or not file.is_at(content):
+                raise FileNotFoundError
+        except FileNotFoundError:  # it has been closed, and its inode may have been used again
+            file.close()
+            return False
+        except OSError as error:
+            file.close()
+            self._report(
+                f"{file.name!r} was moved or deleted while it was not open, somebody goes on "
+                f"writing to it, and {path!r} cannot be read: {error.strerror}; what comes after "
+                f"its byte {file.position} is lost"
+            )
+            return False
+        self.opened(file)
+        return True
 
     def _look_at_compressed(self, file: TailedFile, found: os.stat_result) -> None:
         state = found.st_size, found.st_mtime_ns
@@ -347,19 +388,43 @@ class Roster:
         """Read a file that has left its name to its end; give up its handle when that was it."""
         is_named = self._by_path.get(file.path) is file
         if file.content and not file.is_compressed:  # by its handle: it may have other names by now
-            size = file.content.size() or 0
-            if size < file.size and not file.busy:
+            if (file.content.size() or 0) < file.size and not file.busy:
                 self._lose(file, now)
                 return
-            file.grew(size, now)
-        quiet_since = max(file.grown_at, file.moved_at)
-        if file.busy or (self._follow and now - quiet_since < LINGER_SECONDS):
+            file.grew(file.end_of(file.content), now)
+        if file.busy:
             return
-        file.is_final = True
-        if is_named:
+        quiet = now - max(file.grown_at, file.moved_at)
+        may_grow = self._may_grow(file, quiet, now)
+        file.expect_end(may_grow)
+        if is_named and (not may_grow or file.position == file.size):
             self._moved.discard(file)
-        elif file.position == file.size or not file.content:
+        elif not is_named and not file.content:
             self._lose(file, now)
+        elif not (is_named or may_grow) and file.start >= file.size:
+            # Whoever opens it by another name is seen only when they have written.
+            is_late = quiet >= self._linger or file.is_copied or not self._follow
+            if is_late or not file.links:
+                self._lose(file, now)
+
+    def _may_grow(self, file: TailedFile, quiet: float, now: float) -> bool:
+        """Whether somebody may write to a file that has left its name, and been quiet so long."""
+        if not self._follow or quiet < LINGER_SECONDS or file.is_compressed:
+            return self._follow and quiet < LINGER_SECONDS
+        writes = self._writers.write(file.key, self._by_key, now)
+        is_unknown = quiet < self._linger and not file.is_copied
+        return is_unknown if writes is None else writes
+
+    def _report_end(self, file: TailedFile) -> None:
+        """Say what nobody can read any more once this process has ended."""
+        if file.content and not (file.is_compressed or file.links):
+            now = time.monotonic()
+            rest = file.end_of(file.content) - file.stored
+            if rest or self._writers.write(file.key, self._by_key, now):
+                self._report(
+                    f"{file.name!r} is deleted and was still being read: {rest} bytes from "
+                    f"{file.stored} on, and what is written to it from now on, are lost"
+                )
 
     def _lose(self, file: TailedFile, now: float) -> None:
         """Its content is not there any more; it may turn up elsewhere."""
@@ -399,11 +464,14 @@ class Roster:
             "were gone before they could be read"
         )
         if file.size > file.position:
-            self._gaps.append(gap)
-            self._say(gap)
+            self._report(gap)
         file.forget_size()
         if not file.position:
             self._absent.remove(file.file_id)
+
+    def _report(self, gap: str) -> None:
+        self._gaps.append(gap)
+        self._say(gap)
 
     # Meeting files
 
@@ -421,9 +489,10 @@ class Roster:
             return
         try:
             self._endings.recall(content)
-            head = content.read(REACH, 0)
+            head = read_head(content, self._encoding)
             file = recognise(self._absent, content, head, path) if head else None
-            if not file and not self._wait_for(content, head, found, now):
+            size = found.st_size if content.is_compressed else content.end(self._encoding.unit)
+            if not file and not self._wait_for(content, head, size, now):
                 if problem := self._objection(content, head):
                     said = f"cannot read {path!r}: {problem}"
                     self._refused[path] = Refusal(_state(found), said)
@@ -462,8 +531,9 @@ class Roster:
         self._absent.remove(file.file_id)
         file.path, file.key, file.content = path, key, content
         file.see(content)
-        file.is_final |= not self._follow
+        file.is_final = content.is_compressed or not self._follow
         file.place, file.is_link = self._names.place(path)
+        file.is_padded = False
         self._by_key[key] = self._by_path[path] = self._by_id[file.file_id] = file
         self._firsts.setdefault(file.first, set()).add(file)
         self._first_lengths.add(len(file.first))
@@ -480,10 +550,10 @@ class Roster:
             file.noticed.append((1 << 62, now))
             self.opened(file)
         else:
-            file.grew(found.st_size, now)
+            self._grow(file, found.st_size, now)
         self.limit_handles()
 
-    def _wait_for(self, content: Content, head: bytes, found: os.stat_result, now: float) -> bool:
+    def _wait_for(self, content: Content, head: bytes, size: int, now: float) -> bool:
         """Whether this may be a copy that is about to take the place of another file.
 
         Where logs are rotated by copying or compressing, the copy is complete before the original
@@ -493,12 +563,12 @@ class Roster:
             return False
         if not content.is_compressed and may_become_compressed(head):
             return True
-        likes = list(self._find_like(content, head, found.st_size)) if head else []
+        likes = list(self._find_like(content, head, size)) if head else []
         if not content.is_compressed and not likes:
             return False
         copy = self._copies.get(content.key)
-        if copy is None or copy.size != found.st_size:
-            copy = self._copies[content.key] = Copy(found.st_size, now, set())
+        if copy is None or copy.size != size:
+            copy = self._copies[content.key] = Copy(size, now, set())
         copy.likes = {file_id for file_id, _ in likes if file_id} or copy.likes
         waits = now - copy.since < STILL_SECONDS or not all(is_named for _, is_named in likes)
         if waits:
@@ -524,6 +594,7 @@ class Roster:
                     other.read(reach, at) == content.read(reach, at) for at in (0, common - reach)
                 ):
                     is_within = not content.is_compressed and size <= file.size
+                    file.is_copied = True
                     yield file.file_id * is_within, self._by_path.get(file.path) is file
             except OSError:  # it has changed or cannot be read: wait until that has been seen
                 yield 0, False
@@ -544,9 +615,11 @@ class Roster:
         """A new file; one that is the beginning of what is stored already starts at its end."""
         self._unmet.pop(content.key, None)
         enough = FIRST if content.is_compressed else REACH  # plain files may share a first line
+        if not head.strip(b"\0"):
+            enough = REACH + 1  # filler is no sign of anything
         file_id = self._mint(content.key, head, enough, self._is_taken)
         file = TailedFile(file_id, path, path, content.key, self._limits, self._encoding)
-        size = content.size()
+        size = content.size() if content.is_compressed else file.end_of(content)
         if size and any(
             self._is_stump(content, size, other) for other in self._like(content, head)
         ):
@@ -599,9 +672,10 @@ class Roster:
         data = content.read(size - first, first)
         ends = [0, *self._encoding.ends(data).tolist(), len(data)]
         lines = {
-            first + start
+            first + start + filler
             for start, end in itertools.pairwise(ends)
-            if self._encoding.without_end(data[start:end])
+            for filler in [self._encoding.filler(data[start:end])]
+            if self._encoding.without_end(data[start + filler : end])
         }
         return lines == self._known.offsets(file.file_id, first, size)
 
@@ -645,7 +719,8 @@ class Roster:
         with suppress(OSError):
             if content.key == key:  # else it was renamed since it was looked at
                 self._endings.recall(content)
-                file = recognise(self._absent, content, content.read(REACH, 0), path)
+                head = read_head(content, self._encoding)
+                file = recognise(self._absent, content, head, path)
         if file and self._names.cover(file.name):
             self._follow_at(file, path, key, content, found, now)
         else:
@@ -684,7 +759,7 @@ class Roster:
                 self._say(problem)
         else:
             self._damaged.pop(file, None)
-        is_done = file.position >= file.size or (file.damage and not file.is_readable)
+        is_done = file.start >= file.size or (file.damage and not file.is_readable)
         if file.content and file.is_compressed and is_done and not file.busy:
             self._endings.learn(file.content)
             self._handles.pop(file, None)
@@ -792,6 +867,22 @@ def recognise(absent: Absent, content: Content, head: bytes, path: str) -> Taile
         key=lambda file: (file.key[1] == content.key[1], file.path == path, file.position),
         default=None,
     )
+
+
+def _has_bytes(path: str, found: os.stat_result, encoding: Encoding) -> bool:
+    """Whether a file has any, other than filler; true if that cannot be told."""
+    if not found.st_size:
+        return False
+    try:
+        content = open_content(path)
+    except OSError:
+        return True
+    try:
+        return bool(read_head(content, encoding))
+    except OSError:
+        return True
+    finally:
+        content.close()
 
 
 def _reaches(content: Content, file: TailedFile) -> bool:

@@ -17,6 +17,9 @@ from connectors.sources.names import of_record, recorded
 FIRST = 64
 """Bytes of a file's beginning that are kept in memory."""
 
+FILL_SECONDS = 2.0
+"""How long NULs before other bytes are left alone: who writes in pieces may fill them yet."""
+
 _CHUNK = 1024 * 1024
 _PATIENCE = 64 * _CHUNK  # bytes that are looked through for a newline at a time
 _LAST = 64 * 1024  # bytes in which most lines end
@@ -45,10 +48,13 @@ class TailedFile:
     handed out, everything before `stored` is in the store. Up to `scanned` newlines have been
     counted: `complete` is where the last whole line ends, `lines` how many wait before it; no line
     ends before `barren`. `evidence` belongs to `position`, `head` is that of the first look. While
-    `busy`, a batch of it is on its way. `is_final`: nobody is going to end its last line.
-    `compressed`: size and time of the last change of a compressed file; `damage`: why it ends at
-    `size` too early. `moved_at`: when it left its name; `lost_at`: when it was gone; `grown_at`,
-    `served_at`: when it grew and was read last; `again_at`: not before.
+    `busy`, a batch of it is on its way. Reading goes on at `start`: behind the position, and behind
+    the filler that `begin` says is skipped; NULs before `settled` are not going to be filled,
+    `held` is where others begin. `is_final`: nobody is going to end its last line. `is_padded`:
+    NULs follow its `size`. `is_copied`: another file has its bytes. `compressed`: size and time of
+    the last change of a compressed file; `damage`: why it ends at `size` too early. `moved_at`:
+    when it left its name; `lost_at`: when it was gone; `grown_at`, `served_at`: when it grew and
+    was read last; `again_at`: not before.
     """
 
     file_id: int
@@ -64,6 +70,10 @@ class TailedFile:
     first: bytes = b""
     stored: int = 0
     size: int = 0
+    begin: int = 0
+    settled: int = 0
+    held: int = -1
+    peeked: int = -1
     scanned: int = 0
     barren: int = 0
     complete: int = 0
@@ -71,6 +81,8 @@ class TailedFile:
     busy: bool = False
     is_link: bool = False
     is_final: bool = False
+    is_padded: bool = False
+    is_copied: bool = False
     is_compressed: bool = False
     compressed: tuple[int, int] = (0, 0)
     damage: str = ""
@@ -93,6 +105,14 @@ class TailedFile:
         file.stored = segment.end
         return file
 
+    def expect_end(self, ends: bool) -> None:
+        """Whether somebody may yet end the last line."""
+        if ends and self.is_final and not self.is_compressed:
+            self.is_final = False
+            self.recount()  # the last line may have been counted as it was
+        elif not ends:
+            self.is_final = True
+
     @property
     def fingerprint(self) -> tuple[int, int]:
         """Length and hash of its first bytes."""
@@ -101,19 +121,31 @@ class TailedFile:
         return self.head
 
     @property
+    def start(self) -> int:
+        """Where reading goes on."""
+        return max(self.position, self.begin)
+
+    @property
+    def links(self) -> int:
+        """How many names it has, as far as an open file tells; 0: it is deleted."""
+        return self.content.links() if self.content else 1
+
+    @property
     def is_full(self) -> bool:
         """Whether so much is unread that lines need not be counted before they are read."""
-        return self.size - self.position >= self.limits.bytes > self.scanned - self.position
+        start = self.start
+        return self.held < 0 and self.size - start >= self.limits.bytes > self.scanned - start
 
     @property
     def is_readable(self) -> bool:
         """Whether a whole line waits."""
-        return self.complete > self.position or self.is_full
+        return self.complete > self.start or self.is_full
 
     @property
     def behind(self) -> int:
         """Bytes of whole lines that are not stored yet."""
-        return max(0, (self.size if self.is_full else self.complete) - self.stored)
+        end = self.size if self.is_full else self.complete
+        return max(0, end - max(self.stored, self.begin))
 
     def waiting_since(self, position: int) -> float | None:
         """When the first byte after `position` was noticed (`time.monotonic`)."""
@@ -146,9 +178,15 @@ class TailedFile:
 
     def forget_size(self) -> None:
         """Forget what was seen behind the position: it may be elsewhere by now."""
-        self.size = self.scanned = self.complete = self.barren = self.position
-        self.lines = 0
+        self.size = self.begin = self.position
         self.noticed.clear()
+        self.recount()
+
+    def recount(self) -> None:
+        """Forget what was counted behind the position."""
+        self.scanned = self.complete = self.barren = self.start
+        self.lines = 0
+        self.held = self.peeked = -1
 
     # Opening and closing
 
@@ -183,35 +221,91 @@ class TailedFile:
 
     def see(self, content: Content) -> None:
         """Remember its first bytes."""
-        head = content.read(REACH, 0)
-        self.head = len(head), digest(head)
+        head = read_head(content, self.encoding)
+        sign = head if head.strip(b"\0") else b""  # of a hole, there may be many alike
+        self.head = len(sign), digest(sign)
         self.first = head[:FIRST]
         self.is_compressed = content.is_compressed
         self.is_final |= content.is_compressed
 
+    def end_of(self, content: Content) -> int:
+        """Where the bytes of a plain file end by now."""
+        return content.end(self.encoding.unit, self.size)
+
     # Counting and reading
 
-    def count(self) -> None:
+    def count(self, now: float) -> None:
         """Count the whole lines that wait, up to a batch's worth; seek the end of a longer line.
 
         Raises `OSError` if the file cannot be read.
         """
-        if self.is_full or self.size <= self.position:
+        self._settle(now)
+        if self.size <= self.start:
+            return
+        if self.peeked != self.start:
+            self._skip_filler()
+        if self.is_full or self.held == self.start:
             return
         if self.scanned < self.size:
             self._scan(self.open())
         self._end()
 
+    def _settle(self, now: float) -> None:
+        """Learn which NULs are not going to be filled: those before what was noticed long ago."""
+        old = (size for size, when in reversed(self.noticed) if when <= now - FILL_SECONDS)
+        self.settled = self.size if self.is_final else next(old, self.position)
+        if self.held >= 0 and (self.settled > self.held or not self._is_filler(self.held)):
+            self.held = -1
+
+    def _is_filler(self, at: int) -> bool:
+        return bool(self.encoding.filler(self.open().read(self.encoding.unit, at)))
+
+    def _skip_filler(self) -> None:
+        """Go on behind the NULs that come next, if they are not going to be filled."""
+        content, at = self.open(), self.start
+        if not self._is_filler(at):
+            self.peeked = at
+            return
+        if at >= self.settled:
+            self.held = at
+            return
+        patience = at + _PATIENCE
+        while at < min(self.size, patience):
+            after = content.skip_hole(at) // self.encoding.unit * self.encoding.unit
+            if after > at:
+                at = min(after, self.size)
+                patience = at + _PATIENCE
+                continue
+            chunk = self._chunk(content, at)
+            filler = self.encoding.filler(chunk)
+            at += filler
+            if self.is_compressed:
+                self.look_for_end(content, at)
+            if not filler or filler < len(chunk):
+                break
+        self.begin = at
+        self.recount()
+
+    def _seen(self, chunk: bytes, at: int) -> bytes:
+        """The bytes of a chunk before the first NUL that may be filled yet."""
+        if self.is_final or at + len(chunk) <= self.settled:
+            return chunk
+        first = max(0, self.settled - at) // self.encoding.unit * self.encoding.unit
+        found = self.encoding.find_filler(chunk, first)
+        if found < len(chunk):
+            self.held = at + found
+        return chunk[:found]
+
     def _scan(self, content: Content) -> None:
         patience = self.scanned + _PATIENCE
         while self.scanned < min(self.size, patience) and (
-            self.scanned < self.position + self.limits.bytes or self.complete <= self.position
+            self.scanned < self.start + self.limits.bytes or self.complete <= self.start
         ):
-            chunk = self._chunk(content, self.scanned)
+            chunk = self._seen(self._chunk(content, self.scanned), self.scanned)
             if not chunk:
                 break
             last = self.encoding.last_end(chunk)
-            if self.complete <= self.position:
+            if self.complete <= self.start:
                 self.barren = self.scanned + (0 if last else len(chunk))
             if last:
                 self.complete = self.scanned + last
@@ -238,39 +332,43 @@ class TailedFile:
         """
         content = self.open()
         room = room_bytes // self.encoding.unit * self.encoding.unit
-        end = self.size if self.is_full else self.complete
-        data = content.read(self._whole(content, min(room, end - self.position)), self.position)
+        start, end = self.start, self.size if self.is_full else self.complete
+        data = content.read(self._whole(content, min(room, end - start)), start)
         if self.is_compressed:
-            self.look_for_end(content, self.position + len(data))
-        at_end = self.is_final and self.position + len(data) == self.size and not self.damage
+            self.look_for_end(content, start + len(data))
+        data = self._seen(data, start)
+        at_end = self.is_final and start + len(data) == self.size and not self.damage
         if not at_end:
             data = data[: self.encoding.last_end(data)]
+        if self.encoding.filler(data):
+            return None  # it is skipped when lines are counted
         if not data:
             return self._read_long_line(content) if room_bytes >= self.limits.bytes else None
         lines = self.encoding.count(data) + (self.encoding.last_end(data) < len(data))
         if lines > room_lines:
             lines = room_lines
             data = data[: int(self.encoding.ends(data)[lines - 1])]
-        end = self.position + len(data)
-        return data, self.segment(content, end, lines, xxh3_64_intdigest(data))
+        return data, self.segment(content, start + len(data), lines, xxh3_64_intdigest(data))
 
     def _whole(self, content: Content, size: int) -> int:
-        """Of `size` bytes from the position on, how many are whole lines, if that is soon found.
+        """Of `size` bytes from `start` on, how many are whole lines, if that is soon found.
 
         What is read without the beginning of another line need not be copied to cut that off.
         """
-        end = self.position + size
+        start = self.start
+        end = start + size
         if size < _CHUNK or self.is_compressed or (self.is_final and end == self.size):
             return size
         before = (size - _LAST) // self.encoding.unit * self.encoding.unit
-        last = self.encoding.last_end(content.read(size - before, self.position + before))
+        last = self.encoding.last_end(content.read(size - before, start + before))
         return before + last if last else size
 
     def _read_long_line(self, content: Content) -> tuple[bytes, Segment] | None:
         end = None
-        at = max(self.position, self.barren)
+        start = self.start
+        at = max(start, self.barren)
         while end is None and at < self.size:
-            chunk = self._chunk(content, at)
+            chunk = self._seen(self._chunk(content, at), at)
             if not chunk:
                 break
             ends = self.encoding.ends(chunk)
@@ -281,18 +379,18 @@ class TailedFile:
                 self.look_for_end(content, at)
         if end is None:
             self.barren = self.scanned = max(self.scanned, at)
-            is_all = self.size - at < self.encoding.unit and self.size > self.position
+            is_all = self.size - at < self.encoding.unit and self.size > start
             if not (self.is_final and is_all and not self.damage):
-                self.complete, self.lines = self.position, 0
+                self.complete, self.lines = start, 0
                 return None
             end = self.size
         self.complete = max(self.complete, end)
         self.scanned = max(self.scanned, end)
         self.lines = max(self.lines, 1)
-        if end - self.position <= self.limits.line_bytes + self.encoding.unit:
-            data = content.read(end - self.position, self.position)
+        if end - start <= self.limits.line_bytes + self.encoding.unit:
+            data = content.read(end - start, start)
             return data, self.segment(content, end, 1, xxh3_64_intdigest(data))
-        data = content.read(_BEGINNING, self.position)
+        data = content.read(_BEGINNING, start)
         return data, self.segment(content, end, 1, 0)
 
     def read_again(self, segment: Segment) -> tuple[bytes, Segment]:
@@ -331,8 +429,8 @@ class TailedFile:
     def segment(
         self, content: Content, end: int, lines: int, content_hash: int, start: int | None = None
     ) -> Segment:
-        """The bytes up to `end`, from the position or `start` on, with their evidence."""
-        begin = self.position if start is None else start
+        """The bytes up to `end`, from where reading goes on or `start`, with their evidence."""
+        begin = self.start if start is None else start
         evidence = observe(content, self.key[1], end)
         segment = Segment(
             self.file_id, recorded(self.name), begin, end, self.line, lines, evidence, content_hash
@@ -344,7 +442,16 @@ class TailedFile:
         if not segment.start or not segment.lines:
             return segment
         before = content.read(unit, segment.start - unit)
-        return replace(segment, continued=before != self.encoding.newline)
+        is_filler = not before.strip(b"\0")
+        return replace(segment, continued=before != self.encoding.newline and not is_filler)
+
+
+def read_head(content: Content, encoding: Encoding) -> bytes:
+    """The first bytes of a file, without filler behind the last; empty if there are none."""
+    head = content.read(REACH, 0)
+    if content.is_compressed or not head.endswith(b"\0" * encoding.unit):
+        return head
+    return head[: content.end(encoding.unit)]
 
 
 def _replaced(path: str) -> OSError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -39,17 +40,26 @@ class _Part:
 class FileLines:
     """The lines of a batch, as bytes in the encoding of their files.
 
-    A line ends with its newline, or with its segment. Lines have the same numbers here as in
-    `lines`, which is their text.
+    A line ends with its newline, or with its segment, and begins behind its NULs, of which there
+    are `filler` bytes in all. Lines have the same numbers here as in `lines`, which is their text.
     """
 
     def __init__(self, batch: Batch, encoding: Encoding) -> None:
-        self._data = batch.data
         self._encoding = encoding
+        self._lay_out(batch.data, batch.segments)
+        pieces = self._without_filler()
+        self.filler = 0
+        if pieces:
+            self._lay_out(b"".join(data for data, _ in pieces), [segment for _, segment in pieces])
+            self.filler = len(batch.data) - len(self._data)
+
+    def _lay_out(self, data: bytes, segments: Sequence[Segment]) -> None:
+        self._data = data
+        encoding = self._encoding
         self._parts: list[_Part] = []
         begin = first = 0
         starts: list[Numbers] = [np.zeros(1, np.int64)]
-        for segment in batch.segments:
+        for segment in segments:
             stray, size = segment.start % encoding.unit, segment.end - segment.start
             ends = encoding.ends(memoryview(self._data)[begin + stray : begin + size])
             ends += begin + stray
@@ -64,6 +74,39 @@ class FileLines:
         self._missing = begin - len(self._data)
         self._strays = {part.first: part.stray for part in self._parts if part.stray}
         self._marked = {part.first for part in self._parts if part.marked}
+
+    def _without_filler(self) -> list[tuple[bytes, Segment]]:
+        """The bytes and segments that are left without filler; empty if there is none."""
+        if self._missing:  # of a line that is not here whole, which is its batch's only one
+            return []
+        starts = self._starts[:-1]
+        is_filler = self._encoding.begin_with_filler(self._data, starts)
+        if not is_filler.any():
+            return []
+        pieces: list[tuple[bytes, Segment]] = []
+        for part in self._parts:
+            segment, shift = part.segment, part.segment.start - part.begin
+            first, last = part.first, part.end
+            numbers = (np.flatnonzero(is_filler[first:last]) + first).tolist()
+            places = [int(starts[number]) for number in numbers]
+            begins = [part.begin]
+            for number, at in zip(numbers, places, strict=True):
+                line = self._data[at : self._starts[number + 1]]
+                begins.append(at + self._encoding.filler(line))
+            ends = [*places, part.begin + segment.end - segment.start]
+            edges = itertools.pairwise([first, *numbers, last])
+            for begin, end, (number, behind) in zip(begins, ends, edges, strict=True):
+                if begin < end:
+                    some = replace(
+                        segment,
+                        start=begin + shift,
+                        end=end + shift,
+                        first_line=segment.first_line + number - first,
+                        lines=behind - number,
+                        continued=segment.continued and begin == part.begin,
+                    )
+                    pieces.append((self._data[begin:end], some))
+        return pieces
 
     def raw(self, number: int) -> bytes:
         """The bytes of one line, without its line end."""

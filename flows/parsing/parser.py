@@ -79,7 +79,8 @@ def parser(
 
     def parse(batch: Batch) -> Batch:
         every = FileLines(batch, written)
-        batch = replace(batch, data=b"", reject=partial(_reject, batch, written))
+        filler = batch.filler + every.filler
+        batch = replace(batch, data=b"", filler=filler, reject=partial(_reject, batch, written))
         unfit = every.unfit(max_line_bytes)
         lines, kept = every.lines.without([number for number, _, _ in unfit])
         if not len(lines):
