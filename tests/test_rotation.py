@@ -70,6 +70,7 @@ class NoEvents:
     """A file system without events: names are looked at each time."""
 
     blind = True
+    trouble = ""
 
     def watch(self, directories: dict[str, bool]) -> None:
         pass
