@@ -26,6 +26,7 @@ from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
 from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
 from connectors.sinks.clickhouse_errors import LINES_AT_FAULT, TRANSIENT, WHOLE_REQUEST
+from connectors.sinks.clickhouse_query import select
 from connectors.sinks.retry import Retry, Trouble, seconds_asked
 from connectors.status import Status
 from connectors.store import open_reader, open_store
@@ -909,3 +910,16 @@ def test_the_bridge_runs_as_a_program(tmp_path, pipeline, free_port):
     finally:
         bridge.terminate()
         assert bridge.wait(10) == 0
+
+
+def test_a_question_of_a_person_changes_nothing_on_a_server_and_is_cut(server, open_at):
+    store = open_at(server.url)
+    found = select(store._connect, "SELECT 1 AS a, 'x' AS b FROM numbers(5)", 3, "mark")
+    assert (found.names, found.rows, found.is_whole) == (["a", "b"], [[1, "x"]] * 3, False)
+    for sql in (
+        "INSERT INTO logs SELECT * FROM logs",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'TSV', 'a String')",
+        "SELECT 1 SETTINGS readonly = 0",
+    ):
+        with pytest.raises(StoreError, match=r"can be asked|READONLY"):
+            select(store._connect, sql, 3, "mark")

@@ -60,8 +60,12 @@ def select(connect: Callable[[], Client], sql: str, most: int, mark: str) -> Ans
         with closing(connect()) as client:  # of its own: what is set holds for all it asks
             statement = _one_statement(client, sql)
             limits = {**_LIMITS, "max_result_rows": most + 1, "log_comment": mark, "readonly": 1}
+            known = client.server_settings
+            if known["readonly"].readonly and known["readonly"].value == "0":
+                raise StoreError("This user may write, and may not say that it will not.")
             for name, value in limits.items():
-                client.set_client_setting(name, value)
+                if not known[name].readonly:  # to a user who may only read, these are given
+                    client.set_client_setting(name, value)
             found = client.raw_query(statement, fmt="JSONCompactEachRowWithNames")
     except ClickHouseError as error:
         raise StoreError(f"ClickHouse does not answer that: {error}") from error

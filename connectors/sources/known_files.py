@@ -14,7 +14,7 @@ from connectors.encodings import Encoding
 from connectors.sources.catalog import Positions
 from connectors.sources.content import Content, open_content
 from connectors.sources.endings import Endings
-from connectors.sources.names import Names
+from connectors.sources.names import Names, of_record
 from connectors.sources.roster import Roster
 from connectors.sources.tailed_file import Limits, TailedFile
 
@@ -86,7 +86,7 @@ def known_files(
     for segment in known:
         if segment.file_id not in there:
             begin = begins.get(segment.file_id, 0)
-            file = None if names.cover(segment.path) else _outside(segment, begin, endings)
+            file = None if names.cover(of_record(segment.path)) else _outside(segment, begin, endings)
             if file:
                 found.setdefault(file.key, file)
             else:
