@@ -86,7 +86,8 @@ def known_files(
     for segment in known:
         if segment.file_id not in there:
             begin = begins.get(segment.file_id, 0)
-            file = None if names.cover(of_record(segment.path)) else _outside(segment, begin, endings)
+            covered = names.cover(of_record(segment.path))
+            file = None if covered else _outside(segment, begin, endings)
             if file:
                 found.setdefault(file.key, file)
             else:

@@ -878,7 +878,7 @@ def _has_bytes(path: str, found: os.stat_result, encoding: Encoding) -> bool:
     except OSError:
         return True
     try:
-        return bool(read_head(content, encoding))
+        return content.is_compressed or bool(read_head(content, encoding))
     except OSError:
         return True
     finally:
