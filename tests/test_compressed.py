@@ -455,7 +455,7 @@ def test_a_binary_file_is_not_opened_again_and_again(tail, tmp_path, monkeypatch
     [
         (lines(1, 3) + random.Random(1).randbytes(500) + b"\n" + lines(5, 30), "utf-8"),
         (random.Random(2).randbytes(600) + b"\n" + lines(5, 30), "utf-8"),
-        (b"\0" * 700 + lines(1, 30), "utf-8"),
+        (b"\0" * 700 + b"x" * 500 + b"\n", "utf-8"),
         (b"\0\1\2\n", "utf-8"),
         (b"\x1b[32mINFO\x1b[0m started\n" * 50, "utf-8"),
         (("gr\u00fc\u00dfe " * 30 + "\n").encode("latin-1") * 5, "utf-8"),
