@@ -834,7 +834,7 @@ def test_leaves_a_ttl_alone_that_retention_days_has_not_set(open_it, ttl):
 @pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
 def test_does_not_replace_a_ttl_of_somebodys_own(open_it):
     open_it()._client.command(f"ALTER TABLE logs MODIFY TTL {TTLS[1]}")
-    with pytest.raises(StoreError, match="has a TTL of its own, .*Set RETENTION_DAYS=0"):
+    with pytest.raises(StoreError, match=r"has a TTL of its own, .*Set RETENTION_DAYS=0"):
         open_it(retention_days=7)
 
 
