@@ -504,8 +504,6 @@ PROFILES = [
     {"insert_deduplicate": "0", "deduplicate_insert": "disable"},
     {"max_insert_block_size": "2", "min_insert_block_size_rows": "1"},
     {"input_format_defaults_for_omitted_fields": "0"},
-    {"limit": "1"},
-    {"offset": "1"},
     {"apply_deleted_mask": "0"},
     {"empty_result_for_aggregation_by_empty_set": "1"},
     {"date_time_input_format": "basic", "session_timezone": "Asia/Tokyo"},
