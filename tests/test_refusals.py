@@ -136,5 +136,6 @@ def test_a_wrong_format_is_a_problem_until_it_is_right(pipeline: Pipeline) -> No
     with log.open("a") as file:
         file.write(JSON.replace('"path"', '"status":"OK","path"') * 6)
     wait_for(lambda: not problems(), "no problem")
-    assert pipeline.get("/health").json()["misfits"] == {"status_code": 6}
+    pipeline.wait_until_stored(11)
+    wait_for(lambda: pipeline.get("/health").json()["misfits"] == {"status_code": 6}, "misfits")
     assert pipeline.stop() == 0
