@@ -35,7 +35,6 @@ from tests.tailing import Memory
 LIMITS = Limits(lines=1000, bytes=4096, seconds=1.0)
 NOBODY = 65534
 PADDING = 16 * 1024
-SEVERAL_MEMBERS = False  # whether compressed files have several of them
 DAMAGE_IS_SAID = False  # whether it is also when nothing at all can be read
 COMPRESSORS = {".gz": gzip.compress, ".zst": zstd.compress}
 
@@ -379,7 +378,7 @@ class Rotation(RuleBasedStateMachine):
         file.path.unlink()
         self._legally_gone(file.lines)
 
-    @rule(look=st.booleans(), members=st.just(True) if SEVERAL_MEMBERS else st.just(False))
+    @rule(look=st.booleans(), members=st.booleans())
     @precondition(lambda self: self.rotated)
     def compress(self, look: bool, members: bool) -> None:
         number = random.choice(sorted(self.rotated))
