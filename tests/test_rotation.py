@@ -42,11 +42,13 @@ COMPRESSORS = {".gz": gzip.compress, ".zst": zstd.compress}
 @contextlib.contextmanager
 def unprivileged():
     """As anybody else: root has rights in every directory."""
-    os.seteuid(NOBODY)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
     try:
         yield
     finally:
-        os.seteuid(0)
+        os.seteuid(user)
 
 
 class Clock:
