@@ -254,6 +254,20 @@ def test_what_comes_out_of_order_is_read_in_order(tail, tmp_path, monkeypatch):
     assert tailed.read(15) == b"two\nthree\nfour\n"
 
 
+@pytest.mark.parametrize("size", [10, 100_000])  # less than a batch, and more
+def test_lines_before_bytes_that_are_still_to_come_are_read(tail, tmp_path, monkeypatch, size):
+    monkeypatch.setattr(tailed_file, "FILL_SECONDS", 60.0)
+    log = tmp_path / "app.log"
+    four = b"four\n" * size
+    log.write_bytes(b"one\n" + bytes(12) + four)
+    tailed = tail(log, limits=Limits(lines=10**6, bytes=65_536, seconds=0.0))
+    assert tailed.read(4) == b"one\n"
+    assert tailed.is_quiet()
+    put(log, b"two\nthree\n.\n", 4)
+    expected = b"two\nthree\n.\n" + four
+    assert tailed.read(len(expected)) == expected
+
+
 # --- in a batch ------------------------------------------------------------------------------
 
 

@@ -49,11 +49,13 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 @contextlib.contextmanager
 def unprivileged():
     """As anybody else: root has rights in every directory."""
-    os.seteuid(NOBODY)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
     try:
         yield
     finally:
-        os.seteuid(0)
+        os.seteuid(user)
 
 
 class Clock:
