@@ -800,8 +800,7 @@ class Roster:
 
     def was_read(self, file: TailedFile) -> None:
         """What could not be read of a file was read."""
-        if not (file.content and file.content.damage):
-            self._overcome(file.path)
+        self._overcome(file.path)
 
     def _overcome(self, path: str) -> None:
         self._problems.pop(path, None)
