@@ -7,11 +7,11 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from connectors.errors import LogwaxError
+from connectors.saying import say
 from connectors.sinks.embedded_lock import holder
 from settings import Settings, load
 
@@ -99,7 +99,7 @@ def _meant(default: Path) -> Path:
         raise LogwaxError(f"There are several stores: choose one of these.{names}")
     meant = default if default in choice else choice[0]
     if meant != default or len(there) > 1:
-        print(f"DATA_DIR={meant}", file=sys.stderr)
+        say(f"DATA_DIR={meant}")
     return meant
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from cli.commands import Event
 from cli.commands import run as run_command
+from connectors.saying import say
 from connectors.sinks.console import as_cell, as_table, escaped
 
 MOST_ON_A_TERMINAL = 1_000
@@ -35,7 +36,7 @@ def run(sql: str) -> int:
                     line = json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False)
                     print(escaped(line))
         if shown == most:
-            print(f"These are the first {most:,} rows, there may be more.", file=sys.stderr)
+            say(f"These are the first {most:,} rows, there may be more.")
 
     return run_command("query", show, {"sql": sql, "most": most})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -15,7 +14,7 @@ from cli.up import StopRequest, ending, running, wait_until_healthy, watch
 from connectors import preflight
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
-from connectors.saying import shown
+from connectors.saying import say, shown
 from flows.parsing import FORMATS
 from flows.parsing.suggest import fitting, misfits
 from settings import Settings, load
@@ -74,7 +73,7 @@ def _samples(files: Sequence[str], encoding: Encoding) -> dict[str, list[str]]:
         refused.append("Run it as a user, or in a group, that may read them: `ls -l` shows which.")
         raise LogwaxError("\n".join(refused))
     for sentence in refused:
-        print(sentence, file=sys.stderr)
+        say(sentence)
     return samples
 
 

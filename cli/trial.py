@@ -11,6 +11,7 @@ from cli.dead import as_letter
 from cli.samples import better, first_lines, lines_of
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
+from connectors.saying import say
 from connectors.sinks.console import as_text
 from settings import load
 
@@ -26,9 +27,9 @@ def run(path: str, *, form: str) -> int:
     try:
         return _run(path)
     except LogwaxError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
     except OSError as error:
-        print(f"Cannot read {path!r}: {error.strerror}.", file=sys.stderr)
+        say(f"Cannot read {path!r}: {error.strerror}.")
     return 1
 
 
@@ -47,9 +48,9 @@ def _run(path: str) -> int:
     sys.stdout.flush()
     good, bad = len(batch.rows), len(batch.rejected)
     hint = better(lines_of(data, encoding)[:1000], good, settings) if bad > good else ""
-    print(f"{good:,} of {good + bad:,} lines fit {settings.log_format}{hint}.", file=sys.stderr)
+    say(f"{good:,} of {good + bad:,} lines fit {settings.log_format}{hint}.")
     for reason, count in Counter(batch.rejected["reason"].to_list()).most_common():
-        print(f"{reason}: {count:,}", file=sys.stderr)
+        say(f"{reason}: {count:,}")
         for letter in batch.rejected.filter(reason=reason).head(_LETTERS).to_dicts():
-            print(as_letter(letter), file=sys.stderr)
+            say(as_letter(letter))
     return 1 if bad else 0
