@@ -10,6 +10,9 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import urllib3
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.rest import ApiException
+from influxdb_client.service.write_service import WriteService
 from urllib3.exceptions import HTTPError
 
 from connectors.errors import StoreError
@@ -74,11 +77,19 @@ class InfluxServer:
             ca_certs=ca_cert, timeout=_TIMEOUT, retries=False, maxsize=_CONNECTIONS
         )
         self._headers = credentials(settings)
-        bucket = {"db": self.bucket, "precision": "ns"}
-        self._write_path = f"/write?{urlencode(bucket)}"
+        self._client: InfluxDBClient | None = None
         if settings.influxdb_api == "v2":
-            bucket = {"org": settings.influxdb_org, "bucket": self.bucket, "precision": "ns"}
-            self._write_path = f"/api/v2/write?{urlencode(bucket)}"
+            self._client = InfluxDBClient(
+                self._url,
+                settings.influxdb_token.get_secret_value(),
+                org=settings.influxdb_org,
+                timeout=(3_000, 60_000),
+                enable_gzip=settings.influxdb_gzip,
+                ssl_ca_cert=ca_cert,
+                connection_pool_maxsize=_CONNECTIONS,
+            )
+            # Not its `write_api`, which keeps the answer's status to itself.
+            self._service = WriteService(self._client.api_client)  # type: ignore[no-untyped-call]
         self._gzip = settings.influxdb_gzip
 
     def write(self, points: bytes | memoryview) -> None:
@@ -113,19 +124,44 @@ class InfluxServer:
     def close(self) -> None:
         """Close every connection."""
         self._pool.clear()
+        if self._client:
+            self._client.close()  # type: ignore[no-untyped-call]
 
     def _write(self, points: bytes | memoryview) -> None:
+        response = self._send_v2(points) if self._client else self._send_v1(points)
+        text = self._check(response)
+        if response.status != 204:  # which is the only one that says that all is written
+            words = f"status {response.status} in place of InfluxDB's 204: {text[:100]!r}"
+            raise InfluxError(0, words)
+
+    def _send_v2(self, points: bytes | memoryview) -> urllib3.BaseHTTPResponse:
+        try:
+            response = self._service.post_write(  # type: ignore[no-untyped-call]
+                self._client.org if self._client else "",
+                self.bucket,
+                bytes(points),
+                precision="ns",
+                content_type="text/plain; charset=utf-8",
+                urlopen_kw={"redirect": False},
+                _preload_content=False,  # the answer as it came
+            )
+        except ApiException as error:
+            if not error.response:  # what a broken TLS becomes there
+                raise _unanswered(error) from None
+            response = error.response
+        except (HTTPError, OSError) as error:
+            raise _unanswered(error) from None
+        return cast(urllib3.BaseHTTPResponse, response)
+
+    def _send_v1(self, points: bytes | memoryview) -> urllib3.BaseHTTPResponse:
         headers = {**self._headers, "Content-Type": "text/plain; charset=utf-8"}
         if self._gzip:
             import gzip
 
             points = gzip.compress(points, 6)
             headers["Content-Encoding"] = "gzip"
-        response = self._request("POST", self._write_path, points, headers)
-        text = self._check(response)
-        if response.status != 204:  # which is the only one that says that all is written
-            words = f"status {response.status} in place of InfluxDB's 204: {text[:100]!r}"
-            raise InfluxError(0, words)
+        where = urlencode({"db": self.bucket, "precision": "ns"})
+        return self._request("POST", f"/write?{where}", points, headers)
 
     def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> str:
         def post() -> urllib3.BaseHTTPResponse:
