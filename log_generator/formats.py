@@ -122,8 +122,6 @@ def _malformed(style: Format) -> pl.Expr:
         .then(style.line(time.str.replace_all(r"\d", "9"), status))
         .when(fault == Fault.FOREIGN_OUTPUT)
         .then(pl.lit("Traceback (most recent call last):"))
-        .when(fault == Fault.HOLE)  # what a power cut leaves
-        .then(pl.lit("\0" * 64))
     )
 
 

@@ -31,7 +31,6 @@ class Fault(IntEnum):
     BAD_STATUS = 2
     BAD_DATE = 3
     FOREIGN_OUTPUT = 4
-    HOLE = 5
 
 
 class _Route(NamedTuple):

@@ -27,6 +27,7 @@ from connectors.sinks.clickhouse import ClickHouseStore
 from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
 from connectors.sinks.clickhouse_errors import LINES_AT_FAULT, TRANSIENT, WHOLE_REQUEST
 from connectors.sinks.clickhouse_query import select
+from connectors.sinks.clickhouse_server import _connector
 from connectors.sinks.retry import Retry, Trouble, seconds_asked
 from connectors.status import Status
 from connectors.store import open_reader, open_store
@@ -488,7 +489,9 @@ def test_6_000_dead_letters_are_looked_for_changed_and_deleted(server, open_at):
     store = open_at(server.url)
     made = batch(0, 6_000, bad=tuple(range(6_000)))
     store.writer().write(made)
-    accounts = ClickHouseAccounts(store._new_client(), store._new_client(), "logs", "host")
+    accounts = ClickHouseAccounts(
+        store._connect, store._new_client(), store._new_client(), "logs", "host"
+    )
     paths = [f"/somewhere/else/{'long' * 20}/{number}" for number in range(3000)]
     letters = accounts.letters((0, 0), "", [*paths, made.segments[0].path], 6_000, 10**9)
     assert len(letters) == 6_000
@@ -911,8 +914,10 @@ def test_the_bridge_runs_as_a_program(tmp_path, pipeline, free_port):
 
 
 def test_a_question_of_a_person_changes_nothing_on_a_server_and_is_cut(server, open_at):
-    store = open_at(server.url)
-    found = select(store._connect, "SELECT 1 AS a, 'x' AS b FROM numbers(5)", 3, "mark")
+    open_at(server.url)  # which makes the tables
+    url = Settings(_env_file=None, store="clickhouse", clickhouse_url=server.url)
+    connect = _connector(url, Retry(), writes=False)  # what is set stays in the test's engine
+    found = select(connect, "SELECT 1 AS a, 'x' AS b FROM numbers(5)", 3, "mark")
     assert (found.names, found.rows, found.is_whole) == (["a", "b"], [[1, "x"]] * 3, False)
     for sql in (
         "INSERT INTO logs SELECT * FROM logs",
@@ -920,4 +925,4 @@ def test_a_question_of_a_person_changes_nothing_on_a_server_and_is_cut(server, o
         "SELECT 1 SETTINGS readonly = 0",
     ):
         with pytest.raises(StoreError, match=r"can be asked|READONLY"):
-            select(store._connect, sql, 3, "mark")
+            select(connect, sql, 3, "mark")

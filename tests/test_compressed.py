@@ -445,9 +445,12 @@ def test_a_binary_file_is_not_opened_again_and_again(tail, tmp_path, monkeypatch
     monkeypatch.setattr(roster, "open_content", lambda path: opened.append(path) or real(path))
     (tmp_path / "a").write_bytes(BINARY["PNG"]())
     tailed = tail(tmp_path / "a")
-    assert tailed.is_quiet() and tailed.is_quiet()
+    assert tailed.is_quiet()
     assert "PNG" in tailed.problems
-    assert len(opened) == 1
+    opened.clear()
+    tailed.source._catalog._roster.look_soon()
+    assert tailed.is_quiet()
+    assert opened == []
 
 
 @pytest.mark.parametrize(
@@ -470,7 +473,8 @@ def test_text_is_text_though_some_of_it_is_not(tail, tmp_path, data, encoding):
     tailed = tail(tmp_path / "a", follow=False, encoding=encoding)
     batches = []
     wait_for(lambda: not (batches.append(tailed.batch_or_end()) or batches[-1]), "the end")
-    assert b"".join(batch.data for batch in batches if batch) == data
+    stored = data.lstrip(b"\0") if encoding == "utf-8" else data  # less the filler
+    assert b"".join(batch.data for batch in batches if batch) == stored
     assert tailed.problems == ""
 
 

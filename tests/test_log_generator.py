@@ -266,7 +266,6 @@ def test_bad_lines_are_of_several_kinds(log: Path) -> None:
         "bad status": r'\{.*"status":"n/a".*\}',
         "bad date": r'\{"ts":"9999-99-99T.*\}',
         "foreign output": r"Traceback .*",
-        "hole": "\0+",
     }
     lines = written(
         log, 500, LOG_GENERATOR_FORMAT="json", LOG_GENERATOR_BAD_RATIO=1, LOG_GENERATOR_SEED=2

@@ -327,7 +327,7 @@ def test_the_compiled_part_undoes_escapes_and_knows_spaces_in_paths(usual: str) 
     [
         lambda text: text[:-1],
         lambda text: text.replace("Oct", "Okt"),
-        lambda text: "\0" * 64,
+        lambda text: "\1" * 64,
     ],
     ids=["truncated", "time", "hole"],
 )

@@ -377,7 +377,7 @@ def test_strangers_in_one_of_10_000_lines_are_all_found_again() -> None:
     [
         lambda text: text[: len(text) // 2],
         lambda text: text.replace("200", "tru"),
-        lambda text: "\0" * 64,
+        lambda text: "\1" * 64,
         lambda text: text.replace('"c"', r'"\ud800"'),
     ],
     ids=["truncated", "malformed", "hole", "surrogate"],

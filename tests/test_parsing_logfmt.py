@@ -327,7 +327,7 @@ def test_a_long_line_costs_no_more_than_its_length(part: str) -> None:
     [
         lambda text: text[: text.index("b") + 1],
         lambda text: text.replace('"a b"', '"a b'),
-        lambda text: "\0" * 64,
+        lambda text: "\1" * 64,
     ],
     ids=["truncated", "quote", "hole"],
 )

@@ -32,8 +32,8 @@ ODD = {  # good as well, but not as usual
     "logfmt": b'time=1793534400 path=/caf\xc3\xa9 flag message="a \\x22b\\x22"',
     "combined": b'::1 id - [01/Nov/2026:12:00:00 +0000] "-" 408 - "-" "caf\xc3\xa9 \\"x\\""',
 }
-BAD = [b"Traceback (most recent call last):", b"\0" * 64, b"caf\xc3\xa9", b" ", b"{}", b"\r\r"]
-NOT_UTF_8 = [b"\xff\xfe", b"caf\xe9", b"cut \xf0\x9f\x98", b"\xed\xa0\x80", b"\0\x80\0"]
+BAD = [b"Traceback (most recent call last):", b"\1" * 64, b"caf\xc3\xa9", b" ", b"{}", b"\r\r"]
+NOT_UTF_8 = [b"\xff\xfe", b"caf\xe9", b"cut \xf0\x9f\x98", b"\xed\xa0\x80", b"\1\x80\0"]
 
 
 def check_types(parsed: Batch) -> None:

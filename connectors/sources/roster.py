@@ -247,21 +247,24 @@ class Roster:
         # Known files first: what they leave behind may be the beginning of a new one.
         for file in self:
             self._look_at(file, now, paths)
+        self._refused = {
+            path: refusal
+            for path, refusal in self._refused.items()
+            if path in there and refusal.state == _state(there[path])
+        }
         unknown = {
             key: path
             for key, path in paths.items()
-            if key not in self._by_key and _has_bytes(path, there[path], self._encoding)
+            if key not in self._by_key
+            and path not in self._refused
+            and _has_bytes(path, there[path], self._encoding)
         }
         self._unmet = dict(unknown)
         self._copies = {key: copy for key, copy in self._copies.items() if key in unknown}
         if unknown:
             refresh()
-        said, self._refused = self._refused, {}
         for path in sorted(unknown.values()):
-            if path in said and said[path].state == _state(there[path]):
-                self._refused[path] = said[path]
-            else:
-                self._meet(path, there[path], now)
+            self._meet(path, there[path], now)
         for path, refusal in self._refused.items():
             self._keep_problem(path, refusal.problem)
         self._search(now, names)
@@ -336,11 +339,20 @@ class Roster:
 
     def _grow(self, file: TailedFile, size: int, when: float) -> None:
         """Note how far the bytes of an open file go, of `size` with what may be filler."""
-        if file.content:
-            file.grew(file.end_of(file.content), when)
+        if file.content and self._see_end(file, file.content, when):
             file.is_padded = size > file.size
             if file.path != file.name:  # so that its last line is taken some time
                 self._left_its_name(file, when)
+
+    def _see_end(self, file: TailedFile, content: Content, when: float) -> bool:
+        """Note where the bytes of a file end; False: that cannot be read now, which is said."""
+        try:
+            file.grew(file.end_of(content), when)
+        except OSError as error:
+            error.filename = file.path
+            self.report(error, file)
+            return False
+        return True
 
     def _find_again(self, file: TailedFile, now: float) -> bool:
         """Open a file that is gone, and was not open, where somebody writes to it."""
@@ -391,7 +403,8 @@ class Roster:
             if (file.content.size() or 0) < file.size and not file.busy:
                 self._lose(file, now)
                 return
-            file.grew(file.end_of(file.content), now)
+            if not self._see_end(file, file.content, now):
+                return
         if file.busy:
             return
         quiet = now - max(file.grown_at, file.moved_at)
