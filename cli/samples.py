@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import stat
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import pairwise
 
 from connectors.encodings import Encoding
 from connectors.saying import shown
 from connectors.sources.content import open_content
+from connectors.sources.names import Names
 from flows.parsing.suggest import fitting, misfits
 from settings import Settings
 
@@ -25,8 +26,12 @@ _REACH = 256 * 1024  # bytes in which they are looked for
 
 def newest_files(patterns: Sequence[str]) -> list[str]:
     """The regular files that globs lead to, those first that were written last."""
-    found = {path for pattern in patterns for path in glob.iglob(pattern, recursive=True)}
-    files = {path: os.path.getmtime(path) for path in found if os.path.isfile(path)}
+    files = {}
+    for path in Names(patterns).expand():
+        with suppress(OSError):  # files may vanish
+            found = os.stat(path)
+            if stat.S_ISREG(found.st_mode):
+                files[path] = found.st_mtime
     return sorted(files, key=lambda path: (-files[path], path))
 
 

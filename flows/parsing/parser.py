@@ -12,7 +12,6 @@ import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -28,6 +27,7 @@ from connectors.errors import MalformedLine
 from flows.parsing import FORMATS
 from flows.parsing.file_lines import DeadLetter, FileLines
 from flows.parsing.lines import Lines, Numbers
+from flows.parsing.suggest import fitting
 
 Row = dict[str, object]
 """One parsed line: names of `COLUMNS` to values of their Python types; absent means empty."""
@@ -110,13 +110,8 @@ def parser(
 
 def _other(text: str) -> str:
     """Which formats a line fits that does not fit the one of the settings."""
-    fitting = []
-    for name, module in FORMATS.items():
-        with suppress(MalformedLine):
-            import_module(module).make(ZoneInfo("UTC"), 0).line(text)
-            fitting.append(f"LOG_FORMAT={name}")
-    if fitting:
-        return f"but one of {' and of '.join(fitting)}."
+    if found := [f"LOG_FORMAT={name}" for name, _ in fitting([text])]:
+        return f"but one of {' and of '.join(found)}."
     return "nor of any other format: docs/formats.md says what each of them takes."
 
 
