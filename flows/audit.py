@@ -190,11 +190,11 @@ class Auditor:
     ) -> None:
         """Line by line, for those that begin in [first, last)."""
         known_last = min(last, stored) if self._running else last
-        offsets, dead = self._accounts.places(file.file_id, first, known_last)
-        offsets = offsets.astype(np.int64)
+        found, dead = self._accounts.places(file.file_id, first, known_last)
         result.dead += int(dead.sum())
         result.stored += int((~dead).sum())
         starts, ends = walk.lines_between(first, min(last, stored))
+        offsets = self._behind_filler(walk.data, found.astype(np.int64), starts)
         distinct, counts = np.unique(offsets, return_counts=True)
         at = np.searchsorted(starts, distinct)
         is_line = at < len(starts)
@@ -211,6 +211,20 @@ class Auditor:
         expired = self._is_expired(walk.data, starts[lost], ends[lost])
         result.expired += int(expired.sum())
         result.missing.add_lines(starts, ends, lost[~expired])
+
+    def _behind_filler(self, data: Content, offsets: Offsets, starts: Offsets) -> Offsets:
+        """The offsets, less those of nothing but filler: earlier versions began lines with it."""
+        newline = self._encoding.newline
+        carriage_return = newline.replace(b"\n", b"\r")
+        kept = []
+        for offset in offsets[~np.isin(offsets, starts)].tolist():
+            begin = offset
+            while size := self._encoding.filler(data.read(CHUNK, begin)):
+                begin += size
+            is_empty = data.read(len(newline), begin) in (b"", newline, carriage_return)
+            if begin == offset or not is_empty:
+                kept.append(begin)
+        return np.concatenate([offsets[np.isin(offsets, starts)], np.array(kept, np.int64)])
 
     def _is_expired(self, data: Content, starts: Offsets, ends: Offsets) -> npt.NDArray[np.bool_]:
         """Which of these lines have a time that is older than the retention."""

@@ -158,6 +158,20 @@ def test_names_a_row_that_belongs_to_no_line(pipeline, stored):
     assert f"missing {9 * SIZE}-{10 * SIZE} (1 lines)" in done.stdout
 
 
+def test_a_dead_letter_that_an_earlier_version_let_begin_with_its_filler_is_its_line(pipeline):
+    write_log(pipeline, line(0) + "\0\0\0no request\n" + "\0\0\n" + line(1))
+    assert pipeline.run().returncode == 0
+    again = "INSERT INTO dead_letters SELECT * REPLACE (toUInt64({}) AS offset) FROM dead_letters"
+    on_the_store(
+        pipeline,
+        again.format(SIZE) + " LIMIT 1",
+        again.format(SIZE + 14) + " LIMIT 1",
+        f"DELETE FROM dead_letters WHERE offset = {SIZE + 3}",
+    )
+    done = logwax(pipeline, "audit")
+    assert (done.returncode, total(done.stdout)["dead"]) == (0, 2), done.stdout
+
+
 def test_rows_beyond_the_position_are_stray(pipeline, stored):
     on_the_store(
         pipeline,
