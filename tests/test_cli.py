@@ -6,6 +6,7 @@ is slow; tests/test_start.py runs the real one.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -197,7 +198,9 @@ class Up:
         data = self._directory / "data"
 
         def generated() -> bool:
-            return any(log.stat().st_size for log in data.rglob("api_requests.log"))
+            with contextlib.suppress(FileNotFoundError):  # what is there may be wiped meanwhile
+                return any(log.stat().st_size for log in data.rglob("api_requests.log"))
+            return False
 
         wait_for(generated, "generated lines")
         wait_for((self._directory / "pipeline.started").exists, "the pipeline")

@@ -145,6 +145,7 @@ class InfluxServer:
                 urlopen_kw={"redirect": False},
                 _preload_content=False,  # the answer as it came
             )
+            _ = response.data  # which may break off, too
         except ApiException as error:
             if not error.response:  # what a broken TLS becomes there
                 raise _unanswered(error) from None
