@@ -242,6 +242,17 @@ def test_a_hole_in_a_compressed_file_is_skipped(tail, tmp_path):
     assert min(at for _, at in tailed.memory.lines) == 3 << 20
 
 
+def test_what_is_appended_behind_the_filler_of_an_archive_is_read(tail, tmp_path):
+    archive = tmp_path / "app.log.gz"
+    archive.write_bytes(gzip.compress(b"one\n" + bytes(200_000)))
+    tailed = tail(archive, limits=Limits(lines=10**6, bytes=65_536, seconds=0.0))
+    assert tailed.read(4).rstrip(b"\0") == b"one\n"
+    assert tailed.is_quiet()
+    with archive.open("ab") as out:
+        out.write(gzip.compress(b"two\n"))
+    assert tailed.read(4) == b"two\n"
+
+
 def test_what_comes_out_of_order_is_read_in_order(tail, tmp_path, monkeypatch):
     monkeypatch.setattr(tailed_file, "FILL_SECONDS", 60.0)
     log = tmp_path / "app.log"

@@ -436,7 +436,7 @@ class Rotation(RuleBasedStateMachine):
     def _start(self) -> None:
         self.slept = self.clock.now
         with unprivileged():
-            self.source = FileSource([self.pattern], self.store, LIMITS)
+            self.source = FileSource([self.pattern], self.store, LIMITS, linger=8.0)
         self.partition = self.source.build("tail", 0, 1)
 
     def _collect(self) -> None:

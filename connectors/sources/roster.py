@@ -385,7 +385,8 @@ class Roster:
         file.compressed = state
         file.close()
         self._overcome(file.path)
-        file.size = file.position + self._limits.bytes  # until its end has been seen again
+        # Until its end has been seen again, behind filler that was looked through.
+        file.size = max(file.position, file.scanned) + self._limits.bytes
 
     def _unname(self, file: TailedFile) -> None:
         if self._by_path.get(file.path) is file:
