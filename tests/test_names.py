@@ -504,3 +504,19 @@ def test_sees_growth_where_two_dots_lead_after_the_link_has_moved_on(tail, tmp_p
     append(tmp_path / "2" / "log" / "app.log", b"more\n")
     assert tailed.read(5) == b"more\n"
     assert "gone" not in tailed.problems
+
+
+def test_a_rotated_file_is_found_once_its_directory_may_be_read_again(tail, tmp_path, anybody):
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    log = make(directory / "app.log", b"one\n")
+    tailed = tail(log)
+    assert tailed.read(4) == b"one\n"
+    tailed.source.close()
+    append(log, b"two\n")
+    log.rename(directory / "app.log.1")
+    directory.chmod(0)
+    again = tail(log, tailed.memory)
+    assert again.is_quiet()
+    directory.chmod(0o755)
+    assert again.read(4) == b"two\n"

@@ -709,14 +709,14 @@ class Roster:
         directories = {os.path.dirname(place) for place in places if place}
         for directory in directories:
             try:
-                changed = os.stat(directory).st_mtime_ns
+                changed = os.stat(directory).st_ctime_ns  # new rights count, too
             except OSError:
                 continue
             if self._searched.get(directory) == changed:
                 continue
             self._searched[directory] = changed
             for path, found in beside([directory], self.report):
-                key, state = (found.st_dev, found.st_ino), (found.st_size, found.st_mtime_ns)
+                key, state = (found.st_dev, found.st_ino), (found.st_size, found.st_ctime_ns)
                 if key in self._by_key or self._strangers.get(key) == state or not found.st_size:
                     continue
                 if self._names.cover(path):
