@@ -96,6 +96,18 @@ class Tail:
         wait_for(enough, f"{size} bytes")
         return data
 
+    def read_to_end(self) -> None:
+        """Store all that is there; for a source that does not follow."""
+
+        def has_ended() -> bool:
+            try:
+                self.batch()
+            except StopIteration:
+                return True
+            return False
+
+        wait_for(has_ended, "the end")
+
     def is_quiet(self) -> bool:
         """Whether nothing comes although names and sizes have just been looked at."""
         self.look_soon()

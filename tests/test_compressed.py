@@ -69,15 +69,7 @@ def lines(first: int, count: int) -> bytes:
 def run(tail, pattern: Path | str, memory: Memory, **options: object) -> Tail:
     """Read what is there, as with FOLLOW=false; the source that has done so."""
     tailed = tail(pattern, memory, follow=False, **options)
-
-    def has_ended() -> bool:
-        try:
-            tailed.batch()
-        except StopIteration:
-            return True
-        return False
-
-    wait_for(has_ended, "the end")
+    tailed.read_to_end()
     return tailed
 
 
