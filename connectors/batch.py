@@ -71,36 +71,33 @@ def without_bytes(refused: pl.DataFrame) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What a file is recognised by, whatever its path: see docs/architecture.md, "Files".
+class Stream:
+    """Where records come from: a file, a table, a queue. Its id stays when its name changes.
 
-    `head_hash` covers the first `head_length` bytes (up to 1 KiB), `tail_hash` the up to 1 KiB
-    before the end of the segment that carries it; `inode` breaks ties.
+    `name` is what people know it by: of a file, the path by which the globs cover it, also after it
+    was renamed.
     """
 
-    inode: int
-    head_length: int
-    head_hash: int
-    tail_hash: int
+    id: int
+    name: str
+    kind: str = "file"
 
 
 @dataclass(frozen=True)
-class Segment:
-    """The bytes [start, end) of one file: whole lines, the first of them number `first_line`.
+class Span:
+    """The part [start, end) of one stream: whole records, the first of them number `first`.
 
-    `path` is the name by which the globs cover the file, also after it was renamed. `content_hash`
-    is the XXH3 (64 bits) of the bytes; 0: unknown. `continued`: the bytes begin inside a line whose
-    beginning was stored as a line, when nobody was going to finish it.
+    Places are the source's own; of a file they are bytes. By the `proof` the source knows the
+    stream and the span again, and nobody else understands it. `continued`: the bytes begin inside a
+    line whose beginning was stored as a line, when nobody was going to finish it.
     """
 
-    file_id: int
-    path: str
+    stream: Stream
     start: int
     end: int
-    first_line: int
-    lines: int
-    evidence: Evidence
-    content_hash: int = 0
+    first: int
+    records: int
+    proof: str = ""
     continued: bool = False
 
 
@@ -134,7 +131,7 @@ class BlockId:
 class Batch:
     """Up to `STREAM_MAX_SIZE` lines of one or several files, on their way to the store.
 
-    `data` is the segments' bytes one after another; a line longer than a batch makes a batch of its
+    `data` is the spans' bytes one after another; a line longer than a batch makes a batch of its
     own, in which `data` is its first bytes only. `filler` NULs before lines were skipped. Parsing
     turns `data` into `rows` (a subset of `COLUMNS`) and `rejected` (`REJECTED`); `fits` tells of
     each file how many lines were refused, `misfits` of each column how many values did not fit it,
@@ -145,7 +142,7 @@ class Batch:
     `acknowledge`.
     """
 
-    segments: tuple[Segment, ...]
+    spans: tuple[Span, ...]
     data: bytes = b""
     rows: pl.DataFrame = field(default_factory=_NO_ROWS.clone)
     rejected: pl.DataFrame = field(default_factory=NONE_REJECTED.clone)
@@ -160,4 +157,4 @@ class Batch:
     @property
     def lines(self) -> int:
         """Lines read, the empty ones included."""
-        return sum(segment.lines for segment in self.segments)
+        return sum(span.records for span in self.spans)

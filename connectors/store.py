@@ -9,7 +9,7 @@ from datetime import date
 from importlib import import_module
 from typing import Protocol
 
-from connectors.batch import Batch, BlockId, Segment
+from connectors.batch import Batch, BlockId, Span
 from connectors.sinks import READERS, STORES
 from connectors.sinks.retry import Retry
 from settings import Settings
@@ -19,13 +19,13 @@ from settings import Settings
 class Ledger:
     """What the store remembers of the files of this instance.
 
-    `files` holds the last segment of every known file: its `end` is the position reached.
+    `files` holds the last span of every known file: its `end` is the position reached.
     `in_doubt` holds the blocks of which nobody has said yet that they are stored: at most one for
     each writer that died. `is_new`: this instance never started before.
     """
 
-    files: Sequence[Segment]
-    in_doubt: Mapping[BlockId, Sequence[Segment]]
+    files: Sequence[Span]
+    in_doubt: Mapping[BlockId, Sequence[Span]]
     is_new: bool
 
 
@@ -120,8 +120,8 @@ class Store(Protocol):
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """What is known of these files of this instance (None: of all)."""
 
-    def before(self, file_id: int, end: int) -> Segment | None:
-        """The last recorded segment of a file that ends at or before `end`."""
+    def before(self, file_id: int, end: int) -> Span | None:
+        """The last recorded span of a file that ends at or before `end`."""
 
     def offsets(self, file_id: int, first: int, last: int) -> set[int]:
         """Where the stored lines of a file begin, from `first` to before `last`."""
@@ -129,7 +129,7 @@ class Store(Protocol):
     def writer(self) -> Writer:
         """A writer for one worker."""
 
-    def start_at(self, files: Sequence[Segment]) -> None:
+    def start_at(self, files: Sequence[Span]) -> None:
         """Record positions that were chosen, not read: `LOG_START=end` at the first start."""
 
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:

@@ -19,7 +19,7 @@ from connectors.sources.files import FileSource
 def count(batch: Batch) -> list[str]:
     """One line of text for each file in the batch."""
     batch.acknowledge()  # else the next bytes of these files never come
-    return [f"{shown(segment.path)}: {segment.lines} lines" for segment in batch.segments]
+    return [f"{shown(span.stream.name)}: {span.records} lines" for span in batch.spans]
 
 
 flow = Dataflow("count_lines")

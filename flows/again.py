@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from connectors.batch import Batch, Evidence, Segment
+from connectors.batch import Batch, Span, Stream
 from connectors.encodings import Encoding
 from flows.enrichment.enricher import enricher
 from flows.parsing.parser import parser
 from settings import Settings
-
-_NO_EVIDENCE = Evidence(0, 0, 0, 0)
 
 Piece = tuple[int, str, int, bytes]
 """File id, path, offset, and bytes that end with a line end."""
@@ -35,9 +33,9 @@ def parse_and_enrich(settings: Settings) -> Callable[[Batch], Batch]:
 
 def batch_of(pieces: Iterable[Piece], encoding: Encoding) -> Batch:
     """A batch of lines that need not follow one another."""
-    segments, texts = [], []
+    spans, texts = [], []
     for file_id, path, offset, text in pieces:
         lines = encoding.count(text)
-        segments.append(Segment(file_id, path, offset, offset + len(text), 0, lines, _NO_EVIDENCE))
+        spans.append(Span(Stream(file_id, path), offset, offset + len(text), 0, lines))
         texts.append(text)
-    return Batch(tuple(segments), b"".join(texts))
+    return Batch(tuple(spans), b"".join(texts))

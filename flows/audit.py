@@ -15,10 +15,11 @@ import numpy.typing as npt
 import polars as pl
 from xxhash import xxh3_64
 
-from connectors.batch import Batch, Evidence, Segment
+from connectors.batch import Batch, Span, Stream
 from connectors.encodings import Encoding
 from connectors.sinks.clickhouse_accounts import BUCKET, ClickHouseAccounts
 from connectors.sources.content import Content
+from connectors.sources.evidence import Evidence
 from connectors.sources.known_files import KnownFile
 from flows.walk import CHUNK, NO_CUTS, Offsets, Walk
 
@@ -117,7 +118,7 @@ class Auditor:
         self._sums = accounts.sums()
 
     def audit(
-        self, file: KnownFile, stored: int, doubt: Sequence[Segment]
+        self, file: KnownFile, stored: int, doubt: Sequence[Span]
     ) -> Iterator[int | FileAudit]:
         """Audit a file up to `stored`: bytes done, again and again, and at last what was found.
 
@@ -125,7 +126,7 @@ class Auditor:
         """
         result = FileAudit(file.file_id, file.path, error=file.refused, is_outside=file.is_outside)
         for block in doubt:
-            result.doubt.add(block.start, block.end, block.lines)
+            result.doubt.add(block.start, block.end, block.records)
         try:
             if not file.refused:
                 with file.open() as data:
@@ -141,7 +142,7 @@ class Auditor:
         file: KnownFile,
         data: Content,
         stored: int,
-        doubt: Sequence[Segment],
+        doubt: Sequence[Span],
         result: FileAudit,
     ) -> Iterator[int]:
         blocks = self._accounts.blocks(file.file_id) if file.file_id else _NO_BLOCKS
@@ -240,8 +241,8 @@ class Auditor:
             texts = [data.read(int(ends[n] - starts[n]), int(starts[n])) for n in some]
             texts = [text if text.endswith(newline) else text + newline for text in texts]
             joined = b"".join(texts)
-            segment = Segment(1, "", 0, len(joined), 0, len(texts), Evidence(0, 0, 0, 0))
-            rows = self._parse(Batch((segment,), joined)).rows
+            span = Span(Stream(1, ""), 0, len(joined), 0, len(texts))
+            rows = self._parse(Batch((span,), joined)).rows
             if len(rows):
                 places = np.cumsum([0, *map(len, texts)])
                 old = rows.filter(pl.col("timestamp") < self._expired_before)["offset"].to_numpy()
@@ -269,7 +270,8 @@ class _Hashes:
     """Hashes the blocks of a file while it is read once."""
 
     def __init__(self, blocks: pl.DataFrame) -> None:
-        self._pending = blocks.filter(pl.col("content_hash") != 0).rows()[::-1]
+        hashes = ((*span, Evidence.of(proof).content_hash) for *span, proof in blocks.rows())
+        self._pending = [block for block in hashes if block[-1]][::-1]
         self._open: list[tuple[int, int, int, xxh3_64]] = []
         self._changed: list[tuple[int, int]] = []
 
@@ -291,7 +293,7 @@ class _Hashes:
         return [*self._changed, *cut_off]
 
 
-_NO_BLOCKS = pl.DataFrame(schema={"start": pl.UInt64, "end": pl.UInt64, "content_hash": pl.UInt64})
+_NO_BLOCKS = pl.DataFrame(schema={"start": pl.UInt64, "end": pl.UInt64, "proof": pl.String})
 _NO_SUMS = pl.DataFrame(
     schema=dict.fromkeys(
         ("file_id", "bucket", "lines", "dead_lines", "total", "squares"), pl.UInt64

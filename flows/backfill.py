@@ -24,7 +24,7 @@ LINES_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
-class Span:
+class TimeRange:
     """Times from `first` to before `last`; None: no bound."""
 
     first: datetime | None
@@ -44,7 +44,7 @@ class Span:
 
 @dataclass
 class Backfilled:
-    """How many lines were looked at, are in the span, and were stored now; up to which byte."""
+    """How many lines were looked at, are within, and were stored now; up to which byte."""
 
     lines: int = 0
     within: int = 0
@@ -59,7 +59,7 @@ def backfill(
     walk: Walk,
     file_id: int,
     path: str,
-    span: Span,
+    within: TimeRange,
     longest: int,
 ) -> Iterator[Backfilled]:
     """Store the lines of a file up to the end of `walk`; yields the counts after every block.
@@ -72,9 +72,9 @@ def backfill(
         for first, last in _blocks(starts, ends):
             lines = _Lines(walk, file_id, path, starts[first:last], ends[first:last], longest)
             parsed = parse(batch_of(lines.pieces(), walk.encoding))
-            rows = span.of(parsed.rows) if len(parsed.rows) else parsed.rows
+            rows = within.of(parsed.rows) if len(parsed.rows) else parsed.rows
             rejected = pl.concat([parsed.rejected, lines.too_long()])
-            if not span.is_all:
+            if not within.is_all:
                 rejected = rejected.clear()
             counts.lines += last - first
             counts.within += len(rows) + len(rejected)

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from connectors.batch import BlockId, Segment
+from connectors.batch import BlockId, Span, Stream
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError, MalformedLine
 from connectors.sinks.clickhouse_accounts import FRAGMENTS, ClickHouseAccounts
@@ -38,7 +38,7 @@ from connectors.sources.names import Names
 from connectors.store import Ledger, Store
 from flows.again import parse_and_enrich, parse_step
 from flows.audit import Auditor, FileAudit
-from flows.backfill import Backfilled, Span, backfill
+from flows.backfill import Backfilled, TimeRange, backfill
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
 from flows.walk import NO_CUTS, Offsets, Walk
@@ -151,7 +151,7 @@ class Commands:
         well = True
         before = 0
         for file in there:
-            blocks = [segment for segment in doubt if segment.file_id == file.file_id]
+            blocks = [span for span in doubt if span.stream.id == file.file_id]
             position = stored.get(file.file_id, file.stored)
             for found in auditor.audit(file, position, blocks):
                 if isinstance(found, FileAudit):
@@ -176,12 +176,12 @@ class Commands:
         for gap in self._running.source.gaps() if self._running else ():
             well = False
             yield {"event": "gap", "detail": gap}
-        for segment in doubt:  # of files that are not there any more, too
-            if segment.file_id in gone:
+        for span in doubt:  # of files that are not there any more, too
+            if span.stream.id in gone:
                 well = False
-                sums["doubt"] += segment.lines
-                found = FileAudit(segment.file_id, segment.path, error="not there any more")
-                found.doubt.add(segment.start, segment.end, segment.lines)
+                sums["doubt"] += span.records
+                found = FileAudit(span.stream.id, span.stream.name, error="not there any more")
+                found.doubt.add(span.start, span.end, span.records)
                 yield {"event": "file", **asdict(found)}
         yield {"event": "total", "files": len(there), "gone": len(gone), **sums}
         if not there and not Names(self._settings.patterns).expand():
@@ -238,7 +238,7 @@ class Commands:
         What the tail is going to read of it is left to the tail. Of a damaged file the whole lines
         before the damage are stored; then a `LogwaxError` is raised.
         """
-        span = self._span(first, last)
+        within = self._time_range(first, last)
         try:
             content = open_content(path)
         except OSError as error:
@@ -257,7 +257,7 @@ class Commands:
                 file_id, end, cuts = secrets.randbits(63), size, NO_CUTS
             if end > (known.end if known else -1):
                 evidence = observe(content, content.key[1], end)
-                self._choose_position(Segment(file_id, shown, end, end, 0, 0, evidence))
+                self._choose_position(Span(Stream(file_id, shown), end, end, 0, 0, evidence.proof))
             counts = Backfilled()
             for counts in backfill(
                 self._accounts,
@@ -265,7 +265,7 @@ class Commands:
                 Walk(content, self._encoding, end, cuts),
                 file_id,
                 shown,
-                span,
+                within,
                 self._settings.log_max_line_bytes,
             ):
                 yield {"event": "progress", "done": counts.done, "total": end}
@@ -276,38 +276,40 @@ class Commands:
             )
         yield {"event": "end", "ok": True}
 
-    def _span(self, first: str, last: str) -> Span:
+    def _time_range(self, first: str, last: str) -> TimeRange:
         zone = ZoneInfo(self._settings.log_timezone)
-        span = Span(_time(first, zone), _time(last, zone))
-        if span.first and span.last and span.first >= span.last:
+        chosen = TimeRange(_time(first, zone), _time(last, zone))
+        if chosen.first and chosen.last and chosen.first >= chosen.last:
             raise LogwaxError(f"No time is from {first!r} to before {last!r}.")
-        return span
+        return chosen
 
     def _known(
-        self, known: Segment, content: Content, size: int, ledger: Ledger
+        self, known: Span, content: Content, size: int, ledger: Ledger
     ) -> tuple[int, int, Offsets]:
         """The id of a known file, up to where its lines are not the tail's, and its cuts."""
         settled = self._settled(known, ledger)
         if settled > size:  # these are its first bytes
             settled = end_of_last_line(content, size, self._encoding)
-        begins = self._accounts.begins().get(known.file_id, 0)
-        cuts = np.union1d(self._accounts.cuts(known.file_id), np.array([begins, settled], np.int64))
+        begins = self._accounts.begins().get(known.stream.id, 0)
+        cuts = np.union1d(
+            self._accounts.cuts(known.stream.id), np.array([begins, settled], np.int64)
+        )
         is_mine = settled == known.end and not any(
-            file.file_id == known.file_id and file.path and not file.is_outside
+            file.file_id == known.stream.id and file.path and not file.is_outside
             for file in self._files()
         )
-        return known.file_id, size if is_mine else settled, cuts
+        return known.stream.id, size if is_mine else settled, cuts
 
-    def _choose_position(self, chosen: Segment) -> None:
-        """Nothing before the end of this segment is the tail's to read from now on."""
+    def _choose_position(self, chosen: Span) -> None:
+        """Nothing before the end of this span is the tail's to read from now on."""
         self._accounts.choose_position(chosen)
         if self._running:
             self._running.source.know([chosen])
 
-    def _settled(self, known: Segment, ledger: Ledger) -> int:
+    def _settled(self, known: Span, ledger: Ledger) -> int:
         """Up to where it is certain what is stored of a file; the rest is the tail's."""
-        stored = self._stored().get(known.file_id, known.end)
-        doubtful = [s.start for s in self._doubt(ledger) if s.file_id == known.file_id]
+        stored = self._stored().get(known.stream.id, known.end)
+        doubtful = [s.start for s in self._doubt(ledger) if s.stream.id == known.stream.id]
         return min(known.end, stored, *doubtful)
 
     def _refuse(self, path: str, content: Content, size: int, ledger: Ledger) -> None:
@@ -338,13 +340,13 @@ class Commands:
         files = self._running.source.files() if self._running else []
         return {file.file_id: file.stored for file in files}
 
-    def _doubt(self, ledger: Ledger) -> list[Segment]:
+    def _doubt(self, ledger: Ledger) -> list[Span]:
         """What nobody has said is stored; blocks of the pipeline in this process are under way."""
         return [
-            segment
-            for block, segments in ledger.in_doubt.items()
+            span
+            for block, spans in ledger.in_doubt.items()
             if self._running is None or block in self._running.doubted
-            for segment in segments
+            for span in spans
         ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from connectors.batch import COLUMNS, Batch, Evidence, Segment
+from connectors.batch import COLUMNS, Batch, Span, Stream
 from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
 from flows.parsing.lines import Lines
@@ -54,19 +54,18 @@ def batch(
     encoding: str = "utf-8",
     continued: bool = False,
 ) -> Batch:
-    """One batch of one segment that begins at `start` of its file."""
+    """One batch of one span that begins at `start` of its file."""
     ends = Encoding(encoding).ends(data).tolist()
     lines = len(ends) + (ends[-1:] != [len(data)] and data != b"")
-    evidence = Evidence(inode=1, head_length=0, head_hash=0, tail_hash=0)
     end = start + len(data)
-    segment = Segment(file_id, path, start, end, 1, lines, evidence, continued=continued)
-    return Batch((segment,), data)
+    span = Span(Stream(file_id, path), start, end, 1, lines, continued=continued)
+    return Batch((span,), data)
 
 
 def together(*batches: Batch) -> Batch:
-    """The segments of all these batches as one batch."""
-    segments = tuple(segment for one in batches for segment in one.segments)
-    return Batch(segments, b"".join(one.data for one in batches))
+    """The spans of all these batches as one batch."""
+    spans = tuple(span for one in batches for span in one.spans)
+    return Batch(spans, b"".join(one.data for one in batches))
 
 
 def parse(name: str, data: bytes, time_zone: str = "UTC", encoding: str = "utf-8") -> Batch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from connectors.batch import Batch, BlockId, Segment
+from connectors.batch import Batch, BlockId, Span
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
 from connectors.store import Ledger
@@ -18,18 +18,18 @@ class Memory:
     """Positions kept in memory, as a store keeps them: what a sink would have recorded."""
 
     def __init__(self) -> None:
-        self.files: dict[int, Segment] = {}
-        self.in_doubt: dict[BlockId, Sequence[Segment]] = {}
+        self.files: dict[int, Span] = {}
+        self.in_doubt: dict[BlockId, Sequence[Span]] = {}
         self.started = False
-        self.history: list[Segment] = []
+        self.history: list[Span] = []
         self.lines: dict[tuple[int, int], bytes] = {}
 
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         files = [s for id, s in self.files.items() if file_ids is None or id in file_ids]
         return Ledger(files, dict(self.in_doubt), not self.started)
 
-    def before(self, file_id: int, end: int) -> Segment | None:
-        found = [s for s in self.history if s.file_id == file_id and s.end <= end]
+    def before(self, file_id: int, end: int) -> Span | None:
+        found = [s for s in self.history if s.stream.id == file_id and s.end <= end]
         return max(found, key=lambda s: s.end, default=None)
 
     def offsets(self, file_id: int, first: int, last: int) -> set[int]:
@@ -38,22 +38,22 @@ class Memory:
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
         return ()
 
-    def start_at(self, files: Sequence[Segment]) -> None:
+    def start_at(self, files: Sequence[Span]) -> None:
         self.started = True
-        self.files.update({segment.file_id: segment for segment in files})
+        self.files.update({span.stream.id: span for span in files})
         self.history.extend(files)
 
     def record(self, batch: Batch) -> None:
         self.started = True
-        self.files.update({segment.file_id: segment for segment in batch.segments})
-        self.history.extend(batch.segments)
+        self.files.update({span.stream.id: span for span in batch.spans})
+        self.history.extend(batch.spans)
         at = 0
-        for segment in batch.segments:
-            offset = segment.start
-            for line in batch.data[at : at + segment.end - segment.start].splitlines(True):
-                self.lines[segment.file_id, offset] = line
+        for span in batch.spans:
+            offset = span.start
+            for line in batch.data[at : at + span.end - span.start].splitlines(True):
+                self.lines[span.stream.id, offset] = line
                 offset += len(line)
-            at += segment.end - segment.start
+            at += span.end - span.start
 
 
 class Tail:

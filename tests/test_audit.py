@@ -185,7 +185,7 @@ def test_rows_beyond_the_position_are_stray(pipeline, stored):
 def test_names_the_block_of_a_line_that_was_changed_in_the_file(pipeline, stored):
     data = stored.read_bytes()
     hashes = [
-        f"ALTER TABLE ingest_blocks UPDATE content_hash = {xxhash.xxh3_64_intdigest(data[a:b])} "
+        f"ALTER TABLE ingest_blocks UPDATE proof = '0 0 0 0 {xxhash.xxh3_64_intdigest(data[a:b])}' "
         f"WHERE kind = 'block' AND start = {a} SETTINGS mutations_sync = 1"
         for a, b in ((0, 300 * SIZE), (300 * SIZE, 600 * SIZE - SIZE + len("nonsense\n")))
     ]
@@ -225,8 +225,8 @@ def test_a_block_in_doubt_is_not_accounted_for_until_it_is_settled(pipeline, sto
     write_log(pipeline, line(1) * 10)
     on_the_store(
         pipeline,
-        "INSERT INTO ingest_blocks SELECT instance, 5, 1, kind, file_id, path, inode, head_length,"
-        " head_hash, tail_hash, end, end, first_line, 10, 0, now64(6) FROM ingest_blocks"
+        "INSERT INTO ingest_blocks SELECT instance, 5, 1, kind, stream, file_id, path, end, end,"
+        " first_line, 10, '', now64(6) FROM ingest_blocks"
         " WHERE kind = 'block' ORDER BY end DESC LIMIT 1",
     )
     done = logwax(pipeline, "audit")

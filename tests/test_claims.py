@@ -197,7 +197,7 @@ def test_few_files_are_open_where_few_may_be(tail, tmp_path):
 
         def are_all_read() -> bool:
             batch = tailed.batch()
-            assert batch is None or len(batch.segments) <= few // 16
+            assert batch is None or len(batch.spans) <= few // 16
             return len(tailed.memory.files) == 220
 
         wait_for(are_all_read, "all files")

@@ -21,7 +21,7 @@ import pytest
 import trustme
 
 from connectors import preflight
-from connectors.batch import Segment
+from connectors.batch import Span, Stream
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore
 from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
@@ -37,7 +37,7 @@ from tests.servers.clickhouse_http import Answer, Delay, Fault, Reset, Server, r
 from tests.servers.faulty import Half, Request, Write
 from tests.test_clickhouse_store import (
     CONSTRAINT,
-    EVIDENCE,
+    PROOF,
     REFUSED,
     TAKEN,
     batch,
@@ -404,14 +404,14 @@ def test_says_for_how_long_the_server_asks(server, open_at, capfd):
 def test_what_is_too_large_for_a_proxy_is_sent_in_pieces_and_stored_once(server, open_at, fault):
     server.most_bytes = 20_000
     files = tuple(
-        Segment(id, f"/var/log/{'long' * 20}/{id}.log", 0, 1, 0, 1, EVIDENCE)
+        Span(Stream(id, f"/var/log/{'long' * 20}/{id}.log"), 0, 1, 0, 1, PROOF)
         for id in range(1, 301)
     )
     made = batch(0, 2000, bad=tuple(range(0, 2000, 4)))
     raw = pl.lit(b"x" * 100)
     made = replace(
         made,
-        segments=(*made.segments, *files),
+        spans=(*made.spans, *files),
         rejected=made.rejected.with_columns(raw.alias("raw")),
     )
     store = open_at(server.url)
@@ -472,7 +472,7 @@ def test_an_error_that_nobody_knows_and_that_passes_makes_no_dead_letter(
 def test_lists_of_any_length_fit_into_parameters(server, open_at):
     store = open_at(server.url)
     ids = range(2**63, 2**63 + 7000)
-    store.start_at([Segment(id, f"/{id}", 5, 5, 0, 0, EVIDENCE) for id in ids])
+    store.start_at([Span(Stream(id, f"/{id}"), 5, 5, 0, 0, PROOF) for id in ids])
     assert len(store.ledger(ids).files) == 7000
     store.keep([], ids)
     marked = "SELECT uniqExact(file_id) FROM ingest_blocks WHERE kind = 'gone'"
@@ -493,7 +493,7 @@ def test_6_000_dead_letters_are_looked_for_changed_and_deleted(server, open_at):
         store._connect, store._new_client(), store._new_client(), "logs", "host"
     )
     paths = [f"/somewhere/else/{'long' * 20}/{number}" for number in range(3000)]
-    letters = accounts.letters((0, 0), "", [*paths, made.segments[0].path], 6_000, 10**9)
+    letters = accounts.letters((0, 0), "", [*paths, made.spans[0].stream.name], 6_000, 10**9)
     assert len(letters) == 6_000
     assert len(accounts.held(letters)) == 0
     accounts.update_dead(letters.with_columns(reason=pl.lit("worse"), detail=pl.lit("x" * 100)))

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from connectors.batch import REJECTED, Batch, BlockId, Evidence, Segment
+from connectors.batch import REJECTED, Batch, BlockId, Span, Stream
 from connectors.errors import StoreBusyError, StoreError
 from connectors.sinks.clickhouse import ClickHouseStore, ClickHouseWriter
 from connectors.sinks.clickhouse_insert import insert_lines
@@ -26,7 +26,7 @@ from settings import Settings
 from tests.conftest import wait_for
 from tests.servers.clickhouse_http import Server
 
-EVIDENCE = Evidence(inode=11, head_length=4, head_hash=2**64 - 1, tail_hash=5)
+PROOF = "11 4 18446744073709551615 5 0"
 
 
 @pytest.fixture(params=["embedded", "clickhouse"])
@@ -53,28 +53,29 @@ def open_it(
         server.close()
 
 
-def segment(
-    start: int, end: int, file_id: int = 2**63 - 1, path: str = "/var/log/a.log"
-) -> Segment:
-    return Segment(file_id, path, start, end, start, end - start, EVIDENCE)
+def span(start: int, end: int, file_id: int = 2**63 - 1, path: str = "/var/log/a.log") -> Span:
+    return Span(Stream(file_id, path), start, end, start, end - start, PROOF)
 
 
 def batch(start: int, end: int, bad: tuple[int, ...] = (), **options: object) -> Batch:
     """A batch of one line a byte from `start` to `end`, of which `bad` are dead letters."""
-    part = segment(start, end)
+    part = span(start, end)
     offsets = [offset for offset in range(start, end) if offset not in bad]
     rows = pl.DataFrame(
         {
             "timestamp": pl.Series([0] * len(offsets), dtype=pl.Datetime("us", "UTC")),
             "customer_id": ["cust_1"] * len(offsets),
             "status_code": pl.Series([200] * len(offsets), dtype=pl.UInt16),
-            "file_id": pl.Series([part.file_id] * len(offsets), dtype=pl.UInt64),
+            "file_id": pl.Series([part.stream.id] * len(offsets), dtype=pl.UInt64),
             "offset": pl.Series(offsets, dtype=pl.UInt64),
             "line": pl.Series(offsets, dtype=pl.UInt64),
         }
     )
     rejected = pl.DataFrame(
-        [(part.file_id, offset, offset, part.path, b"\xff\x00", "bad", "why") for offset in bad],
+        [
+            (part.stream.id, offset, offset, part.stream.name, b"\xff\x00", "bad", "why")
+            for offset in bad
+        ],
         schema=REJECTED,
         orient="row",
     )
@@ -110,22 +111,22 @@ def test_remembers_where_every_file_was_left(open_it):
     writer = store.writer()
     writer.write(batch(0, 5))
     writer.write(batch(5, 9))
-    other = replace(batch(0, 0), segments=(segment(0, 3, file_id=7, path="/b"),))
+    other = replace(batch(0, 0), spans=(span(0, 3, file_id=7, path="/b"),))
     writer.write(other)
     writer.close()
     ledger = open_it().ledger()
     assert not ledger.is_new
-    assert sorted(ledger.files, key=lambda s: s.file_id) == [
-        segment(0, 3, file_id=7, path="/b"),
-        segment(5, 9),
+    assert sorted(ledger.files, key=lambda s: s.stream.id) == [
+        span(0, 3, file_id=7, path="/b"),
+        span(5, 9),
     ]
     assert ledger.in_doubt == {}
 
 
 def test_remembers_positions_that_were_chosen(open_it):
-    open_it().start_at([segment(100, 100)])
+    open_it().start_at([span(100, 100)])
     ledger = open_it().ledger()
-    assert (ledger.files, ledger.in_doubt, ledger.is_new) == ([segment(100, 100)], {}, False)
+    assert (ledger.files, ledger.in_doubt, ledger.is_new) == ([span(100, 100)], {}, False)
 
 
 def test_remembers_a_first_start_that_found_no_files(open_it):
@@ -146,7 +147,7 @@ def test_doubts_only_the_last_block_of_a_writer_that_died(open_it):
     dead.write(batch(5, 9))
     alive.write(batch(9, 12))
     alive.close()
-    assert list(open_it().ledger().in_doubt.values()) == [[segment(5, 9)]]
+    assert list(open_it().ledger().in_doubt.values()) == [[span(5, 9)]]
 
 
 @pytest.mark.parametrize("died", ["before the dead letters", "before the rows", "after the rows"])
@@ -382,7 +383,7 @@ def test_leaves_a_retention_alone_that_somebody_else_has_set(open_it):
 
 def write_file(store: ClickHouseStore, file_id: int, *, close: bool = True) -> None:
     writer = store.writer()
-    writer.write(replace(batch(0, 5), segments=(segment(0, 5, file_id=file_id),)))
+    writer.write(replace(batch(0, 5), spans=(span(0, 5, file_id=file_id),)))
     if close:
         writer.close()
 
@@ -397,11 +398,11 @@ def make_older(store: ClickHouseStore, days: int, where: str) -> None:
 def test_the_ledger_has_the_last_position_of_each_of_many_files(open_it):
     store = open_it()
     for end in (20, 30, 10):
-        store.start_at([segment(0, end, file_id=number) for number in range(1, 10_001)])
+        store.start_at([span(0, end, file_id=number) for number in range(1, 10_001)])
 
     files = open_it().ledger().files
 
-    assert {file.file_id: file.end for file in files} == dict.fromkeys(range(1, 10_001), 30)
+    assert {file.stream.id: file.end for file in files} == dict.fromkeys(range(1, 10_001), 30)
     assert len(files) == 10_000
 
 
@@ -430,7 +431,7 @@ def test_a_start_with_thousands_of_known_files_takes_each_where_it_was(open_it, 
 
 
 def known(store: ClickHouseStore) -> set[int]:
-    return {file.file_id for file in store.ledger().files}
+    return {file.stream.id for file in store.ledger().files}
 
 
 def test_forgets_files_that_have_been_gone_for_long_and_only_those(open_it):
@@ -470,8 +471,8 @@ def test_notes_only_once_that_a_file_is_gone(open_it):
 def test_clears_the_ledger_of_old_blocks_that_nothing_needs(open_it):
     store = open_it()
     quiet, busy = store.writer(), store.writer()
-    quiet.write(replace(batch(0, 5), segments=(segment(0, 5, file_id=7),)))
-    quiet.write(replace(batch(0, 1), segments=(segment(0, 1),)))
+    quiet.write(replace(batch(0, 5), spans=(span(0, 5, file_id=7),)))
+    quiet.write(replace(batch(0, 1), spans=(span(0, 1),)))
     for at in range(1, 20):
         busy.write(batch(at, at + 1))
     before = store.ledger()
@@ -500,9 +501,9 @@ def test_knows_where_stored_lines_begin_and_the_segment_before_an_offset(open_it
     writer = store.writer()
     writer.write(batch(0, 5, bad=(3,)))
     writer.write(batch(5, 9))
-    file_id = segment(0, 5).file_id
+    file_id = span(0, 5).stream.id
     assert store.offsets(file_id, 2, 7) == {2, 3, 4, 5, 6}
-    assert store.before(file_id, 8) == segment(0, 5)
+    assert store.before(file_id, 8) == span(0, 5)
     assert store.before(file_id, 4) is None
 
 
@@ -525,15 +526,15 @@ def test_settles_a_block_of_which_every_line_was_rejected(open_it):
 
 def test_settles_a_block_of_many_small_files(open_it):
     ids = range(1, 301)
-    parts = tuple(segment(0, 1, file_id=id, path=f"/var/log/{id}.log") for id in ids)
+    parts = tuple(span(0, 1, file_id=id, path=f"/var/log/{id}.log") for id in ids)
     rows = batch(0, 1).rows
     rows = pl.concat([rows.with_columns(pl.lit(id, pl.UInt64).alias("file_id")) for id in ids])
     rows = rows.select(batch(0, 1).rows.columns)
     crashed = open_it().writer()
     crashed._insert = lambda *_: None
     crashed.write(Batch(parts, rows=rows))
-    ((block, segments),) = open_it().ledger().in_doubt.items()
-    assert len(segments) == 300
+    ((block, spans),) = open_it().ledger().in_doubt.items()
+    assert len(spans) == 300
     open_it().writer().write(Batch(parts, rows=rows, in_doubt=block))
     store = open_it()
     found = store._client.query("SELECT count(), uniqExact(file_id) FROM logs").result_rows
@@ -541,9 +542,9 @@ def test_settles_a_block_of_many_small_files(open_it):
 
 
 def test_settles_parts_of_a_block_whose_lines_begin_at_the_same_offsets(open_it):
-    two = (segment(0, 5), segment(0, 5, file_id=7))
+    two = (span(0, 5), span(0, 5, file_id=7))
     other = batch(0, 5).rows.with_columns(pl.lit(7, pl.UInt64).alias("file_id"))
-    open_it().writer().write(replace(batch(0, 0), segments=two))
+    open_it().writer().write(replace(batch(0, 0), spans=two))
     ((block, _),) = open_it().ledger().in_doubt.items()
     open_it().writer().write(batch(0, 5, in_doubt=block, is_whole=False))
     both = pl.concat([batch(0, 5).rows, other])
@@ -553,11 +554,11 @@ def test_settles_parts_of_a_block_whose_lines_begin_at_the_same_offsets(open_it)
 
 def test_settles_a_part_of_a_block_without_closing_it(open_it):
     store = open_it()
-    two = (segment(0, 5), segment(0, 3, file_id=7))
-    store.writer().write(replace(batch(0, 5), segments=two, rows=batch(0, 0).rows))
+    two = (span(0, 5), span(0, 3, file_id=7))
+    store.writer().write(replace(batch(0, 5), spans=two, rows=batch(0, 0).rows))
     store = open_it()
-    ((block, segments),) = store.ledger().in_doubt.items()
-    assert len(segments) == 2
+    ((block, spans),) = store.ledger().in_doubt.items()
+    assert len(spans) == 2
     store.writer().write(batch(0, 5, in_doubt=block, is_whole=False))
     assert offsets(store) == [0, 1, 2, 3, 4]
     assert block in open_it().ledger().in_doubt
@@ -851,3 +852,66 @@ def test_a_retention_of_an_earlier_version_goes_on(open_it):
     assert "toIntervalDay(8)" in store._client.query("SHOW CREATE TABLE logs").result_rows[0][0]
     store = open_it()
     assert "TTL" not in store._client.query("SHOW CREATE TABLE logs").result_rows[0][0]
+
+
+# As a version before streams made it; the first one had no content_hash, and fewer kinds.
+FORMER_LEDGER = """
+CREATE TABLE ingest_blocks (
+    instance String,
+    writer UInt64,
+    sequence UInt64,
+    kind Enum8({kinds}),
+    file_id UInt64,
+    path String,
+    inode UInt64,
+    head_length UInt16,
+    head_hash UInt64,
+    tail_hash UInt64,
+    start UInt64,
+    end UInt64,
+    first_line UInt64,
+    lines UInt64,{content_hash}
+    recorded_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
+) ENGINE = MergeTree ORDER BY (instance, file_id, end)
+SETTINGS non_replicated_deduplication_window = 10000
+"""
+FORMER_LEDGERS = {
+    "of files": (
+        FORMER_LEDGER.format(
+            kinds="'block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4",
+            content_hash="\n    content_hash UInt64,",
+        ),
+        f"11, 4, {2**64 - 1}, 5, 0, 9, 0, 9, {2**64 - 2}",
+        f"11 4 {2**64 - 1} 5 {2**64 - 2}",
+    ),
+    "of the first version": (
+        FORMER_LEDGER.format(kinds="'block' = 1, 'stored' = 2, 'position' = 3", content_hash=""),
+        f"11, 4, {2**64 - 1}, 5, 0, 9, 0, 9",
+        f"11 4 {2**64 - 1} 5 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("former", FORMER_LEDGERS)
+def test_a_ledger_of_an_earlier_version_goes_on(open_it, former):
+    made, entry, proof = FORMER_LEDGERS[former]
+    client = open_it()._client
+    client.command("DROP TABLE ingest_blocks")
+    client.command(made)
+    client.command(
+        f"INSERT INTO ingest_blocks SELECT 'host', 1, 1, 'block', 7, '/a', {entry}, now64(6)"
+    )
+    known = Span(Stream(7, "/a"), 0, 9, 0, 9, proof)
+    ledger = open_it().ledger()
+    assert (ledger.files, ledger.in_doubt, ledger.is_new) == (
+        [known],
+        {BlockId(1, 1): [known]},
+        False,
+    )
+    writer = open_it().writer()
+    writer.write(replace(batch(0, 9), spans=(known,), in_doubt=BlockId(1, 1)))
+    writer.write(batch(0, 5))
+    writer.close()
+    store = open_it()
+    assert sorted(store.ledger().files, key=lambda s: s.stream.id) == [known, span(0, 5)]
+    assert (store.ledger().in_doubt, store.before(7, 9)) == ({}, known)

@@ -23,7 +23,7 @@ from api.app import create_app
 from api.metrics import of_pipeline
 from api.schemas import Health
 from cli.main import app as commands
-from connectors.batch import COLUMNS, REJECTED, Batch, Evidence, Segment
+from connectors.batch import COLUMNS, REJECTED, Batch, Span, Stream
 from connectors.errors import MalformedLine
 from connectors.sinks import STORES
 from connectors.sinks.clickhouse_tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
@@ -288,9 +288,8 @@ def extension(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def batch_of(data: bytes) -> Batch:
-    evidence = Evidence(0, 0, 0, 0)
-    segment = Segment(7, "/var/log/a.log", 0, len(data), 0, data.count(b"\n"), evidence)
-    return Batch((segment,), data)
+    span = Span(Stream(7, "/var/log/a.log"), 0, len(data), 0, data.count(b"\n"))
+    return Batch((span,), data)
 
 
 def test_the_format_in_the_text_works_as_a_format(monkeypatch: pytest.MonkeyPatch) -> None:

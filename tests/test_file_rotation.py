@@ -69,7 +69,7 @@ def test_reads_late_writes_under_a_name_that_no_glob_covers(tail, tmp_path):
         log.write_bytes(NEW)
         old_handle.write(b"late\n")
     assert len(tailed.read(len(NEW) + 5)) == len(NEW) + 5
-    assert {segment.path for segment in tailed.memory.history} == {str(log)}
+    assert {span.stream.name for span in tailed.memory.history} == {str(log)}
 
 
 def test_finds_a_file_that_was_rotated_twice_while_nothing_ran(tail, tmp_path):
@@ -326,8 +326,8 @@ def test_settles_a_block_in_doubt_from_the_compressed_file(tail, tmp_path):
     log.write_bytes(OLD)
     crashed = tail(log)
     (batch,) = crashed.partition.next_batch()
-    crashed.memory.start_at(batch.segments)
-    crashed.memory.in_doubt = {BlockId(1, 1): batch.segments}
+    crashed.memory.start_at(batch.spans)
+    crashed.memory.in_doubt = {BlockId(1, 1): batch.spans}
     (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(OLD))
     log.unlink()
     again = tail(log, crashed.memory).batch()
@@ -339,8 +339,8 @@ def test_settles_of_a_block_in_doubt_what_is_still_there(tail, tmp_path):
     (tmp_path / "b.log").write_bytes(NEW)
     crashed = tail(tmp_path / "*.log")
     (batch,) = crashed.partition.next_batch()
-    crashed.memory.start_at(batch.segments)
-    crashed.memory.in_doubt = {BlockId(1, 1): batch.segments}
+    crashed.memory.start_at(batch.spans)
+    crashed.memory.in_doubt = {BlockId(1, 1): batch.spans}
     (tmp_path / "a.log").unlink()
     restarted = tail(tmp_path / "*.log", crashed.memory)
     assert restarted.read(len(NEW)) == NEW
@@ -353,8 +353,8 @@ def test_does_not_settle_with_other_bytes(tail, tmp_path):
     log.write_bytes(data)
     crashed = tail(log)
     (batch,) = crashed.partition.next_batch()
-    crashed.memory.start_at(batch.segments)
-    crashed.memory.in_doubt = {BlockId(1, 1): batch.segments}
+    crashed.memory.start_at(batch.spans)
+    crashed.memory.in_doubt = {BlockId(1, 1): batch.spans}
     middle = len(data) // 2
     log.write_bytes(data[:middle] + b"X" + data[middle + 1 :])
     restarted = tail(log, crashed.memory)
@@ -384,9 +384,9 @@ def test_what_is_appended_to_a_line_that_was_taken_unfinished_is_its_continuatio
     assert first.batch().data == b"one\ntw"
     append(log, b"o\nthree\n")
     batch = tail(log, first.memory, follow=False).batch()
-    assert (batch.data, batch.segments[0].continued) == (b"o\nthree\n", True)
+    assert (batch.data, batch.spans[0].continued) == (b"o\nthree\n", True)
     append(log, b"four\n")
-    assert not tail(log, first.memory, follow=False).batch().segments[0].continued
+    assert not tail(log, first.memory, follow=False).batch().spans[0].continued
 
 
 @pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
@@ -419,8 +419,8 @@ def test_cuts_a_line_that_is_over_long_and_goes_on_after_it(tail, tmp_path):
     tailed = tail(log, limits=limits)
     assert tailed.read(7) == b"before\n"
     cut = tailed.batch()
-    assert (cut.lines, len(cut.data), len(cut.segments)) == (1, 1024, 1)
-    assert (cut.segments[0].start, cut.segments[0].end) == (7, 7 + (9 << 20) + 1)
+    assert (cut.lines, len(cut.data), len(cut.spans)) == (1, 1024, 1)
+    assert (cut.spans[0].start, cut.spans[0].end) == (7, 7 + (9 << 20) + 1)
     assert tailed.read(6) == b"after\n"
 
 
@@ -442,10 +442,10 @@ def test_repeats_a_cut_line_in_doubt(tail, tmp_path):
     log.write_bytes(b"x" * (3 << 20) + b"\nafter\n")
     crashed = tail(log, limits=limits)
     (batch,) = crashed.partition.next_batch()
-    crashed.memory.start_at(batch.segments)
-    crashed.memory.in_doubt = {BlockId(1, 1): batch.segments}
+    crashed.memory.start_at(batch.spans)
+    crashed.memory.in_doubt = {BlockId(1, 1): batch.spans}
     again = tail(log, crashed.memory, limits=limits).batch()
-    assert (again.data, again.segments) == (batch.data, batch.segments)
+    assert (again.data, again.spans) == (batch.data, batch.spans)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
@@ -612,7 +612,7 @@ def test_a_file_rotated_after_a_process_died_with_it_is_itself_though_its_inode_
     while heir.batch_or_end():
         pass
     assert everything(memory) == b"".join(sorted((OLD + NEW).splitlines(True)))
-    [file_id] = {segment.file_id for segment in batch.segments}
+    [file_id] = {span.stream.id for span in batch.spans}
     assert [status.path for status in heir.source.files() if status.file_id == file_id] == [
         str(tmp_path / "a.log.gz")
     ]
@@ -632,7 +632,7 @@ def test_a_file_rotated_after_a_process_died_with_it_is_itself_though_it_was_met
     kill(victim)
     heir = tail(f"{log}*", memory, claims=claims)
     wait_until_quiet(heir)
-    assert [status.file_id for status in heir.source.files()] == [batches[0].segments[0].file_id]
+    assert [status.file_id for status in heir.source.files()] == [batches[0].spans[0].stream.id]
     assert everything(memory) == OLD
 
 
@@ -692,8 +692,8 @@ def test_a_process_settles_what_another_left_in_doubt(tail, tmp_path):
     survivor = tail(f"{log},{tmp_path}/other.log", memory, claims=claims)
     victim = tail(log, memory, claims=claims)
     (batch,) = victim.partition.next_batch()
-    memory.start_at(batch.segments)
-    memory.in_doubt = {BlockId(1, 1): batch.segments}
+    memory.start_at(batch.spans)
+    memory.in_doubt = {BlockId(1, 1): batch.spans}
     (tmp_path / "other.log").write_bytes(b"new\n")  # for which the survivor asks the ledger
     assert survivor.read(4) == b"new\n"
     kill(victim)
@@ -708,7 +708,7 @@ def test_a_process_settles_what_is_recorded_late_after_others_have_had_the_file(
     (batch,) = victim.partition.next_batch()
     kill(victim)
     assert other.batch().lines == 10
-    memory.start_at(batch.segments)  # a server that was slow executes what it was sent before
-    memory.in_doubt = {BlockId(1, 1): batch.segments}
+    memory.start_at(batch.spans)  # a server that was slow executes what it was sent before
+    memory.in_doubt = {BlockId(1, 1): batch.spans}
     append(log, b"more\n")
     assert settled_by(survivor).data == OLD

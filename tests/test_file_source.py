@@ -101,8 +101,8 @@ def test_goes_on_at_the_recorded_position_after_a_restart(tail, tmp_path):
     second = tail(log, first.memory)
     batch = second.batch()
     assert batch.data == b"two\nthree\n"
-    assert (batch.segments[0].start, batch.segments[0].first_line) == (4, 1)
-    assert batch.segments[0].file_id in first.memory.files
+    assert (batch.spans[0].start, batch.spans[0].first) == (4, 1)
+    assert batch.spans[0].stream.id in first.memory.files
 
 
 def test_knows_a_renamed_file_again_while_running_and_after_a_restart(tail, tmp_path):
@@ -222,7 +222,7 @@ def test_collects_the_lines_of_several_files_in_one_batch_with_their_places(tail
     (tmp_path / "a.log").write_bytes(b"a1\na2\n")
     (tmp_path / "b.log").write_bytes(b"b1\n")
     batch = tail(tmp_path / "*.log").batch()
-    found = {Path(s.path).name: (s.start, s.end, s.lines) for s in batch.segments}
+    found = {Path(s.stream.name).name: (s.start, s.end, s.records) for s in batch.spans}
     assert found == {"a.log": (0, 6, 2), "b.log": (0, 3, 1)}
     assert len(batch.data) == 9
 
@@ -268,7 +268,7 @@ def test_repeats_a_block_in_doubt_as_the_same_bytes_before_anything_else(tail, t
     log.write_bytes(b"one\ntwo\n")
     crashed = tail(log)
     batch = crashed.batch()
-    crashed.memory.in_doubt[BlockId(7, 1)] = batch.segments
+    crashed.memory.in_doubt[BlockId(7, 1)] = batch.spans
     append(log, b"three\n")
     restarted = tail(log, crashed.memory)
     repeated = restarted.batch()
@@ -280,7 +280,7 @@ def test_says_that_a_file_in_doubt_is_missing(tail, tmp_path):
     log = tmp_path / "a.log"
     log.write_bytes(b"one\n")
     crashed = tail(log)
-    crashed.memory.in_doubt[BlockId(7, 1)] = crashed.batch().segments
+    crashed.memory.in_doubt[BlockId(7, 1)] = crashed.batch().spans
     log.unlink()
     restarted = tail(log, crashed.memory)
     assert restarted.is_quiet()
@@ -304,7 +304,7 @@ def test_shows_a_path_that_is_not_utf8_escaped(tail, tmp_path):
     with open(path, "wb") as file:
         file.write(b"one\n")
     batch = tail(tmp_path / "*.log").batch()
-    assert batch.segments[0].path.endswith("/caf\\xe9.log")
+    assert batch.spans[0].stream.name.endswith("/caf\\xe9.log")
 
 
 def test_status_tells_files_and_how_far_the_store_is_behind(tail, tmp_path):
@@ -343,7 +343,7 @@ def test_two_workers_never_have_the_same_file_at_once(tmp_path):
             held = [*first.next_batch(), *second.next_batch()]
         except StopIteration:
             break
-        ids = [segment.file_id for batch in held for segment in batch.segments]
+        ids = [span.stream.id for batch in held for span in batch.spans]
         assert len(ids) == len(set(ids))
         for batch in held:
             total += batch.lines

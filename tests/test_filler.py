@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from connectors.batch import Batch, Evidence, Segment
+from connectors.batch import Batch, Span, Stream
 from connectors.encodings import Encoding
 from connectors.sources import roster, tailed_file
 from connectors.sources.content import open_content
@@ -40,8 +40,8 @@ def put(path: Path, data: bytes, at: int) -> None:
 
 
 def rows_of(data: bytes, start: int = 0, encoding: str = "utf-8") -> tuple[pl.DataFrame, Batch]:
-    segment = Segment(1, "a.log", start, start + len(data), 7, 2, Evidence(0, 0, 0, 0))
-    batch = parser("json", "UTC", encoding)(Batch((segment,), data))
+    span = Span(Stream(1, "a.log"), start, start + len(data), 7, 2)
+    batch = parser("json", "UTC", encoding)(Batch((span,), data))
     return batch.rows, batch
 
 
@@ -180,9 +180,9 @@ def test_a_hole_before_a_line_is_skipped_and_counted(tail, tmp_path, hole, befor
     def is_read() -> bool:
         nonlocal filler, data
         for batch in tailed.partition.next_batch():
-            segment = batch.segments[0]
-            assert segment.end - segment.start == len(batch.data)
-            assert not segment.continued
+            span = batch.spans[0]
+            assert span.end - span.start == len(batch.data)
+            assert not span.continued
             filler += batch.filler
             data += batch.data
             tailed.memory.record(batch)
@@ -216,7 +216,7 @@ def test_a_hole_in_utf_16_is_of_whole_characters(tail, tmp_path, encoding):
     log.write_bytes(one + bytes(5000) + two)
     tailed = tail(log, encoding=encoding)
     assert tailed.read(len(one + two)) == one + two
-    assert max(segment.start for segment in tailed.memory.history) == len(one) + 5000
+    assert max(span.start for span in tailed.memory.history) == len(one) + 5000
 
 
 def test_a_log_that_is_truncated_below_its_writer_is_read_on_and_known_again(tail, tmp_path):

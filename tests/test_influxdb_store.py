@@ -10,10 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from connectors.batch import Batch
+from connectors.batch import Batch, Span, Stream
 from connectors.errors import StoreError
 from connectors.sinks.influxdb import InfluxStore
 from connectors.sinks.influxdb_server import InfluxError
+from connectors.sinks.line_protocol import point
 from connectors.sinks.retry import Retry
 from connectors.status import Status
 from connectors.store import open_store
@@ -23,7 +24,7 @@ from tests.servers.faulty import HANG, Answer, Request, Reset, Write
 from tests.servers.influxd import Influxd
 from tests.servers.influxdb_http import Server, refusal
 from tests.servers.scripted import ScriptedInfluxDB
-from tests.test_clickhouse_store import batch, segment
+from tests.test_clickhouse_store import batch, span
 
 DAY = 86_400 * 10**9  # nanoseconds
 
@@ -146,17 +147,31 @@ def test_dead_letters_overwrite_themselves_however_the_file_is_cut_into_batches(
 # --- positions --------------------------------------------------------------------------------
 
 
+def test_positions_of_an_earlier_version_go_on(open_it, influxd):
+    former = {"inode": "11", "head_length": 4, "head_hash": str(2**64 - 1), "tail_hash": "5"}
+    fields = {"path": "/a", "start": 0, "end": 9, "first_line": 0, "lines": 9, **former}
+    fields |= {"content_hash": "6", "last_event": 0, "gone_since": 0}
+    tags = {"instance": "host", "file_id": "7", "kind": "stored"}
+    store = open_it()
+    store._server.write(point("logwax_positions", tags, fields, 0))
+    known = Span(Stream(7, "/a"), 0, 9, 0, 9, f"11 4 {2**64 - 1} 5 6")
+    assert open_it().ledger().files == [known]
+    on = replace(known, start=9, end=12, first=9, records=3)
+    open_it().writer().write(replace(batch(9, 12), spans=(on,)))
+    assert open_it().ledger().files == [on]
+
+
 def test_remembers_where_every_file_was_left(open_it):
     store = open_it()
     assert store.ledger().is_new
     writer = store.writer()
     writer.write(batch(0, 5))
     writer.write(batch(5, 9))
-    other = replace(batch(0, 0), segments=(segment(0, 3, file_id=7, path='/b "c", d\\'),))
+    other = replace(batch(0, 0), spans=(span(0, 3, file_id=7, path='/b "c", d\\'),))
     writer.write(other)
     ledger = open_it().ledger()
     assert not ledger.is_new
-    assert sorted(ledger.files, key=lambda s: s.file_id) == [*other.segments, segment(5, 9)]
+    assert sorted(ledger.files, key=lambda s: s.stream.id) == [*other.spans, span(5, 9)]
     assert ledger.in_doubt == {}
 
 
@@ -171,8 +186,8 @@ def test_is_not_new_once_it_was_started_without_a_file(open_it):
 
 
 def test_chosen_positions_are_kept(open_it):
-    open_it().start_at([segment(4, 4)])
-    assert open_it().ledger().files == [segment(4, 4)]
+    open_it().start_at([span(4, 4)])
+    assert open_it().ledger().files == [span(4, 4)]
 
 
 def die_writing(store: InfluxStore, one: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,13 +209,13 @@ def test_after_a_crash_reading_goes_on_where_all_is_stored_and_the_rest_overwrit
     store.writer().write(batch(0, 3))
     die_writing(store, batch(3, 9, bad=(3, 5)), monkeypatch)
     again = open_it()
-    assert (again.ledger().files, again.ledger().in_doubt) == ([segment(0, 3)], {})
+    assert (again.ledger().files, again.ledger().in_doubt) == ([span(0, 3)], {})
     writer = again.writer()
     writer.write(batch(3, 5, bad=(3,)))
     writer.write(batch(5, 12, bad=(5,)))
     assert offsets(influxd) == [0, 1, 2, 4, 6, 7, 8, 9, 10, 11]
     assert offsets(influxd, "dead_letters") == [3, 5]
-    assert again.ledger().files == [segment(5, 12)]
+    assert again.ledger().files == [span(5, 12)]
 
 
 def test_a_position_that_arrives_late_does_not_lead_to_another_point(open_it, influxd):
@@ -208,11 +223,11 @@ def test_a_position_that_arrives_late_does_not_lead_to_another_point(open_it, in
     for start, end, bad in ((0, 5, (3,)), (5, 9, (6,))):
         writer.write(batch(start, end, bad=bad))
     late = open_it()._positions
-    late.begin([segment(0, 5)], frozenset())  # as sent by one that was killed
+    late.begin([span(0, 5)], frozenset())  # as sent by one that was killed
     late._stored.clear()
-    late.finish([segment(0, 5)], {})
+    late.finish([span(0, 5)], {})
     again = open_it()
-    assert again.ledger().files == [segment(0, 5)]
+    assert again.ledger().files == [span(0, 5)]
     again.writer().write(batch(5, 9, bad=(6,)))
     assert offsets(influxd) == [0, 1, 2, 4, 5, 7, 8]
     assert offsets(influxd, "dead_letters") == [3, 6]
@@ -238,7 +253,7 @@ def test_positions_are_renewed_daily_and_old_ones_deleted(open_it, influxd, monk
         if day == 20_000:
             store.writer().write(batch(0, 5))
         store.keep([2**63 - 1], [])
-    assert store.ledger().files == [segment(0, 5)]
+    assert store.ledger().files == [span(0, 5)]
     rows = found(influxd, 'SELECT "end" FROM "logwax_positions"')
     assert {row["time"] // DAY for row in rows} == {20_005}
     assert not open_it().ledger().is_new
@@ -250,9 +265,9 @@ def test_files_that_are_long_gone_are_forgotten_but_not_those_of_which_not_all_m
     store = open_it(ledger_keep_days=2)
     on_day(store, 20_000, monkeypatch)
     store.writer().write(batch(0, 5))
-    other = segment(0, 3, file_id=7)
-    store.writer().write(replace(batch(0, 0), segments=(other,)))
-    die_writing(store, replace(batch(0, 0), segments=(replace(other, end=9),)), monkeypatch)
+    other = span(0, 3, file_id=7)
+    store.writer().write(replace(batch(0, 0), spans=(other,)))
+    die_writing(store, replace(batch(0, 0), spans=(replace(other, end=9),)), monkeypatch)
     gone = [2**63 - 1, 7]
     assert store.keep([], gone) == []
     on_day(store, 20_001, monkeypatch)
@@ -317,7 +332,7 @@ def test_what_was_written_before_a_crash_is_repeated_with_the_tags_that_it_had(
     one = with_customers(batch(0, 4), ["a", "b", "a", "b"])
     store = open_it(influxdb_max_tag_values=2)
     die_writing(store, one, monkeypatch)
-    file = replace(batch(0, 1), segments=(segment(0, 1, file_id=7),))
+    file = replace(batch(0, 1), spans=(span(0, 1, file_id=7),))
     rows = file.rows.with_columns(file_id=pl.lit(7, pl.UInt64), customer_id=pl.lit("c"))
     store.writer().write(replace(file, rows=rows))  # which makes a field of the tag
     writer = open_it(influxdb_max_tag_values=2).writer()
@@ -333,11 +348,9 @@ def test_what_was_written_before_a_crash_is_repeated_with_the_tags_that_it_had(
 def test_files_of_one_batch_keep_the_tags_that_each_had(open_it, influxd, monkeypatch):
     store = open_it(influxdb_max_tag_values=1)
     die_writing(store, batch(0, 2), monkeypatch)
-    part = segment(0, 2, file_id=7)
+    part = span(0, 2, file_id=7)
     more = batch(0, 2).rows.with_columns(file_id=pl.lit(7, pl.UInt64), customer_id=pl.lit("new"))
-    both = replace(
-        batch(0, 2), segments=(segment(0, 2), part), rows=pl.concat([batch(0, 2).rows, more])
-    )
+    both = replace(batch(0, 2), spans=(span(0, 2), part), rows=pl.concat([batch(0, 2).rows, more]))
     open_it(influxdb_max_tag_values=1).writer().write(both)
     assert offsets(influxd) == [0, 0, 1, 1]
 
@@ -548,7 +561,7 @@ def test_positions_of_many_files_are_cut_where_they_are_too_large(open_it, influ
     server = Small(influxd.url)
     try:
         store = open_it(server.url)
-        store.start_at([segment(0, 5, file_id=id) for id in range(1, 1001)])
+        store.start_at([span(0, 5, file_id=id) for id in range(1, 1001)])
         assert len(store.ledger().files) == 1000
         assert len(store.ledger(range(1, 501)).files) == 500
     finally:
@@ -645,7 +658,7 @@ def test_a_stop_in_the_middle_of_trying_again_leaves_the_block_in_doubt(open_it,
     with pytest.raises(StoreError, match="the next start settles"):
         writer.write(batch(2, 4))
     influxd.start()
-    assert open_it().ledger().files == [segment(0, 2)]
+    assert open_it().ledger().files == [span(0, 2)]
 
 
 def test_a_server_that_hangs_holds_up_a_stop_for_seconds_only(open_it, influxd):
@@ -665,5 +678,5 @@ def test_knows_which_lines_of_a_file_it_has(open_it, influxd):
     store = open_it()
     store.writer().write(batch(0, 9, bad=(4,)))
     assert store.offsets(2**63 - 1, 3, 7) == {3, 4, 5, 6}
-    assert store.before(2**63 - 1, 9) == segment(0, 9)
+    assert store.before(2**63 - 1, 9) == span(0, 9)
     assert store.before(2**63 - 1, 8) is None

@@ -272,8 +272,8 @@ def test_follows_finds_and_tells_of_a_file_of_any_name(tail, tmp_path, name):
     append(log, b"two\n")  # its events have its name
     assert first.read(4) == b"two\n"
     first.source.close()
-    (segment,) = first.memory.files.values()
-    assert segment.path == recorded(str(log))
+    (span,) = first.memory.files.values()
+    assert span.stream.name == recorded(str(log))
     append(log, b"three\n")
     log.rename(f"{log}.1")  # only beside the recorded name it can be found
     second = tail(pattern, first.memory)

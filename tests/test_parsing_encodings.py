@@ -102,10 +102,10 @@ def test_any_bytes_become_rows_and_dead_letters(data: st.DataObject, encoding: s
     for refused in parsed.rejected.iter_rows(named=True):
         part = parts[refused["file_id"]]
         assert refused["raw"]
-        assert part.data.startswith(refused["raw"], refused["offset"] - part.segments[0].start)
+        assert part.data.startswith(refused["raw"], refused["offset"] - part.spans[0].start)
     for file_id, offset in parsed.rows.select(identity).rows():
         part = parts[file_id]
-        begin = offset - part.segments[0].start
+        begin = offset - part.spans[0].start
         assert LINE.encode(encoding) in part.data[begin : begin + len(good) + 4]
 
 

@@ -50,23 +50,23 @@ def check_identity(parsed: Batch, files: dict[int, tuple[str, bytes]]) -> None:
     """Each row and dead letter is of the very line at its offset; each line has one of them."""
     names = ["file_id", "offset", "source"]
     found = pl.concat([parsed.rows.select(names), parsed.rejected.select(names)])
-    for segment in parsed.segments:
-        path, data = files[segment.file_id]
+    for span in parsed.spans:
+        path, data = files[span.stream.id]
         begins = [
             begin
-            for begin in range(segment.start, segment.end)
+            for begin in range(span.start, span.end)
             if (begin == 0 or data[begin - 1 : begin] == b"\n")
             and data[begin:].partition(b"\n")[0].removesuffix(b"\r")
         ]
         mine = found.filter(
-            pl.col("file_id") == segment.file_id,
-            pl.col("offset").is_between(segment.start, segment.end - 1),
+            pl.col("file_id") == span.stream.id,
+            pl.col("offset").is_between(span.start, span.end - 1),
         )
         assert sorted(mine["offset"]) == begins
         assert mine["source"].unique().to_list() in ([path], [])
-        for row in parsed.rows.filter(pl.col("file_id") == segment.file_id).iter_rows(named=True):
-            before = data[segment.start : row["offset"]].count(b"\n")
-            assert row["line"] == segment.first_line + before
+        for row in parsed.rows.filter(pl.col("file_id") == span.stream.id).iter_rows(named=True):
+            before = data[span.start : row["offset"]].count(b"\n")
+            assert row["line"] == span.first + before
     for refused in parsed.rejected.iter_rows(named=True):
         line = files[refused["file_id"]][1][refused["offset"] :].partition(b"\n")[0]
         assert refused["raw"] == line.removesuffix(b"\r")
@@ -249,7 +249,7 @@ def test_segments_of_several_files_keep_their_identities(name: str, data: st.Dat
 def test_what_else_a_batch_carries_is_kept() -> None:
     given = replace(batch(GOOD["json"]), acknowledge=lambda: None)
     parsed = parser("json", "UTC")(given)
-    assert parsed.segments == given.segments
+    assert parsed.spans == given.spans
     assert parsed.acknowledge is given.acknowledge
 
 

@@ -27,8 +27,8 @@ def parse(name: str, given: Batch, encoding: str = "utf-8") -> Batch:
 def first_bytes(data: bytes, size: int, start: int = 0) -> Batch:
     """A batch as the source makes it of a line of `size` bytes, with its line end."""
     whole = batch(data, start=start)
-    (segment,) = whole.segments
-    return replace(whole, segments=(replace(segment, end=start + size, lines=1),))
+    (span,) = whole.spans
+    return replace(whole, spans=(replace(span, end=start + size, lines=1),))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -106,14 +106,14 @@ class Store(Memory):
     def write(self, batch: Batch, share: float = 1.0) -> None:
         """Store a batch, or a share of its lines, as if killed then."""
         if not batch.in_doubt:
-            self.start_at(batch.segments)
+            self.start_at(batch.spans)
         at = 0
-        for segment in batch.segments:
-            length = segment.end - segment.start
-            offset = segment.start
+        for span in batch.spans:
+            length = span.end - span.start
+            offset = span.start
             for line in batch.data[at : at + length].splitlines(keepends=True):
                 offset += len(line) - len(line := line.lstrip(b"\0"))  # behind filler
-                identity = (segment.file_id, offset)
+                identity = (span.stream.id, offset)
                 offset += len(line)
                 if line in (b"", b"\n"):
                     continue
@@ -126,7 +126,7 @@ class Store(Memory):
                 self.lines[identity] = line
             at += length
         if share < 1:
-            self.in_doubt[BlockId(len(self.history), 1)] = batch.segments
+            self.in_doubt[BlockId(len(self.history), 1)] = batch.spans
         elif batch.in_doubt and batch.is_whole:
             del self.in_doubt[batch.in_doubt]
 

@@ -68,7 +68,7 @@ from connectors.saying import in_words, prepare
 from connectors.sources.files import FileSource
 
 def fail(batch):
-    return [1][len(batch.segments)]
+    return [1][len(batch.spans)]
 
 def flow():
     prepare()

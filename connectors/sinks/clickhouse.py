@@ -22,7 +22,7 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
-from connectors.batch import PLACE, Batch, BlockId, Evidence, Segment
+from connectors.batch import PLACE, Batch, BlockId, Span, Stream
 from connectors.errors import StoreError
 from connectors.saying import say
 from connectors.sinks.clickhouse_errors import (
@@ -49,10 +49,7 @@ from connectors.sinks.retry import STRANGERS_WORDS, Retry, Trouble
 from connectors.store import Ledger, Reader
 from settings import Settings
 
-_SEGMENT = (
-    "file_id, path, start, end, first_line, lines, content_hash, "
-    "inode, head_length, head_hash, tail_hash"
-)
+_SPAN = "stream, file_id, path, start, end, first_line, lines, proof"
 
 # What tells the TTL of RETENTION_DAYS from somebody else's.
 _OURS_TTL = " + toIntervalDay(0)"
@@ -63,14 +60,14 @@ _THESE = "(empty({files:Array(UInt64)}) OR file_id IN {files:Array(UInt64)})"
 
 # In the order of the table, backwards: nothing is sorted.
 _POSITIONS = f"""
-SELECT {_SEGMENT} FROM {LEDGER} WHERE {_OURS} AND {_THESE} AND file_id != 0
+SELECT {_SPAN} FROM {LEDGER} WHERE {_OURS} AND {_THESE} AND file_id != 0
 ORDER BY file_id DESC, end DESC, recorded_at DESC LIMIT 1 BY file_id
 """
 
 _WHOLE_LEDGER = f"SELECT count() FROM {LEDGER} WHERE {_OURS} AND NOT ignore(*)"
 
 _BEFORE = f"""
-SELECT {_SEGMENT} FROM {LEDGER}
+SELECT {_SPAN} FROM {LEDGER}
 WHERE {_OURS} AND file_id = {{file:UInt64}} AND end <= {{end:UInt64}}
 ORDER BY end DESC LIMIT 1
 """
@@ -87,7 +84,7 @@ WITH doubtful AS (
     SELECT DISTINCT writer, sequence FROM {LEDGER}
     WHERE {_OURS} AND {_THESE} AND kind = 'block'
         AND (writer, sequence) IN ({_LAST}) AND (writer, sequence) NOT IN ({_CLOSED}))
-SELECT DISTINCT writer, sequence, {_SEGMENT} FROM {LEDGER}
+SELECT DISTINCT writer, sequence, {_SPAN} FROM {LEDGER}
 WHERE {_OURS} AND kind = 'block' AND (writer, sequence) IN (SELECT * FROM doubtful)
 ORDER BY writer, file_id
 """
@@ -156,17 +153,17 @@ class ClickHouseStore:
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """What is known of these files of this instance (None: of all)."""
         files = {"files": list(file_ids or ())}
-        found = [_segment(row) for row in self._ask(_POSITIONS, **files)]
-        in_doubt: dict[BlockId, list[Segment]] = {}
+        found = [_span(row) for row in self._ask(_POSITIONS, **files)]
+        in_doubt: dict[BlockId, list[Span]] = {}
         for writer, sequence, *row in self._ask(_IN_DOUBT, **files):
-            in_doubt.setdefault(BlockId(writer, sequence), []).append(_segment(row))
+            in_doubt.setdefault(BlockId(writer, sequence), []).append(_span(row))
         entries = self._ask(f"SELECT count() FROM {LEDGER} WHERE {_OURS}")
         return Ledger(found, in_doubt, is_new=entries[0][0] == 0)
 
-    def before(self, file_id: int, end: int) -> Segment | None:
-        """The last recorded segment of a file that ends at or before `end`."""
+    def before(self, file_id: int, end: int) -> Span | None:
+        """The last recorded span of a file that ends at or before `end`."""
         rows = self._ask(_BEFORE, file=file_id, end=end)
-        return _segment(rows[0]) if rows else None
+        return _span(rows[0]) if rows else None
 
     def offsets(self, file_id: int, first: int, last: int) -> set[int]:
         """Where the stored lines of a file begin, from `first` to before `last`."""
@@ -176,11 +173,11 @@ class ClickHouseStore:
             found.update(row[1] for row in held)
         return found
 
-    def start_at(self, files: Sequence[Segment]) -> None:
+    def start_at(self, files: Sequence[Span]) -> None:
         """Record chosen positions, and by an entry without a file that there was a first start."""
         nobody = BlockId(secrets.randbits(63), 0)
         self._record(nobody, "position", files)
-        self._record(BlockId(0, 0), "stored", [_NO_FILE])
+        self._record(BlockId(0, 0), "stored", [_NO_STREAM])
 
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
         """Note which known files are there and which are gone, and clear the ledger.
@@ -203,7 +200,7 @@ class ClickHouseStore:
         old = {id for id in set(gone) & marked.keys() if now - marked[id] > timedelta(days=days)}
         if old:
             doubtful = self.ledger(old).in_doubt.values()
-            old -= {segment.file_id for segments in doubtful for segment in segments}
+            old -= {span.stream.id for spans in doubtful for span in spans}
             self._command(_FORGET_GONE, files=list(old))
         if self._ask(_COUNT_OLD, days=days)[0][0]:
             self._command(_FORGET_OLD, days=days)
@@ -237,8 +234,8 @@ class ClickHouseStore:
         # Which puts long parameters into the body, unlike `command`.
         self._retry(lambda: self._client.raw_query(command, parameters=values), trouble)
 
-    def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
-        _record(self._retry, self._client, self._settings.instance, block, kind, segments)
+    def _record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
+        _record(self._retry, self._client, self._settings.instance, block, kind, spans)
 
     def _new_client(self) -> Client:
         client = self._connect()
@@ -315,7 +312,7 @@ class ClickHouseWriter:
         self._block = BlockId(self._block.writer, self._block.sequence + 1)
         self._stored = False
         token = self._token(self._block)
-        self._record(self._block, "block", batch.segments)
+        self._record(self._block, "block", batch.spans)
         self._insert_dead_letters(batch, batch.rejected, token)
         insert = partial(self._insert, batch, self._table)
         refused = insert_what_fits(batch.rows, token, insert)
@@ -327,18 +324,18 @@ class ClickHouseWriter:
         """Say that the last block is stored, if it is: a clean stop."""
         if self._block.sequence and self._stored:
             with suppress(StoreError):  # unsaid, the next start finds it out
-                self._record(self._block, "stored", [_NO_FILE])
+                self._record(self._block, "stored", [_NO_STREAM])
 
     def _settle(self, batch: Batch, block: BlockId) -> int:
         # Both are asked about every line: the format may have been changed in between.
-        held = pl.concat(self._held(batch.segments, table) for table in (DEAD_LETTERS, self._table))
+        held = pl.concat(self._held(batch.spans, table) for table in (DEAD_LETTERS, self._table))
         token = self._token(block)
         self._insert_dead_letters(batch, batch.rejected, token, held)
         insert = partial(self._insert, batch, self._table)
         refused = self._insert_rest(batch, batch.rows, token, held, insert)
         self._reject(batch, refused, token)
         if batch.is_whole:
-            self._record(block, "stored", [_NO_FILE])
+            self._record(block, "stored", [_NO_STREAM])
         return len(refused)
 
     @staticmethod
@@ -379,18 +376,18 @@ class ClickHouseWriter:
             )
             insert_what_fits(short, f"{token}:short:{hash_of(short)}", insert)
 
-    def _record(self, block: BlockId, kind: str, segments: Sequence[Segment]) -> None:
-        _record(self._retry, self._client, self._instance, block, kind, segments)
+    def _record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
+        _record(self._retry, self._client, self._instance, block, kind, spans)
 
-    def _held(self, segments: Sequence[Segment], table: str) -> pl.DataFrame:
-        """Which lines of these segments a table holds: `file_id`, `offset`."""
+    def _held(self, spans: Sequence[Span], table: str) -> pl.DataFrame:
+        """Which lines of these spans a table holds: `file_id`, `offset`."""
         query, wanted = with_short_lists(
             _HELD,
             {
                 "table": table,
-                "files": [segment.file_id for segment in segments],
-                "first": min(segment.start for segment in segments),
-                "last": max(segment.end for segment in segments),
+                "files": [span.stream.id for span in spans],
+                "first": min(span.start for span in spans),
+                "last": max(span.end for span in spans),
             },
         )
         found = pl.from_arrow(
@@ -420,7 +417,7 @@ class ClickHouseWriter:
                 raise
             # It may have come through before, and its answer have been lost.
             if not rehearse and not len(
-                lines.join(self._held(batch.segments, table), on=PLACE, how="anti")
+                lines.join(self._held(batch.spans, table), on=PLACE, how="anti")
             ):
                 if of_a_view:
                     say(f"A view of {table} lacks rows: {reason(error)}")
@@ -441,7 +438,7 @@ class ClickHouseWriter:
 
 
 _SHORT = 1024  # bytes of a dead letter that is too large for the way to the store
-_NO_FILE = Segment(0, "", 0, 0, 0, 0, Evidence(0, 0, 0, 0))
+_NO_STREAM = Span(Stream(0, ""), 0, 0, 0, 0)
 
 
 def _insert_ledger(
@@ -449,7 +446,7 @@ def _insert_ledger(
     instance: str,
     block: BlockId,
     kind: str,
-    segments: Iterable[Segment],
+    spans: Iterable[Span],
     part: str = "",
 ) -> None:
     entries = [
@@ -458,19 +455,16 @@ def _insert_ledger(
             "writer": block.writer,
             "sequence": block.sequence,
             "kind": kind,
-            "file_id": segment.file_id,
-            "path": segment.path,
-            "inode": segment.evidence.inode,
-            "head_length": segment.evidence.head_length,
-            "head_hash": segment.evidence.head_hash,
-            "tail_hash": segment.evidence.tail_hash,
-            "start": segment.start,
-            "end": segment.end,
-            "first_line": segment.first_line,
-            "lines": segment.lines,
-            "content_hash": segment.content_hash,
+            "stream": span.stream.kind,
+            "file_id": span.stream.id,
+            "path": span.stream.name,
+            "start": span.start,
+            "end": span.end,
+            "first_line": span.first,
+            "lines": span.records,
+            "proof": span.proof,
         }
-        for segment in segments
+        for span in spans
     ]
     if entries:
         # Made by Polars: PyArrow would import pandas for it, half a second and 60 MB.
@@ -487,18 +481,18 @@ def _record(
     instance: str,
     block: BlockId,
     kind: str,
-    segments: Sequence[Segment],
+    spans: Sequence[Span],
     part: str = "",
 ) -> None:
     """One insert, or halves of halves where that is too much; an entry may come twice then."""
-    insert = partial(_insert_ledger, client, instance, block, kind, segments, part)
+    insert = partial(_insert_ledger, client, instance, block, kind, spans, part)
     try:
-        retry(insert, trouble_with_many if len(segments) > 1 else trouble)
+        retry(insert, trouble_with_many if len(spans) > 1 else trouble)
     except Error as error:
         if not is_too_much(error):
             raise
-        middle = len(segments) // 2
-        for number, half in enumerate((segments[:middle], segments[middle:])):
+        middle = len(spans) // 2
+        for number, half in enumerate((spans[:middle], spans[middle:])):
             _record(retry, client, instance, block, kind, half, f"{part}:{number}")
 
 
@@ -507,20 +501,17 @@ _LEDGER_COLUMNS = {
     "writer": pl.UInt64(),
     "sequence": pl.UInt64(),
     "kind": pl.String(),
+    "stream": pl.String(),
     "file_id": pl.UInt64(),
     "path": pl.String(),
-    "inode": pl.UInt64(),
-    "head_length": pl.UInt16(),
-    "head_hash": pl.UInt64(),
-    "tail_hash": pl.UInt64(),
     "start": pl.UInt64(),
     "end": pl.UInt64(),
     "first_line": pl.UInt64(),
     "lines": pl.UInt64(),
-    "content_hash": pl.UInt64(),
+    "proof": pl.String(),
 }
 
 
-def _segment(row: Sequence[Any]) -> Segment:
-    file_id, path, start, end, first_line, lines, content_hash, *evidence = row
-    return Segment(file_id, path, start, end, first_line, lines, Evidence(*evidence), content_hash)
+def _span(row: Sequence[Any]) -> Span:
+    kind, id, name, start, end, first, records, proof = row
+    return Span(Stream(id, name, kind), start, end, first, records, proof)

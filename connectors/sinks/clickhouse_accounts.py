@@ -16,7 +16,7 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from connectors.batch import PLACE, BlockId, Segment
+from connectors.batch import PLACE, BlockId, Span
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse import ClickHouseStore, _insert_ledger
 from connectors.sinks.clickhouse_errors import is_too_much, may_be_lines
@@ -56,7 +56,7 @@ WHERE instance = {{instance:String}} AND kind = 'position' AND file_id != 0 GROU
 """
 
 _BLOCKS = f"""
-SELECT DISTINCT start, end, content_hash FROM {LEDGER}
+SELECT DISTINCT start, end, proof FROM {LEDGER}
 WHERE instance = {{instance:String}} AND file_id = {{file:UInt64}} AND kind = 'block'
 ORDER BY start, end
 """
@@ -163,7 +163,7 @@ class ClickHouseAccounts:
         return dict(self._ask(_BEGINS).rows())
 
     def blocks(self, file_id: int) -> pl.DataFrame:
-        """`start`, `end` and `content_hash` of the blocks that the ledger has of a file."""
+        """`start`, `end` and `proof` of the blocks that the ledger has of a file."""
         return self._ask(_BLOCKS, file=file_id)
 
     def cuts(self, file_id: int) -> npt.NDArray[np.int64]:
@@ -250,13 +250,13 @@ class ClickHouseAccounts:
         names = [f"{file_id} {offset}" for file_id, offset in _tuples(letters)]
         self._change(_UPDATE, letters, names=names, reasons=reasons, details=details)
 
-    def choose_position(self, segment: Segment) -> None:
-        """Record that nothing before the segment's end is the tail's to read."""
+    def choose_position(self, span: Span) -> None:
+        """Record that nothing before the span's end is the tail's to read."""
         try:
             # The file's own number as a writer's, and the position as that of a block: the entry's
             # token is then no other file's, and no earlier position's.
-            block = BlockId(segment.file_id, segment.end)
-            _insert_ledger(self._client, self._instance, block, "position", [segment])
+            block = BlockId(span.stream.id, span.end)
+            _insert_ledger(self._client, self._instance, block, "position", [span])
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse refused a position: {error}") from error
 

@@ -108,17 +108,14 @@ CREATE TABLE IF NOT EXISTS {LEDGER} (
     writer UInt64,
     sequence UInt64,
     kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4),
+    stream LowCardinality(String),
     file_id UInt64,
     path String,
-    inode UInt64,
-    head_length UInt16,
-    head_hash UInt64,
-    tail_hash UInt64,
     start UInt64,
     end UInt64,
     first_line UInt64,
     lines UInt64,
-    content_hash UInt64,
+    proof String,
     recorded_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
 ) ENGINE = MergeTree ORDER BY (instance, file_id, end) SETTINGS """
 
@@ -126,6 +123,13 @@ CREATE TABLE IF NOT EXISTS {LEDGER} (
 _LEDGER_ADDITIONS = f"""
 ALTER TABLE {LEDGER} ADD COLUMN IF NOT EXISTS content_hash UInt64 AFTER lines,
     MODIFY COLUMN kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4)
+"""
+
+# What ledgers of files only lack: there, five columns are the proof.
+_STREAM_ADDITIONS = f"""
+ALTER TABLE {LEDGER} ADD COLUMN IF NOT EXISTS stream LowCardinality(String) DEFAULT 'file',
+    ADD COLUMN IF NOT EXISTS proof String DEFAULT
+        concatWithSeparator(' ', inode, head_length, head_hash, tail_hash, content_hash)
 """
 
 # Types that take every value unchanged, or refuse it aloud: others cut or wrap it in silence.
@@ -175,8 +179,10 @@ def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
                 continue
             made = _check_engine(client, table, may_choose=table == logs)
             columns = columns_of(ddl)
-            if table == LEDGER and found[table].get("kind") != columns["kind"]:
-                client.command(_LEDGER_ADDITIONS)
+            if table == LEDGER and "proof" not in found[table]:
+                if found[table].get("kind") != columns["kind"]:
+                    client.command(_LEDGER_ADDITIONS)
+                client.command(_STREAM_ADDITIONS)
             else:
                 _check_columns(table, columns, found[table])
                 if table == logs:

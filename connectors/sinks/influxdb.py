@@ -15,7 +15,7 @@ from functools import partial
 
 import polars as pl
 
-from connectors.batch import COLUMNS, PLACE, REFUSED, Batch, Segment
+from connectors.batch import COLUMNS, PLACE, REFUSED, Batch, Span
 from connectors.distinct import Distinct, distinct
 from connectors.errors import StoreError
 from connectors.saying import say
@@ -89,10 +89,10 @@ class InfluxStore:
         """What is known of these files of this instance (None: of all)."""
         return self._positions.ledger(file_ids)
 
-    def before(self, file_id: int, end: int) -> Segment | None:
-        """The last segment, if it ends at or before `end`: earlier ones are not kept."""
+    def before(self, file_id: int, end: int) -> Span | None:
+        """The last span, if it ends at or before `end`: earlier ones are not kept."""
         known = self._positions.ledger([file_id]).files
-        return next((segment for segment in known if segment.end <= end), None)
+        return next((span for span in known if span.end <= end), None)
 
     def offsets(self, file_id: int, first: int, last: int) -> set[int]:
         """Where the stored lines of a file begin, from `first` to before `last`."""
@@ -110,7 +110,7 @@ class InfluxStore:
         """A writer; workers share the connections."""
         return InfluxWriter(self._server, self._positions, self._guard, self._settings, self._retry)
 
-    def start_at(self, files: Sequence[Segment]) -> None:
+    def start_at(self, files: Sequence[Span]) -> None:
         """Record chosen positions, and that there was a first start."""
         self._positions.start(files)
 
@@ -162,12 +162,12 @@ class InfluxWriter:
         tags = {
             name: distinct(batch.rows[name]) for name in self._tags if name in batch.rows.columns
         }
-        plans = self._positions.begin(batch.segments, self._guard.demoted(tags))
+        plans = self._positions.begin(batch.spans, self._guard.demoted(tags))
         self._write_dead_letters(batch.rejected, batch.rows, plans)
         refused = self._write_rows(batch.rows, tags, plans)
         if len(refused):
             self._write_dead_letters(batch.reject(refused), batch.rows, plans)
-        self._positions.finish(batch.segments, _last_events(batch.rows))
+        self._positions.finish(batch.spans, _last_events(batch.rows))
         return len(refused)
 
     def close(self) -> None:

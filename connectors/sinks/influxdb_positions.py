@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors.batch import Evidence, Segment
+from connectors.batch import Span, Stream
 from connectors.saying import say
 from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting
 from connectors.sinks.line_protocol import point
@@ -49,7 +49,7 @@ class Position:
     `gone_since` is in nanoseconds; 0: the file is there. `time` is the point's own.
     """
 
-    segment: Segment
+    span: Span
     last_event: int = NO_EVENT
     gone_since: int = 0
     time: int = 0
@@ -57,7 +57,7 @@ class Position:
     @property
     def rank(self) -> tuple[int, int]:
         """The highest is the newest: positions only grow, whatever the clock does."""
-        return self.segment.end, self.time
+        return self.span.end, self.time
 
 
 @dataclass(frozen=True)
@@ -114,27 +114,27 @@ class Positions:
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """What is known of these files (None: of all); blocks are never in doubt."""
         stored, _ = self._retry(lambda: self._read(file_ids), lasting)
-        known = [position.segment for position in stored.values()]
+        known = [position.span for position in stored.values()]
         is_new = not known and not self._was_here and not self._has_started()
         return Ledger(known, {}, is_new)
 
-    def start(self, segments: Iterable[Segment]) -> None:
+    def start(self, spans: Iterable[Span]) -> None:
         """Record chosen positions, and that there was a first start."""
-        self._record({segment.file_id: Position(segment) for segment in segments})
+        self._record({span.stream.id: Position(span) for span in spans})
         self._send(lambda: self._note({"started": True}))
 
-    def begin(self, segments: Sequence[Segment], demoted: frozenset[str]) -> dict[int, Plan]:
+    def begin(self, spans: Sequence[Span], demoted: frozenset[str]) -> dict[int, Plan]:
         """Record how far lines are about to be written; returns how, for each file.
 
         `demoted` holds from where nobody has written yet: before, it is as it was then.
         """
         now, plans, begun = time.time_ns(), {}, {}
         with self._lock:
-            for segment in segments:
-                file_id, reach = segment.file_id, segment.end
+            for span in spans:
+                file_id, reach = span.stream.id, span.end
                 before = self._begun.get(file_id)
                 columns, born = demoted, before.born if before else now
-                if before and segment.start < before.reach:
+                if before and span.start < before.reach:
                     columns, reach = before.demoted, max(reach, before.reach)
                 stored = self._stored.get(file_id)
                 begun[file_id] = Begun(reach, columns, born)
@@ -143,15 +143,15 @@ class Positions:
         self._send(lambda: self._points({}, begun))
         return plans
 
-    def finish(self, segments: Sequence[Segment], events: Mapping[int, int]) -> None:
+    def finish(self, spans: Sequence[Span], events: Mapping[int, int]) -> None:
         """Record that blocks are stored; `events`: the time of each file's last row, or none."""
         stored = {}
         with self._lock:
-            for segment in segments:
-                before = self._stored.get(segment.file_id)
+            for span in spans:
+                before = self._stored.get(span.stream.id)
                 last = before.last_event if before else NO_EVENT
-                event = events.get(segment.file_id, last)
-                stored[segment.file_id] = Position(segment, event)
+                event = events.get(span.stream.id, last)
+                stored[span.stream.id] = Position(span, event)
             self._stored.update(stored)
         self._record(stored)
 
@@ -188,7 +188,7 @@ class Positions:
             if file_id in gone
             and position.gone_since
             and now - position.gone_since > days * _DAY
-            and begun.get(file_id, _NOTHING).reach <= position.segment.end
+            and begun.get(file_id, _NOTHING).reach <= position.span.end
         ]
         try:  # once: it only saves room
             for file_id in forgotten:
@@ -229,7 +229,7 @@ class Positions:
                     begun[file_id] = one
         with self._lock:  # which may know newer ones by now
             for file_id, position in stored.items():
-                if position.segment.end >= self._end_of(file_id):
+                if position.span.end >= self._end_of(file_id):
                     self._stored[file_id] = position
             for file_id, one in begun.items():
                 if one.reach >= self._begun.get(file_id, _NOTHING).reach:
@@ -237,7 +237,7 @@ class Positions:
         return stored, begun
 
     def _end_of(self, file_id: int) -> int:
-        return self._stored[file_id].segment.end if file_id in self._stored else 0
+        return self._stored[file_id].span.end if file_id in self._stored else 0
 
     def _has_started(self) -> bool:
         return bool(self._ask(_STARTED, instance=self._instance))
@@ -302,44 +302,39 @@ class Positions:
 
 _NOTHING = Begun(0, frozenset(), 0)
 
+# What earlier versions wrote in the place of a proof.
+_FORMER_PROOF = ("inode", "head_length", "head_hash", "tail_hash", "content_hash")
+
 
 def _today(now: int) -> int:
     return now // _DAY * _DAY
 
 
 def _fields(position: Position) -> Mapping[str, str | int]:
-    segment, evidence = position.segment, position.segment.evidence
+    span = position.span
     return {
-        "path": segment.path,
-        "start": segment.start,
-        "end": segment.end,
-        "first_line": segment.first_line,
-        "lines": segment.lines,
-        # Texts, since its integers have a sign.
-        "content_hash": str(segment.content_hash),
-        "inode": str(evidence.inode),
-        "head_length": evidence.head_length,
-        "head_hash": str(evidence.head_hash),
-        "tail_hash": str(evidence.tail_hash),
+        "stream": span.stream.kind,
+        "path": span.stream.name,
+        "start": span.start,
+        "end": span.end,
+        "first_line": span.first,
+        "lines": span.records,
+        "proof": span.proof,
         "last_event": position.last_event,
         "gone_since": position.gone_since,
     }
 
 
 def _position(file_id: int, row: Mapping[str, Any]) -> Position:
-    segment = Segment(
-        file_id,
-        row["path"] or "",
+    span = Span(
+        Stream(file_id, row["path"] or "", row.get("stream") or "file"),
         row["start"],
         row["end"],
         row["first_line"],
         row["lines"],
-        Evidence(
-            int(row["inode"]), row["head_length"], int(row["head_hash"]), int(row["tail_hash"])
-        ),
-        int(row["content_hash"]),
+        row.get("proof") or " ".join(str(row[name]) for name in _FORMER_PROOF),
     )
-    return Position(segment, row["last_event"], row["gone_since"], row["time"])
+    return Position(span, row["last_event"], row["gone_since"], row["time"])
 
 
 def _begun(row: Mapping[str, Any]) -> Begun:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from connectors.batch import Batch, Segment
+from connectors.batch import Batch, Span
 from connectors.sinks.retry import Retry
 from connectors.store import Ledger, Reader
 from settings import Settings
@@ -25,10 +25,10 @@ class NullStore:
         """A writer that discards."""
         return NullWriter()
 
-    def start_at(self, files: Sequence[Segment]) -> None:
+    def start_at(self, files: Sequence[Span]) -> None:
         """Positions are not kept."""
 
-    def before(self, file_id: int, end: int) -> Segment | None:
+    def before(self, file_id: int, end: int) -> Span | None:
         """Nothing is known."""
         return None
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from connectors.batch import Batch, BlockId, Segment
+from connectors.batch import Batch, BlockId, Span
 from connectors.descriptors import share
 from connectors.encodings import Encoding
 from connectors.saying import say
@@ -88,7 +88,7 @@ class Catalog:
         self._next_housekeeping = 0.0
         ledger = positions.ledger()
         self._roster.know(ledger.files)
-        self._in_doubt: dict[BlockId, Sequence[Segment]] = dict(ledger.in_doubt)
+        self._in_doubt: dict[BlockId, Sequence[Span]] = dict(ledger.in_doubt)
         self._settled_in_part: set[BlockId] = set()
         self._last_status = SourceStatus()
         self._unreadable: dict[tuple[BlockId, int], float] = {}  # until when not to try again
@@ -183,10 +183,10 @@ class Catalog:
         with self._lock:
             return self._roster.gaps
 
-    def know(self, segments: Sequence[Segment]) -> None:
+    def know(self, spans: Sequence[Span]) -> None:
         """Know files from now on whose positions were chosen, should they turn up."""
         with self._lock:
-            self._roster.know(segments)
+            self._roster.know(spans)
 
     def close(self) -> None:
         """Stop watching, close all files."""
@@ -205,7 +205,7 @@ class Catalog:
         ledger = self._positions.ledger()
         # Files that are here move under their claim only: what another left in doubt shows then.
         here = {file.file_id for file in self._roster}
-        self._roster.know(segment for segment in ledger.files if segment.file_id not in here)
+        self._roster.know(span for span in ledger.files if span.stream.id not in here)
         for block in self._in_doubt.keys() - ledger.in_doubt.keys():
             del self._in_doubt[block]
 
@@ -250,18 +250,18 @@ class Catalog:
         ledger = self._positions.ledger(by_id)
         # What was recorded behind the place where the last holder left a file is of one that died,
         # perhaps long before: a server may execute late what it was sent.
-        dropped = {s.file_id for s in ledger.files if s.end > self._claims.left_at(s.file_id)}
+        dropped = {s.stream.id for s in ledger.files if s.end > self._claims.left_at(s.stream.id)}
         with self._lock:
-            for segment in ledger.files:
-                file = by_id[segment.file_id]
-                if segment.end > file.position:
-                    file.move_to(segment)
-                    file.store(segment)
-            for block, segments in ledger.in_doubt.items():
-                if dropped.intersection(segment.file_id for segment in segments):
-                    self._in_doubt[block] = segments
+            for span in ledger.files:
+                file = by_id[span.stream.id]
+                if span.end > file.position:
+                    file.move_to(span)
+                    file.store(span)
+            for block, spans in ledger.in_doubt.items():
+                if dropped.intersection(span.stream.id for span in spans):
+                    self._in_doubt[block] = spans
             for block in self._in_doubt.keys() - ledger.in_doubt.keys():
-                if any(segment.file_id in by_id for segment in self._in_doubt[block]):
+                if any(span.stream.id in by_id for span in self._in_doubt[block]):
                     del self._in_doubt[block]  # another process has settled it
 
     def _keep_house(self) -> None:
@@ -283,23 +283,23 @@ class Catalog:
 
     def _missing(self) -> list[str]:
         """What cannot be settled, because the file is not there."""
-        wanted = {s.file_id for segments in self._in_doubt.values() for s in segments}
+        wanted = {s.stream.id for spans in self._in_doubt.values() for s in spans}
         found = self._roster.find(wanted) if wanted else {}
         unreadable = self._unreadable.keys()
         return [
-            f"{segment.path!r} is not there as it was, and it is not known whether its bytes from "
-            f"{segment.start} to {segment.end} are stored"
-            for block, segments in self._in_doubt.items()
-            for segment in segments
-            if segment.file_id not in found or (block, segment.file_id) in unreadable
+            f"{span.stream.name!r} is not there as it was, and it is not known whether its bytes "
+            f"from {span.start} to {span.end} are stored"
+            for block, spans in self._in_doubt.items()
+            for span in spans
+            if span.stream.id not in found or (block, span.stream.id) in unreadable
         ]
 
     def _choose_in_doubt(self) -> tuple[BlockId, list[TailedFile]] | None:
         """A block whose files are there: all of them, or after a while those that are."""
         now = time.monotonic()
         is_late = not self._is_too_early()
-        for block, segments in self._in_doubt.items():
-            wanted = {segment.file_id for segment in segments}
+        for block, spans in self._in_doubt.items():
+            wanted = {span.stream.id for span in spans}
             found = {
                 id: file
                 for id, file in self._roster.find(wanted).items()
@@ -321,18 +321,18 @@ class Catalog:
     def _read_again(self, block: BlockId, files: list[TailedFile]) -> Batch | None:
         """The bytes of a block in doubt, as far as they are there."""
         with self._lock:
-            segments = self._in_doubt.get(block)
-            if segments is None:  # another process has settled it
+            spans = self._in_doubt.get(block)
+            if spans is None:  # another process has settled it
                 self._release(files)
                 return None
         by_id = {file.file_id: file for file in files}
-        again: list[tuple[bytes, Segment]] = []
-        for segment in segments:
-            file = by_id.get(segment.file_id)
+        again: list[tuple[bytes, Span]] = []
+        for span in spans:
+            file = by_id.get(span.stream.id)
             if file is None:
                 continue
             try:
-                again.append(file.read_again(segment))
+                again.append(file.read_again(span))
                 self._unreadable.pop((block, file.file_id), None)
             except OSError:
                 with self._lock:
@@ -340,7 +340,7 @@ class Catalog:
                     files.remove(file)
                     until = time.monotonic() + UNREADABLE_SECONDS
                     self._unreadable[block, file.file_id] = until
-        is_whole = len(again) == len(segments)
+        is_whole = len(again) == len(spans)
         if not again or (not is_whole and self._is_too_early()):
             with self._lock:
                 self._release(files)
@@ -358,7 +358,7 @@ class Catalog:
                     self._settled_in_part.add(block)
 
         return Batch(
-            tuple(segment for _, segment in again),
+            tuple(span for _, span in again),
             b"".join(data for data, _ in again),
             in_doubt=block,
             is_whole=is_whole,
@@ -414,7 +414,7 @@ class Catalog:
     def _read_next(self, files: list[TailedFile]) -> Batch | None:
         parts: list[bytes] = []
         filler = 0
-        taken: list[tuple[TailedFile, Segment]] = []
+        taken: list[tuple[TailedFile, Span]] = []
         room_bytes, room_lines = self._limits.bytes, self._limits.lines
         failed: list[tuple[OSError, TailedFile]] = []
         for file in files:
@@ -432,22 +432,22 @@ class Catalog:
                 failed.append((error, file))
                 continue
             if found:
-                data, segment = found
-                is_cut = len(data) < segment.end - segment.start
+                data, span = found
+                is_cut = len(data) < span.end - span.start
                 if is_cut and taken:
                     continue  # an over-long line makes a batch of its own
                 parts.append(data)
-                taken.append((file, segment))
-                filler += segment.start - file.position
+                taken.append((file, span))
+                filler += span.start - file.position
                 room_bytes -= len(data)
-                room_lines -= segment.lines
+                room_lines -= span.records
                 if is_cut:
                     break
         with self._lock:
             busy = {file for file, _ in taken}
             self._release(file for file in files if file not in busy)
-            for file, segment in taken:
-                file.move_to(segment)
+            for file, span in taken:
+                file.move_to(span)
                 file.served_at = time.monotonic()
                 self._roster.was_read(file)
             for file in files:
@@ -456,9 +456,9 @@ class Catalog:
                 self._roster.report(failure, file)
         if not taken:
             return None
-        segments = tuple(segment for _, segment in taken)
+        spans = tuple(span for _, span in taken)
         acknowledge = self._when_stored(taken)
-        return Batch(segments, b"".join(parts), filler=filler, acknowledge=acknowledge)
+        return Batch(spans, b"".join(parts), filler=filler, acknowledge=acknowledge)
 
     def _learn_beginning(self, file: TailedFile) -> None:
         """Until its first block is recorded, a file is known by its first bytes alone."""
@@ -467,11 +467,11 @@ class Catalog:
             if len(head) > file.head[0] and head.strip(b"\0"):
                 self._claims.learn(file.key, file.file_id, head)
 
-    def _when_stored(self, taken: list[tuple[TailedFile, Segment]]) -> Callable[[], None]:
+    def _when_stored(self, taken: list[tuple[TailedFile, Span]]) -> Callable[[], None]:
         def acknowledge() -> None:
             with self._lock:
-                for file, segment in taken:
-                    file.store(segment)
+                for file, span in taken:
+                    file.store(span)
                     self._roster.claimed(file)
                 self._release(file for file, _ in taken)
                 for file, _ in taken:
@@ -480,18 +480,18 @@ class Catalog:
 
         return acknowledge
 
-    def _skip_what_is_there(self) -> list[Segment]:
-        segments = []
+    def _skip_what_is_there(self) -> list[Span]:
+        spans = []
         for file in self._roster:
             try:
-                segment = file.end_of_last_line()
+                span = file.end_of_last_line()
             except OSError as error:
                 self._roster.report(error, file)
                 continue
-            if segment.end:
-                segment = replace(segment, continued=False)
-                file.move_to(segment)
-                file.store(segment)
-                segments.append(segment)
+            if span.end:
+                span = replace(span, continued=False)
+                file.move_to(span)
+                file.store(span)
+                spans.append(span)
             self._roster.opened(file)
-        return segments
+        return spans

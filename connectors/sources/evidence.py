@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass
 from hashlib import blake2b
 from typing import Protocol
 
-from connectors.batch import Evidence
-
 REACH = 1024
 """Bytes at either end that count."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a file is recognised by, whatever its path: see docs/architecture.md, "Files".
+
+    `head_hash` covers the first `head_length` bytes (up to 1 KiB), `tail_hash` the up to 1 KiB
+    before the end of the span that carries it; `inode` breaks ties. `content_hash` is the XXH3 (64
+    bits) of the span's bytes; 0: unknown.
+    """
+
+    inode: int = 0
+    head_length: int = 0
+    head_hash: int = 0
+    tail_hash: int = 0
+    content_hash: int = 0
+
+    @classmethod
+    def of(cls, proof: str) -> Evidence:
+        """What a proof says, nothing if it is empty."""
+        return cls(*map(int, proof.split()))
+
+    @property
+    def proof(self) -> str:
+        """The same as the proof of a span: its numbers, with spaces between."""
+        return " ".join(map(str, astuple(self)))
 
 
 class Readable(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
-from connectors.batch import Batch, Segment
+from connectors.batch import Batch, Span
 from connectors.encodings import Encoding
 from connectors.saying import in_words
 from connectors.sources.catalog import Catalog, Positions
@@ -116,9 +116,9 @@ class FileSource(DynamicSource[Batch]):
         """What was gone before this process could read it; from any thread."""
         return self._catalog.gaps()
 
-    def know(self, segments: Sequence[Segment]) -> None:
+    def know(self, spans: Sequence[Span]) -> None:
         """Know files from now on whose positions were chosen, should they turn up."""
-        self._catalog.know(segments)
+        self._catalog.know(spans)
 
     def close(self) -> None:
         """Stop watching the file system, close all files."""
@@ -131,13 +131,13 @@ class _NoPositions:
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         return Ledger((), {}, is_new=True)
 
-    def before(self, file_id: int, end: int) -> Segment | None:
+    def before(self, file_id: int, end: int) -> Span | None:
         return None
 
     def offsets(self, file_id: int, first: int, last: int) -> set[int]:
         return set()
 
-    def start_at(self, files: Sequence[Segment]) -> None:
+    def start_at(self, files: Sequence[Span]) -> None:
         pass
 
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:

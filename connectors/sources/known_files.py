@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connectors.batch import Segment
+from connectors.batch import Span
 from connectors.encodings import Encoding
 from connectors.sources.catalog import Positions
 from connectors.sources.content import Content, open_content
@@ -83,15 +83,15 @@ def known_files(
     roster.close()
     there = {file.file_id for file in found.values()}
     gone = []
-    for segment in known:
-        if segment.file_id not in there:
-            begin = begins.get(segment.file_id, 0)
-            covered = names.cover(of_record(segment.path))
-            file = None if covered else _outside(segment, begin, endings)
+    for span in known:
+        if span.stream.id not in there:
+            begin = begins.get(span.stream.id, 0)
+            covered = names.cover(of_record(span.stream.name))
+            file = None if covered else _outside(span, begin, endings)
             if file:
                 found.setdefault(file.key, file)
             else:
-                lost = KnownFile(segment.file_id, "", 0, segment.end, begin, name=segment.path)
+                lost = KnownFile(span.stream.id, "", 0, span.end, begin, name=span.stream.name)
                 gone.append(lost)
     return [*sorted(found.values(), key=lambda file: file.path), *gone]
 
@@ -118,9 +118,9 @@ def _known_file(file: TailedFile, begins: Mapping[int, int], endings: Endings) -
     return KnownFile(file.file_id, file.path, size, file.position, begin, file.key, file.name)
 
 
-def _outside(segment: Segment, begin: int, endings: Endings) -> KnownFile | None:
+def _outside(span: Span, begin: int, endings: Endings) -> KnownFile | None:
     """A known file that no glob covers, where it was when it was read; None: it is not there."""
-    file = TailedFile.at(segment, Limits(), Encoding())
+    file = TailedFile.at(span, Limits(), Encoding())
     try:
         with closing(open_content(file.path)) as content:
             endings.recall(content)
@@ -154,16 +154,16 @@ def plain_size(content: Content, endings: Endings | None = None) -> int:
 
 
 def recognise_one(
-    known: Sequence[Segment], positions: Positions, content: Content, path: str
-) -> Segment | None:
-    """The last segment of the file with this content; None: the ledger does not know it.
+    known: Sequence[Span], positions: Positions, content: Content, path: str
+) -> Span | None:
+    """The last span of the file with this content; None: the ledger does not know it.
 
     Also of one of which this is the beginning only.
     """
     roster = _roster(Names([]), positions, None)
     roster.know(known)
     file_id = roster.identify(content, path)
-    return next((segment for segment in known if segment.file_id == file_id), None)
+    return next((span for span in known if span.stream.id == file_id), None)
 
 
 def end_of_last_line(content: Content, size: int, encoding: Encoding) -> int:
@@ -195,5 +195,5 @@ class _Untouched:
         self.before = positions.before
         self.offsets = positions.offsets
 
-    def start_at(self, files: Sequence[Segment]) -> None:
+    def start_at(self, files: Sequence[Span]) -> None:
         """It is not recorded."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from connectors.batch import Segment
+from connectors.batch import Span
 from connectors.descriptors import share
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
@@ -23,7 +23,7 @@ from connectors.sources.binary import looks_binary
 from connectors.sources.claims import ClaimError, IsTaken, Key
 from connectors.sources.content import Content, may_become_compressed, open_content
 from connectors.sources.endings import Endings
-from connectors.sources.evidence import REACH, digest, fits
+from connectors.sources.evidence import REACH, Evidence, digest, fits
 from connectors.sources.names import Names, beside, hops
 from connectors.sources.tailed_file import FIRST, Limits, TailedFile, read_head
 from connectors.sources.watcher import Watcher
@@ -48,13 +48,13 @@ HANDLES = 256
 class Known(Protocol):
     """What a roster asks of what is stored."""
 
-    def before(self, file_id: int, end: int) -> Segment | None:
-        """The last recorded segment of a file that ends at or before `end`."""
+    def before(self, file_id: int, end: int) -> Span | None:
+        """The last recorded span of a file that ends at or before `end`."""
 
     def offsets(self, file_id: int, first: int, last: int) -> set[int]:
         """Where the stored lines of a file begin, from `first` to before `last`."""
 
-    def start_at(self, files: Sequence[Segment]) -> None:
+    def start_at(self, files: Sequence[Span]) -> None:
         """Record positions that were chosen, not read."""
 
 
@@ -163,17 +163,17 @@ class Roster:
         """Covered files of which nothing is read, by path, and why."""
         return {path: refusal.problem for path, refusal in self._refused.items()}
 
-    def know(self, segments: Iterable[Segment]) -> None:
+    def know(self, spans: Iterable[Span]) -> None:
         """Take over what a ledger says of files; those that a batch is on its way of are left."""
-        for segment in segments:
-            file = self._by_id.get(segment.file_id)
+        for span in spans:
+            file = self._by_id.get(span.stream.id)
             if file is None:
-                known = self._absent.get(segment.file_id)
-                if known is None or known.position < segment.end:
-                    self._miss(TailedFile.at(segment, self._limits, self._encoding))
-            elif segment.end > file.position and not file.busy:
-                file.move_to(segment)
-                file.store(segment)
+                known = self._absent.get(span.stream.id)
+                if known is None or known.position < span.end:
+                    self._miss(TailedFile.at(span, self._limits, self._encoding))
+            elif span.end > file.position and not file.busy:
+                file.move_to(span)
+                file.store(span)
 
     def identify(self, content: Content, path: str) -> int:
         """The id of the known file that this is, or of which it is the beginning; 0: of none."""
@@ -639,7 +639,7 @@ class Roster:
         ):
             file.see(content)
             file.size = size
-            whole = file.segment(content, size, 0, 0, start=size)
+            whole = file.span(content, size, 0, 0, start=size)
             self._known.start_at([whole])
             file.move_to(whole)
             file.store(whole)
@@ -680,7 +680,7 @@ class Roster:
         if copy and copy.size == size and file.file_id in copy.likes:
             return True
         stored = self._known.before(file.file_id, size)
-        if stored and not fits(content, stored.evidence, stored.end):
+        if stored and not fits(content, Evidence.of(stored.proof), stored.end):
             return False
         first = stored.end if stored else 0
         data = content.read(size - first, first)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from xxhash import xxh3_64_intdigest
 
-from connectors.batch import Evidence, Segment
+from connectors.batch import Span, Stream
 from connectors.encodings import Encoding
 from connectors.sources.content import Content, open_content
-from connectors.sources.evidence import REACH, digest, fits, observe
+from connectors.sources.evidence import REACH, Evidence, digest, fits, observe
 from connectors.sources.names import of_record, recorded
 
 FIRST = 64
@@ -96,13 +96,13 @@ class TailedFile:
     noticed: deque[tuple[int, float]] = field(default_factory=deque)
 
     @classmethod
-    def at(cls, segment: Segment, limits: Limits, encoding: Encoding) -> TailedFile:
-        """The file that a ledger knows by its last segment, before it has been found again."""
-        key = (0, segment.evidence.inode)
-        path = of_record(segment.path)
-        file = cls(segment.file_id, path, path, key, limits, encoding)
-        file.move_to(segment)
-        file.stored = segment.end
+    def at(cls, span: Span, limits: Limits, encoding: Encoding) -> TailedFile:
+        """The file that a ledger knows by its last span, before it has been found again."""
+        key = (0, Evidence.of(span.proof).inode)
+        path = of_record(span.stream.name)
+        file = cls(span.stream.id, path, path, key, limits, encoding)
+        file.move_to(span)
+        file.stored = span.end
         return file
 
     def expect_end(self, ends: bool) -> None:
@@ -158,22 +158,22 @@ class TailedFile:
             self.grown_at = when
             self.noticed.append((size, when))
 
-    def move_to(self, segment: Segment) -> None:
-        """Continue behind `segment`."""
-        self.position = segment.end
-        self.line = segment.first_line + segment.lines
-        self.evidence = segment.evidence
-        self.lines = max(0, self.lines - segment.lines)
+    def move_to(self, span: Span) -> None:
+        """Continue behind `span`."""
+        self.position = span.end
+        self.line = span.first + span.records
+        self.evidence = Evidence.of(span.proof)
+        self.lines = max(0, self.lines - span.records)
         self.complete = max(self.complete, self.position)
         self.barren = max(self.barren, self.position)
         if self.scanned <= self.position:
             self.scanned = self.complete = self.position
             self.lines = 0
 
-    def store(self, segment: Segment) -> None:
-        """Note that `segment` is in the store."""
-        self.stored = max(self.stored, segment.end)
-        while self.noticed and self.noticed[0][0] <= segment.end:
+    def store(self, span: Span) -> None:
+        """Note that `span` is in the store."""
+        self.stored = max(self.stored, span.end)
+        while self.noticed and self.noticed[0][0] <= span.end:
             self.noticed.popleft()
 
     def forget_size(self) -> None:
@@ -324,7 +324,7 @@ class TailedFile:
             self.complete = self.size
             self.lines += 1
 
-    def read(self, room_bytes: int, room_lines: int) -> tuple[bytes, Segment] | None:
+    def read(self, room_bytes: int, room_lines: int) -> tuple[bytes, Span] | None:
         """The next whole lines, as many as there is room for; None if there is none. Does not move.
 
         A line that is longer than a batch is read when all of a batch's room is left: whole up to
@@ -348,7 +348,7 @@ class TailedFile:
         if lines > room_lines:
             lines = room_lines
             data = data[: int(self.encoding.ends(data)[lines - 1])]
-        return data, self.segment(content, start + len(data), lines, xxh3_64_intdigest(data))
+        return data, self.span(content, start + len(data), lines, xxh3_64_intdigest(data))
 
     def _whole(self, content: Content, size: int) -> int:
         """Of `size` bytes from `start` on, how many are whole lines, if that is soon found.
@@ -363,7 +363,7 @@ class TailedFile:
         last = self.encoding.last_end(content.read(size - before, start + before))
         return before + last if last else size
 
-    def _read_long_line(self, content: Content) -> tuple[bytes, Segment] | None:
+    def _read_long_line(self, content: Content) -> tuple[bytes, Span] | None:
         end = None
         start = self.start
         at = max(start, self.barren)
@@ -389,25 +389,25 @@ class TailedFile:
         self.lines = max(self.lines, 1)
         if end - start <= self.limits.line_bytes + self.encoding.unit:
             data = content.read(end - start, start)
-            return data, self.segment(content, end, 1, xxh3_64_intdigest(data))
+            return data, self.span(content, end, 1, xxh3_64_intdigest(data))
         data = content.read(_BEGINNING, start)
-        return data, self.segment(content, end, 1, 0)
+        return data, self.span(content, end, 1, 0)
 
-    def read_again(self, segment: Segment) -> tuple[bytes, Segment]:
-        """The bytes of an earlier segment. Raises `OSError`, also if they are gone."""
+    def read_again(self, span: Span) -> tuple[bytes, Span]:
+        """The bytes of an earlier span. Raises `OSError`, also if they are gone."""
         content = self.open()
-        length = segment.end - segment.start
-        is_cut = segment.lines == 1 and length > self.limits.bytes and not segment.content_hash
-        data = content.read(_BEGINNING if is_cut else length, segment.start)
+        length = span.end - span.start
+        content_hash = Evidence.of(span.proof).content_hash
+        is_cut = span.records == 1 and length > self.limits.bytes and not content_hash
+        data = content.read(_BEGINNING if is_cut else length, span.start)
         if not is_cut and (
-            len(data) < length
-            or (segment.content_hash and xxh3_64_intdigest(data) != segment.content_hash)
+            len(data) < length or (content_hash and xxh3_64_intdigest(data) != content_hash)
         ):
             raise _replaced(self.path)
-        return data, self._continued(content, segment)
+        return data, self._continued(content, span)
 
-    def end_of_last_line(self) -> Segment:
-        """An empty segment behind the last whole line. Raises `OSError`."""
+    def end_of_last_line(self) -> Span:
+        """An empty span behind the last whole line. Raises `OSError`."""
         content = self.open()
         while self.is_compressed and content.size() is None:
             self.look_for_end(content, self.size + len(content.read(_CHUNK, self.size)))
@@ -418,7 +418,7 @@ class TailedFile:
             end = start + last
             if last:
                 break
-        return self.segment(content, end, 0, 0, start=end)
+        return self.span(content, end, 0, 0, start=end)
 
     def look_for_end(self, content: Content, seen: int) -> None:
         """Learn the size of a compressed file from what has been read of it, up to `seen`."""
@@ -426,24 +426,23 @@ class TailedFile:
         self.size = seen + self.limits.bytes if known is None else known
         self.damage = content.damage
 
-    def segment(
+    def span(
         self, content: Content, end: int, lines: int, content_hash: int, start: int | None = None
-    ) -> Segment:
+    ) -> Span:
         """The bytes up to `end`, from where reading goes on or `start`, with their evidence."""
         begin = self.start if start is None else start
-        evidence = observe(content, self.key[1], end)
-        segment = Segment(
-            self.file_id, recorded(self.name), begin, end, self.line, lines, evidence, content_hash
-        )
-        return self._continued(content, segment)
+        evidence = replace(observe(content, self.key[1], end), content_hash=content_hash)
+        stream = Stream(self.file_id, recorded(self.name))
+        span = Span(stream, begin, end, self.line, lines, evidence.proof)
+        return self._continued(content, span)
 
-    def _continued(self, content: Content, segment: Segment) -> Segment:
+    def _continued(self, content: Content, span: Span) -> Span:
         unit = self.encoding.unit
-        if not segment.start or not segment.lines:
-            return segment
-        before = content.read(unit, segment.start - unit)
+        if not span.start or not span.records:
+            return span
+        before = content.read(unit, span.start - unit)
         is_filler = not before.strip(b"\0")
-        return replace(segment, continued=before != self.encoding.newline and not is_filler)
+        return replace(span, continued=before != self.encoding.newline and not is_filler)
 
 
 def read_head(content: Content, encoding: Encoding) -> bytes:

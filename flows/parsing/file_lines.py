@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from connectors.batch import NONE_REJECTED, REJECTED, Batch, Fit, Segment
+from connectors.batch import NONE_REJECTED, REJECTED, Batch, Fit, Span
 from connectors.encodings import UTF_8, Encoding
 from connectors.errors import MalformedLine
 from flows.parsing.lines import Lines, Numbers
@@ -23,13 +23,13 @@ DeadLetter = tuple[int, bytes, MalformedLine]
 
 @dataclass(frozen=True)
 class _Part:
-    """A segment, where its bytes begin in the data, and its lines, from `first` to before `end`.
+    """A span, where its bytes begin in the data, and its lines, from `first` to before `end`.
 
     `marked`: a byte order mark comes first. `stray`: so many bytes come before the first whole
     character, since a continued line may go on in the midst of one.
     """
 
-    segment: Segment
+    span: Span
     begin: int
     first: int
     end: int
@@ -40,33 +40,33 @@ class _Part:
 class FileLines:
     """The lines of a batch, as bytes in the encoding of their files.
 
-    A line ends with its newline, or with its segment, and begins behind its NULs, of which there
+    A line ends with its newline, or with its span, and begins behind its NULs, of which there
     are `filler` bytes in all. Lines have the same numbers here as in `lines`, which is their text.
     """
 
     def __init__(self, batch: Batch, encoding: Encoding) -> None:
         self._encoding = encoding
-        self._lay_out(batch.data, batch.segments)
+        self._lay_out(batch.data, batch.spans)
         pieces = self._without_filler()
         self.filler = 0
         if pieces:
-            self._lay_out(b"".join(data for data, _ in pieces), [segment for _, segment in pieces])
+            self._lay_out(b"".join(data for data, _ in pieces), [span for _, span in pieces])
             self.filler = len(batch.data) - len(self._data)
 
-    def _lay_out(self, data: bytes, segments: Sequence[Segment]) -> None:
+    def _lay_out(self, data: bytes, spans: Sequence[Span]) -> None:
         self._data = data
         encoding = self._encoding
         self._parts: list[_Part] = []
         begin = first = 0
         starts: list[Numbers] = [np.zeros(1, np.int64)]
-        for segment in segments:
-            stray, size = segment.start % encoding.unit, segment.end - segment.start
+        for span in spans:
+            stray, size = span.start % encoding.unit, span.end - span.start
             ends = encoding.ends(memoryview(self._data)[begin + stray : begin + size])
             ends += begin + stray
             if size and (not len(ends) or ends[-1] < begin + size):
                 ends = np.append(ends, min(begin + size, len(self._data)))
-            marked = segment.start == 0 and encoding.is_marked(self._data, begin, begin + size)
-            self._parts.append(_Part(segment, begin, first, first + len(ends), marked, stray))
+            marked = span.start == 0 and encoding.is_marked(self._data, begin, begin + size)
+            self._parts.append(_Part(span, begin, first, first + len(ends), marked, stray))
             starts.append(ends)
             begin += size
             first += len(ends)
@@ -75,17 +75,17 @@ class FileLines:
         self._strays = {part.first: part.stray for part in self._parts if part.stray}
         self._marked = {part.first for part in self._parts if part.marked}
 
-    def _without_filler(self) -> list[tuple[bytes, Segment]]:
-        """The bytes and segments that are left without filler; empty if there is none."""
+    def _without_filler(self) -> list[tuple[bytes, Span]]:
+        """The bytes and spans that are left without filler; empty if there is none."""
         if self._missing:  # of a line that is not here whole, which is its batch's only one
             return []
         starts = self._starts[:-1]
         is_filler = self._encoding.begin_with_filler(self._data, starts)
         if not is_filler.any():
             return []
-        pieces: list[tuple[bytes, Segment]] = []
+        pieces: list[tuple[bytes, Span]] = []
         for part in self._parts:
-            segment, shift = part.segment, part.segment.start - part.begin
+            span, shift = part.span, part.span.start - part.begin
             first, last = part.first, part.end
             numbers = (np.flatnonzero(is_filler[first:last]) + first).tolist()
             places = [int(starts[number]) for number in numbers]
@@ -93,17 +93,17 @@ class FileLines:
             for number, at in zip(numbers, places, strict=True):
                 line = self._data[at : self._starts[number + 1]]
                 begins.append(at + self._encoding.filler(line))
-            ends = [*places, part.begin + segment.end - segment.start]
+            ends = [*places, part.begin + span.end - span.start]
             edges = itertools.pairwise([first, *numbers, last])
             for begin, end, (number, behind) in zip(begins, ends, edges, strict=True):
                 if begin < end:
                     some = replace(
-                        segment,
+                        span,
                         start=begin + shift,
                         end=end + shift,
-                        first_line=segment.first_line + number - first,
-                        lines=behind - number,
-                        continued=segment.continued and begin == part.begin,
+                        first=span.first + number - first,
+                        records=behind - number,
+                        continued=span.continued and begin == part.begin,
                     )
                     pieces.append((self._data[begin:end], some))
         return pieces
@@ -138,18 +138,18 @@ class FileLines:
     @cached_property
     def identity(self) -> pl.DataFrame:
         """`file_id`, `offset`, `line` and `source` of every line."""
-        segments = [part.segment for part in self._parts]
+        spans = [part.span for part in self._parts]
         counts = [part.end - part.first for part in self._parts]
-        shift = np.array([part.segment.start - part.begin for part in self._parts], np.int64)
-        order = np.array([part.segment.first_line - part.first for part in self._parts], np.int64)
+        shift = np.array([part.span.start - part.begin for part in self._parts], np.int64)
+        order = np.array([part.span.first - part.first for part in self._parts], np.int64)
         numbers = np.arange(len(self._starts) - 1) + np.repeat(order, counts)
         which = pl.Series(np.repeat(np.arange(len(counts), dtype=np.uint32), counts))
         return pl.DataFrame(
             {
-                "file_id": pl.Series([s.file_id for s in segments], dtype=pl.UInt64)[which],
+                "file_id": pl.Series([s.stream.id for s in spans], dtype=pl.UInt64)[which],
                 "offset": (self._starts[:-1] + np.repeat(shift, counts)).astype(np.uint64),
                 "line": numbers.astype(np.uint64),
-                "source": pl.Series([s.path for s in segments], dtype=pl.String)[which],
+                "source": pl.Series([s.stream.name for s in spans], dtype=pl.String)[which],
             }
         )
 
@@ -167,7 +167,7 @@ class FileLines:
         lines = edges if asked is None else np.searchsorted(asked, edges).tolist()
         wrong = np.searchsorted([number for number, _, _ in refused], edges).tolist()
         for at, part in enumerate(self._parts):
-            fit = Fit(part.segment.path, lines[at + 1] - lines[at], wrong[at + 1] - wrong[at])
+            fit = Fit(part.span.stream.name, lines[at + 1] - lines[at], wrong[at + 1] - wrong[at])
             if fit.is_poor:
                 number, _, why = refused[wrong[at]]
                 fit = replace(fit, advice=advise(self.text(number)[0], why))
@@ -203,12 +203,12 @@ class FileLines:
 
     def _continued(self) -> Iterator[DeadLetter]:
         for part in self._parts:
-            if part.segment.continued and (raw := self.raw(part.first)):
+            if part.span.continued and (raw := self.raw(part.first)):
                 detail = "the rest of a line whose beginning was stored as a line of its own"
                 yield part.first, raw, MalformedLine("continued", detail)
 
     def _as_utf8(self, part: _Part) -> bytes:
-        """The lines of one segment, each with a line end."""
+        """The lines of one span, each with a line end."""
         starts = self._starts[part.first : part.end + 1].copy()
         starts[0] += part.stray
         text = self._encoding.to_utf8(self._data, starts)
