@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import polars as pl
 
@@ -128,33 +130,67 @@ class BlockId:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Up to `STREAM_MAX_SIZE` lines of one or several files, on their way to the store.
+class Block:
+    """What a batch is of, from the source to the store: spans of one or several streams.
 
-    `data` is the spans' bytes one after another; a line longer than a batch makes a batch of its
-    own, in which `data` is its first bytes only. `filler` NULs before lines were skipped. Parsing
-    turns `data` into `rows` (a subset of `COLUMNS`) and `rejected` (`REJECTED`); `fits` tells of
-    each file how many lines were refused, `misfits` of each column how many values did not fit it,
-    and are attributes. `in_doubt` names
-    the earlier block that this batch repeats: the store may hold some of its lines already; unless
-    the batch `is_whole`, the rest of the block cannot be read now. `reject` makes dead letters
-    (`REJECTED`) of rows that the store has `REFUSED`. Whoever has stored the batch calls
-    `acknowledge`.
+    `filler` NULs before lines were skipped. `in_doubt` names the earlier block that this batch
+    repeats: the store may hold some of its records already; unless the batch `is_whole`, the rest
+    of the block cannot be read now. Whoever has stored the batch calls `acknowledge`.
     """
 
     spans: tuple[Span, ...]
+    filler: int = field(default=0, kw_only=True)
+    in_doubt: BlockId | None = field(default=None, kw_only=True)
+    is_whole: bool = field(default=True, kw_only=True)
+    acknowledge: Callable[[], None] = field(default=lambda: None, kw_only=True)
+
+    @property
+    def records(self) -> int:
+        """Records read, the empty ones included."""
+        return sum(span.records for span in self.spans)
+
+
+@dataclass(frozen=True)
+class Taken(Block):
+    """Up to `STREAM_MAX_SIZE` records, as a source has taken them.
+
+    `data` is the spans' bytes one after another; a line longer than a batch makes a batch of its
+    own, in which `data` is its first bytes only.
+    """
+
     data: bytes = b""
+
+    def parsed(self, rows: pl.DataFrame | None = None, **found: Any) -> Parsed:
+        """The same batch, with what was found in it: the fields of `Parsed`."""
+        mine = {one.name: getattr(self, one.name) for one in fields(Block)}
+        return Parsed(rows=_NO_ROWS.clone() if rows is None else rows, **{**mine, **found})
+
+
+@dataclass(frozen=True)
+class Parsed(Block):
+    """The same as columns: `rows` (a subset of `COLUMNS`) and `rejected` (`REJECTED`).
+
+    `fits` tells of each stream how many records were refused, `misfits` of each column how many
+    values did not fit it, and are attributes. `reject` makes dead letters (`REJECTED`) of rows that
+    the store has `REFUSED`.
+    """
+
     rows: pl.DataFrame = field(default_factory=_NO_ROWS.clone)
     rejected: pl.DataFrame = field(default_factory=NONE_REJECTED.clone)
     fits: tuple[Fit, ...] = ()
     misfits: Mapping[str, int] = field(default_factory=dict)
-    filler: int = 0
-    in_doubt: BlockId | None = None
-    is_whole: bool = True
     reject: Callable[[pl.DataFrame], pl.DataFrame] = without_bytes
-    acknowledge: Callable[[], None] = lambda: None
 
-    @property
-    def lines(self) -> int:
-        """Lines read, the empty ones included."""
-        return sum(span.records for span in self.spans)
+
+@dataclass(frozen=True)
+class Stored:
+    """How many rows of a batch are stored, and how many dead letters, by reason."""
+
+    rows: int
+    dead: Mapping[str, int]
+
+    @classmethod
+    def of(cls, batch: Parsed, refused: int = 0) -> Stored:
+        """What is stored of a batch of which the store has refused so many rows."""
+        dead = Counter(batch.rejected["reason"].to_list())
+        return cls(len(batch.rows) - refused, dead + Counter(rejected=refused))

@@ -55,18 +55,17 @@ class Status:
         *,
         lines: int,
         stored: int,
-        dead: int,
+        dead: Mapping[str, int],
         filler: int = 0,
         misfits: Mapping[str, int] | None = None,
-        reasons: Mapping[str, int] | None = None,
     ) -> None:
-        """Count one batch that is stored; `reasons` are those of its dead letters."""
+        """Count one batch that is stored; `dead` counts its dead letters by reason."""
         with self._lock:
             self.lines += lines
             self.stored += stored
-            self.dead += dead
+            self.dead += sum(dead.values())
             self.misfits = self.misfits + Counter(misfits)  # a new one: others may look at the old
-            self._reasons.update(reasons or {})
+            self._reasons.update(dead)
             self.filler += filler
 
     def report(self, error: str, trouble: object = None) -> None:

@@ -9,7 +9,7 @@ from datetime import date
 from importlib import import_module
 from typing import Protocol
 
-from connectors.batch import Batch, BlockId, Span
+from connectors.batch import BlockId, Parsed, Span, Stored
 from connectors.sinks import READERS, STORES
 from connectors.sinks.retry import Retry
 from settings import Settings
@@ -78,10 +78,10 @@ class Statistics:
 class Writer(Protocol):
     """Writes batches, one after another; belongs to one worker thread."""
 
-    def write(self, batch: Batch) -> int:
+    def write(self, batch: Parsed) -> Stored:
         """Store the batch's rows and rejected lines, each exactly once; return when they are.
 
-        Returns how many of the rows the store refuses: they are dead letters instead.
+        Rows that the store refuses are dead letters instead.
         """
 
     def close(self) -> None:

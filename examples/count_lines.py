@@ -11,12 +11,12 @@ import bytewax.operators as op
 from bytewax.connectors.stdio import StdOutSink
 from bytewax.dataflow import Dataflow
 
-from connectors.batch import Batch
+from connectors.batch import Taken
 from connectors.saying import shown
 from connectors.sources.files import FileSource
 
 
-def count(batch: Batch) -> list[str]:
+def count(batch: Taken) -> list[str]:
     """One line of text for each file in the batch."""
     batch.acknowledge()  # else the next bytes of these files never come
     return [f"{shown(span.stream.name)}: {span.records} lines" for span in batch.spans]

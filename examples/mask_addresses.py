@@ -14,7 +14,7 @@ import bytewax.operators as op
 import polars as pl
 from bytewax.dataflow import Dataflow
 
-from connectors.batch import Batch
+from connectors.batch import Parsed
 from connectors.sinks.store_sink import StoreSink
 from connectors.sources.files import FileSource
 from connectors.store import open_store
@@ -22,7 +22,7 @@ from flows.parsing.parser import parser
 from settings import load
 
 
-def mask(batch: Batch) -> Batch:
+def mask(batch: Parsed) -> Parsed:
     """Replace what follows the last dot or colon of a client's address."""
     if "client_ip" not in batch.rows.columns:
         return batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from connectors.batch import Batch, Span, Stream
+from connectors.batch import Parsed, Span, Stream, Taken
 from connectors.encodings import Encoding
 from flows.enrichment.enricher import enricher
 from flows.parsing.parser import parser
@@ -14,7 +14,7 @@ Piece = tuple[int, str, int, bytes]
 """File id, path, offset, and bytes that end with a line end."""
 
 
-def parse_step(settings: Settings) -> Callable[[Batch], Batch]:
+def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:
     """The parse step of these settings."""
     return parser(
         settings.log_format,
@@ -25,17 +25,17 @@ def parse_step(settings: Settings) -> Callable[[Batch], Batch]:
     )
 
 
-def parse_and_enrich(settings: Settings) -> Callable[[Batch], Batch]:
+def parse_and_enrich(settings: Settings) -> Callable[[Taken], Parsed]:
     """The parse and the enrich step of these settings, in one."""
     parse, enrich = parse_step(settings), enricher()
     return lambda batch: enrich(parse(batch))
 
 
-def batch_of(pieces: Iterable[Piece], encoding: Encoding) -> Batch:
+def batch_of(pieces: Iterable[Piece], encoding: Encoding) -> Taken:
     """A batch of lines that need not follow one another."""
     spans, texts = [], []
     for file_id, path, offset, text in pieces:
         lines = encoding.count(text)
         spans.append(Span(Stream(file_id, path), offset, offset + len(text), 0, lines))
         texts.append(text)
-    return Batch(tuple(spans), b"".join(texts))
+    return Taken(tuple(spans), b"".join(texts))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 from xxhash import xxh3_64
 
-from connectors.batch import Batch, Span, Stream
+from connectors.batch import Parsed, Span, Stream, Taken
 from connectors.encodings import Encoding
 from connectors.sinks.clickhouse_accounts import BUCKET, ClickHouseAccounts
 from connectors.sources.content import Content
@@ -100,7 +100,7 @@ class Auditor:
         self,
         accounts: ClickHouseAccounts,
         encoding: Encoding,
-        parse: Callable[[Batch], Batch],
+        parse: Callable[[Taken], Parsed],
         *,
         retention_days: int,
         longest: int,
@@ -242,7 +242,7 @@ class Auditor:
             texts = [text if text.endswith(newline) else text + newline for text in texts]
             joined = b"".join(texts)
             span = Span(Stream(1, ""), 0, len(joined), 0, len(texts))
-            rows = self._parse(Batch((span,), joined)).rows
+            rows = self._parse(Taken((span,), joined)).rows
             if len(rows):
                 places = np.cumsum([0, *map(len, texts)])
                 old = rows.filter(pl.col("timestamp") < self._expired_before)["offset"].to_numpy()

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from connectors.batch import REJECTED, Batch
+from connectors.batch import REJECTED, Parsed, Taken
 from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
 from flows.again import Piece, batch_of
 from flows.parsing.file_lines import KEPT_OF_LONG
@@ -55,7 +55,7 @@ class Backfilled:
 
 def backfill(
     accounts: ClickHouseAccounts,
-    parse: Callable[[Batch], Batch],
+    parse: Callable[[Taken], Parsed],
     walk: Walk,
     file_id: int,
     path: str,

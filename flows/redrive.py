@@ -13,7 +13,7 @@ from functools import partial
 
 import polars as pl
 
-from connectors.batch import PLACE, Batch
+from connectors.batch import PLACE, Parsed, Taken
 from connectors.encodings import Encoding
 from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
 from flows.again import batch_of
@@ -31,7 +31,7 @@ class Redriven:
 
 def redrive(
     accounts: ClickHouseAccounts,
-    parse: Callable[[Batch], Batch],
+    parse: Callable[[Taken], Parsed],
     encoding: Encoding,
     *,
     reason: str,
@@ -61,7 +61,7 @@ def redrive(
         yield counts
 
 
-def _batch(letters: pl.DataFrame, encoding: Encoding) -> Batch:
+def _batch(letters: pl.DataFrame, encoding: Encoding) -> Taken:
     newline = encoding.newline
     carriage_return = newline.replace(b"\n", b"\r")
     pieces = []

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from connectors.batch import COLUMNS, Batch, Span, Stream
+from connectors.batch import COLUMNS, Parsed, Span, Stream, Taken
 from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
 from flows.parsing.lines import Lines
@@ -53,22 +53,22 @@ def batch(
     *,
     encoding: str = "utf-8",
     continued: bool = False,
-) -> Batch:
+) -> Taken:
     """One batch of one span that begins at `start` of its file."""
     ends = Encoding(encoding).ends(data).tolist()
     lines = len(ends) + (ends[-1:] != [len(data)] and data != b"")
     end = start + len(data)
     span = Span(Stream(file_id, path), start, end, 1, lines, continued=continued)
-    return Batch((span,), data)
+    return Taken((span,), data)
 
 
-def together(*batches: Batch) -> Batch:
+def together(*batches: Taken) -> Taken:
     """The spans of all these batches as one batch."""
     spans = tuple(span for one in batches for span in one.spans)
-    return Batch(spans, b"".join(one.data for one in batches))
+    return Taken(spans, b"".join(one.data for one in batches))
 
 
-def parse(name: str, data: bytes, time_zone: str = "UTC", encoding: str = "utf-8") -> Batch:
+def parse(name: str, data: bytes, time_zone: str = "UTC", encoding: str = "utf-8") -> Parsed:
     """The batch as the format's parser returns it."""
     return parser(name, time_zone, encoding)(batch(data, encoding=encoding))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from connectors.batch import Batch, BlockId, Span
+from connectors.batch import BlockId, Span, Taken
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
 from connectors.store import Ledger
@@ -43,7 +43,7 @@ class Memory:
         self.files.update({span.stream.id: span for span in files})
         self.history.extend(files)
 
-    def record(self, batch: Batch) -> None:
+    def record(self, batch: Taken) -> None:
         self.started = True
         self.files.update({span.stream.id: span for span in batch.spans})
         self.history.extend(batch.spans)
@@ -68,7 +68,7 @@ class Tail:
         self.source = FileSource(str(pattern).split(","), self.memory, limits, **options)  # type: ignore[arg-type]
         self.partition = self.source.build("tail", 0, 1)
 
-    def batch(self) -> Batch | None:
+    def batch(self) -> Taken | None:
         """The next batch, stored, if one is due."""
         for batch in self.partition.next_batch():
             self.memory.record(batch)
@@ -76,7 +76,7 @@ class Tail:
             return batch
         return None
 
-    def batch_or_end(self) -> Batch | None:
+    def batch_or_end(self) -> Taken | None:
         """The same for a source that does not follow."""
         try:
             return self.batch()

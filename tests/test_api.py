@@ -419,8 +419,8 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
 ) -> None:
     insert(store, "cust_1", *CUST_1)
     store.command("INSERT INTO dead_letters VALUES ('?')")
-    pipeline.status.add(lines=3, stored=2, dead=1, filler=9, misfits={"duration": 1})
-    pipeline.status.add(lines=0, stored=0, dead=0, misfits={"duration": 1, "bytes_sent": 3})
+    pipeline.status.add(lines=3, stored=2, dead={"bad_json": 1}, filler=9, misfits={"duration": 1})
+    pipeline.status.add(lines=0, stored=0, dead={}, misfits={"duration": 1, "bytes_sent": 3})
     pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",))
 
     answer = api.get("/health")
@@ -471,7 +471,7 @@ def samples(answer: httpx.Response) -> dict[str, float]:
 
 
 def test_metrics_are_those_of_the_pipeline_now(api: httpx.Client, pipeline: Running) -> None:
-    pipeline.status.add(lines=4, stored=2, dead=1, filler=9)
+    pipeline.status.add(lines=4, stored=2, dead={"bad_json": 1}, filler=9)
     pipeline.status.demoted_tags = frozenset({"customer_id"})
     pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",))
 
@@ -491,7 +491,7 @@ def test_metrics_are_those_of_the_pipeline_now(api: httpx.Client, pipeline: Runn
 
 
 def test_misfits_are_a_metric_by_column(api: httpx.Client, pipeline: Running) -> None:
-    pipeline.status.add(lines=2, stored=2, dead=0, misfits={"duration": 2, "status_code": 1})
+    pipeline.status.add(lines=2, stored=2, dead={}, misfits={"duration": 2, "status_code": 1})
     text = api.get("/metrics").text
     assert 'logwax_misfits_total{column="duration"} 2.0\n' in text
     assert 'logwax_misfits_total{column="status_code"} 1.0\n' in text

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from connectors.batch import REJECTED, Batch, BlockId, Span, Stream
+from connectors.batch import REJECTED, BlockId, Parsed, Span, Stream
 from connectors.errors import StoreBusyError, StoreError
 from connectors.sinks.clickhouse import ClickHouseStore, ClickHouseWriter
 from connectors.sinks.clickhouse_insert import insert_lines
@@ -57,7 +57,7 @@ def span(start: int, end: int, file_id: int = 2**63 - 1, path: str = "/var/log/a
     return Span(Stream(file_id, path), start, end, start, end - start, PROOF)
 
 
-def batch(start: int, end: int, bad: tuple[int, ...] = (), **options: object) -> Batch:
+def batch(start: int, end: int, bad: tuple[int, ...] = (), **options: object) -> Parsed:
     """A batch of one line a byte from `start` to `end`, of which `bad` are dead letters."""
     part = span(start, end)
     offsets = [offset for offset in range(start, end) if offset not in bad]
@@ -79,7 +79,7 @@ def batch(start: int, end: int, bad: tuple[int, ...] = (), **options: object) ->
         schema=REJECTED,
         orient="row",
     )
-    return Batch((part,), rows=rows, rejected=rejected, **options)  # type: ignore[arg-type]
+    return Parsed((part,), rows=rows, rejected=rejected, **options)  # type: ignore[arg-type]
 
 
 def offsets(store: ClickHouseStore, table: str = "logs") -> list[int]:
@@ -157,7 +157,7 @@ def test_settles_a_block_in_doubt_wherever_its_writer_died(open_it, monkeypatch,
     inserted: list[str] = []
     insert = writer._insert
 
-    def die_in_time(batch: Batch, table: str, *what: Any) -> bool:
+    def die_in_time(batch: Parsed, table: str, *what: Any) -> bool:
         if died == "before the dead letters" or (died == "before the rows" and table == "logs"):
             raise KeyboardInterrupt
         inserted.append(table)
@@ -532,10 +532,10 @@ def test_settles_a_block_of_many_small_files(open_it):
     rows = rows.select(batch(0, 1).rows.columns)
     crashed = open_it().writer()
     crashed._insert = lambda *_: None
-    crashed.write(Batch(parts, rows=rows))
+    crashed.write(Parsed(parts, rows=rows))
     ((block, spans),) = open_it().ledger().in_doubt.items()
     assert len(spans) == 300
-    open_it().writer().write(Batch(parts, rows=rows, in_doubt=block))
+    open_it().writer().write(Parsed(parts, rows=rows, in_doubt=block))
     store = open_it()
     found = store._client.query("SELECT count(), uniqExact(file_id) FROM logs").result_rows
     assert (found, store.ledger().in_doubt) == ([(300, 300)], {})
@@ -548,7 +548,7 @@ def test_settles_parts_of_a_block_whose_lines_begin_at_the_same_offsets(open_it)
     ((block, _),) = open_it().ledger().in_doubt.items()
     open_it().writer().write(batch(0, 5, in_doubt=block, is_whole=False))
     both = pl.concat([batch(0, 5).rows, other])
-    open_it().writer().write(Batch(two, rows=both, in_doubt=block))
+    open_it().writer().write(Parsed(two, rows=both, in_doubt=block))
     assert offsets(open_it()) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
@@ -575,7 +575,7 @@ REFUSED = (0, 4, 5, 10)
 TAKEN = [1, 2, 3, 6, 7, 8, 9]
 
 
-def brewing(bad: tuple[int, ...] = REFUSED, **options: object) -> Batch:
+def brewing(bad: tuple[int, ...] = REFUSED, **options: object) -> Parsed:
     """A batch of 11 lines, of which these have a method that the table does not take."""
     made = batch(0, 11, **options)
     method = pl.when(pl.col("offset").is_in(bad)).then(pl.lit("BREW")).otherwise(pl.lit("GET"))
@@ -593,7 +593,7 @@ def test_exactly_the_refused_rows_are_dead_letters_with_the_words_of_the_store(
     store = open_it()
     store._client.command(refuse)
     writer = store.writer()
-    assert writer.write(brewing()) == len(REFUSED)
+    assert writer.write(brewing()).dead["rejected"] == len(REFUSED)
     assert offsets(store) == TAKEN
     letters = store._client.query("SELECT offset, reason, detail FROM dead_letters ORDER BY offset")
     assert [row[:2] for row in letters.result_rows] == [(at, "rejected") for at in REFUSED]
@@ -605,7 +605,7 @@ def test_exactly_the_refused_rows_are_dead_letters_with_the_words_of_the_store(
 def test_every_row_may_be_refused(open_it):
     store = open_it()
     store._client.command(CONSTRAINT)
-    assert store.writer().write(brewing(bad=tuple(range(11)))) == 11
+    assert store.writer().write(brewing(bad=tuple(range(11)))).dead["rejected"] == 11
     assert (offsets(store), offsets(store, "dead_letters")) == ([], list(range(11)))
 
 
@@ -670,7 +670,7 @@ def test_a_view_that_fails_makes_no_dead_letters(open_it, capfd):
     store = open_it()
     store._client.command("CREATE TABLE seen (method Enum8('GET' = 1)) ENGINE = Memory")
     store._client.command("CREATE MATERIALIZED VIEW see TO seen AS SELECT method FROM logs")
-    assert store.writer().write(brewing()) == 0
+    assert store.writer().write(brewing()).dead["rejected"] == 0
     assert (offsets(store), offsets(store, "dead_letters")) == (list(range(11)), [])
     assert "A view of logs lacks rows: " in capfd.readouterr().err
 
@@ -701,7 +701,7 @@ def test_a_line_that_makes_an_expression_of_somebodys_own_fail_is_a_dead_letter(
 ):
     store = open_it()
     store._client.command(f"ALTER TABLE logs ADD COLUMN {column}")
-    assert store.writer().write(brewing()) == len(REFUSED)
+    assert store.writer().write(brewing()).dead["rejected"] == len(REFUSED)
     assert (offsets(store), offsets(store, "dead_letters")) == (TAKEN, list(REFUSED))
     (detail,) = store._client.query("SELECT any(detail) FROM dead_letters").result_rows[0]
     assert words in detail
@@ -713,7 +713,7 @@ def test_what_is_left_of_many_refused_lines_is_one_part(open_it):
     made = batch(0, 3000)
     bad = pl.when(pl.col("offset") % 7 == 3).then(pl.lit("BREW")).otherwise(pl.lit("GET"))
     rows = made.rows.with_columns(bad.alias("method"))
-    assert store.writer().write(replace(made, rows=rows)) == 429
+    assert store.writer().write(replace(made, rows=rows)).dead["rejected"] == 429
     assert offsets(store) == [offset for offset in range(3000) if offset % 7 != 3]
     parts = "SELECT rows FROM system.parts WHERE table = 'logs'"
     assert store._client.query(parts).result_rows == [(3000 - 429,)]

@@ -13,7 +13,7 @@ import clickhouse_connect
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
-from connectors.batch import COLUMNS, Batch, BlockId, Span, Stream
+from connectors.batch import COLUMNS, BlockId, Parsed, Span, Stream
 from connectors.store import open_store
 from settings import Settings
 from tests.conftest import Pipeline
@@ -47,12 +47,12 @@ def window(client: Client) -> int:
     return int(found[0])
 
 
-def batch(number: int) -> Batch:
+def batch(number: int) -> Parsed:
     """Line `number` of a file that no glob leads to, as a batch."""
     span = Span(Stream(1, "/elsewhere"), number, number + 1, number, 1)
     row = {"customer_id": "elsewhere", "request_path": f"/seq/{number}", "file_id": 1}
     columns = {name: COLUMNS[name] for name in (*row, "offset")}
-    return Batch((span,), rows=pl.DataFrame([{**row, "offset": number}], schema=columns))
+    return Parsed((span,), rows=pl.DataFrame([{**row, "offset": number}], schema=columns))
 
 
 def write_further_blocks(directory: Path, count: int) -> None:

@@ -7,7 +7,6 @@ import io
 import re
 import sys
 from contextlib import redirect_stdout
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +22,7 @@ from api.app import create_app
 from api.metrics import of_pipeline
 from api.schemas import Health
 from cli.main import app as commands
-from connectors.batch import COLUMNS, REJECTED, Batch, Span, Stream
+from connectors.batch import COLUMNS, REJECTED, Span, Stream, Taken
 from connectors.errors import MalformedLine
 from connectors.sinks import STORES
 from connectors.sinks.clickhouse_tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
@@ -287,9 +286,9 @@ def extension(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def batch_of(data: bytes) -> Batch:
+def batch_of(data: bytes) -> Taken:
     span = Span(Stream(7, "/var/log/a.log"), 0, len(data), 0, data.count(b"\n"))
-    return Batch((span,), data)
+    return Taken((span,), data)
 
 
 def test_the_format_in_the_text_works_as_a_format(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,6 +342,6 @@ def test_the_store_in_the_text_works_as_a_store(
     rows = pl.DataFrame({"customer_id": ["cust_1"], "offset": [0]})
     printed = io.StringIO()
     with redirect_stdout(printed):
-        store.writer().write(replace(batch_of(b"x\n"), rows=rows))
+        store.writer().write(batch_of(b"x\n").parsed(rows))
     assert printed.getvalue() == '{"customer_id":"cust_1","offset":0}\n'
     store.close()

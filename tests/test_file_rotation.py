@@ -12,7 +12,7 @@ import psutil
 import pytest
 from backports import zstd
 
-from connectors.batch import Batch, BlockId
+from connectors.batch import BlockId, Taken
 from connectors.sources import catalog, roster
 from connectors.sources.claims import Claims
 from connectors.sources.tailed_file import Limits
@@ -419,7 +419,7 @@ def test_cuts_a_line_that_is_over_long_and_goes_on_after_it(tail, tmp_path):
     tailed = tail(log, limits=limits)
     assert tailed.read(7) == b"before\n"
     cut = tailed.batch()
-    assert (cut.lines, len(cut.data), len(cut.spans)) == (1, 1024, 1)
+    assert (cut.records, len(cut.data), len(cut.spans)) == (1, 1024, 1)
     assert (cut.spans[0].start, cut.spans[0].end) == (7, 7 + (9 << 20) + 1)
     assert tailed.read(6) == b"after\n"
 
@@ -456,7 +456,7 @@ def test_finds_the_lines_of_utf_16(tail, tmp_path, encoding):
     log.write_bytes(data + "dr".encode(encoding)[:-1])
     tailed = tail(log, encoding=encoding)
     batch = tailed.batch()
-    assert (batch.data, batch.lines) == (data, 2)
+    assert (batch.data, batch.records) == (data, 2)
     append(log, "dr".encode(encoding)[-1:] + "ei\n".encode(encoding))
     assert tailed.read(10) == "drei\n".encode(encoding)
 
@@ -625,7 +625,7 @@ def test_a_file_rotated_after_a_process_died_with_it_is_itself_though_it_was_met
     log.write_bytes(OLD[:20])
     victim = tail(f"{log}*", memory, claims=claims)
     append(log, OLD[20:])
-    batches: list[Batch] = []
+    batches: list[Taken] = []
     wait_for(lambda: batches.extend(victim.partition.next_batch()) or batches, "a batch")
     (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(log.read_bytes()))
     log.unlink()
@@ -656,7 +656,7 @@ def test_a_file_that_is_like_one_that_another_process_stores_is_a_file_of_its_ow
     data = COMPRESSORS.get(suffix, bytes)(OLD)
     (tmp_path / f"two.log{suffix}").write_bytes(data)
     one = tail(tmp_path / "two.log*", memory, claims=claims)
-    batches: list[Batch] = []
+    batches: list[Taken] = []
     wait_for(lambda: batches.extend(one.partition.next_batch()) or batches, "a batch")
     (tmp_path / f"one.log{suffix}").write_bytes(data)
     other = tail(tmp_path / "*.log*", memory, claims=claims)
@@ -673,9 +673,9 @@ def kill(tail: Tail) -> None:
         os.close(lock)
 
 
-def settled_by(tail: Tail) -> Batch:
+def settled_by(tail: Tail) -> Taken:
     """The next batch that settles block 1 of writer 1."""
-    batches: list[Batch | None] = []
+    batches: list[Taken | None] = []
 
     def has_settled() -> bool:
         batches.append(tail.batch())
@@ -707,7 +707,7 @@ def test_a_process_settles_what_is_recorded_late_after_others_have_had_the_file(
     other = tail(log, memory, claims=claims, limits=Limits(lines=10, seconds=0.0))
     (batch,) = victim.partition.next_batch()
     kill(victim)
-    assert other.batch().lines == 10
+    assert other.batch().records == 10
     memory.start_at(batch.spans)  # a server that was slow executes what it was sent before
     memory.in_doubt = {BlockId(1, 1): batch.spans}
     append(log, b"more\n")

@@ -40,7 +40,7 @@ def test_takes_an_unfinished_last_line_when_not_following(tail, tmp_path):
     log.write_bytes(b"one\ntwo")
     tailed = tail(log, follow=False)
     batch = tailed.batch()
-    assert (batch.data, batch.lines) == (b"one\ntwo", 2)
+    assert (batch.data, batch.records) == (b"one\ntwo", 2)
     with pytest.raises(StopIteration):
         tailed.batch()
 
@@ -346,7 +346,7 @@ def test_two_workers_never_have_the_same_file_at_once(tmp_path):
         ids = [span.stream.id for batch in held for span in batch.spans]
         assert len(ids) == len(set(ids))
         for batch in held:
-            total += batch.lines
+            total += batch.records
             batch.acknowledge()
     assert total == 2000
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from connectors.batch import Batch, Span, Stream
+from connectors.batch import Span, Stream, Taken
 from connectors.encodings import Encoding
 from connectors.sources import roster, tailed_file
 from connectors.sources.content import open_content
@@ -39,9 +39,9 @@ def put(path: Path, data: bytes, at: int) -> None:
         file.write(data)
 
 
-def rows_of(data: bytes, start: int = 0, encoding: str = "utf-8") -> tuple[pl.DataFrame, Batch]:
+def rows_of(data: bytes, start: int = 0, encoding: str = "utf-8") -> tuple[pl.DataFrame, Taken]:
     span = Span(Stream(1, "a.log"), start, start + len(data), 7, 2)
-    batch = parser("json", "UTC", encoding)(Batch((span,), data))
+    batch = parser("json", "UTC", encoding)(Taken((span,), data))
     return batch.rows, batch
 
 

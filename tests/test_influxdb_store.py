@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from connectors.batch import Batch, Span, Stream
+from connectors.batch import Parsed, Span, Stream
 from connectors.errors import StoreError
 from connectors.sinks.influxdb import InfluxStore
 from connectors.sinks.influxdb_server import InfluxError
@@ -78,7 +78,7 @@ def offsets(influxd: Influxd, measurement: str = "api_requests") -> list[int]:
     return sorted(row["offset"] for row in rows)
 
 
-def with_customers(one: Batch, names: list[str]) -> Batch:
+def with_customers(one: Parsed, names: list[str]) -> Parsed:
     return replace(one, rows=one.rows.with_columns(pl.Series("customer_id", names)))
 
 
@@ -190,7 +190,7 @@ def test_chosen_positions_are_kept(open_it):
     assert open_it().ledger().files == [span(4, 4)]
 
 
-def die_writing(store: InfluxStore, one: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def die_writing(store: InfluxStore, one: Parsed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a batch and die before it can be recorded as stored."""
 
     def die(*arguments: object) -> None:
@@ -524,7 +524,7 @@ def test_one_line_that_never_gets_through_is_a_dead_letter_whatever_the_status(o
     server = Choosy(answer)
     try:
         writer = open_it(server.url).writer()
-        assert writer.write(batch(0, 10)) == 1
+        assert writer.write(batch(0, 10)).dead["rejected"] == 1
         stored = {
             line.split(b"offset=")[1].split(b"i")[0]
             for line in server.stored

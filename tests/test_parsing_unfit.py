@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.batch import Batch
+from connectors.batch import Taken
 from connectors.encodings import Encoding
 from flows.parsing import FORMATS
 from flows.parsing.parser import parser
@@ -17,18 +17,18 @@ LIMIT = 2000
 ENCODINGS = ["utf-8", "latin-1", "utf-16-le", "utf-16-be"]
 
 
-def parse(name: str, given: Batch, encoding: str = "utf-8") -> Batch:
+def parse(name: str, given: Taken, encoding: str = "utf-8") -> Taken:
     """The batch as the parser with a small limit returns it."""
     parsed = parser(name, "UTC", encoding, LIMIT)(given)
     check_types(parsed)
     return parsed
 
 
-def first_bytes(data: bytes, size: int, start: int = 0) -> Batch:
+def first_bytes(data: bytes, size: int, start: int = 0) -> Taken:
     """A batch as the source makes it of a line of `size` bytes, with its line end."""
     whole = batch(data, start=start)
     (span,) = whole.spans
-    return replace(whole, spans=(replace(span, end=start + size, lines=1),))
+    return replace(whole, spans=(replace(span, end=start + size, records=1),))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -29,7 +29,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from connectors.batch import Batch, BlockId
+from connectors.batch import BlockId, Taken
 from connectors.sources import catalog, roster
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
@@ -103,7 +103,7 @@ class Sight:
 class Store(Memory):
     """A memory that asserts that no bytes come twice, and that can be killed while it writes."""
 
-    def write(self, batch: Batch, share: float = 1.0) -> None:
+    def write(self, batch: Taken, share: float = 1.0) -> None:
         """Store a batch, or a share of its lines, as if killed then."""
         if not batch.in_doubt:
             self.start_at(batch.spans)
@@ -445,7 +445,7 @@ class Rotation(RuleBasedStateMachine):
                 self.store.write(batch)
                 batch.acknowledge()
 
-    def _next(self) -> list[Batch]:
+    def _next(self) -> list[Taken]:
         with unprivileged():
             return self.partition.next_batch()
 

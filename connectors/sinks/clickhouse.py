@@ -22,7 +22,7 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
-from connectors.batch import PLACE, Batch, BlockId, Span, Stream
+from connectors.batch import PLACE, BlockId, Parsed, Span, Stored, Stream
 from connectors.errors import StoreError
 from connectors.saying import say
 from connectors.sinks.clickhouse_errors import (
@@ -300,11 +300,8 @@ class ClickHouseWriter:
         self._block = BlockId(secrets.randbits(63), 0)
         self._stored = True  # whether `_block` is: Bytewax closes a sink that has failed, too
 
-    def write(self, batch: Batch) -> int:
-        """Store the batch; when this returns it is on disk. Raises `StoreError` when stopped.
-
-        Returns how many of its rows the table refuses: they are dead letters instead.
-        """
+    def write(self, batch: Parsed) -> Stored:
+        """Store the batch; when this returns it is on disk. Raises `StoreError` when stopped."""
         if batch.in_doubt:
             return self._settle(batch, batch.in_doubt)
         if not self._stored:
@@ -318,7 +315,7 @@ class ClickHouseWriter:
         refused = insert_what_fits(batch.rows, token, insert)
         self._reject(batch, refused, token)
         self._stored = True
-        return len(refused)
+        return Stored.of(batch, len(refused))
 
     def close(self) -> None:
         """Say that the last block is stored, if it is: a clean stop."""
@@ -326,7 +323,7 @@ class ClickHouseWriter:
             with suppress(StoreError):  # unsaid, the next start finds it out
                 self._record(self._block, "stored", [_NO_STREAM])
 
-    def _settle(self, batch: Batch, block: BlockId) -> int:
+    def _settle(self, batch: Parsed, block: BlockId) -> Stored:
         # Both are asked about every line: the format may have been changed in between.
         held = pl.concat(self._held(batch.spans, table) for table in (DEAD_LETTERS, self._table))
         token = self._token(block)
@@ -336,11 +333,11 @@ class ClickHouseWriter:
         self._reject(batch, refused, token)
         if batch.is_whole:
             self._record(block, "stored", [_NO_STREAM])
-        return len(refused)
+        return Stored.of(batch, len(refused))
 
     @staticmethod
     def _insert_rest(
-        batch: Batch, lines: pl.DataFrame, token: str, held: pl.DataFrame, insert: Insert
+        batch: Parsed, lines: pl.DataFrame, token: str, held: pl.DataFrame, insert: Insert
     ) -> pl.DataFrame:
         """Insert what is not held, of a block in doubt; returns what is `REFUSED`."""
         # Of the lines before the last one held, none is under way any more.
@@ -355,14 +352,14 @@ class ClickHouseWriter:
             ]
         )
 
-    def _reject(self, batch: Batch, refused: pl.DataFrame, token: str) -> None:
+    def _reject(self, batch: Parsed, refused: pl.DataFrame, token: str) -> None:
         if len(refused):
             letters = batch.reject(refused)
             token = f"{token}:refused:{hash_of(letters)}"
             self._insert_dead_letters(batch, letters, token)
 
     def _insert_dead_letters(
-        self, batch: Batch, letters: pl.DataFrame, token: str, held: pl.DataFrame | None = None
+        self, batch: Parsed, letters: pl.DataFrame, token: str, held: pl.DataFrame | None = None
     ) -> None:
         insert = partial(self._insert, batch, DEAD_LETTERS)
         if held is None:
@@ -397,7 +394,7 @@ class ClickHouseWriter:
         return found
 
     def _insert(
-        self, batch: Batch, table: str, lines: pl.DataFrame, token: str, *, rehearse: bool = False
+        self, batch: Parsed, table: str, lines: pl.DataFrame, token: str, *, rehearse: bool = False
     ) -> bool:
         """See `Insert`. Raises what is about lines, or their number; waits for all else to pass."""
         if len(lines) < len(batch.rows):  # one of very many inserts, perhaps

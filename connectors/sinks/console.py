@@ -13,7 +13,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from connectors.batch import COLUMNS, Batch
+from connectors.batch import COLUMNS, Parsed, Stored
 from connectors.errors import StoreError
 from connectors.saying import shown
 from connectors.sinks.null import NullStore, NullWriter
@@ -53,7 +53,7 @@ class ConsoleWriter(NullWriter):
         self._turn = turn
         self._is_terminal = os.isatty(_STDOUT)
 
-    def write(self, batch: Batch) -> int:
+    def write(self, batch: Parsed) -> Stored:
         """Show one batch. Raises `StoreError` where stdout refuses it, as on a full disk."""
         try:
             self._retry.bounded(lambda: self._show(batch))
@@ -62,9 +62,9 @@ class ConsoleWriter(NullWriter):
             os.kill(os.getpid(), signal.SIGTERM)
         except OSError as error:
             raise StoreError(f"Cannot write to stdout: {error.strerror}.") from error
-        return 0
+        return Stored.of(batch)
 
-    def _show(self, batch: Batch) -> None:
+    def _show(self, batch: Parsed) -> None:
         with self._turn:
             for text in as_text(batch, self._is_terminal):
                 rest = memoryview(text.encode())
@@ -72,12 +72,12 @@ class ConsoleWriter(NullWriter):
                     rest = rest[os.write(_STDOUT, rest) :]
 
 
-def as_text(batch: Batch, is_terminal: bool) -> Iterator[str]:
+def as_text(batch: Parsed, is_terminal: bool) -> Iterator[str]:
     """The rows of a batch, then its rejected lines: tables, or a JSON object each."""
     return _as_tables(batch) if is_terminal else _as_json(batch)
 
 
-def _as_json(batch: Batch) -> Iterator[str]:
+def _as_json(batch: Parsed) -> Iterator[str]:
     every = pl.DataFrame(schema=COLUMNS)
     rows = pl.concat([every, batch.rows], how="diagonal")
     raw = pl.col("raw").map_elements(_text, pl.String)
@@ -86,7 +86,7 @@ def _as_json(batch: Batch) -> Iterator[str]:
         yield escaped(lines.write_ndjson())
 
 
-def _as_tables(batch: Batch) -> Iterator[str]:
+def _as_tables(batch: Parsed) -> Iterator[str]:
     rows = batch.rows.select(name for name in _IN_TABLES if name in batch.rows.columns)
     dead = batch.rejected.select("source", "offset", "reason", "detail", "raw")
     for title, lines in (("", rows), ("Dead letters", dead)):

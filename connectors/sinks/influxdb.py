@@ -15,7 +15,7 @@ from functools import partial
 
 import polars as pl
 
-from connectors.batch import COLUMNS, PLACE, REFUSED, Batch, Span
+from connectors.batch import COLUMNS, PLACE, REFUSED, Parsed, Span, Stored
 from connectors.distinct import Distinct, distinct
 from connectors.errors import StoreError
 from connectors.saying import say
@@ -154,11 +154,8 @@ class InfluxWriter:
         self._tags = settings.influxdb_tag_columns
         self._retry = retry
 
-    def write(self, batch: Batch) -> int:
-        """Store the batch; when this returns, the server has acknowledged all of it.
-
-        Returns how many rows the server refused, which are dead letters now.
-        """
+    def write(self, batch: Parsed) -> Stored:
+        """Store the batch; when this returns, the server has acknowledged all of it."""
         tags = {
             name: distinct(batch.rows[name]) for name in self._tags if name in batch.rows.columns
         }
@@ -168,7 +165,7 @@ class InfluxWriter:
         if len(refused):
             self._write_dead_letters(batch.reject(refused), batch.rows, plans)
         self._positions.finish(batch.spans, _last_events(batch.rows))
-        return len(refused)
+        return Stored.of(batch, len(refused))
 
     def close(self) -> None:
         """Nothing is left to say: a block is recorded as stored as soon as it is."""

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
-from connectors.batch import Batch
+from connectors.batch import Parsed
 from connectors.errors import StoreError
 from connectors.saying import in_words
 from connectors.status import Status
 from connectors.store import Store, Writer
 
 
-class _Partition(StatelessSinkPartition[Batch]):
+class _Partition(StatelessSinkPartition[Parsed]):
     def __init__(self, writer: Writer, status: Status) -> None:
         self._writer = writer
         self._status = status
 
     @in_words
-    def write_batch(self, items: list[Batch]) -> None:
+    def write_batch(self, items: list[Parsed]) -> None:
         for batch in items:
             self._status.refusals.add(batch.fits)
             try:
-                refused = self._writer.write(batch)
+                stored = self._writer.write(batch)
             except StoreError as error:
                 self._status.report(str(error))
                 raise
             batch.acknowledge()
-            stored, dead = len(batch.rows) - refused, len(batch.rejected) + refused
-            reasons = Counter(batch.rejected["reason"].to_list()) + Counter(rejected=refused)
             self._status.add(
-                lines=batch.lines,
-                stored=stored,
-                dead=dead,
+                lines=batch.records,
+                stored=stored.rows,
                 filler=batch.filler,
                 misfits=batch.misfits,
-                reasons=reasons,
+                dead=stored.dead,
             )
 
     @in_words
@@ -44,7 +39,7 @@ class _Partition(StatelessSinkPartition[Batch]):
         self._writer.close()
 
 
-class StoreSink(DynamicSink[Batch]):
+class StoreSink(DynamicSink[Parsed]):
     """Writes each batch to `store` and then acknowledges it; counts what was stored in `status`.
 
     Guarantee: that of the store's writer. Nothing is buffered: when `write_batch` returns, the

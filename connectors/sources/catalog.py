@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from connectors.batch import Batch, BlockId, Span
+from connectors.batch import BlockId, Span, Taken
 from connectors.descriptors import share
 from connectors.encodings import Encoding
 from connectors.saying import say
@@ -98,7 +98,7 @@ class Catalog:
         for missing in self._missing():
             say(missing)
 
-    def collect(self) -> Batch | None:
+    def collect(self) -> Taken | None:
         """The next batch, read and claimed, or None if none is due yet."""
         self._keep_house()
         with self._lock:
@@ -318,7 +318,7 @@ class Catalog:
             self._release(claimed)
         return None
 
-    def _read_again(self, block: BlockId, files: list[TailedFile]) -> Batch | None:
+    def _read_again(self, block: BlockId, files: list[TailedFile]) -> Taken | None:
         """The bytes of a block in doubt, as far as they are there."""
         with self._lock:
             spans = self._in_doubt.get(block)
@@ -357,7 +357,7 @@ class Catalog:
                 else:
                     self._settled_in_part.add(block)
 
-        return Batch(
+        return Taken(
             tuple(span for _, span in again),
             b"".join(data for data, _ in again),
             in_doubt=block,
@@ -411,7 +411,7 @@ class Catalog:
             room -= file.size - file.position
         return chosen
 
-    def _read_next(self, files: list[TailedFile]) -> Batch | None:
+    def _read_next(self, files: list[TailedFile]) -> Taken | None:
         parts: list[bytes] = []
         filler = 0
         taken: list[tuple[TailedFile, Span]] = []
@@ -458,7 +458,7 @@ class Catalog:
             return None
         spans = tuple(span for _, span in taken)
         acknowledge = self._when_stored(taken)
-        return Batch(spans, b"".join(parts), filler=filler, acknowledge=acknowledge)
+        return Taken(spans, b"".join(parts), filler=filler, acknowledge=acknowledge)
 
     def _learn_beginning(self, file: TailedFile) -> None:
         """Until its first block is recorded, a file is known by its first bytes alone."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
-from connectors.batch import Batch, Span
+from connectors.batch import Span, Taken
 from connectors.encodings import Encoding
 from connectors.saying import in_words
 from connectors.sources.catalog import Catalog, Positions
@@ -24,7 +24,7 @@ _END = timedelta(milliseconds=10)
 """The same, when it only waits for others to come to the end."""
 
 
-class _Partition(StatelessSourcePartition[Batch]):
+class _Partition(StatelessSourcePartition[Taken]):
     def __init__(self, catalog: Catalog, follow: bool, stop: threading.Event) -> None:
         self._catalog = catalog
         self._follow = follow
@@ -32,7 +32,7 @@ class _Partition(StatelessSourcePartition[Batch]):
         self._awake: datetime | None = None
 
     @in_words
-    def next_batch(self) -> list[Batch]:
+    def next_batch(self) -> list[Taken]:
         if self._stop.is_set():
             raise StopIteration
         batch = self._catalog.collect()
@@ -52,7 +52,7 @@ class _Partition(StatelessSourcePartition[Batch]):
         return self._awake
 
 
-class FileSource(DynamicSource[Batch]):
+class FileSource(DynamicSource[Taken]):
     """Tails the files that match `patterns` (globs), from where `positions` says they are stored.
 
     Every worker takes the file whose lines have waited longest; one file is with one worker at a

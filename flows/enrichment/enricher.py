@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from connectors.batch import Batch
+from connectors.batch import Parsed
 from flows.enrichment import ENRICHERS
 
 
-def enricher() -> Callable[[Batch], Batch]:
+def enricher() -> Callable[[Parsed], Parsed]:
     """The enrich step."""
 
-    def enrich(batch: Batch) -> Batch:
+    def enrich(batch: Parsed) -> Parsed:
         rows = batch.rows
         if rows.is_empty():
             return batch  # which has all columns

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from connectors.batch import NONE_REJECTED, REJECTED, Batch, Fit, Span
+from connectors.batch import NONE_REJECTED, REJECTED, Fit, Span, Taken
 from connectors.encodings import UTF_8, Encoding
 from connectors.errors import MalformedLine
 from flows.parsing.lines import Lines, Numbers
@@ -44,7 +44,7 @@ class FileLines:
     are `filler` bytes in all. Lines have the same numbers here as in `lines`, which is their text.
     """
 
-    def __init__(self, batch: Batch, encoding: Encoding) -> None:
+    def __init__(self, batch: Taken, encoding: Encoding) -> None:
         self._encoding = encoding
         self._lay_out(batch.data, batch.spans)
         pieces = self._without_filler()

@@ -12,7 +12,6 @@ import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import Protocol
@@ -21,7 +20,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from connectors.batch import COLUMNS, Batch
+from connectors.batch import COLUMNS, Parsed, Taken
 from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
 from flows.parsing import FORMATS
@@ -64,7 +63,7 @@ def parser(
     encoding: str = "utf-8",
     max_line_bytes: int = 1024 * 1024,
     duration_unit: str = "s",
-) -> Callable[[Batch], Batch]:
+) -> Callable[[Taken], Parsed]:
     """The parse step for the format `name`; `time_zone` reads times that carry no zone.
 
     Files are of this `encoding`; a line of more than `max_line_bytes` is no line of any format.
@@ -77,14 +76,14 @@ def parser(
     def advise(text: str, why: MalformedLine) -> str:
         return f"{text[:_SHOWN]!r} is no line of LOG_FORMAT={name} ({why.reason}), {_other(text)}"
 
-    def parse(batch: Batch) -> Batch:
+    def parse(batch: Taken) -> Parsed:
         every = FileLines(batch, written)
         filler = batch.filler + every.filler
-        batch = replace(batch, data=b"", filler=filler, reject=partial(_reject, batch, written))
+        reject = partial(_reject, batch, written)
         unfit = every.unfit(max_line_bytes)
         lines, kept = every.lines.without([number for number, _, _ in unfit])
         if not len(lines):
-            return replace(batch, rejected=every.dead_letters(unfit))
+            return batch.parsed(rejected=every.dead_letters(unfit), filler=filler, reject=reject)
         frame = form.columns(lines)
         sure = frame.drop_in_place(OK)
         identity = every.identity if kept is None else every.identity[kept]
@@ -97,12 +96,13 @@ def parser(
                 odd = kept[odd]
             rows, refused = _ask_one_by_one(form, every, odd, misfits)
             frame = filled(pl.concat([frame.filter(sure), rows], how="diagonal"))
-        return replace(
-            batch,
-            rows=frame,
+        return batch.parsed(
+            frame,
             rejected=every.dead_letters(unfit + refused),
             fits=tuple(every.fits(kept, refused, advise)),
             misfits=misfits,
+            filler=filler,
+            reject=reject,
         )
 
     return parse
@@ -115,7 +115,7 @@ def _other(text: str) -> str:
     return "nor of any other format: docs/formats.md says what each of them takes."
 
 
-def _reject(batch: Batch, encoding: Encoding, refused: pl.DataFrame) -> pl.DataFrame:
+def _reject(batch: Taken, encoding: Encoding, refused: pl.DataFrame) -> pl.DataFrame:
     """Dead letters of rows that the store refuses, with the bytes of their lines."""
     lines = FileLines(batch, encoding)
     places = lines.identity.with_row_index("number")
