@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import native
 from connectors.batch import COLUMNS
+from connectors.distinct import distinct
 from connectors.sinks.line_protocol import encode
 from flows.enrichment.enricher import enricher
 from flows.parsing import FORMATS
@@ -85,6 +86,12 @@ def test_a_machine_without_vectors_gets_the_same(
 @given(st.binary(max_size=100) | st.text(st.characters(codec="ascii")).map(str.encode))
 def test_whether_all_is_ascii_is_what_python_says(data: bytes) -> None:
     assert is_ascii(data) == data.isascii()
+
+
+def test_equal_texts_are_one_whatever_stands_behind_them() -> None:
+    for text in ("x" * size for size in range(1, 50)):
+        texts = pl.Series([f"{text}11111111", f"{text}22222222"]).str.head(len(text))
+        assert distinct(texts).values.to_list() == [text]
 
 
 TEXTS = st.text(st.sampled_from(',= "\\\n\r\t\0\x1f\x7f#x€😀'), max_size=20)
