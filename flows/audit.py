@@ -17,7 +17,7 @@ from xxhash import xxh3_64
 
 from connectors.batch import Parsed, Span, Stream, Taken
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import BUCKET, ClickHouseAccounts
+from connectors.sinks.clickhouse.accounts import BUCKET, ClickHouseAccounts
 from connectors.sources.content import Content
 from connectors.sources.evidence import Evidence
 from connectors.sources.known_files import KnownFile

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from connectors.batch import REJECTED, Parsed, Taken
-from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
+from connectors.sinks.clickhouse.accounts import ClickHouseAccounts
 from flows.again import Piece, batch_of
 from flows.parsing.file_lines import KEPT_OF_LONG
 from flows.walk import CHUNK, Offsets, Walk

@@ -21,7 +21,7 @@ import numpy as np
 from connectors.batch import BlockId, Span, Stream
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError, MalformedLine
-from connectors.sinks.clickhouse_accounts import FRAGMENTS, ClickHouseAccounts
+from connectors.sinks.clickhouse.accounts import FRAGMENTS, ClickHouseAccounts
 from connectors.sources.binary import looks_binary
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, observe

@@ -15,7 +15,7 @@ import polars as pl
 
 from connectors.batch import PLACE, Parsed, Taken
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
+from connectors.sinks.clickhouse.accounts import ClickHouseAccounts
 from flows.again import batch_of
 
 LETTERS_AT_ONCE, BYTES_AT_ONCE = 10_000, 16 * 1024 * 1024

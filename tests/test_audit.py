@@ -17,7 +17,7 @@ import pytest
 import xxhash
 
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import accounts_of
+from connectors.sinks.clickhouse.accounts import accounts_of
 from connectors.sources import known_files, roster
 from connectors.sources.content import Content
 from connectors.sources.files import FileSource

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse_accounts import ClickHouseAccounts, accounts_of
+from connectors.sinks.clickhouse.accounts import ClickHouseAccounts, accounts_of
 from connectors.store import open_store
 from flows import redrive as module
 from flows.commands import Commands

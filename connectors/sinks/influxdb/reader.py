@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from connectors.errors import StoreError
-from connectors.sinks.influxdb_server import credentials
-from connectors.sinks.retry import Retry
+from connectors.sinks.influxdb.server import credentials
 from connectors.store import Figures, Statistics
 from settings import Settings
 
@@ -251,11 +250,6 @@ class _Found:
 
     def figures(self) -> Figures:
         return Figures.of(self.total, self.successful, self.seconds, self.median, self.p99)
-
-
-def open_reader(settings: Settings, retry: Retry) -> InfluxReader:
-    """A reader of the server's bucket, which may be away or be made later."""
-    return InfluxReader(settings)
 
 
 def _reason(error: BaseException) -> str:

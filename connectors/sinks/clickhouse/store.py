@@ -25,7 +25,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from connectors.batch import PLACE, BlockId, Parsed, Span, Stored, Stream
 from connectors.errors import StoreError
 from connectors.saying import say
-from connectors.sinks.clickhouse_errors import (
+from connectors.sinks.clickhouse.errors import (
     LINES_AT_FAULT,
     is_of_a_view,
     is_too_much,
@@ -34,7 +34,7 @@ from connectors.sinks.clickhouse_errors import (
     trouble_with_lines,
     trouble_with_many,
 )
-from connectors.sinks.clickhouse_insert import (
+from connectors.sinks.clickhouse.insert import (
     Insert,
     check_insert,
     hash_of,
@@ -42,9 +42,9 @@ from connectors.sinks.clickhouse_insert import (
     insert_lines,
     insert_what_fits,
 )
-from connectors.sinks.clickhouse_lists import with_short_lists
-from connectors.sinks.clickhouse_reader import ClickHouseReader
-from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER, prepare_tables
+from connectors.sinks.clickhouse.lists import with_short_lists
+from connectors.sinks.clickhouse.reader import ClickHouseReader
+from connectors.sinks.clickhouse.tables import DEAD_LETTERS, LEDGER, prepare_tables
 from connectors.sinks.retry import STRANGERS_WORDS, Retry, Trouble
 from connectors.store import Ledger, Reader
 from settings import Settings
@@ -131,7 +131,6 @@ class ClickHouseStore:
         find_damage: Callable[[Client], Sequence[str]] = lambda client: (),
         release: Callable[[], None] = lambda: None,
     ) -> None:
-        self.is_shared = is_shared
         self._connect = connect
         self._settings = settings
         self._retry = retry

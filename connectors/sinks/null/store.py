@@ -15,8 +15,6 @@ class NullStore:
 
     reader: Reader | None = None
 
-    is_shared = False
-
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """Nothing is known."""
         return Ledger(files=(), in_doubt={}, is_new=True)

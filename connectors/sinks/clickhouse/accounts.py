@@ -18,12 +18,12 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.batch import PLACE, BlockId, Span
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse import ClickHouseStore, _insert_ledger
-from connectors.sinks.clickhouse_errors import is_too_much, may_be_lines
-from connectors.sinks.clickhouse_insert import hash_of, insert_lines, insert_what_fits
-from connectors.sinks.clickhouse_lists import with_short_lists
-from connectors.sinks.clickhouse_query import Answer, select
-from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER
+from connectors.sinks.clickhouse.errors import is_too_much, may_be_lines
+from connectors.sinks.clickhouse.insert import hash_of, insert_lines, insert_what_fits
+from connectors.sinks.clickhouse.lists import with_short_lists
+from connectors.sinks.clickhouse.query import Answer, select
+from connectors.sinks.clickhouse.store import ClickHouseStore, _insert_ledger
+from connectors.sinks.clickhouse.tables import DEAD_LETTERS, LEDGER
 from connectors.store import Store
 from settings import Settings
 
