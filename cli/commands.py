@@ -80,7 +80,7 @@ def _done_here(settings: Settings, name: str, arguments: Mapping[str, object]) -
     os.umask(0o077)  # as in the pipeline
     store = open_store(settings)
     try:
-        from connectors.sinks.clickhouse.accounts import accounts_of
+        from connectors.accounts import accounts_of
         from flows.commands import Commands
 
         commands = Commands(settings, store, accounts_of(store, settings))

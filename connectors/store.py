@@ -9,6 +9,7 @@ from datetime import date
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
+from connectors.accounts import Accounts
 from connectors.batch import BlockId, Parsed, Span, Stored
 from connectors.sinks.retry import Retry
 
@@ -136,6 +137,9 @@ class Store(Protocol):
         Forgets what is older than `LEDGER_KEEP_DAYS` and not needed any more, and files that have
         been gone for so long; returns the ids of these. Never what is in doubt.
         """
+
+    def accounts(self) -> Accounts | None:
+        """What commands ask line by line, and change; None: it cannot say which lines it has."""
 
     def close(self) -> None:
         """Release everything; nothing may be used afterwards."""

@@ -122,7 +122,7 @@ def _serve_commands(
 ) -> list[Callable[[], None]]:
     """Let the API run commands; returns what has to be called before it stops."""
     from api.commands import add_commands
-    from connectors.sinks.clickhouse.accounts import accounts_of
+    from connectors.accounts import accounts_of
     from flows.commands import Commands, Running
 
     accounts = accounts_of(store, settings)

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from connectors.errors import StoreError
+from connectors.errors import StoreError, deepest
 from connectors.sinks.influxdb.server import credentials
 from connectors.store import Figures, Statistics
 from settings import Settings
@@ -254,8 +254,7 @@ class _Found:
 
 def _reason(error: BaseException) -> str:
     """Of a failed connection the operating system's words, not all layers' words."""
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
+    error = deepest(error)
     error = getattr(error, "exceptions", [error])[0]  # of a name with several addresses
     if isinstance(error, ConnectionError) and error.errno:
         return os.strerror(error.errno)  # in place of asyncio's

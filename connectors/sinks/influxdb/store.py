@@ -121,6 +121,9 @@ class InfluxStore:
         """See `connectors.store.Store`; also renews positions, before the bucket drops them."""
         return self._positions.keep(found, gone, self._settings.ledger_keep_days)
 
+    def accounts(self) -> None:
+        """None: its points do not tell all that commands ask."""
+
     def close(self) -> None:
         """Close every connection."""
         self._server.close()

@@ -38,6 +38,9 @@ class NullStore:
         """Nothing is kept."""
         return ()
 
+    def accounts(self) -> None:
+        """Nothing is kept."""
+
     def close(self) -> None:
         """Nothing is open."""
 
