@@ -8,10 +8,11 @@ from connectors.sinks.console import CONSOLE
 from connectors.sinks.influxdb import INFLUXDB
 from connectors.sinks.kind import StoreKind
 from connectors.sinks.null import NULL
+from connectors.sinks.sqlite import SQLITE
 
 _elsewhere, PROBLEMS = plugins("logwax.stores", StoreKind)
 
 STORES: dict[str, StoreKind] = {
-    kind.name: kind for kind in (*_elsewhere, EMBEDDED, CLICKHOUSE, INFLUXDB, CONSOLE, NULL)
+    kind.name: kind for kind in (*_elsewhere, EMBEDDED, SQLITE, CLICKHOUSE, INFLUXDB, CONSOLE, NULL)
 }
 """Value of `STORE` -> the store. Other packages add theirs by entry points, `logwax.stores`."""
