@@ -28,7 +28,7 @@ from rich.table import Table
 
 from api.app import create_app
 from benchmarks.measure import BenchmarkError, run
-from connectors.sinks.clickhouse_reader import EXACT_UP_TO, ClickHouseReader
+from connectors.sinks.clickhouse.reader import EXACT_UP_TO, ClickHouseReader
 
 ROWS = (1_000_000, 10_000_000, 100_000_000)
 """Rows in the store when it is asked."""
