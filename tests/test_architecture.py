@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = {
     "api",
     "benchmarks",
-    "capture",
     "cli",
     "connectors",
     "examples",
@@ -34,7 +33,6 @@ MAY_IMPORT = {
     "api": {"connectors"},
     "cli": OURS,
     "log_generator": {"connectors"},  # connectors.errors by __main__ only, see below
-    "capture": set(),
 }
 """Package -> the other packages it may import; beside these everybody may import `settings`."""
 
