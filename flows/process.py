@@ -46,12 +46,13 @@ def tune() -> None:
 
 
 def _keep_workers_apart() -> None:
-    """Let Bytewax count no epochs, which are for its recovery: it has one every 10 seconds.
+    """Let Bytewax end no epoch. It ends one every 10 seconds for its recovery, which is not used.
 
-    Whoever enters the next epoch waits for all workers, spinning. One that writes for some seconds
-    stops the others for as long, and once they enter at different times, each waits at each epoch
-    (measured: a worker was asked for a batch every 10 seconds only). `bytewax.run` has no setting
-    for never, but looks up what it was told when the dataflow is there.
+    A worker that enters the next epoch spins until all workers do. So one that writes for some
+    seconds stops the others, and later each waits at each epoch (measured: a worker was asked for a
+    batch every 10 seconds only). `-s` and `BYTEWAX_SNAPSHOT_INTERVAL` set the interval, but
+    `bytewax.run` reads both before it imports the dataflow: only who starts it could give them, and
+    `python -m bytewax.run flows.main` shall be enough. Its own arguments are the place left.
     """
     told = getattr(sys.modules["__main__"], "kwargs", {})
     if told.get("recovery_config") is None and "epoch_interval" in told:
