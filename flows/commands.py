@@ -216,6 +216,7 @@ class Commands:
                 self._accounts,
                 parse_and_enrich(self._settings),
                 self._encoding,
+                self._settings.log_max_line_bytes,
                 reason=reason,
                 sources=sources,
                 dry_run=dry_run,

@@ -22,9 +22,11 @@ from api.app import create_app
 from api.metrics import of_pipeline
 from api.schemas import Health
 from cli.main import app as commands
-from connectors.batch import COLUMNS, REJECTED, Span, Stream, Taken
+from connectors.batch import COLUMNS, REJECTED, Taken
+from connectors.encodings import UTF_8
 from connectors.errors import MalformedLine
 from connectors.sinks.clickhouse.tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
+from connectors.sources.records import Piece, taken
 from connectors.status import SourceStatus, Status
 from connectors.store import Reader
 from flows.parsing import FORMATS
@@ -287,8 +289,7 @@ def extension(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def batch_of(data: bytes) -> Taken:
-    span = Span(Stream(7, "/var/log/a.log"), 0, len(data), 0, data.count(b"\n"))
-    return Taken((span,), data)
+    return taken([Piece.at((7, "/var/log/a.log", 0), data, UTF_8)], UTF_8, 1024)
 
 
 def test_the_format_in_the_text_works_as_a_format(monkeypatch: pytest.MonkeyPatch) -> None:
