@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import native
 from connectors.batch import COLUMNS
 from connectors.distinct import distinct
-from connectors.sinks.line_protocol import encode
+from connectors.sinks.influxdb.line_protocol import encode
 from flows.enrichment.enricher import enricher
 from flows.parsing import FORMATS
 from log_generator.formats import FORMATS as GENERATED
