@@ -21,7 +21,7 @@ from clickhouse_connect.driver.client import Client
 from api.app import create_app
 from benchmarks.job import EMBEDDED, make_log, run_job
 from benchmarks.measure import BenchmarkError, Effort, Figure, Wanted, new_directory
-from connectors.sinks.clickhouse_reader import EXACT_UP_TO, ClickHouseReader
+from connectors.sinks.clickhouse.reader import EXACT_UP_TO, ClickHouseReader
 
 ROWS = (1_000_000, 10_000_000, 100_000_000)
 """Rows in the store when it is asked, as far as they are at most 25 times the lines of a run."""

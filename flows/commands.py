@@ -18,10 +18,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from connectors.accounts import FRAGMENTS, Accounts
 from connectors.batch import BlockId, Span, Stream
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError, MalformedLine
-from connectors.sinks.clickhouse_accounts import FRAGMENTS, ClickHouseAccounts
 from connectors.sources.binary import looks_binary
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, observe
@@ -69,7 +69,7 @@ class Commands:
         self,
         settings: Settings,
         store: Store,
-        accounts: ClickHouseAccounts,
+        accounts: Accounts,
         running: Running | None = None,
     ) -> None:
         self._settings = settings
@@ -216,6 +216,7 @@ class Commands:
                 self._accounts,
                 parse_and_enrich(self._settings),
                 self._encoding,
+                self._settings.log_max_line_bytes,
                 reason=reason,
                 sources=sources,
                 dry_run=dry_run,

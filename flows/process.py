@@ -88,9 +88,10 @@ def run_beside(
                 closer()
             except (LogwaxError, OSError) as error:
                 say(last_words(error))
-        # of a console, stdout is for the lines, and whoever has followed it has seen them
-        if settings.store != "console" or not settings.follow:
-            say(status.summary(), on_stdout=settings.store != "console")
+        # whoever has followed the lines on stdout has seen them
+        shows_lines = settings.store_kind.shows_lines
+        if not (shows_lines and settings.follow):
+            say(status.summary(), on_stdout=not shows_lines)
 
     atexit.register(close)
 
@@ -99,7 +100,8 @@ def _serve(
     settings: Settings, source: FileSource, store: Store, status: Status
 ) -> list[Callable[[], None]]:
     """Serve the API, if there shall be one; returns what has to be called at the end."""
-    if settings.store == "embedded":
+    is_exclusive = settings.store_kind.is_exclusive
+    if is_exclusive:
         remove_token(settings.data_dir)  # of a process that was killed
     if not (settings.api_url and store.reader):
         return []
@@ -110,7 +112,7 @@ def _serve(
     server = ApiServer(settings.api_host, settings.api_port)
     app = create_app(store.reader, Pipeline(status, source.status))
     closers: list[Callable[[], None]] = []
-    if settings.store == "embedded":  # others can be opened beside this process
+    if is_exclusive:  # others can be opened beside this process
         closers += _serve_commands(app, settings, source, store)
     server.start(app)
     return [*closers, store.reader.cancel, server.stop]
@@ -121,7 +123,7 @@ def _serve_commands(
 ) -> list[Callable[[], None]]:
     """Let the API run commands; returns what has to be called before it stops."""
     from api.commands import add_commands
-    from connectors.sinks.clickhouse_accounts import accounts_of
+    from connectors.accounts import accounts_of
     from flows.commands import Commands, Running
 
     accounts = accounts_of(store, settings)

@@ -24,7 +24,7 @@ from api.app import Pipeline, create_app
 from api.server import ApiServer
 from connectors.batch import Fit
 from connectors.errors import LogwaxError
-from connectors.sinks.clickhouse_reader import ClickHouseReader
+from connectors.sinks.clickhouse.reader import ClickHouseReader
 from connectors.status import SourceStatus, Status
 from tests.conftest import wait_for
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import xxhash
 
+from connectors.accounts import accounts_of
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import accounts_of
 from connectors.sources import known_files, roster
 from connectors.sources.content import Content
 from connectors.sources.files import FileSource

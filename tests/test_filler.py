@@ -11,10 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from connectors.batch import Span, Stream, Taken
+from connectors.batch import Parsed, Span, Stream
 from connectors.encodings import Encoding
 from connectors.sources import roster, tailed_file
 from connectors.sources.content import open_content
+from connectors.sources.records import Piece, taken
 from connectors.sources.tailed_file import Limits
 from flows.parsing.parser import parser
 from flows.walk import CHUNK, NO_CUTS, Walk
@@ -39,9 +40,10 @@ def put(path: Path, data: bytes, at: int) -> None:
         file.write(data)
 
 
-def rows_of(data: bytes, start: int = 0, encoding: str = "utf-8") -> tuple[pl.DataFrame, Taken]:
+def rows_of(data: bytes, start: int = 0, encoding: str = "utf-8") -> tuple[pl.DataFrame, Parsed]:
     span = Span(Stream(1, "a.log"), start, start + len(data), 7, 2)
-    batch = parser("json", "UTC", encoding)(Taken((span,), data))
+    written = Encoding(encoding)
+    batch = parser("json", "UTC")(taken([Piece.of(span, data, written)], written, 1024 * 1024))
     return batch.rows, batch
 
 

@@ -287,17 +287,6 @@ def test_a_change_of_what_is_wanted_is_installed(started: Checkout, name: str) -
     assert len(started.installs) == 1
 
 
-def test_an_install_without_a_c_compiler_says_what_it_costs(checkout: Checkout) -> None:
-    checkout.add_python("python3")
-    assert "There is no C compiler" in checkout.run("start.sh").stdout
-
-
-def test_an_install_with_a_c_compiler_says_nothing_of_it(checkout: Checkout) -> None:
-    checkout.add_python("python3")
-    checkout.write("native/compiled.so", "made by the install")
-    assert "compiler" not in checkout.run("start.sh").stdout
-
-
 def test_an_install_that_fails_starts_nothing_and_is_done_again(checkout: Checkout) -> None:
     checkout.add_python("python3")
     failed = checkout.run("start.sh", BROKEN="pip install")

@@ -16,6 +16,7 @@ from connectors.saying import say
 from connectors.sources.claims import ClaimError, Claims, NoClaims
 from connectors.sources.evidence import REACH
 from connectors.sources.names import Names
+from connectors.sources.records import Piece, taken
 from connectors.sources.roster import GRACE_SECONDS, Known, Roster
 from connectors.sources.tailed_file import Limits, TailedFile, read_head
 from connectors.status import FileStatus, SourceStatus
@@ -71,6 +72,7 @@ class Catalog:
     ) -> None:
         self._positions = positions
         self._limits = limits
+        self._encoding = encoding
         self._follow = follow
         self._lock = threading.Lock()
         self._claims = Claims(claims) if claims else NoClaims()
@@ -326,7 +328,7 @@ class Catalog:
                 self._release(files)
                 return None
         by_id = {file.file_id: file for file in files}
-        again: list[tuple[bytes, Span]] = []
+        again: list[Piece] = []
         for span in spans:
             file = by_id.get(span.stream.id)
             if file is None:
@@ -357,9 +359,10 @@ class Catalog:
                 else:
                     self._settled_in_part.add(block)
 
-        return Taken(
-            tuple(span for _, span in again),
-            b"".join(data for data, _ in again),
+        return taken(
+            again,
+            self._encoding,
+            self._limits.line_bytes,
             in_doubt=block,
             is_whole=is_whole,
             acknowledge=acknowledge,
@@ -412,17 +415,16 @@ class Catalog:
         return chosen
 
     def _read_next(self, files: list[TailedFile]) -> Taken | None:
-        parts: list[bytes] = []
         filler = 0
-        taken: list[tuple[TailedFile, Span]] = []
+        read: list[tuple[TailedFile, Piece]] = []
         room_bytes, room_lines = self._limits.bytes, self._limits.lines
         failed: list[tuple[OSError, TailedFile]] = []
         for file in files:
             if room_bytes <= 0 or room_lines <= 0:
                 break
             try:
-                found = file.read(room_bytes, room_lines)
-                if found and not found[1].start:
+                piece = file.read(room_bytes, room_lines)
+                if piece and not piece.span.start:
                     self._learn_beginning(file)
             except ClaimError as error:
                 with self._lock:
@@ -431,34 +433,35 @@ class Catalog:
             except OSError as error:
                 failed.append((error, file))
                 continue
-            if found:
-                data, span = found
-                is_cut = len(data) < span.end - span.start
-                if is_cut and taken:
+            if piece:
+                if piece.missing and read:
                     continue  # an over-long line makes a batch of its own
-                parts.append(data)
-                taken.append((file, span))
-                filler += span.start - file.position
-                room_bytes -= len(data)
-                room_lines -= span.records
-                if is_cut:
+                read.append((file, piece))
+                filler += piece.span.start - file.position
+                room_bytes -= len(piece.data)
+                room_lines -= piece.span.records
+                if piece.missing:
                     break
         with self._lock:
-            busy = {file for file, _ in taken}
+            busy = {file for file, _ in read}
             self._release(file for file in files if file not in busy)
-            for file, span in taken:
-                file.move_to(span)
+            for file, piece in read:
+                file.move_to(piece.span)
                 file.served_at = time.monotonic()
                 self._roster.was_read(file)
             for file in files:
                 self._roster.opened(file)
             for failure, file in failed:
                 self._roster.report(failure, file)
-        if not taken:
+        if not read:
             return None
-        spans = tuple(span for _, span in taken)
-        acknowledge = self._when_stored(taken)
-        return Taken(spans, b"".join(parts), filler=filler, acknowledge=acknowledge)
+        return taken(
+            [piece for _, piece in read],
+            self._encoding,
+            self._limits.line_bytes,
+            filler=filler,
+            acknowledge=self._when_stored([(file, piece.span) for file, piece in read]),
+        )
 
     def _learn_beginning(self, file: TailedFile) -> None:
         """Until its first block is recorded, a file is known by its first bytes alone."""
@@ -467,14 +470,14 @@ class Catalog:
             if len(head) > file.head[0] and head.strip(b"\0"):
                 self._claims.learn(file.key, file.file_id, head)
 
-    def _when_stored(self, taken: list[tuple[TailedFile, Span]]) -> Callable[[], None]:
+    def _when_stored(self, read: list[tuple[TailedFile, Span]]) -> Callable[[], None]:
         def acknowledge() -> None:
             with self._lock:
-                for file, span in taken:
+                for file, span in read:
                     file.store(span)
                     self._roster.claimed(file)
-                self._release(file for file, _ in taken)
-                for file, _ in taken:
+                self._release(file for file, _ in read)
+                for file, _ in read:
                     self._roster.opened(file)
                 self._roster.limit_handles()
 

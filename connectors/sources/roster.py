@@ -603,13 +603,15 @@ class Roster:
             common = min(len(head) if content.is_compressed else size, file.size)
             reach = min(common, REACH)
             try:
-                other = file.open()
+                other, is_named = file.open(), self._by_path.get(file.path) is file
+                if is_named and _is_longer(content, size, file, other):
+                    continue
                 if all(
                     other.read(reach, at) == content.read(reach, at) for at in (0, common - reach)
                 ):
                     is_within = not content.is_compressed and size <= file.size
                     file.is_copied = True
-                    yield file.file_id * is_within, self._by_path.get(file.path) is file
+                    yield file.file_id * is_within, is_named
             except OSError:  # it has changed or cannot be read: wait until that has been seen
                 yield 0, False
             finally:
@@ -880,6 +882,16 @@ def recognise(absent: Absent, content: Content, head: bytes, path: str) -> Taile
         key=lambda file: (file.key[1] == content.key[1], file.path == path, file.position),
         default=None,
     )
+
+
+def _is_longer(content: Content, size: int, file: TailedFile, other: Content) -> bool:
+    """Whether this has more bytes than a plain file has by now, which no copy of it can have.
+
+    Somebody may go on with a copy, but only in the place of the file.
+    """
+    if content.is_compressed or other.is_compressed:
+        return False
+    return size > (other.size() or 0) >= file.size  # unless that was truncated since it was seen
 
 
 def _has_bytes(path: str, found: os.stat_result, encoding: Encoding) -> bool:

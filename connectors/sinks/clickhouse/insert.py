@@ -22,7 +22,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error
 
 from connectors.batch import PLACE, REFUSED
-from connectors.sinks.clickhouse_errors import (
+from connectors.sinks.clickhouse.errors import (
     is_of_a_view,
     is_too_much,
     may_be_lines,

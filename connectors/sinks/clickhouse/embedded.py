@@ -14,10 +14,11 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse import ClickHouseStore
-from connectors.sinks.clickhouse_errors import reason
-from connectors.sinks.embedded_damage import damage
-from connectors.sinks.embedded_lock import take
+from connectors.sinks.clickhouse import EMBEDDED
+from connectors.sinks.clickhouse.damage import damage
+from connectors.sinks.clickhouse.errors import reason
+from connectors.sinks.clickhouse.store import ClickHouseStore
+from connectors.sinks.lock import take
 from connectors.sinks.retry import Retry
 from settings import Settings
 
@@ -28,7 +29,7 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     Raises `StoreBusyError` with who has it and where its API is, `StoreError` if it cannot be
     opened.
     """
-    directory = settings.data_dir / "clickhouse"
+    directory = settings.data_dir / EMBEDDED.kept_in
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         lock = take(settings)
@@ -61,7 +62,7 @@ def _plain_path(data_dir: Path, lock: int) -> tuple[str, Callable[[], None]]:
     chdb takes what stands behind a `?` for options, and a path for UTF-8: what has a name with
     these is opened by a descriptor of it. Raises `OSError`.
     """
-    path = os.path.realpath(data_dir / "clickhouse")
+    path = os.path.realpath(data_dir / EMBEDDED.kept_in)
     if "?" not in path and path.isprintable():
         return path, lambda: os.close(lock)
     descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
@@ -70,7 +71,7 @@ def _plain_path(data_dir: Path, lock: int) -> tuple[str, Callable[[], None]]:
         os.close(descriptor)
         os.close(lock)
 
-    return f"file:/proc/self/fd/{descriptor}/clickhouse", release
+    return f"file:/proc/self/fd/{descriptor}/{EMBEDDED.kept_in}", release
 
 
 class _Client:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,7 +25,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from connectors.batch import PLACE, BlockId, Parsed, Span, Stored, Stream
 from connectors.errors import StoreError
 from connectors.saying import say
-from connectors.sinks.clickhouse_errors import (
+from connectors.sinks.clickhouse.accounts import ClickHouseAccounts
+from connectors.sinks.clickhouse.errors import (
     LINES_AT_FAULT,
     is_of_a_view,
     is_too_much,
@@ -34,17 +35,17 @@ from connectors.sinks.clickhouse_errors import (
     trouble_with_lines,
     trouble_with_many,
 )
-from connectors.sinks.clickhouse_insert import (
+from connectors.sinks.clickhouse.insert import (
     Insert,
     check_insert,
     hash_of,
-    insert_columns,
     insert_lines,
     insert_what_fits,
 )
-from connectors.sinks.clickhouse_lists import with_short_lists
-from connectors.sinks.clickhouse_reader import ClickHouseReader
-from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER, prepare_tables
+from connectors.sinks.clickhouse.ledger import record
+from connectors.sinks.clickhouse.lists import with_short_lists
+from connectors.sinks.clickhouse.reader import ClickHouseReader
+from connectors.sinks.clickhouse.tables import DEAD_LETTERS, LEDGER, prepare_tables
 from connectors.sinks.retry import STRANGERS_WORDS, Retry, Trouble
 from connectors.store import Ledger, Reader
 from settings import Settings
@@ -131,7 +132,6 @@ class ClickHouseStore:
         find_damage: Callable[[Client], Sequence[str]] = lambda client: (),
         release: Callable[[], None] = lambda: None,
     ) -> None:
-        self.is_shared = is_shared
         self._connect = connect
         self._settings = settings
         self._retry = retry
@@ -215,6 +215,13 @@ class ClickHouseStore:
         )
         return ClickHouseWriter(client, self._settings, self._retry)
 
+    def accounts(self) -> ClickHouseAccounts:
+        """What commands ask and change, by clients of its own."""
+        clients = self._connect, self._new_client(), self._new_client()
+        return ClickHouseAccounts(
+            *clients, self._settings.clickhouse_table, self._settings.instance
+        )
+
     def close(self) -> None:
         """Close every client, and let another process have the store."""
         for client in self._clients:
@@ -235,7 +242,7 @@ class ClickHouseStore:
         self._retry(lambda: self._client.raw_query(command, parameters=values), trouble)
 
     def _record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
-        _record(self._retry, self._client, self._settings.instance, block, kind, spans)
+        record(self._retry, self._client, self._settings.instance, block, kind, spans)
 
     def _new_client(self) -> Client:
         client = self._connect()
@@ -374,7 +381,7 @@ class ClickHouseWriter:
             insert_what_fits(short, f"{token}:short:{hash_of(short)}", insert)
 
     def _record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
-        _record(self._retry, self._client, self._instance, block, kind, spans)
+        record(self._retry, self._client, self._instance, block, kind, spans)
 
     def _held(self, spans: Sequence[Span], table: str) -> pl.DataFrame:
         """Which lines of these spans a table holds: `file_id`, `offset`."""
@@ -436,77 +443,6 @@ class ClickHouseWriter:
 
 _SHORT = 1024  # bytes of a dead letter that is too large for the way to the store
 _NO_STREAM = Span(Stream(0, ""), 0, 0, 0, 0)
-
-
-def _insert_ledger(
-    client: Client,
-    instance: str,
-    block: BlockId,
-    kind: str,
-    spans: Iterable[Span],
-    part: str = "",
-) -> None:
-    entries = [
-        {
-            "instance": instance,
-            "writer": block.writer,
-            "sequence": block.sequence,
-            "kind": kind,
-            "stream": span.stream.kind,
-            "file_id": span.stream.id,
-            "path": span.stream.name,
-            "start": span.start,
-            "end": span.end,
-            "first_line": span.first,
-            "lines": span.records,
-            "proof": span.proof,
-        }
-        for span in spans
-    ]
-    if entries:
-        # Made by Polars: PyArrow would import pandas for it, half a second and 60 MB.
-        lines = pl.DataFrame(entries, schema=_LEDGER_COLUMNS)
-        token = f"{instance}:{block.writer}:{block.sequence}:{kind}{part}"
-        insert_columns(
-            client, LEDGER, lines, {"async_insert": 0, "insert_deduplication_token": token}
-        )
-
-
-def _record(
-    retry: Retry,
-    client: Client,
-    instance: str,
-    block: BlockId,
-    kind: str,
-    spans: Sequence[Span],
-    part: str = "",
-) -> None:
-    """One insert, or halves of halves where that is too much; an entry may come twice then."""
-    insert = partial(_insert_ledger, client, instance, block, kind, spans, part)
-    try:
-        retry(insert, trouble_with_many if len(spans) > 1 else trouble)
-    except Error as error:
-        if not is_too_much(error):
-            raise
-        middle = len(spans) // 2
-        for number, half in enumerate((spans[:middle], spans[middle:])):
-            _record(retry, client, instance, block, kind, half, f"{part}:{number}")
-
-
-_LEDGER_COLUMNS = {
-    "instance": pl.String(),
-    "writer": pl.UInt64(),
-    "sequence": pl.UInt64(),
-    "kind": pl.String(),
-    "stream": pl.String(),
-    "file_id": pl.UInt64(),
-    "path": pl.String(),
-    "start": pl.UInt64(),
-    "end": pl.UInt64(),
-    "first_line": pl.UInt64(),
-    "lines": pl.UInt64(),
-    "proof": pl.String(),
-}
 
 
 def _span(row: Sequence[Any]) -> Span:

@@ -16,7 +16,7 @@ from rich.table import Table
 from connectors.batch import COLUMNS, Parsed, Stored
 from connectors.errors import StoreError
 from connectors.saying import shown
-from connectors.sinks.null import NullStore, NullWriter
+from connectors.sinks.null.store import NullStore, NullWriter
 from connectors.sinks.retry import Retry
 from settings import Settings
 

@@ -9,9 +9,9 @@ import polars as pl
 
 from connectors.distinct import Distinct
 from connectors.saying import say
-from connectors.sinks.influxdb_positions import Positions
-from connectors.sinks.influxdb_server import InfluxServer
-from connectors.sinks.line_protocol import MEASUREMENT
+from connectors.sinks.influxdb.line_protocol import MEASUREMENT
+from connectors.sinks.influxdb.positions import Positions
+from connectors.sinks.influxdb.server import InfluxServer
 from connectors.status import Status
 
 _VALUES = f'SHOW TAG VALUES FROM "{MEASUREMENT}" WITH KEY = "{{column}}" LIMIT {{limit:d}}'

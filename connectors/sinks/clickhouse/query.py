@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from connectors.accounts import Answer
 from connectors.errors import StoreError
 
 SECONDS = 60
@@ -39,15 +38,6 @@ _LIMITS = {
     "result_overflow_mode": "break",
     "output_format_json_quote_64bit_integers": 0,
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The names of the columns and the rows; bytes that are no UTF-8 are surrogate escapes."""
-
-    names: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    is_whole: bool
 
 
 def select(connect: Callable[[], Client], sql: str, most: int, mark: str) -> Answer:

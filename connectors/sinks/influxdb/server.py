@@ -15,7 +15,7 @@ from influxdb_client.rest import ApiException
 from influxdb_client.service.write_service import WriteService
 from urllib3.exceptions import HTTPError
 
-from connectors.errors import StoreError
+from connectors.errors import StoreError, deepest
 from connectors.sinks.retry import Retry, Trouble, seconds_asked
 from settings import Settings
 
@@ -244,8 +244,7 @@ def _words(body: str) -> str | None:
 
 def _unanswered(error: BaseException) -> InfluxError:
     """What befell a request that has no answer, in the operating system's words."""
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
+    error = deepest(error)
     why = str(getattr(error, "strerror", None) or error)
     if isinstance(error, ssl.SSLCertVerificationError):
         why += _OWN_CA

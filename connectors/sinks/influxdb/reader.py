@@ -13,9 +13,8 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from connectors.errors import StoreError
-from connectors.sinks.influxdb_server import credentials
-from connectors.sinks.retry import Retry
+from connectors.errors import StoreError, deepest
+from connectors.sinks.influxdb.server import credentials
 from connectors.store import Figures, Statistics
 from settings import Settings
 
@@ -253,15 +252,9 @@ class _Found:
         return Figures.of(self.total, self.successful, self.seconds, self.median, self.p99)
 
 
-def open_reader(settings: Settings, retry: Retry) -> InfluxReader:
-    """A reader of the server's bucket, which may be away or be made later."""
-    return InfluxReader(settings)
-
-
 def _reason(error: BaseException) -> str:
     """Of a failed connection the operating system's words, not all layers' words."""
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
+    error = deepest(error)
     error = getattr(error, "exceptions", [error])[0]  # of a name with several addresses
     if isinstance(error, ConnectionError) and error.errno:
         return os.strerror(error.errno)  # in place of asyncio's

@@ -21,8 +21,8 @@ from typing import Any
 
 from connectors.batch import Span, Stream
 from connectors.saying import say
-from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting
-from connectors.sinks.line_protocol import point
+from connectors.sinks.influxdb.line_protocol import point
+from connectors.sinks.influxdb.server import InfluxError, InfluxServer, lasting
 from connectors.sinks.retry import Retry
 from connectors.store import Ledger
 

@@ -10,6 +10,7 @@ import re
 
 from clickhouse_connect.driver.exceptions import Error, OperationalError
 
+from connectors.errors import deepest
 from connectors.sinks.retry import Trouble
 
 TRANSIENT = {
@@ -182,7 +183,6 @@ def is_of_a_view(error: Exception) -> bool:
 def reason(error: BaseException) -> str:
     """Why, in a line: of a failed connection the operating system's words, not all layers'."""
     if isinstance(error, OperationalError) and error.code is None:
-        while deeper := error.__cause__ or (not error.__suppress_context__ and error.__context__):
-            error = deeper
+        error = deepest(error)
     text = " ".join(str(getattr(error, "strerror", None) or error).split())
     return re.sub(r"Code: \d+\. DB::Exception: (?=Code: )|: \(in file/uri [^)]*\)", "", text)

@@ -23,10 +23,10 @@ from urllib3.exceptions import HTTPError
 
 from connectors.errors import StoreError
 from connectors.saying import say
-from connectors.sinks.clickhouse import ClickHouseStore
-from connectors.sinks.clickhouse_errors import reason
-from connectors.sinks.clickhouse_profile import override_profile
-from connectors.sinks.clickhouse_reader import ClickHouseReader
+from connectors.sinks.clickhouse.errors import reason
+from connectors.sinks.clickhouse.profile import override_profile
+from connectors.sinks.clickhouse.reader import ClickHouseReader
+from connectors.sinks.clickhouse.store import ClickHouseStore
 from connectors.sinks.retry import Retry, seconds_asked
 from settings import Settings
 

@@ -1,7 +1,4 @@
-"""What the commands ask of a ClickHouse store and change in it, beside the tail that writes to it.
-
-Everything here is bounded: figures come in buckets, lines and dead letters in pages.
-"""
+"""What commands ask of a ClickHouse store line by line, and change in it: its `Accounts`."""
 
 from __future__ import annotations
 
@@ -16,27 +13,20 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from connectors.accounts import BUCKET, FRAGMENTS, Answer, Places
 from connectors.batch import PLACE, BlockId, Span
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse import ClickHouseStore, _insert_ledger
-from connectors.sinks.clickhouse_errors import is_too_much, may_be_lines
-from connectors.sinks.clickhouse_insert import hash_of, insert_lines, insert_what_fits
-from connectors.sinks.clickhouse_lists import with_short_lists
-from connectors.sinks.clickhouse_query import Answer, select
-from connectors.sinks.clickhouse_tables import DEAD_LETTERS, LEDGER
-from connectors.store import Store
-from settings import Settings
-
-BUCKET = 4 * 1024 * 1024
-"""Bytes of a file that are summed up together."""
-
-FRAGMENTS = ("too_long", "continued", "gap")
-"""Reasons of dead letters whose bytes are not a whole line."""
+from connectors.sinks.clickhouse.errors import is_too_much, may_be_lines
+from connectors.sinks.clickhouse.insert import hash_of, insert_lines, insert_what_fits
+from connectors.sinks.clickhouse.ledger import insert_ledger
+from connectors.sinks.clickhouse.lists import with_short_lists
+from connectors.sinks.clickhouse.query import select
+from connectors.sinks.clickhouse.tables import DEAD_LETTERS, LEDGER
 
 _LINES = f"""
     SELECT file_id, offset, false AS dead FROM {{table:Identifier}} WHERE {{where}}
     UNION ALL SELECT file_id, offset, true AS dead FROM {DEAD_LETTERS}
-    WHERE {{where}} AND reason != 'gap' -- which stands for no line
+    WHERE {{where}}
 """
 
 # Sums wrap around at 2^64, which numpy does as well.
@@ -119,15 +109,12 @@ _FRUGAL = {
 }
 """A pipeline may be at work beside."""
 
-Places = npt.NDArray[np.uint64]
-
 
 class ClickHouseAccounts:
-    """Questions about single lines, and the changes that commands make; raises `StoreError`.
+    """The `Accounts` of a ClickHouse store.
 
-    A line's place is its `file_id` and `offset`. Not safe for use by several threads at once,
-    except `cancel`, which needs `second`, a client of its own; `connect` makes one for a question
-    of a person's own.
+    `cancel` needs `second`, a client of its own; `connect` makes one for a question of a person's
+    own.
     """
 
     def __init__(
@@ -147,10 +134,7 @@ class ClickHouseAccounts:
         self._cancelled = False
 
     def sums(self) -> pl.DataFrame:
-        """For every file and bucket: `lines`, `dead_lines` among them, `total` and `squares`.
-
-        The last two are sums of the offsets and of their squares, modulo 2^64.
-        """
+        """See `Accounts`; summed up by the engine."""
         return self._ask(_SUMS)
 
     def places(self, file_id: int, first: int, last: int) -> tuple[Places, npt.NDArray[np.bool_]]:
@@ -175,11 +159,7 @@ class ClickHouseAccounts:
     def letters(
         self, after: tuple[int, int], reason: str, sources: Sequence[str], lines: int, size: int
     ) -> pl.DataFrame:
-        """The next dead letters behind the place `after`, fragments excepted; see `REJECTED`.
-
-        At most `lines` and, unless the first is longer, `size` bytes. No `reason`, no `sources`:
-        all of them.
-        """
+        """The next dead letters behind the place `after`."""
         chosen = {
             "file": after[0],
             "offset": after[1],
@@ -221,10 +201,7 @@ class ClickHouseAccounts:
     def insert(
         self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]
     ) -> tuple[int, pl.DataFrame]:
-        """Insert those rows whose places `held` does not name, each once.
-
-        Returns how many these were, and those that the table has `REFUSED`.
-        """
+        """Insert those rows whose places `held` does not name, each once."""
         insert = partial(self._insert, self._table)
         return self._insert_once(
             rows, held, lambda rest, token: insert_what_fits(rest, token, insert)
@@ -256,7 +233,7 @@ class ClickHouseAccounts:
             # The file's own number as a writer's, and the position as that of a block: the entry's
             # token is then no other file's, and no earlier position's.
             block = BlockId(span.stream.id, span.end)
-            _insert_ledger(self._client, self._instance, block, "position", [span])
+            insert_ledger(self._client, self._instance, block, "position", [span])
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse refused a position: {error}") from error
 
@@ -329,16 +306,6 @@ class ClickHouseAccounts:
 
 
 _ENDING = "The process is about to end."
-
-
-def accounts_of(store: Store, settings: Settings) -> ClickHouseAccounts:
-    """The accounts of an open store. Raises `StoreError` if it keeps none."""
-    if not isinstance(store, ClickHouseStore):
-        raise StoreError(
-            f"STORE={settings.store} cannot be looked at line by line: ClickHouse can."
-        )
-    clients = store._connect, store._new_client(), store._new_client()
-    return ClickHouseAccounts(*clients, settings.clickhouse_table, settings.instance)
 
 
 def _tuples(places: pl.DataFrame) -> list[tuple[int, ...]]:

@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse_tables import REQUEST
+from connectors.sinks.clickhouse.tables import REQUEST
 from connectors.store import Figures, Statistics
 
 # The table is sorted by (customer_id, timestamp): so a customer's range is one short read.

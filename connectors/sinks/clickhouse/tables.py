@@ -10,8 +10,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.errors import StoreError
 from connectors.saying import say
-from connectors.sinks.clickhouse_errors import reason
-from connectors.sinks.clickhouse_insert import check_insert
+from connectors.sinks.clickhouse.errors import reason
+from connectors.sinks.clickhouse.insert import check_insert
 
 DEAD_LETTERS = "dead_letters"
 LEDGER = "ingest_blocks"

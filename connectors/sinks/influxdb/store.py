@@ -19,12 +19,12 @@ from connectors.batch import COLUMNS, PLACE, REFUSED, Parsed, Span, Stored
 from connectors.distinct import Distinct, distinct
 from connectors.errors import StoreError
 from connectors.saying import say
-from connectors.sinks.influxdb_positions import NO_EVENT, Plan, Positions
-from connectors.sinks.influxdb_reader import InfluxReader
-from connectors.sinks.influxdb_server import InfluxError, InfluxServer, lasting, overload, trouble
-from connectors.sinks.line_protocol import MEASUREMENT, Encoded, Texts, encode, point
+from connectors.sinks.influxdb.line_protocol import MEASUREMENT, Encoded, Texts, encode, point
+from connectors.sinks.influxdb.positions import NO_EVENT, Plan, Positions
+from connectors.sinks.influxdb.reader import InfluxReader
+from connectors.sinks.influxdb.server import InfluxError, InfluxServer, lasting, overload, trouble
+from connectors.sinks.influxdb.tag_guard import TagGuard
 from connectors.sinks.retry import STRANGERS_WORDS, Retry
-from connectors.sinks.tag_guard import TagGuard
 from connectors.store import Ledger, Reader
 from settings import Settings
 
@@ -48,10 +48,13 @@ def open_store(settings: Settings, retry: Retry) -> InfluxStore:
     return InfluxStore(settings, retry)
 
 
+def open_reader(settings: Settings, retry: Retry) -> InfluxReader:
+    """A reader of the server's bucket, which may be away or be made later."""
+    return InfluxReader(settings)
+
+
 class InfluxStore:
     """See the module's docstring."""
-
-    is_shared = True
 
     def __init__(self, settings: Settings, retry: Retry) -> None:
         self._settings = settings
@@ -117,6 +120,9 @@ class InfluxStore:
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
         """See `connectors.store.Store`; also renews positions, before the bucket drops them."""
         return self._positions.keep(found, gone, self._settings.ledger_keep_days)
+
+    def accounts(self) -> None:
+        """None: its points do not tell all that commands ask."""
 
     def close(self) -> None:
         """Close every connection."""

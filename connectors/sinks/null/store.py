@@ -15,8 +15,6 @@ class NullStore:
 
     reader: Reader | None = None
 
-    is_shared = False
-
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """Nothing is known."""
         return Ledger(files=(), in_doubt={}, is_new=True)
@@ -39,6 +37,9 @@ class NullStore:
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
         """Nothing is kept."""
         return ()
+
+    def accounts(self) -> None:
+        """Nothing is kept."""
 
     def close(self) -> None:
         """Nothing is open."""
