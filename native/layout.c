@@ -341,7 +341,10 @@ static bool put_field(Reading *reading, const Step *step, int64_t line, Text tex
     }
     if (step->meaning == REQUEST)
         return put_request(reading, step->key, line, text);
-    if (is(text, &step->empty) || is(text, &step->blank))
+    bool is_word = is(text, &step->words[0]) || is(text, &step->words[1]);
+    if (step->is_choice && !is_word)
+        return false;
+    if (is_word && !step->is_choice)
         text.end = text.at;
     if (key->kind == ATTRIBUTE)
         return text.at == text.end || append_attribute(&reading->objects, key, text);

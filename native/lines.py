@@ -73,7 +73,8 @@ class Step(NamedTuple):
     """A field of a layout: the number of its key, and the texts around it.
 
     A line is left open if the field is not the `usual` text, where there is one, or has an `odd`
-    byte. Two texts may stand for none. `is_even`: so is one with more than a space between words.
+    byte. Two `words` stand for none, or are all there are, if it `is_choice`. `is_even`: a line with
+    more than a space between words is left open, too.
     """
 
     key: int
@@ -83,10 +84,11 @@ class Step(NamedTuple):
     behind: str
     usual: str | None = None
     odd: str = ""
-    empty: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     is_optional: bool = False
     is_json: bool = False
     is_even: bool = False
+    is_choice: bool = False
 
 
 class Read(NamedTuple):
@@ -125,29 +127,31 @@ class _Step(ctypes.Structure):
         ("behind", _Literal),
         ("usual", _Literal),
         ("odd", _Literal),
-        ("empty", _Literal),
-        ("blank", _Literal),
+        ("words", _Literal * 2),
         ("key", ctypes.c_int64),
         ("shape", ctypes.c_int64),
         ("meaning", ctypes.c_int64),
         ("is_optional", ctypes.c_bool),
         ("is_json", ctypes.c_bool),
         ("is_even", ctypes.c_bool),
+        ("is_choice", ctypes.c_bool),
     )
 
     @classmethod
     def of(cls, step: Step) -> _Step:
         """What C is told of a step."""
-        empty, blank, *_ = (*step.empty, "", "")
-        texts = (step.before, step.behind, step.usual, step.odd, empty, blank)
+        words = (*step.words, "", "")[:2]
+        texts = (step.before, step.behind, step.usual, step.odd)
         return cls(
             *map(_Literal.of, texts),
+            (_Literal * 2)(*map(_Literal.of, words)),
             step.key,
             step.shape,
             step.meaning,
             step.is_optional,
             step.is_json,
             step.is_even,
+            step.is_choice,
         )
 
 

@@ -84,9 +84,9 @@ typedef struct {
     Literal before, behind;
     Literal usual; /* the only text with which a line is not left open */
     Literal odd;   /* bytes with any of which it is */
-    Literal empty, blank; /* texts that stand for none */
+    Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
     int64_t key, shape, meaning;
-    bool is_optional, is_json, is_even;
+    bool is_optional, is_json, is_even, is_choice;
 } Step;
 
 /* Where the reading of lines is. What was `last` found is often found again. */

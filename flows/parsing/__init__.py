@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 FORMATS: dict[str, str] = {
-    name: f"flows.parsing.formats.{name}" for name in ("api_requests", "json", "logfmt", "combined")
+    name: f"flows.parsing.formats.{name}"
+    for name in (
+        "api_requests",
+        "docker",
+        "json",
+        "cri",
+        "haproxy",
+        "logfmt",
+        "combined",
+        "common",
+        "vhost_combined",
+        "nginx",
+        "combined_extra",
+    )
 }
-"""Value of `LOG_FORMAT` -> the module whose `FORMAT` describes it."""
+"""Value of `LOG_FORMAT` -> the module whose `FORMAT` describes it; a special one before others."""
+
+OUTER: dict[str, tuple[str, ...]] = {"cri": ("stream", "tags"), "docker": ("stream", "attrs")}
+"""Formats in whose `message` another one may be (`cri:json`) -> the attributes that they add."""

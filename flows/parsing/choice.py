@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
-from flows.parsing import FORMATS
+from flows.parsing import FORMATS, OUTER
 
 if TYPE_CHECKING:
     from flows.parsing.parser import Format
@@ -40,7 +40,30 @@ class Scanner:
         return self.reads(time_zone, duration_shift)
 
 
-def describe(name: str) -> Description:
-    """The format of this name."""
-    found: Description = import_module(FORMATS[name]).FORMAT
+@dataclass(frozen=True)
+class _Inner:
+    """The format `inner` in the messages of `outer`, which adds some attributes."""
+
+    outer: Description
+    inner: Description
+    adds: tuple[str, ...]
+
+    samples: tuple[str, ...] = ()
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
+        """See `Description`."""
+        from flows.parsing.nested import Nested
+
+        inner = self.inner.make(time_zone, duration_shift)
+        return Nested(self.outer.make(time_zone, duration_shift), inner, self.adds)
+
+
+def describe(text: str) -> Description:
+    """The format that `LOG_FORMAT` means. Raises `ValueError`, which says why it means none."""
+    outer, colon, inner = text.partition(":")
+    if colon and outer in OUTER:
+        return _Inner(describe(outer), describe(inner), OUTER[outer])
+    if text not in FORMATS:
+        raise ValueError(f"{text!r} is unknown; known are {', '.join(sorted(FORMATS))}")
+    found: Description = import_module(FORMATS[text]).FORMAT
     return found

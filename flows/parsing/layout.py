@@ -55,7 +55,8 @@ class Field:
 
     `time`: how a time is written. `empty`: texts that stand for none, two at most; `-` never means
     a number. `usual`: what is nearly always here, and not worth to be kept. A line with an `odd`
-    character here is decided by the definition. Of durations, 10^shift of the unit are a second.
+    character here is decided by the definition. `choices`: all that it can be, two at most. Of
+    durations, 10^shift of the unit are a second.
     """
 
     name: str
@@ -66,11 +67,14 @@ class Field:
     empty: tuple[str, ...] = ("-",)
     usual: str | None = None
     odd: str = ""
+    choices: tuple[str, ...] = ()
     shift: int = 0
 
     @property
     def pattern(self) -> str:
         """A group of a regular expression."""
+        if self.choices:
+            return f"({'|'.join(map(re.escape, self.choices))})"
         is_bracketed = self.time in (Meaning.CLF, Meaning.HAPROXY)
         return _BETWEEN_BRACKETS if is_bracketed else _PATTERNS[self.shape]
 
@@ -249,8 +253,9 @@ class Layout:
                 "",
                 field.usual,
                 field.odd,
-                field.empty,
+                field.choices or field.empty,
                 is_json=field.escapes is Escapes.JSON,
+                is_choice=bool(field.choices),
                 is_even=self.is_spaced and field.shape is Shape.WORDS,
             )
             if isinstance(part, Maybe):
