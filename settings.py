@@ -169,7 +169,8 @@ class Settings(BaseSettings):
     )
     log_format: Annotated[str, AfterValidator(_format)] = Field(
         "api_requests",
-        description="Format of the lines: a name of docs/formats.md, such as json or combined.",
+        description="Format of the lines: a name such as json, combined or cri:json, nginx's "
+        "`log_format`, Apache's `LogFormat`, or a regular expression with named groups.",
     )
     log_timezone: Annotated[str, AfterValidator(_time_zone)] = Field(
         "UTC",

@@ -1,8 +1,8 @@
 """The compiled part: plain C for what columns do not do fast enough; nothing fails without it.
 
 Installing Logwax compiles it where there is a C compiler, as `native/compiled*.so`. Where there is
-none, `flows/parsing` and `connectors/sinks` do the same with Polars, and get the same results: the
-tests compare both. How much it saves is in docs/performance.md.
+none, `flows/parsing` reads line by line, and `connectors/sinks` does the same with Polars; the
+results are the same: the tests compare both. How much it saves is in docs/performance.md.
 """
 
 from __future__ import annotations

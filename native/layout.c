@@ -82,16 +82,9 @@ static const byte *end_of_field(const Step *step, const byte *at, const byte *en
         const byte *space = step->shape == WORDS ? NULL : memchr(at, ' ', end - at);
         at = space ? space : end;
     } else {
-        for (;; at++) {
-            at = memchr(at, behind->text[0], end - at);
-            if (!at)
-                return NULL;
-            if (is_here(behind, at, end))
-                break;
-        }
-        /* Most words end with a space, and have none before. */
-        if (step->shape != WORDS && behind->text[0] != ' ' &&
-            has((Text){begin, at, NULL, IN_LINES}, ' '))
+        while ((at = memchr(at, behind->text[0], end - at)) && !is_here(behind, at, end))
+            at++;
+        if (!at || (step->shape != WORDS && has((Text){begin, at, NULL, IN_LINES}, ' ')))
             return NULL;
     }
     if (step->shape == DIGITS)

@@ -73,8 +73,8 @@ class Step(NamedTuple):
     """A field of a layout: the number of its key, and the texts around it.
 
     A line is left open if the field is not the `usual` text, where there is one, or has an `odd`
-    byte. Two `words` stand for none, or are all there are, if it `is_choice`. `is_even`: a line with
-    more than a space between words is left open, too.
+    byte; if it `is_even`, so is one with more than a space between words. Two `words` stand for
+    none, or are all there are, if it `is_choice`.
     """
 
     key: int

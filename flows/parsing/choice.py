@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
+from flows import extensions
 from flows.parsing import FORMATS, OUTER
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ class Scanner:
         return self.reads(time_zone, duration_shift)
 
 
+_LANGUAGES = {r"\(\?P<": "regex", r"\$[A-Za-z_{]": "nginx", "%": "apache"}
+"""What is in a format of another program's language -> the module that translates it."""
+
+
 @dataclass(frozen=True)
 class _Inner:
     """The format `inner` in the messages of `outer`, which adds some attributes."""
@@ -59,11 +65,25 @@ class _Inner:
 
 
 def describe(text: str) -> Description:
-    """The format that `LOG_FORMAT` means. Raises `ValueError`, which says why it means none."""
+    """The format that `LOG_FORMAT` means. Raises `ValueError`, which says why it means none.
+
+    It is the name of one, two names (`cri:json`), or what describes lines in another program: a
+    regular expression with named groups, nginx's `log_format`, Apache's `LogFormat`.
+    """
+    if text in FORMATS:
+        found: Description = import_module(FORMATS[text]).FORMAT
+        return found
     outer, colon, inner = text.partition(":")
     if colon and outer in OUTER:
         return _Inner(describe(outer), describe(inner), OUTER[outer])
-    if text not in FORMATS:
-        raise ValueError(f"{text!r} is unknown; known are {', '.join(sorted(FORMATS))}")
-    found: Description = import_module(FORMATS[text]).FORMAT
-    return found
+    for sign, language in _LANGUAGES.items():
+        if re.search(sign, text):
+            module = import_module(f"flows.parsing.translate.{language}")
+            translated: Description = module.translate(text)
+            return translated
+    others = extensions.extensions(extensions.FORMATS)
+    if text in others:
+        extension: Description = extensions.load(others[text])
+        return extension
+    known = ", ".join(sorted({*FORMATS, *others}))
+    raise ValueError(f"{text!r} is unknown; known are {known}")

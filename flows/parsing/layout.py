@@ -34,7 +34,7 @@ _PATTERNS = {
     Shape.DIGITS: "([0-9]+?)",
     Shape.ESCAPED: _ESCAPED,
 }
-_BETWEEN_BRACKETS = r"([^\[\]]*)"
+_BETWEEN_BRACKETS = r"([^\[\]]*?)"
 _KINDS = {
     "timestamp": Kind.TIME,
     "status_code": Kind.SMALL,
@@ -53,16 +53,16 @@ _REQUEST = re.compile(
 class Field:
     """A field: its name, the column that it means (none: the attribute of its name), how far it is.
 
-    `time`: how a time is written. `empty`: texts that stand for none, two at most; `-` never means
-    a number. `usual`: what is nearly always here, and not worth to be kept. A line with an `odd`
-    character here is decided by the definition. `choices`: all that it can be, two at most. Of
-    durations, 10^shift of the unit are a second.
+    `time`: how a time is written (None: in any way). `empty`: texts that stand for none, two at
+    most; `-` never means a number. `usual`: what is nearly always here, and not worth to be kept.
+    A line with an `odd` character here is decided by the definition. `choices`: all that it can
+    be, two at most. Of durations, 10^shift of the unit are a second.
     """
 
     name: str
     column: str = ""
     shape: Shape = Shape.WORD
-    time: Meaning = Meaning.ISO
+    time: Meaning | None = Meaning.ISO
     escapes: Escapes = Escapes.NONE
     empty: tuple[str, ...] = ("-",)
     usual: str | None = None
@@ -140,6 +140,8 @@ class Readers:
         for field in self._in_order:
             if field.name in texts:
                 _put(field, texts[field.name], zone, row, attributes)
+        if "timestamp" not in row:
+            raise MalformedLine("no_timestamp", "the line leaves out its time")
         if attributes:
             row["attributes"] = encode(attributes)
         return row
@@ -206,6 +208,8 @@ class Layout:
         names = [field.name for field in self.fields]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"{', '.join(sorted(repeated))} is here more than once")
+        if strange := [name for name in names if encode(name)[1:-1] != name]:
+            raise ValueError(f"{', '.join(strange)}: a name has no quotes and no backslashes")
         if sum(field.column == "timestamp" for field in self.fields) != 1:
             raise ValueError("one field is to be the time")
 
@@ -248,7 +252,7 @@ class Layout:
             step = Step(
                 key,
                 field.shape,
-                Meaning.REQUEST if is_request else field.time,
+                Meaning.REQUEST if is_request else field.time or Meaning.ISO,
                 before,
                 "",
                 field.usual,

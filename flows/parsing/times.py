@@ -8,6 +8,7 @@ before the change. Both are what `datetime` does with `fold=0` (PEP 495).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -123,7 +124,18 @@ def epoch_text(text: str, zone: ZoneInfo) -> datetime:
     return epoch(found)
 
 
-READ_TIME = {
+def any_time(text: str, zone: ZoneInfo) -> datetime:
+    """A time in one of the ways above. Raises `MalformedLine`."""
+    if number(text) is not None:
+        return epoch_text(text, zone)
+    for pattern, read in ((_CLF, clf), (_HAPROXY, haproxy)):
+        if pattern.fullmatch(text):
+            return read(text, zone)
+    return iso(text, zone)
+
+
+READ_TIME: dict[Meaning | None, Callable[[str, ZoneInfo], datetime]] = {
+    None: any_time,
     Meaning.ISO: iso,
     Meaning.CLF: clf,
     Meaning.HAPROXY: haproxy,
