@@ -12,32 +12,35 @@ typedef struct {
     int32_t buffer;
 } Text;
 
-static bool is_here(const Literal *literal, const byte *at, const byte *end)
+static inline bool is_here(const Literal *literal, const byte *at, const byte *end)
 {
-    const int64_t size = literal->size;
+    uint64_t found;
 
-    if (end - at < size)
-        return false;
-    switch (size) { /* most are short */
-    case 3:
-        if (at[2] != literal->text[2])
-            return false;
-        /* fall through */
-    case 2:
-        if (at[1] != literal->text[1])
-            return false;
-        /* fall through */
-    case 1:
-        return *at == *literal->text;
-    case 0:
-        return true;
-    }
-    return !memcmp(at, literal->text, size);
+    memcpy(&found, at, sizeof found); /* behind a line 16 bytes may be read */
+    return !((found ^ literal->word) & literal->mask) && end - at >= literal->size &&
+           (literal->size <= 8 || !memcmp(at, literal->text, literal->size));
 }
 
-static bool is(Text text, const Literal *literal)
+static inline bool is(Text text, const Literal *literal)
 {
     return text.end - text.at == literal->size && is_here(literal, text.at, text.end);
+}
+
+/* Where the byte comes first; NULL if nowhere. Most words are short. */
+static inline const byte *find(const byte *at, const byte *end, byte which)
+{
+#ifdef __SSE2__
+    for (; at < end; at += LANES) {
+        unsigned found = bits(_mm_cmpeq_epi8(load(at, end), all(which)));
+        if (found) {
+            at += __builtin_ctz(found);
+            return at < end ? at : NULL;
+        }
+    }
+    return NULL;
+#else
+    return memchr(at, which, end - at);
+#endif
 }
 
 static bool has(Text text, byte which)
@@ -57,34 +60,37 @@ static bool is_digit(byte found)
     return found >= '0' && found <= '9';
 }
 
-/* Where the field ends; NULL if it does not end as usual. */
-static const byte *end_of_field(const Step *step, const byte *at, const byte *end,
-                                bool *has_escapes)
+/* Where a text with escapes ends; NULL if it does not. */
+static const byte *end_of_escaped(const byte *at, const byte *end)
+{
+    for (; at < end && *at != '"'; at++)
+        at += *at == '\\';
+    return at < end ? at : NULL;
+}
+
+/* Where a word ends, or several up to the literal; NULL if it does not end as usual. */
+static inline const byte *end_of_words(const Step *step, const byte *at, const byte *end)
 {
     const Literal *behind = &step->behind;
     const byte *begin = at;
 
-    if (step->shape == ESCAPED) {
-        at = memchr(at, '"', end - at);
-        *has_escapes = at && memchr(begin, '\\', at - begin);
-        if (*has_escapes)
-            for (at = begin; at < end && *at != '"'; at++)
-                at += *at == '\\';
-        return at && at < end && is_here(behind, at, end) ? at : NULL;
-    }
     if (step->shape == TWO_WORDS) {
-        at = memchr(at, ' ', end - at);
+        at = find(at, end, ' ');
         if (!at || at++ == begin)
             return NULL;
         begin = at;
     }
     if (!behind->size) {
-        const byte *space = step->shape == WORDS ? NULL : memchr(at, ' ', end - at);
+        const byte *space = step->shape == WORDS ? NULL : find(at, end, ' ');
         at = space ? space : end;
     } else {
-        while ((at = memchr(at, behind->text[0], end - at)) && !is_here(behind, at, end))
-            at++;
-        if (!at || (step->shape != WORDS && has((Text){begin, at, NULL, IN_LINES}, ' ')))
+        const byte which = *behind->text, *first = at = find(at, end, which);
+        while (at && behind->size > 1 && !is_here(behind, at, end))
+            at = find(at + 1, end, which);
+        if (!at)
+            return NULL;
+        if (step->shape != WORDS &&
+            (which == ' ' ? at > first : has((Text){begin, at, NULL, IN_LINES}, ' ')))
             return NULL;
     }
     if (step->shape == DIGITS)
@@ -209,10 +215,13 @@ static bool put_request(Reading *reading, int64_t key, int64_t line, Text reques
 /* A time as Apache writes it is mostly the one of the line before. */
 static bool read_clf_again(Reading *reading, Text text, int64_t *micros)
 {
-    enum { SIZE = 26 };
+    enum { SIZE = 26, HALF = 13 };
+    const byte *last = reading->last_time;
+
     if (text.end - text.at != SIZE)
         return false;
-    if (!reading->last_time || memcmp(reading->last_time, text.at, SIZE)) {
+    /* The seconds differ most often, and are in the second half. */
+    if (!last || !is_same(last + HALF, text.at + HALF, HALF) || !is_same(last, text.at, HALF)) {
         if (!read_clf(text.at, text.end, micros))
             return false;
         reading->last_time = text.at;
@@ -311,17 +320,21 @@ static bool is_evenly_spaced(Text text)
     return true;
 }
 
-static bool put_field(Reading *reading, const Step *step, int64_t line, Text text)
+/* Whether the field is nothing that the definition has to look at. */
+static bool is_usual(const Step *step, Text text)
 {
-    const Key *key = &reading->keys[step->key];
-
     for (int64_t which = 0; which < step->odd.size; which++)
         if (has(text, step->odd.text[which]))
             return false;
-    if (step->usual.text)
-        return is(text, &step->usual);
     if (step->is_even && !is_evenly_spaced(text))
         return false;
+    return !step->is_choice || is(text, &step->words[0]) || is(text, &step->words[1]);
+}
+
+static inline bool put_field(Reading *reading, const Step *step, int64_t line, Text text)
+{
+    const Key *key = &reading->keys[step->key];
+
     switch (key->kind) {
     case TIME:
         return put_moment(reading, step, line, text);
@@ -334,10 +347,8 @@ static bool put_field(Reading *reading, const Step *step, int64_t line, Text tex
     }
     if (step->meaning == REQUEST)
         return put_request(reading, step->key, line, text);
-    bool is_word = is(text, &step->words[0]) || is(text, &step->words[1]);
-    if (step->is_choice && !is_word)
-        return false;
-    if (is_word && !step->is_choice)
+    if (text.end - text.at <= 2 && !step->is_choice &&
+        (is(text, &step->words[0]) || is(text, &step->words[1])))
         text.end = text.at;
     if (key->kind == ATTRIBUTE)
         return text.at == text.end || append_attribute(&reading->objects, key, text);
@@ -347,24 +358,45 @@ static bool put_field(Reading *reading, const Step *step, int64_t line, Text tex
 
 static bool read_steps(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
+    int has_escapes = -1; /* nobody has looked yet */
+
     for (const Step *step = reading->steps, *last = step + reading->step_count; step < last;
          step++) {
-        bool has_escapes = false;
-        const byte *stop = NULL;
-        if (is_here(&step->before, at, end))
-            stop = end_of_field(step, at + step->before.size, end, &has_escapes);
+        const byte *stop = NULL, *begin = at + step->before.size;
+        bool is_escaped = false;
+        if (step->before.size && !is_here(&step->before, at, end)) {
+            /* There is no such field. */
+        } else if (step->shape == ESCAPED) {
+            if (has_escapes < 0)
+                has_escapes = memchr(begin, '\\', end - begin) != NULL;
+            stop = memchr(begin, '"', end - begin);
+            is_escaped = has_escapes && stop && memchr(begin, '\\', stop - begin);
+            if (is_escaped)
+                stop = end_of_escaped(begin, end);
+            if (stop && !is_here(&step->behind, stop, end))
+                stop = NULL;
+        } else {
+            stop = end_of_words(step, begin, end);
+        }
         if (!stop) {
             if (!step->is_optional)
                 return false;
             continue;
         }
-        Text text = {at + step->before.size, stop, reading->lines, IN_LINES};
-        if (has_escapes &&
+        at = stop + step->behind.size;
+        Text text = {begin, stop, reading->lines, IN_LINES};
+        if (step->usual.text) {
+            if (!is(text, &step->usual))
+                return false;
+            continue;
+        }
+        if (step->is_watched && !is_usual(step, text))
+            return false;
+        if (is_escaped &&
             !(step->is_json ? unescape_json(reading, &text) : unescape(reading, &text)))
             return false;
         if (!put_field(reading, step, line, text))
             return false;
-        at = stop + step->behind.size;
     }
     return at == end;
 }

@@ -113,12 +113,21 @@ class _Key(ctypes.Structure):
 
 
 class _Literal(ctypes.Structure):
-    _fields_ = (("text", ctypes.c_char_p), ("size", ctypes.c_int64))
+    _fields_ = (
+        ("text", ctypes.c_char_p),
+        ("size", ctypes.c_int64),
+        ("word", ctypes.c_uint64),
+        ("mask", ctypes.c_uint64),
+    )
 
     @classmethod
     def of(cls, text: str | None) -> _Literal:
         """The text; None has no bytes, nor a place."""
-        return cls() if text is None else cls(text.encode(), len(text.encode()))
+        if text is None:
+            return cls()
+        data = text.encode()
+        word, mask = data[:8], b"\xff" * len(data[:8])
+        return cls(data, len(data), *(int.from_bytes(part, "little") for part in (word, mask)))
 
 
 class _Step(ctypes.Structure):
@@ -135,6 +144,7 @@ class _Step(ctypes.Structure):
         ("is_json", ctypes.c_bool),
         ("is_even", ctypes.c_bool),
         ("is_choice", ctypes.c_bool),
+        ("is_watched", ctypes.c_bool),
     )
 
     @classmethod
@@ -152,6 +162,7 @@ class _Step(ctypes.Structure):
             step.is_json,
             step.is_even,
             step.is_choice,
+            bool(step.odd or step.is_even or step.is_choice),
         )
 
 

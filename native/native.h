@@ -73,6 +73,7 @@ enum { JSON, LOGFMT, LAYOUT };
 typedef struct {
     const byte *text;
     int64_t size;
+    uint64_t word, mask; /* its first 8 bytes, and which of them it has */
 } Literal;
 
 /* How far a field of a layout goes, and what it means beyond the kind of its key. */
@@ -86,7 +87,7 @@ typedef struct {
     Literal odd;   /* bytes with any of which it is */
     Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
     int64_t key, shape, meaning;
-    bool is_optional, is_json, is_even, is_choice;
+    bool is_optional, is_json, is_even, is_choice, is_watched;
 } Step;
 
 /* Where the reading of lines is. What was `last` found is often found again. */
