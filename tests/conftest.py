@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import signal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.tailing import Memory, Tail
 
 hypothesis.settings.register_profile("logwax", deadline=None)  # no timing is asserted
+hypothesis.settings.register_profile("few", deadline=None, max_examples=10)
 hypothesis.settings.load_profile("logwax")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +47,14 @@ def wait_for(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long tests at full length")
+    parser.addoption(
+        "--compiled", type=Path, help="another file in the place of native/compiled.so"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if file := config.getoption("--compiled"):
+        native.library = ctypes.CDLL(str(file))
 
 
 @pytest.fixture
