@@ -201,7 +201,7 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
         misfits=status.misfits,
         filler_bytes=status.filler,
         last_error=status.last_error,
-        problems=[*status.store_problems, *reading.problems],
+        problems=[*status.problems, *reading.problems],
     )
 
 

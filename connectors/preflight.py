@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import native
 from connectors.errors import SettingsError
 from connectors.saying import say
 from connectors.sinks import STORES
@@ -58,7 +59,7 @@ def warnings(settings: Settings) -> list[str]:
         for pattern in settings.patterns
         if not Names([pattern]).expand()
     ]
-    return hints() + unmatched
+    return hints() + native.problems() + unmatched
 
 
 def unreadable(settings: Settings) -> list[str]:

@@ -217,6 +217,7 @@ class Commands:
                 accounts,
                 parse_and_enrich(self._settings),
                 self._encoding,
+                self._settings.log_max_line_bytes,
                 reason=reason,
                 sources=sources,
                 dry_run=dry_run,

@@ -34,7 +34,7 @@ static bool has(Text text, byte which)
 #ifdef __SSE2__
     int64_t size = text.end - text.at;
     if (size <= LANES) { /* as most are */
-        unsigned found = bits(_mm_cmpeq_epi8(load(text.at, text.end), all(which)));
+        unsigned found = bits(_mm_cmpeq_epi8(load(text.at), all(which)));
         return found << (LANES - size) & 0xffff;
     }
 #endif

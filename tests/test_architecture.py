@@ -21,7 +21,6 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = {
     "api",
     "benchmarks",
-    "capture",
     "cli",
     "connectors",
     "examples",
@@ -37,7 +36,6 @@ MAY_IMPORT = {
     "api": {"connectors"},
     "cli": OURS,
     "log_generator": {"connectors"},  # connectors.errors by __main__ only, see below
-    "capture": set(),
 }
 """Package -> the other packages it may import; beside these everybody may import `settings`."""
 

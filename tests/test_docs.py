@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import os
 import re
@@ -22,9 +23,11 @@ from api.app import create_app
 from api.metrics import of_pipeline
 from api.schemas import Health
 from cli.main import app as commands
-from connectors.batch import COLUMNS, REJECTED, Span, Stream, Taken
+from connectors.batch import COLUMNS, REJECTED, Taken
+from connectors.encodings import UTF_8
 from connectors.errors import MalformedLine
 from connectors.sinks.clickhouse.tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
+from connectors.sources.records import Piece, taken
 from connectors.status import SourceStatus, Status
 from connectors.store import Reader
 from flows.parsing import FORMATS
@@ -253,7 +256,11 @@ def test_every_path_that_is_named_exists(name: str) -> None:
         r"`((?:api|cli|connectors|flows|log_generator|tests|docs|examples|scripts)/[\w/.-]*)`",
         page(name),
     )
-    made_up = {"flows/parsing/tabs.py", "flows/enrichment/severity.py"}
+    made_up = {
+        "flows/parsing/tabs.py",
+        "flows/enrichment/severity.py",
+        "connectors/sources/memory.py",
+    }
     assert [path for path in named if path not in made_up and not (ROOT / path).exists()] == []
 
 
@@ -287,8 +294,7 @@ def extension(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def batch_of(data: bytes) -> Taken:
-    span = Span(Stream(7, "/var/log/a.log"), 0, len(data), 0, data.count(b"\n"))
-    return Taken((span,), data)
+    return taken([Piece.at((7, "/var/log/a.log", 0), data, UTF_8)], UTF_8, 1024)
 
 
 def test_the_format_in_the_text_works_as_a_format(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,3 +354,38 @@ def test_the_store_in_the_text_works_as_a_store_of_another_package(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     line, _ = done.stdout.splitlines()
     assert json.loads(line.removeprefix("row "))["customer_id"] == "cust_1"
+
+
+def test_the_source_in_the_text_has_each_record_stored_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from bytewax.testing import run_main
+
+    from connectors.sources.source import SourceInput
+    from connectors.store import open_store
+    from flows.enrichment.enricher import enricher
+    from flows.main import build
+
+    memory = extension("connectors.sources.memory", monkeypatch)
+    settings = Settings(_env_file=None, data_dir=tmp_path, log_format="json")
+    records = dict.fromkeys((10, 12, 40), b'{"ts":0,"msg":"m"}\n') | {20: b"bad\n"}
+
+    def stored() -> tuple[int | None, int | None, set[int]]:
+        rows, dead = asyncio.run(store.reader.counts())
+        return rows, dead, store.offsets(1, 0, 100)
+
+    store = open_store(settings)
+    taken = memory.MemorySource(records, store.ledger(), most=2).collect()
+    store.writer().write(enricher()(parser("json", "UTC")(taken)))  # and is killed
+    store.close()
+    store = open_store(settings)
+    assert len(store.ledger().in_doubt) == 1
+    source = memory.MemorySource(records, store.ledger(), most=2)
+    run_main(build(settings, SourceInput(source, follow=False), store, Status()))
+    assert stored() == (3, 1, {10, 12, 20, 40})
+    store.close()
+    store, records[41] = open_store(settings), records[40]
+    source = memory.MemorySource(records, store.ledger())
+    run_main(build(settings, SourceInput(source, follow=False), store, Status()))
+    assert stored() == (4, 1, {10, 12, 20, 40, 41})
+    store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -51,13 +52,21 @@ def test_sqlite_has_every_line_once_though_two_processes_at_a_time_are_killed(
     assert outcome.stored_by_killed > 0, "nobody was killed at work"
 
 
-@pytest.fixture
-def stored(pipeline: Pipeline, open_client: Callable[[], Client]) -> Client:
-    """A store that has every line of `WRITTEN`, malformed ones included."""
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of a pipeline that has stored every line of `WRITTEN`, malformed ones included."""
+    pipeline = Pipeline(tmp_path_factory.mktemp("filled"), port=0)
     for file, count in WRITTEN.items():
         (pipeline.directory / f"{file}.log").write_bytes(lines(file, 0, count))
     done = pipeline.run(LOG_PATHS="file*.log")
     assert done.stdout.startswith("lines=4000 stored=3997 dead=3 ")
+    return pipeline.directory / "data"
+
+
+@pytest.fixture
+def stored(filled: Path, tmp_path: Path, open_client: Callable[[], Client]) -> Client:
+    """A copy of that store, to be changed."""
+    shutil.copytree(filled, tmp_path / "data", symlinks=True)
     return open_client()
 
 
