@@ -41,10 +41,14 @@ def _time_zone(name: str) -> str:
     return name
 
 
-def _format(name: str) -> str:
+def _format(text: str) -> str:
     from flows.parsing import FORMATS
 
-    return _one_of(name, FORMATS)
+    if text not in FORMATS:
+        from flows.parsing.choice import describe
+
+        describe(text)
+    return text
 
 
 def _store(name: str) -> str:
@@ -88,7 +92,9 @@ class _Common(BaseSettings):
         "Default: LOG_FILE_PATH.",
     )
     log_format: Annotated[str, AfterValidator(_format)] = Field(
-        "api_requests", description="Format of the lines: api_requests, json, logfmt or combined."
+        "api_requests",
+        description="Format of the lines: a name such as json, combined or cri:json, nginx's "
+        "`log_format`, Apache's `LogFormat`, or a regular expression with named groups.",
     )
     log_timezone: Annotated[str, AfterValidator(_time_zone)] = Field(
         "UTC",

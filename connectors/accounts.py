@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ class Answer:
 
 
 class Accounts(Protocol):
-    """Questions about single lines, and the changes that commands make; raises `StoreError`.
+    """Questions about single lines; raises `StoreError`.
 
     A line's place is its `file_id` and `offset`. Everything is bounded: figures come in buckets,
     lines and dead letters in pages. Not safe for use by several threads at once, except `cancel`.
@@ -63,6 +63,23 @@ class Accounts(Protocol):
     def cuts(self, file_id: int) -> npt.NDArray[np.int64]:
         """Where lines of a file begin though no newline is before: blocks, rests of lines."""
 
+    def reasons(self) -> dict[str, int]:
+        """How many dead letters there are of each reason, the most frequent first."""
+
+    def samples(self, reason: str, most: int) -> pl.DataFrame:
+        """The newest dead letters of a reason: `source`, `offset`, `reason`, `detail`, `raw`."""
+
+    def select(self, sql: str, most: int) -> Answer:
+        """The answer to a question of a person's own, which can change nothing: `most` rows."""
+
+    def cancel(self) -> None:
+        """Give up the question under way, and do nothing more: the process is about to end."""
+
+
+@runtime_checkable
+class ChangeableAccounts(Accounts, Protocol):
+    """Of a store in which commands may change lines, too."""
+
     def letters(
         self, after: tuple[int, int], reason: str, sources: Sequence[str], lines: int, size: int
     ) -> pl.DataFrame:
@@ -74,15 +91,6 @@ class Accounts(Protocol):
 
     def sources(self) -> list[str]:
         """Every path that dead letters came from."""
-
-    def reasons(self) -> dict[str, int]:
-        """How many dead letters there are of each reason, the most frequent first."""
-
-    def samples(self, reason: str, most: int) -> pl.DataFrame:
-        """The newest dead letters of a reason: `source`, `offset`, `reason`, `detail`, `raw`."""
-
-    def select(self, sql: str, most: int) -> Answer:
-        """The answer to a question of a person's own, which can change nothing: `most` rows."""
 
     def held(self, places: pl.DataFrame) -> pl.DataFrame:
         """Which of these places hold a row: `file_id`, `offset`."""
@@ -106,9 +114,6 @@ class Accounts(Protocol):
 
     def choose_position(self, span: Span) -> None:
         """Record that nothing before the span's end is the tail's to read."""
-
-    def cancel(self) -> None:
-        """Give up the question under way, and do nothing more: the process is about to end."""
 
 
 def accounts_of(store: Store, settings: Settings) -> Accounts:

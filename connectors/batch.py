@@ -187,6 +187,8 @@ class Taken(Block):
         spans: Iterable[Span],
         records: Sequence[bytes],
         places: Sequence[int],
+        *,
+        in_doubt: BlockId | None = None,
         acknowledge: Callable[[], None] = lambda: None,
     ) -> Taken:
         """A batch of records of UTF-8, each with its line end, at places of their own."""
@@ -196,6 +198,7 @@ class Taken(Block):
             b"".join(records),
             starts,
             np.array(places, np.int64),
+            in_doubt=in_doubt,
             acknowledge=acknowledge,
         )
 

@@ -11,21 +11,14 @@ A message says what happened, where, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, then what it was raised for, and so on: the last one is the deepest cause."""
-    found: BaseException | None = error
-    while found:
-        yield found
-        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+from collections.abc import Sequence
 
 
 def deepest(error: BaseException) -> BaseException:
     """What an error comes from in the end: of a failed connection what the system said."""
-    *_, last = chain(error)
-    return last
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    return error
 
 
 class LogwaxError(Exception):

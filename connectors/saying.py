@@ -11,13 +11,13 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import wraps
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from connectors.errors import LogwaxError, chain
+from connectors.errors import LogwaxError
 
 DEBUG = "LOGWAX_DEBUG"
 
@@ -63,7 +63,7 @@ def shown(text: object) -> str:
 
 def last_words(error: BaseException) -> str:
     """What there is to say of an error that ends a process, or a request."""
-    causes = list(chain(error))
+    causes = list(_chain(error))
     for found in causes:
         if isinstance(found, LogwaxError):
             return str(found)
@@ -145,6 +145,14 @@ def _fill_the_gaps() -> None:
         while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
             os.set_inheritable(fd, True)
         os.close(fd)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what was meant to be said of what it comes from."""
+    found: BaseException | None = error
+    while found:
+        yield found
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 
 
 def _place(traceback: TracebackType | None) -> str:

@@ -18,6 +18,7 @@ from connectors.descriptors import raise_limit
 from connectors.errors import LogwaxError
 from connectors.saying import last_words, say
 from connectors.sources.files import FileSource
+from connectors.sources.source import SourceInput
 from connectors.status import Status
 from connectors.store import Store
 from settings import Settings
@@ -60,7 +61,7 @@ def _keep_workers_apart() -> None:
 
 
 def run_beside(
-    settings: Settings, source: FileSource, store: Store, status: Status, stop: threading.Event
+    settings: Settings, source: SourceInput, store: Store, status: Status, stop: threading.Event
 ) -> None:
     """Serve the API beside the flow, and end everything in order when the process ends.
 
@@ -97,7 +98,7 @@ def run_beside(
 
 
 def _serve(
-    settings: Settings, source: FileSource, store: Store, status: Status
+    settings: Settings, source: SourceInput, store: Store, status: Status
 ) -> list[Callable[[], None]]:
     """Serve the API, if there shall be one; returns what has to be called at the end."""
     is_exclusive = settings.store_kind.is_exclusive
@@ -112,7 +113,7 @@ def _serve(
     server = ApiServer(settings.api_host, settings.api_port)
     app = create_app(store.reader, Pipeline(status, source.status))
     closers: list[Callable[[], None]] = []
-    if is_exclusive:  # others can be opened beside this process
+    if is_exclusive and isinstance(source, FileSource):  # others can be opened beside this process
         closers += _serve_commands(app, settings, source, store)
     server.start(app)
     return [*closers, store.reader.cancel, server.stop]

@@ -13,7 +13,7 @@ from functools import partial
 
 import polars as pl
 
-from connectors.accounts import Accounts
+from connectors.accounts import ChangeableAccounts
 from connectors.batch import PLACE, Parsed, Taken
 from connectors.encodings import Encoding
 from connectors.sources.records import Piece, taken
@@ -30,7 +30,7 @@ class Redriven:
 
 
 def redrive(
-    accounts: Accounts,
+    accounts: ChangeableAccounts,
     parse: Callable[[Taken], Parsed],
     encoding: Encoding,
     longest: int,

@@ -1,8 +1,9 @@
 """The compiled part: plain C for what columns do not do fast enough; nothing fails without it.
 
 Installing Logwax compiles it, as `native/compiled.so`; where there is no C compiler, pip brings one
-for that. Without it, `flows/parsing` and `connectors/sinks` do the same in Python, and get the same
-results: the tests compare both. How much it saves is in docs/performance.md.
+for that. Without it, `flows/parsing` reads line by line, and `connectors/sinks` does the same with
+Polars; the results are the same: the tests compare both. How much it saves is in
+docs/performance.md.
 """
 
 from __future__ import annotations

@@ -68,13 +68,35 @@ typedef struct {
 } Number;
 
 /* The formats. */
-enum { JSON, LOGFMT, COMBINED, API_REQUESTS };
+enum { JSON, LOGFMT, LAYOUT };
+
+typedef struct {
+    const byte *text;
+    int64_t size;
+} Literal;
+
+/* How far a field of a layout goes, and what it means beyond the kind of its key. */
+enum { WORD, TWO_WORDS, WORDS, DIGITS, ESCAPED };
+enum { ISO, CLF, HAPROXY, EPOCH, REQUEST };
+
+/* A field of a layout, and the literals around it: see flows/parsing/layout.py. */
+typedef struct {
+    Literal before, behind;
+    Literal usual; /* the only text with which a line is not left open */
+    Literal odd;   /* bytes with any of which it is */
+    Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
+    int64_t key, shape, meaning;
+    bool is_optional, is_json, is_even, is_choice;
+} Step;
 
 /* Where the reading of lines is. What was `last` found is often found again. */
 typedef struct {
     const byte *lines;
     const Key *keys;
     int64_t key_count;
+    const Step *steps;   /* of a layout */
+    int64_t step_count;
+    int64_t room;        /* what an object takes beside what is in the line */
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made texts, objects; /* unescaped texts, and objects of JSON */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
@@ -86,7 +108,7 @@ typedef struct {
 /* Reads one line, less its line end; false leaves it open. */
 typedef bool ReadLine(Reading *reading, int64_t line, const byte *at, const byte *end);
 
-ReadLine read_json, read_logfmt, read_combined, read_api_requests;
+ReadLine read_json, read_logfmt, read_layout;
 
 __extension__ typedef unsigned __int128 Wide;
 
@@ -213,8 +235,11 @@ static inline bool is_same(const byte *one, const byte *other, int64_t size)
     return !memcmp(one, other, size);
 }
 
-/* Copies a text; 16 bytes behind it may be read in both places, and be written over in the new. */
-static inline byte *put(byte *to, const byte *at, int64_t size)
+/*
+ * Copies a text; 16 bytes behind it may be read, and be written over in the new place. Of a literal
+ * none are read: its size is known, which takes always inline to see.
+ */
+__attribute__((always_inline)) static inline byte *put(byte *to, const byte *at, int64_t size)
 {
 #ifdef __SSE2__
     if (!__builtin_constant_p(size) && size <= 8 * LANES) {
@@ -304,8 +329,11 @@ static inline const byte *end_of_word(const byte *at, const byte *end)
 /* A time like 2026-11-01T12:00:00.123+01:00 in microseconds: of UTC, if it `is_zoned`. */
 bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned);
 
-/* A time like [17/May/2015:10:05:03 +0000], of 28 bytes, in microseconds of UTC. */
-bool read_clf(const byte *at, int64_t *micros);
+/* A time like 17/May/2015:10:05:03 +0000 in microseconds of UTC. */
+bool read_clf(const byte *at, const byte *end, int64_t *micros);
+
+/* A time like 17/May/2015:10:05:03.655, of no zone, in microseconds. */
+bool read_haproxy(const byte *at, const byte *end, int64_t *micros);
 
 /* Microseconds since 1970 of a moment; false if there is no such day or time. */
 bool micros_of(int year, int month, int day, int hour, int minute, int second, int64_t *micros);
@@ -339,8 +367,8 @@ bool micros_since_1970(const Number *number, int64_t *micros);
 /* The number as the value of a key; false if it is out of its range. */
 bool put_number(const Key *key, int64_t line, const Number *number);
 
-/* There is room for 16 bytes more. */
-static inline void append(Made *made, const void *text, int64_t size)
+/* As `put`. There is room for 16 bytes more. */
+__attribute__((always_inline)) static inline void append(Made *made, const void *text, int64_t size)
 {
     made->size = put(made->data + made->size, text, size) - made->data;
 }

@@ -118,7 +118,7 @@ def test_settings_cost_no_library_of_a_store() -> None:
 def test_every_format_has_its_module(name: str, module: str) -> None:
     from zoneinfo import ZoneInfo
 
-    made = import_module(module).make(ZoneInfo("UTC"))
+    made = import_module(module).FORMAT.make(ZoneInfo("UTC"))
     assert callable(made.line), name
     assert callable(made.columns), name
 
@@ -151,21 +151,29 @@ def test_every_enricher_is_a_module_of_its_own(enrich: object) -> None:
     assert module.enrich is enrich
 
 
+def names_of(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement gives to a function or to values."""
+    if isinstance(node, ast.FunctionDef):
+        yield node.name
+    elif isinstance(node, ast.Assign):
+        yield from (name.id for name in node.targets if isinstance(name, ast.Name))
+
+
 @pytest.mark.parametrize(
     ("folder", "modules"),
     [
-        ("flows/parsing", set(FORMATS.values())),
+        ("flows/parsing/formats", set(FORMATS.values())),
         ("flows/enrichment", {enrich.__module__ for enrich in ENRICHERS}),
         ("connectors/sinks", {kind.module for kind in STORES.values()}),
     ],
 )
 def test_no_module_is_left_out_of_its_table(folder: str, modules: set[str]) -> None:
-    contract = {"make", "enrich", "open_store"}
+    contract = {"FORMAT", "enrich", "open_store"}
     with_contract = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in (ROOT / folder).rglob("*.py")
         for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef) and node.name in contract
+        if contract & {*names_of(node)}
     }
     assert with_contract == modules
 

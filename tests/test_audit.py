@@ -20,7 +20,7 @@ import xxhash
 
 from connectors.accounts import accounts_of
 from connectors.encodings import Encoding
-from connectors.sources import known_files, roster
+from connectors.sources import file_list, known_files
 from connectors.sources.content import Content
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
@@ -305,7 +305,7 @@ def test_a_file_that_must_not_be_read_is_not_accounted_for(pipeline, stored, mon
     ) -> Content:  # the administrator may read everything: there is no such file
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(roster, "open_content", refuse)
+    monkeypatch.setattr(file_list, "open_content", refuse)
     monkeypatch.setattr(known_files, "open_content", refuse)
     settings = Settings(
         _env_file=None, data_dir=pipeline.directory / "data", log_paths=str(stored), follow=False
@@ -362,7 +362,7 @@ def test_names_what_was_damaged_or_no_text(pipeline):
 
 
 def test_what_a_running_pipeline_has_lost_is_not_accounted_for(pipeline, monkeypatch):
-    monkeypatch.setattr(roster, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(file_list, "GRACE_SECONDS", 0.0)
     log = write_log(pipeline, line(1) + line(2))
     settings = Settings(
         _env_file=None, data_dir=pipeline.directory / "data", log_paths=str(log), follow=True

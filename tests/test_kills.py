@@ -35,6 +35,23 @@ def test_stores_every_line_once_though_it_is_killed_while_logs_rotate(
     assert outcome.stored_by_killed > 0, "nobody was killed at work"
 
 
+def test_sqlite_has_every_line_once_though_two_processes_at_a_time_are_killed(
+    tmp_path: Path, soak: bool
+) -> None:
+    plan = Plan(
+        kills=100 if soak else 6,
+        processes=2,
+        rate=25_000,
+        rotate_every=4.0 if soak else 1.5,
+        gzip=True,
+        settings={"STORE": "sqlite"},
+    )
+    outcome = kill_and_count(tmp_path / "kills", plan)
+    assert outcome.is_exact, f"seed {plan.seed}: {outcome}"
+    assert outcome.rotations > plan.files
+    assert outcome.stored_by_killed > 0, "nobody was killed at work"
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data of a pipeline that has stored every line of `WRITTEN`, malformed ones included."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -41,7 +42,10 @@ class Limits:
 
 @dataclass(eq=False)
 class TailedFile:
-    """A file and the state of reading it; not safe for use by several threads at once.
+    """A file and the state of reading it.
+
+    Whoever opens it, or changes anything of it, has to `hold` it; everybody may look at it. It
+    `is_followed` while it is there, and `is_named` while a path leads to it.
 
     `name` is the path by which the globs covered it first, `path` where it is now, `place` the same
     without links when it was met, `key` its device and inode. Everything before `position` has been
@@ -79,6 +83,8 @@ class TailedFile:
     complete: int = 0
     lines: int = 0
     busy: bool = False
+    is_followed: bool = False
+    is_named: bool = False
     is_link: bool = False
     is_final: bool = False
     is_padded: bool = False
@@ -94,6 +100,7 @@ class TailedFile:
     place: str = ""
     content: Content | None = None
     noticed: deque[tuple[int, float]] = field(default_factory=deque)
+    _holding: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def at(cls, span: Span, limits: Limits, encoding: Encoding) -> TailedFile:
@@ -104,6 +111,20 @@ class TailedFile:
         file.move_to(span)
         file.stored = span.end
         return file
+
+    def hold(self, *, wait: bool = False) -> bool:
+        """Have the file for oneself; False: somebody else has it."""
+        return self._holding.acquire(blocking=wait)
+
+    def let_go(self) -> None:
+        """Let others have the file; not only the thread that holds it may say so."""
+        self.busy = False
+        self._holding.release()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody has it."""
+        return self._holding.locked()
 
     def expect_end(self, ends: bool) -> None:
         """Whether somebody may yet end the last line."""
@@ -149,7 +170,8 @@ class TailedFile:
 
     def waiting_since(self, position: int) -> float | None:
         """When the first byte after `position` was noticed (`time.monotonic`)."""
-        return next((when for size, when in self.noticed if size > position), None)
+        noticed = tuple(self.noticed)  # at once: its holder may add to it
+        return next((when for size, when in noticed if size > position), None)
 
     def grew(self, size: int, when: float) -> None:
         """Note that the file has `size` bytes now."""

@@ -20,6 +20,8 @@ from connectors.batch import COLUMNS
 from connectors.distinct import Distinct, distinct
 from native.text import Coded, Part, Quoted, Rows, Same
 
+DEAD_LETTERS = "dead_letters"
+
 MEASUREMENT = "api_requests"
 
 _MAX_TAG_BYTES = 4096  # so that all tags fit into the 65,535 bytes of a series' key

@@ -64,13 +64,15 @@ class Position:
 class Begun:
     """Lines before `reach` may have been written, with the columns `demoted` as fields.
 
-    `born` is when the file was begun first, in nanoseconds; `time` the point's own.
+    `born` is when the file was begun first, in nanoseconds; `time` the point's own. Reading began
+    at `begins`.
     """
 
     reach: int
     demoted: frozenset[str]
     born: int
     time: int = 0
+    begins: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,12 @@ class Positions:
 
     def start(self, spans: Iterable[Span]) -> None:
         """Record chosen positions, and that there was a first start."""
-        self._record({span.stream.id: Position(span) for span in spans})
+        now = time.time_ns()
+        chosen = {span.stream.id: Position(span) for span in spans}
+        begun = {span.stream.id: Begun(span.end, frozenset(), now, 0, span.end) for span in spans}
+        with self._lock:
+            self._begun.update(begun)
+        self._send(lambda: self._points(chosen, begun))
         self._send(lambda: self._note({"started": True}))
 
     def begin(self, spans: Sequence[Span], demoted: frozenset[str]) -> dict[int, Plan]:
@@ -137,7 +144,8 @@ class Positions:
                 if before and span.start < before.reach:
                     columns, reach = before.demoted, max(reach, before.reach)
                 stored = self._stored.get(file_id)
-                begun[file_id] = Begun(reach, columns, born)
+                begins = before.begins if before else 0
+                begun[file_id] = Begun(reach, columns, born, 0, begins)
                 plans[file_id] = Plan(columns, stored.last_event if stored else NO_EVENT, born)
             self._begun.update(begun)
         self._send(lambda: self._points({}, begun))
@@ -154,6 +162,11 @@ class Positions:
                 stored[span.stream.id] = Position(span, event)
             self._stored.update(stored)
         self._record(stored)
+
+    def begins(self) -> dict[int, int]:
+        """Where reading began in the files in which it did not begin at 0."""
+        _, begun = self._retry(lambda: self._read(None), lasting)
+        return {file_id: one.begins for file_id, one in begun.items() if one.begins}
 
     def demoted(self) -> set[str]:
         """The columns that anybody has made a field of."""
@@ -259,6 +272,7 @@ class Positions:
                 "reach": one.reach,
                 "demoted": ",".join(sorted(one.demoted)) or "-",
                 "born": one.born,
+                "begins": one.begins,
             }
             points.append(
                 point(POSITIONS, {**tags, "file_id": str(id), "kind": "begun"}, fields, when)
@@ -339,4 +353,4 @@ def _position(file_id: int, row: Mapping[str, Any]) -> Position:
 
 def _begun(row: Mapping[str, Any]) -> Begun:
     demoted = frozenset(row["demoted"].split(",")) - {"-"}
-    return Begun(row["reach"], demoted, row["born"], row["time"])
+    return Begun(row["reach"], demoted, row["born"], row["time"], row.get("begins") or 0)

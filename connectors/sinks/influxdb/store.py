@@ -19,7 +19,15 @@ from connectors.batch import COLUMNS, PLACE, REFUSED, Parsed, Span, Stored
 from connectors.distinct import Distinct, distinct
 from connectors.errors import StoreError
 from connectors.saying import say
-from connectors.sinks.influxdb.line_protocol import MEASUREMENT, Encoded, Texts, encode, point
+from connectors.sinks.influxdb.accounts import InfluxAccounts
+from connectors.sinks.influxdb.line_protocol import (
+    DEAD_LETTERS,
+    MEASUREMENT,
+    Encoded,
+    Texts,
+    encode,
+    point,
+)
 from connectors.sinks.influxdb.positions import NO_EVENT, Plan, Positions
 from connectors.sinks.influxdb.reader import InfluxReader
 from connectors.sinks.influxdb.server import InfluxError, InfluxServer, lasting, overload, trouble
@@ -30,8 +38,6 @@ from settings import Settings
 
 TESTED = ("1.6",)
 """The versions that the tests run against."""
-
-DEAD_LETTERS = "dead_letters"
 
 _BODY_BYTES = 16 * 1024 * 1024  # of a request: 1.x takes 25,000,000 unless told
 _DROPPED = " dropped="  # 1.x ends so, with the number of points
@@ -121,8 +127,9 @@ class InfluxStore:
         """See `connectors.store.Store`; also renews positions, before the bucket drops them."""
         return self._positions.keep(found, gone, self._settings.ledger_keep_days)
 
-    def accounts(self) -> None:
-        """None: its points do not tell all that commands ask."""
+    def accounts(self) -> InfluxAccounts:
+        """What commands ask, as far as points tell."""
+        return InfluxAccounts(self._server, self._positions)
 
     def close(self) -> None:
         """Close every connection."""
