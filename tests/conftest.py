@@ -36,13 +36,19 @@ DEADLINE = 60.0
 
 
 def wait_for(
-    condition: Callable[[], object], what: str = "what was expected", deadline: float = DEADLINE
+    condition: Callable[[], object],
+    what: str = "what was expected",
+    deadline: float = DEADLINE,
+    pause: float = 0.02,
 ) -> None:
-    """Return when `condition` is true; fail with `what` if it is not in time."""
+    """Return when `condition` is true; fail with `what` if it is not in time.
+
+    `pause`: seconds between two looks, more where a look is a process.
+    """
     end = time.monotonic() + deadline
     while not condition():
         assert time.monotonic() < end, f"waited {deadline} s for {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
