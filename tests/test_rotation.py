@@ -335,7 +335,7 @@ class Rotation(RuleBasedStateMachine):
         os.truncate(self.live, 0)
         if copy.size < 1024:  # too short to be known again, if it is killed before the next look
             self.peek()
-        if not self.covered and not path.read_bytes()[:REACH].strip(b"\0"):
+        if copy.met and not self.covered and not path.read_bytes()[:REACH].strip(b"\0"):
             # Holes are all alike: what was not read before is a gap, which is reported.
             copy.met &= not set(self.store.lines.values()).isdisjoint(copy.lines)
             self.alike += () if copy.met else copy.lines
