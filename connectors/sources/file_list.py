@@ -25,7 +25,7 @@ from connectors.sources.handles import Handles, may_grow
 from connectors.sources.names import Names
 from connectors.sources.problems import Problems
 from connectors.sources.recognising import Absent, has_bytes, objection
-from connectors.sources.tailed_file import FIRST, Limits, TailedFile, read_head
+from connectors.sources.tailed_file import FIRST, Limits, State, TailedFile, read_head
 from connectors.sources.watcher import Watcher
 from connectors.sources.writers import Writers
 
@@ -88,7 +88,6 @@ class Files:
         self._by_key: dict[Key, TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
         self._by_id: dict[int, TailedFile] = {}
-        self._moved: set[TailedFile] = set()
         self._lost: dict[int, TailedFile] = {}  # with unread bytes, by id
         self._failed: list[tuple[OSError, TailedFile]] = []  # held since reading them failed
         self._postponed: dict[str, float] = {}  # what grew while it was held, and when
@@ -153,8 +152,9 @@ class Files:
         """Stop watching, close all files."""
         if self._watcher:
             self._watcher.close()
-        for file in self._moved if self._follow else ():
-            self._report_end(file)
+        for file in self:
+            if self._follow and file.has_moved:
+                self._report_end(file)
         self.handles.close_all()
 
     # A poll
@@ -178,8 +178,9 @@ class Files:
         else:
             self._look_at_growth(grown, now)
         # 4. Files that have left their names.
-        for file in list(self._moved):
-            self._look_after(file, now)
+        for file in self:
+            if file.has_moved:
+                self._look_after(file, now)
         # 5. Files that are gone, and do not turn up.
         for file in list(self._lost.values()):
             if now - file.lost_at > GRACE_SECONDS or not self._follow:
@@ -337,9 +338,9 @@ class Files:
         moved_to = paths.get(file.key)
         if moved_to:
             self._name(file, moved_to)
-            self._left_its_name(file, when)
+            self._move(file, State.RENAMED, when)
         elif file.content or self._find_again(file, when):
-            self._left_its_name(file, when)
+            self._move(file, State.UNNAMED, when)
         else:
             self._lose(file, when)
 
@@ -347,8 +348,8 @@ class Files:
         """Note how far the bytes of an open file go, of `size` with what may be filler."""
         if file.content and self._see_end(file, file.content, when):
             file.is_padded = size > file.size
-            if file.path != file.name:  # so that its last line is taken some time
-                self._left_its_name(file, when)
+            if file.path != file.name and file.is_named:  # so that its last line is taken some time
+                self._move(file, State.RENAMED, when)
 
     def _see_end(self, file: TailedFile, content: Content, when: float) -> bool:
         """Note where the bytes of a file end; False: that cannot be read now, which is said."""
@@ -405,18 +406,17 @@ class Files:
         file.size = max(file.position, file.scanned) + self._limits.bytes
 
     def _name(self, file: TailedFile, path: str) -> None:
-        file.path, file.is_named = path, True
+        file.path = path
         self._by_path[path] = file
 
     def _unname(self, file: TailedFile) -> None:
-        file.is_named = False
         if self._by_path.get(file.path) is file:
             del self._by_path[file.path]
 
-    def _left_its_name(self, file: TailedFile, when: float) -> None:
-        if file not in self._moved:
+    def _move(self, file: TailedFile, state: State, when: float) -> None:
+        if not file.has_moved:
             file.moved_at = when
-            self._moved.add(file)
+        file.state = state
 
     def _look_after(self, file: TailedFile, now: float) -> None:
         """Read a file that has left its name to its end; give up its handle when that was it."""
@@ -444,7 +444,7 @@ class Files:
         )
         file.expect_end(grows)
         if file.is_named and (not grows or file.position == file.size):
-            self._moved.discard(file)
+            file.state = State.FOLLOWED
         elif not file.is_named and not file.content:
             self._lose(file, now)
         elif not (file.is_named or grows) and file.start >= file.size:
@@ -467,15 +467,14 @@ class Files:
     def _lose(self, file: TailedFile, now: float) -> None:
         """The content of a held file is not there any more; it may turn up elsewhere."""
         self.handles.close(file)
-        self._moved.discard(file)
-        file.is_followed = False
+        file.state = State.LOST if file.size > file.position else State.ABSENT
         del self._by_key[file.key]
         self._by_id.pop(file.file_id, None)
         self._unname(file)
         self._copies.discard(file)
         self.problems.damaged(file)
         file.lost_at = now
-        if file.size > file.position:
+        if file.state is State.LOST:
             self._lost[file.file_id] = file
         elif not file.position:
             return  # nothing of it is known to anybody
@@ -491,6 +490,7 @@ class Files:
     def _report_gap(self, file: TailedFile, refresh: Callable[[], None]) -> None:
         refresh()
         del self._lost[file.file_id]
+        file.state = State.ABSENT
         known = self._absent.get(file.file_id)
         end = file.position + 1 if file.is_compressed else file.size  # whose size may be unknown
         if known and known.position >= end:  # another process has read them
@@ -562,7 +562,7 @@ class Files:
         file.is_final = content.is_compressed or not self._follow
         file.place, file.is_link = self._names.place(path)
         file.is_padded = False
-        file.is_followed = True
+        file.state = State.FOLLOWED
         self._name(file, path)
         self._by_key[file.key] = self._by_id[file.file_id] = file
         self._copies.add(file)
@@ -570,7 +570,7 @@ class Files:
         self._lost.pop(file.file_id, None)
         file.forget_size()
         if path != file.name:
-            self._left_its_name(file, now)
+            self._move(file, State.RENAMED, now)
         if file.is_compressed:
             file.compressed = found.st_size, found.st_mtime_ns
             file.look_for_end(content, file.position)

@@ -6,6 +6,7 @@ import errno
 import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from xxhash import xxh3_64_intdigest
 
@@ -40,12 +41,21 @@ class Limits:
     line_bytes: int = 1024 * 1024
 
 
+class State(Enum):
+    """Where a file is: docs/files.md says what moves it from one state to the next."""
+
+    FOLLOWED = "under a name that the globs cover"
+    RENAMED = "under another name than before"
+    UNNAMED = "without a name, read through its handle"
+    LOST = "gone with unread bytes; it may turn up"
+    ABSENT = "known, and not there"
+
+
 @dataclass(eq=False)
 class TailedFile:
     """A file and the state of reading it.
 
-    Whoever opens it, or changes anything of it, has to `hold` it; everybody may look at it. It
-    `is_followed` while it is there, and `is_named` while a path leads to it.
+    Whoever opens it, or changes anything of it, has to `hold` it; everybody may look at it.
 
     `name` is the path by which the globs covered it first, `path` where it is now, `place` the same
     without links when it was met, `key` its device and inode. Everything before `position` has been
@@ -83,8 +93,7 @@ class TailedFile:
     complete: int = 0
     lines: int = 0
     busy: bool = False
-    is_followed: bool = False
-    is_named: bool = False
+    state: State = State.ABSENT
     is_link: bool = False
     is_final: bool = False
     is_padded: bool = False
@@ -120,6 +129,21 @@ class TailedFile:
         """Let others have the file; not only the thread that holds it may say so."""
         self.busy = False
         self._holding.release()
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it is there."""
+        return self.state not in (State.LOST, State.ABSENT)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether `path` leads to it."""
+        return self.state in (State.FOLLOWED, State.RENAMED)
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether it has left the name that it had, so that nobody may write to it any more."""
+        return self.state in (State.RENAMED, State.UNNAMED)
 
     @property
     def is_held(self) -> bool:
