@@ -36,12 +36,12 @@ from connectors.sources.known_files import (
 )
 from connectors.sources.names import Names
 from connectors.store import Ledger, Store
-from flows.again import parse_and_enrich, parse_step
 from flows.audit import Auditor, FileAudit
 from flows.backfill import Backfilled, TimeRange, backfill
+from flows.line_ranges import NO_CUTS, LineRanges, Offsets
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
-from flows.walk import NO_CUTS, Offsets, Walk
+from flows.steps import parse_and_enrich, parse_step
 from settings import Settings
 
 Event = dict[str, Any]
@@ -263,7 +263,7 @@ class Commands:
             for counts in backfill(
                 self._accounts,
                 parse_and_enrich(self._settings),
-                Walk(content, self._encoding, end, cuts),
+                LineRanges(content, self._encoding, end, cuts),
                 file_id,
                 shown,
                 within,

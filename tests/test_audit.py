@@ -23,9 +23,9 @@ from connectors.sources.content import Content
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
 from connectors.store import open_store
-from flows import walk
+from flows import line_ranges
 from flows.commands import Commands, Running
-from flows.walk import Walk
+from flows.line_ranges import LineRanges
 from settings import Settings
 from tests.conftest import Pipeline, wait_for
 
@@ -397,7 +397,7 @@ def test_what_goes_wrong_is_a_sentence(pipeline):
     assert "STORE=null" in done.stderr
 
 
-# --- walking through lines -----------------------------------------------------------------------
+# --- where lines are ----------------------------------------------------------------------------
 
 
 def lines_of(data: bytes, cuts: set[int], newline: bytes) -> list[tuple[int, int]]:
@@ -414,7 +414,7 @@ def lines_of(data: bytes, cuts: set[int], newline: bytes) -> list[tuple[int, int
 
 
 @pytest.mark.parametrize("name", ["utf-8", "utf-16-le", "utf-16-be"])
-def test_walks_as_defined_whatever_the_chunks_are(tmp_path, monkeypatch, name):
+def test_line_ranges_are_as_defined_whatever_the_chunks_are(tmp_path, monkeypatch, name):
     moments = random.Random(1)
     encoding = Encoding(name)
     for _ in range(300):
@@ -422,9 +422,9 @@ def test_walks_as_defined_whatever_the_chunks_are(tmp_path, monkeypatch, name):
         data = text.encode(name)
         (tmp_path / "log").write_bytes(data)
         cuts = {moments.randrange(40) * encoding.unit for _ in range(moments.randrange(3))} - {0}
-        monkeypatch.setattr(walk, "CHUNK", moments.randrange(1, 9) * encoding.unit)
+        monkeypatch.setattr(line_ranges, "CHUNK", moments.randrange(1, 9) * encoding.unit)
         fd = os.open(tmp_path / "log", os.O_RDONLY)
-        tried = Walk(Content(fd), encoding, len(data), np.array(sorted(cuts), np.int64))
+        tried = LineRanges(Content(fd), encoding, len(data), np.array(sorted(cuts), np.int64))
         expected = lines_of(data, cuts, encoding.newline)
         found = [pair for part in tried.lines(0) for pair in zip(*part, strict=True)]
         assert found == expected

@@ -68,7 +68,7 @@ class TailedFile:
     NULs follow its `size`. `is_copied`: another file has its bytes. `compressed`: size and time of
     the last change of a compressed file; `damage`: why it ends at `size` too early. `moved_at`:
     when it left its name; `lost_at`: when it was gone; `grown_at`, `served_at`: when it grew and
-    was read last; `again_at`: not before.
+    was read last; it is not asked `not_before` then.
     """
 
     file_id: int
@@ -103,7 +103,7 @@ class TailedFile:
     damage: str = ""
     moved_at: float = 0.0
     lost_at: float = 0.0
-    again_at: float = 0.0
+    not_before: float = 0.0
     served_at: float = 0.0
     grown_at: float = 0.0
     place: str = ""
@@ -444,7 +444,7 @@ class TailedFile:
             span = self.span(content, end, 1, 0)
         return Piece.of(span, data, self.encoding)
 
-    def read_again(self, span: Span) -> Piece:
+    def reread(self, span: Span) -> Piece:
         """The bytes of an earlier span. Raises `OSError`, also if they are gone."""
         content = self.open()
         length = span.end - span.start
