@@ -18,7 +18,7 @@ import xxhash
 
 from connectors.encodings import Encoding
 from connectors.sinks.clickhouse_accounts import accounts_of
-from connectors.sources import file_list, known_files
+from connectors.sources import file_list, known_files, recognising
 from connectors.sources.content import Content
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
@@ -311,7 +311,7 @@ def test_a_file_that_must_not_be_read_is_not_accounted_for(pipeline, stored, mon
     ) -> Content:  # the administrator may read everything: there is no such file
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(file_list, "open_content", refuse)
+    monkeypatch.setattr(recognising, "open_content", refuse)
     monkeypatch.setattr(known_files, "open_content", refuse)
     settings = Settings(
         _env_file=None, data_dir=pipeline.directory / "data", log_paths=str(stored), follow=False

@@ -8,24 +8,23 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.batch import Span
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
+from connectors.sources.absent import Absent
 from connectors.sources.claims import ClaimError, IsTaken, Key
 from connectors.sources.content import Content, open_content
 from connectors.sources.copies import Copies, Known
 from connectors.sources.elsewhere import Elsewhere
 from connectors.sources.endings import Endings
-from connectors.sources.evidence import REACH
 from connectors.sources.handles import Handles, may_grow
 from connectors.sources.names import Names
 from connectors.sources.problems import Problems
-from connectors.sources.recognising import Absent, has_bytes, objection
-from connectors.sources.tailed_file import FIRST, Limits, State, TailedFile, read_head
+from connectors.sources.recognising import Recogniser
+from connectors.sources.tailed_file import Limits, State, TailedFile
 from connectors.sources.watcher import Watcher
 from connectors.sources.writers import Writers
 
@@ -34,14 +33,6 @@ SCAN_SECONDS = 2.0
 
 GRACE_SECONDS = 10.0
 """How long a file that is gone with unread bytes may take to turn up under another name."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why nothing of a file is read that is in this state."""
-
-    state: tuple[int, ...]
-    problem: str
 
 
 class Files:
@@ -74,25 +65,32 @@ class Files:
         self._names = names
         self._limits = limits
         self._encoding = encoding
-        self._known = known
-        self._mint = mint
         self._follow = follow
         self._linger = linger
         self._endings = Endings(archives, say)
         self._writers = Writers()
         self.problems = Problems(say)
         self.handles = Handles(self._endings, self.problems)
-        self._absent = Absent()
-        self._copies = Copies(encoding, known, self._absent, self.handles)
-        self._elsewhere = Elsewhere(names)
         self._by_key: dict[Key, TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
         self._by_id: dict[int, TailedFile] = {}
+        self._absent = Absent()
+        self._copies = Copies(encoding, known, self._absent, self.handles)
+        self._recogniser = Recogniser(
+            limits,
+            encoding,
+            known,
+            mint,
+            self._absent,
+            self._copies,
+            self._endings,
+            is_there=self._by_id.__contains__,
+            may_be_copies=follow,
+        )
+        self._elsewhere = Elsewhere(names)
         self._lost: dict[int, TailedFile] = {}  # with unread bytes, by id
         self._failed: list[tuple[OSError, TailedFile]] = []  # held since reading them failed
         self._postponed: dict[str, float] = {}  # what grew while it was held, and when
-        self._unmet: dict[Key, str] = {}  # among the names of this poll
-        self._refused: dict[str, Refusal] = {}  # at the last look at all names
         self._next_scan = 0.0
         self._watcher = Watcher() if follow else None
 
@@ -115,7 +113,7 @@ class Files:
     @property
     def refused(self) -> dict[str, str]:
         """Covered files of which nothing is read, by path, and why."""
-        return {path: refusal.problem for path, refusal in self._refused.items()}
+        return self._recogniser.refused
 
     def know(self, spans: Iterable[Span]) -> None:
         """Take over what a ledger says of files; those that a batch is on its way of are left."""
@@ -132,11 +130,7 @@ class Files:
 
     def identify(self, content: Content, path: str) -> int:
         """The id of the known file that this is, or of which it is the beginning; 0: of none."""
-        head = read_head(content, self._encoding)
-        file = self._absent.recognise(content, head, path)
-        size = content.size()
-        if not file and size:
-            file = self._copies.original(content, head, size)
+        file = self._recogniser.identify(content, path)
         return file.file_id if file else 0
 
     def forget(self, file_ids: Iterable[int]) -> None:
@@ -242,29 +236,20 @@ class Files:
         for file in self:
             self._look_at(file, now, paths)
         # 3. The others.
-        self._refused = {
-            path: refusal
-            for path, refusal in self._refused.items()
-            if path in there and refusal.state == _state(there[path])
-        }
-        unknown = {
-            key: path
-            for key, path in paths.items()
-            if key not in self._by_key
-            and path not in self._refused
-            and has_bytes(path, there[path], self._encoding)
-        }
-        self._unmet = dict(unknown)
-        self._copies.keep(unknown)
+        unknown = self._recogniser.begin(
+            {key: path for key, path in paths.items() if key not in self._by_key}, there
+        )
         if unknown:
             refresh()
-        for path in sorted(unknown.values()):
+        for path in sorted(unknown):
             self._meet(path, there[path], now)
+        if self._copies:
+            self._next_scan = min(self._next_scan, now + 0.5)
         # 4. Names that no glob covers.
         self._search(names, now)
         # 5. Problems that are none any more.
-        for path, refusal in self._refused.items():
-            self.problems.keep(path, refusal.problem)
+        for path, problem in self._recogniser.refused.items():
+            self.problems.keep(path, problem)
         for path, of_reading in self.problems.not_renewed():
             if not (of_reading and self._is_still_unreadable(path)):
                 self.problems.overcome(path)
@@ -508,51 +493,22 @@ class Files:
     # Meeting files
 
     def _meet(self, path: str, found: os.stat_result, now: float) -> None:
-        """Say which file is at a covered path: a known one, a copy, or a new one."""
-        key = (found.st_dev, found.st_ino)
+        """Follow the file that is at a covered path, if it can be said which that is."""
         try:
-            content = open_content(path)
-        except OSError as error:
-            self._report(error)
-            return
-        if content.key != key:  # renamed since it was looked at
-            content.close()
-            self.poll_soon()
-            return
-        try:
-            self._endings.recall(content)
-            head = read_head(content, self._encoding)
-            file = self._absent.recognise(content, head, path) if head else None
-            size = found.st_size if content.is_compressed else content.end(self._encoding.unit)
-            if not file and not self._wait_for(content, head, size, now):
-                if problem := objection(content, head, self._encoding):
-                    said = f"cannot read {path!r}: {problem}"
-                    self._refused[path] = Refusal(_state(found), said)
-                elif head:
-                    file = self._begin(content, head, path)
+            met = self._recogniser.meet(path, found, now)
         except ClaimError as error:
             problem = self.problems.cannot_claim(error)
             if not self._follow:  # nobody comes back to it
                 raise LogwaxError(problem) from error
-            file = None
         except OSError as error:
             error.filename = path
             self._report(error)
-            file = None
-        if file is None:
-            content.close()
-            return
-        self._follow_at(file, path, content, found, now)
-
-    def _wait_for(self, content: Content, head: bytes, size: int, now: float) -> bool:
-        """Whether this may be a copy that is about to take the place of another file."""
-        waits = self._follow and self._copies.wait_for(content, head, size, now)
-        if waits and content.key in self._copies:
-            self._next_scan = min(self._next_scan, now + 0.5)
-        return waits
+        else:
+            if met:
+                self._follow_at(*met, path, found, now)
 
     def _follow_at(
-        self, file: TailedFile, path: str, content: Content, found: os.stat_result, now: float
+        self, file: TailedFile, content: Content, path: str, found: os.stat_result, now: float
     ) -> None:
         """Follow a file that was met, or has turned up again, at this path."""
         file.hold(wait=True)  # a worker may be about to see that it was not followed
@@ -581,45 +537,6 @@ class Files:
         file.let_go()
         self.handles.limit()
 
-    def _begin(self, content: Content, head: bytes, path: str) -> TailedFile:
-        """A new file; one that is the beginning of what is stored already starts at its end."""
-        self._unmet.pop(content.key, None)
-        enough = FIRST if content.is_compressed else REACH  # plain files may share a first line
-        if not head.strip(b"\0"):
-            enough = REACH + 1  # filler is no sign of anything
-        file_id = self._mint(content.key, head, enough, self._is_taken)
-        file = TailedFile(file_id, path, path, content.key, self._limits, self._encoding)
-        size = content.size() if content.is_compressed else file.end_of(content)
-        if size and self._copies.original(content, head, size):
-            file.see(content)
-            file.size = size
-            whole = file.span(content, size, 0, 0, start=size)
-            self._known.start_at([whole])
-            file.move_to(whole)
-            file.store(whole)
-        return file
-
-    def _is_taken(self, file_id: int, key: Key, head: bytes) -> bool:
-        """Whether another file has this id, which may be one that is still to be met in this poll.
-
-        Raises `FileNotFoundError` if that cannot be said now.
-        """
-        if file_id in self._by_id or self._absent.get(file_id):
-            return True
-        path = self._unmet.get(key)
-        if path is None:
-            return False
-        try:
-            content = open_content(path)
-        except PermissionError:
-            return True  # as likely as not
-        try:
-            if content.key != key:
-                raise FileNotFoundError(0, "renamed since it was looked at", path)
-            return content.read(len(head), 0) == head  # else its inode was used again
-        finally:
-            content.close()
-
     def _search(self, names: Collection[str], now: float) -> None:
         """Look for known files under names that no glob covers."""
         missing = [file for file in self._absent if self._names.cover(file.name)]
@@ -632,20 +549,12 @@ class Files:
             self._meet_elsewhere(path, found, now)
 
     def _meet_elsewhere(self, path: str, found: os.stat_result, now: float) -> None:
-        try:
-            content = open_content(path)
-        except OSError:  # it is none of ours, as far as anybody knows
-            return
-        file = None
-        with suppress(OSError):
-            if content.key == (found.st_dev, found.st_ino):  # else it was renamed since
-                self._endings.recall(content)
-                head = read_head(content, self._encoding)
-                file = self._absent.recognise(content, head, path)
-        if file and self._names.cover(file.name):
-            self._follow_at(file, path, content, found, now)
-        else:
-            content.close()
+        with suppress(OSError):  # it is none of ours, as far as anybody knows
+            met = self._recogniser.meet_known(path, found)
+            if met and self._names.cover(met[0].name):
+                self._follow_at(*met, path, found, now)
+            elif met:
+                met[1].close()
 
     def _report(self, error: OSError, file: TailedFile | None = None) -> None:
         """Say once, on stderr and in the status, what cannot be read; give up what has changed.
@@ -662,7 +571,3 @@ class Files:
             return
         problem = f"cannot read {path!r}: {error.strerror}"
         self.problems.keep(path, problem, of_reading=bool(file or not error.errno))
-
-
-def _state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
