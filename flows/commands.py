@@ -133,7 +133,7 @@ class Commands:
     def audit(self) -> Iterator[Event]:
         """Prove that every line of the files on disk is stored exactly once."""
         files = self._files()
-        doubt = self._doubt(self._store.ledger())
+        doubt = self._doubt(self._store.ledger().of("file"))
         stored = self._stored()  # after the ledger, before the sums: it must not be ahead of them
         running = self._running is not None
         auditor = Auditor(
@@ -249,7 +249,7 @@ class Commands:
             if content.damage:
                 size = end_of_last_line(content, size, self._encoding)
             shown = os.fsencode(path).decode(errors="backslashreplace")
-            ledger = self._store.ledger()
+            ledger = self._store.ledger().of("file")
             known = recognise_one(ledger.files, self._store, content, shown)
             if known:
                 file_id, end, cuts = self._known(known, content, size, ledger)

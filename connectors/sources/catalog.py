@@ -94,7 +94,7 @@ class Catalog:
         )
         self._started = time.monotonic()
         self._next_housekeeping = 0.0
-        ledger = positions.ledger()
+        ledger = positions.ledger().of("file")
         self._files.know(ledger.files)
         self._in_doubt: dict[BlockId, Sequence[Span]] = dict(ledger.in_doubt)
         self._settled_in_part: set[BlockId] = set()
@@ -211,7 +211,7 @@ class Catalog:
             return
         with self._lock:
             before = set(self._in_doubt)
-        ledger = self._positions.ledger()
+        ledger = self._positions.ledger().of("file")
         # Files that are here move under their claim only: what another left in doubt shows then.
         here = {file.file_id for file in self._files}
         self._files.know(span for span in ledger.files if span.stream.id not in here)
