@@ -12,7 +12,7 @@ from cli.samples import better, first_lines, lines_of
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
-from connectors.sinks.console import as_text
+from connectors.sinks.console.store import as_text
 from settings import load
 
 _SIZE = 1024 * 1024  # plain bytes of a file that are tried

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import polars as pl
 from xxhash import xxh3_64
 
+from connectors.accounts import BUCKET, Accounts
 from connectors.batch import Parsed, Span, Taken
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import BUCKET, ClickHouseAccounts
 from connectors.sources.content import Content
 from connectors.sources.evidence import Evidence
 from connectors.sources.known_files import KnownFile
@@ -99,7 +99,7 @@ class Auditor:
 
     def __init__(
         self,
-        accounts: ClickHouseAccounts,
+        accounts: Accounts,
         encoding: Encoding,
         parse: Callable[[Taken], Parsed],
         *,

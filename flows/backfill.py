@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from connectors.accounts import ChangeableAccounts
 from connectors.batch import REJECTED, Parsed, Taken
-from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
 from connectors.sources.records import KEPT_OF_LONG, Piece, taken, too_long
 from flows.line_ranges import CHUNK, LineRanges, Offsets
 
@@ -53,7 +53,7 @@ class Backfilled:
 
 
 def backfill(
-    accounts: ClickHouseAccounts,
+    accounts: ChangeableAccounts,
     parse: Callable[[Taken], Parsed],
     ranges: LineRanges,
     file_id: int,
@@ -86,7 +86,7 @@ def backfill(
             yield counts
 
 
-def _held(accounts: ClickHouseAccounts, file_id: int, first: int, last: int) -> pl.DataFrame:
+def _held(accounts: ChangeableAccounts, file_id: int, first: int, last: int) -> pl.DataFrame:
     """The places in [first, last) that are stored, as rows or dead letters."""
     offsets, _ = accounts.places(file_id, first, last)
     return pl.DataFrame({"offset": offsets}, schema={"offset": pl.UInt64}).with_columns(

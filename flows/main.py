@@ -58,7 +58,7 @@ def flow() -> Dataflow:
             follow=settings.follow,
             from_end=settings.log_start == "end",
             linger=settings.log_linger_seconds,
-            claims=settings.data_dir / "claims" if store.is_shared else None,
+            claims=settings.data_dir / "claims" if settings.store_kind.is_shared else None,
             archives=settings.archives,
             stop=stop,
         )

@@ -13,9 +13,9 @@ from functools import partial
 
 import polars as pl
 
+from connectors.accounts import ChangeableAccounts
 from connectors.batch import PLACE, Parsed, Taken
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
 from connectors.sources.records import Piece, taken
 
 LETTERS_AT_ONCE, BYTES_AT_ONCE = 10_000, 16 * 1024 * 1024
@@ -30,7 +30,7 @@ class Redriven:
 
 
 def redrive(
-    accounts: ClickHouseAccounts,
+    accounts: ChangeableAccounts,
     parse: Callable[[Taken], Parsed],
     encoding: Encoding,
     longest: int,

@@ -26,8 +26,7 @@ class Form(IntEnum):
 
     JSON = 0
     LOGFMT = 1
-    COMBINED = 2
-    API_REQUESTS = 3
+    LAYOUT = 2
 
 
 class Kind(IntEnum):
@@ -50,6 +49,48 @@ class Key(NamedTuple):
     shift: int = 0
 
 
+class Shape(IntEnum):
+    """How far a field goes: see the enumeration of the same names in `native.h`."""
+
+    WORD = 0
+    TWO_WORDS = 1
+    WORDS = 2
+    DIGITS = 3
+    ESCAPED = 4
+
+
+class Meaning(IntEnum):
+    """What a field is beyond its kind: see the enumeration of the same names in `native.h`."""
+
+    ISO = 0
+    CLF = 1
+    HAPROXY = 2
+    EPOCH = 3
+    REQUEST = 4
+
+
+class Step(NamedTuple):
+    """A field of a layout: the number of its key, and the texts around it.
+
+    A line is left open if the field is not the `usual` text, where there is one, or has an `odd`
+    byte; if it `is_even`, so is one with more than a space between words. Two `words` stand for
+    none, or are all there are, if it `is_choice`.
+    """
+
+    key: int
+    shape: Shape
+    meaning: Meaning
+    before: str
+    behind: str
+    usual: str | None = None
+    odd: str = ""
+    words: tuple[str, ...] = ()
+    is_optional: bool = False
+    is_json: bool = False
+    is_even: bool = False
+    is_choice: bool = False
+
+
 class Read(NamedTuple):
     """The columns of all lines, and of which lines they are certain.
 
@@ -69,6 +110,60 @@ class _Key(ctypes.Structure):
         ("shift", ctypes.c_int64),
         ("out", ctypes.c_void_p),
     )
+
+
+class _Literal(ctypes.Structure):
+    _fields_ = (
+        ("text", ctypes.c_char_p),
+        ("size", ctypes.c_int64),
+        ("word", ctypes.c_uint64),
+        ("mask", ctypes.c_uint64),
+    )
+
+    @classmethod
+    def of(cls, text: str | None) -> _Literal:
+        """The text; None has no bytes, nor a place."""
+        if text is None:
+            return cls()
+        data = text.encode()
+        word, mask = data[:8], b"\xff" * len(data[:8])
+        return cls(data, len(data), *(int.from_bytes(part, "little") for part in (word, mask)))
+
+
+class _Step(ctypes.Structure):
+    _fields_ = (
+        ("before", _Literal),
+        ("behind", _Literal),
+        ("usual", _Literal),
+        ("odd", _Literal),
+        ("words", _Literal * 2),
+        ("key", ctypes.c_int64),
+        ("shape", ctypes.c_int64),
+        ("meaning", ctypes.c_int64),
+        ("is_optional", ctypes.c_bool),
+        ("is_json", ctypes.c_bool),
+        ("is_even", ctypes.c_bool),
+        ("is_choice", ctypes.c_bool),
+        ("is_watched", ctypes.c_bool),
+    )
+
+    @classmethod
+    def of(cls, step: Step) -> _Step:
+        """What C is told of a step."""
+        words = (*step.words, "", "")[:2]
+        texts = (step.before, step.behind, step.usual, step.odd)
+        return cls(
+            *map(_Literal.of, texts),
+            (_Literal * 2)(*map(_Literal.of, words)),
+            step.key,
+            step.shape,
+            step.meaning,
+            step.is_optional,
+            step.is_json,
+            step.is_even,
+            step.is_choice,
+            bool(step.odd or step.is_even or step.is_choice),
+        )
 
 
 class _Made(ctypes.Structure):
@@ -122,13 +217,17 @@ def is_ascii(data: bytes) -> bool:
     return found
 
 
+def _address(data: bytes | memoryview) -> int:
+    return int(np.frombuffer(data, np.uint8).ctypes.data)
+
+
 def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> int:
     """Fills in as many places as there is room for; returns how many there are."""
     assert native.library
     find = native.library.logwax_find_newlines
     find.restype = ctypes.c_int64
     count: int = find(
-        ctypes.c_void_p(np.frombuffer(data, np.uint8).ctypes.data),
+        ctypes.c_void_p(_address(data)),
         ctypes.c_int64(len(data)),
         ctypes.c_void_p(places.ctypes.data),
         ctypes.c_int64(len(places)),
@@ -145,15 +244,27 @@ def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
 def _room(size: int, count: int, keys: Sequence[Key]) -> int:
     """The most that the objects of so many lines can take; unescaped texts take `size` at most.
 
-    A byte becomes two at most, where a backslash means itself; `k` alone becomes `"k":true,`.
+    A byte becomes two at most, where a backslash means itself.
     """
-    return 2 * size + count * (len("{}") + len('"":true,') * len(keys))
+    return 2 * size + count * _room_beside(keys)
 
 
-def read(form: Form, text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[Key]) -> Read:
-    """Lines of this format; what an `ATTRIBUTE` is goes into the column `attributes`.
+def _room_beside(keys: Sequence[Key]) -> int:
+    """What an object takes beside what is in its line: `k` alone becomes `"k":true,`."""
+    names = sum(len(key.name.encode()) for key in keys if key.kind is Kind.ATTRIBUTE)
+    return len("{}") + len('"":true,') * len(keys) + names
 
-    Formats without keys in their lines have an order of them.
+
+def read(
+    form: Form,
+    text: bytes,
+    starts: npt.NDArray[np.int64],
+    keys: Sequence[Key],
+    steps: Sequence[Step] = (),
+) -> Read:
+    """Lines of this format; what an `ATTRIBUTE` is goes into the column `attributes`, if any is.
+
+    Lines of a layout are read by its steps.
     """
     assert native.library
     count = len(starts) - 1
@@ -164,11 +275,13 @@ def read(form: Form, text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[
         if key.kind in _DTYPES
     }
     attributes, ok = next(cells), next(cells).view(np.bool_)[:count]
-    names = [key.name.encode() for key in keys]
+    names = [
+        f'"{key.name}":"'.encode() if form is Form.LAYOUT else key.name.encode() for key in keys
+    ]
     table = (_Key * len(keys))(
         *(
             _Key(
-                name,
+                name + bytes(SLACK),
                 len(name),
                 key.kind,
                 key.shift,
@@ -178,23 +291,33 @@ def read(form: Form, text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[
         )
     )
     has_attributes = len(values) < len(keys)
+    some = False
+    path = (_Step * len(steps))(*map(_Step.of, steps))
     zoned = ctypes.c_int64(-1)
     call = native.library.logwax_read
     call.restype = ctypes.c_int64
     texts = [pa.py_buffer(text)]
+    # Of the last lines, too, C may read what is behind them: it reads a copy of them. Places are
+    # told from `text`, whose views there are the same.
+    safe = int(np.searchsorted(starts[1:], len(text) - SLACK, "right"))
+    rest = text[starts[safe] :] + bytes(SLACK)
     line, share = 0, _USUAL_SHARE
     while line < count:
         size = len(text) - int(starts[line])
+        is_safe = line < safe
         objects = _Made.of(_room(size, count - line, keys) // share, texts)
         unescaped = _Made.of(size // share, texts)
         line = call(
             ctypes.c_int64(form),
-            ctypes.c_char_p(text),
+            ctypes.c_void_p(_address(text) if is_safe else _address(rest) - int(starts[safe])),
             ctypes.c_void_p(starts.ctypes.data),
             ctypes.c_int64(line),
-            ctypes.c_int64(count),
+            ctypes.c_int64(safe if is_safe else count),
             table,
             ctypes.c_int64(len(keys)),
+            path,
+            ctypes.c_int64(len(steps)),
+            ctypes.c_int64(_room_beside(keys)),
             ctypes.c_void_p(attributes.ctypes.data if has_attributes else None),
             ctypes.byref(objects),
             ctypes.byref(unescaped),
@@ -202,11 +325,12 @@ def read(form: Form, text: bytes, starts: npt.NDArray[np.int64], keys: Sequence[
             ctypes.c_void_p(ok.ctypes.data),
         )
         share = 1
+        some |= objects.size > 0
     columns = {
         key.column: array_of(_DTYPES[key.kind][1], values[key.name], texts)
         for key in keys
         if key.name in values
     }
-    if has_attributes:
+    if some:
         columns["attributes"] = array_of(pa.string_view(), attributes, texts)
     return Read(frame_of(columns), ok, zoned.value != 0)

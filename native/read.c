@@ -5,8 +5,7 @@
 static ReadLine *const FORMS[] = {
     [JSON] = read_json,
     [LOGFMT] = read_logfmt,
-    [COMBINED] = read_combined,
-    [API_REQUESTS] = read_api_requests,
+    [LAYOUT] = read_layout,
 };
 
 int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const byte *end,
@@ -36,17 +35,27 @@ int64_t begin_object(Reading *reading)
     return reading->objects.size - 1;
 }
 
+/* Of a line without attributes, and of one with those of the line before, nothing is kept. */
 void end_object(Reading *reading, int64_t line, int64_t begin)
 {
+    static const byte NOTHING[16] = "{}";
     Made *made = &reading->objects;
+    const View *last = &reading->last_object;
+    int64_t size = made->size - begin;
 
-    if (!reading->attributes) {
+    if (size == 1 || !reading->attributes) {
         made->size = begin;
+        if (reading->attributes)
+            reading->attributes[line] = view_of(NOTHING, 2, IN_LINES, NOTHING);
         return;
     }
-    made->size -= made->data[made->size - 1] == ','; /* of the last member */
-    append(made, "}", 1);
-    reading->attributes[line] = made_view(made, begin);
+    made->data[made->size - 1] = '}'; /* in the place of the last comma */
+    if (last->size == size && size > (int64_t)sizeof last->here &&
+        is_same(made->data + begin, made->data + last->there.offset, size))
+        made->size = begin;
+    else
+        reading->last_object = made_view(made, begin);
+    reading->attributes[line] = reading->last_object;
 }
 
 /* The most that is made of a line: see native/lines.py. */
@@ -55,25 +64,30 @@ static bool has_room(const Reading *reading, int64_t size)
     const Made *texts = &reading->texts, *objects = &reading->objects;
 
     return texts->room - texts->size >= size &&
-           objects->room - objects->size >= 2 * size + 2 + 8 * reading->key_count;
+           objects->room - objects->size >= 2 * size + reading->room;
 }
 
 /*
  * Reads the lines from number `first` to before `last`, of which line i is lines[starts[i]] to
- * before lines[starts[i + 1]], into the columns of up to 64 keys. `ok` says of which lines all is
- * in the columns. `attributes` (NULL: no key is one) are in `objects`, texts with escapes in
- * `texts`; 16 bytes behind the room of both may be written. Returns the number of the line for
- * which there is not enough room any more. `zoned` is whether times carry their zone, -1 while none
- * has told.
+ * before lines[starts[i + 1]], into the columns of up to 64 keys; lines of a layout by its steps.
+ * `ok` says of which lines all is in the columns. `attributes` (NULL: no key is one) are in
+ * `objects`, whose size says whether any line has one, texts with escapes in `texts`; 16 bytes
+ * behind the room of both may be written. An object takes `room` beside two bytes for each of its
+ * line. Returns the number of the line for which there is not enough room any more. `zoned` is
+ * whether times carry their zone, -1 while none has told.
  */
 int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int64_t first,
-                    int64_t last, const Key *keys, int64_t key_count, View *attributes,
-                    const Made *objects, const Made *texts, int64_t *zoned, bool *ok)
+                    int64_t last, const Key *keys, int64_t key_count, const Step *steps,
+                    int64_t step_count, int64_t room, View *attributes, Made *objects,
+                    const Made *texts, int64_t *zoned, bool *ok)
 {
     Reading reading = {
         .lines = lines,
         .keys = keys,
         .key_count = key_count,
+        .steps = steps,
+        .step_count = step_count,
+        .room = room,
         .attributes = attributes,
         .texts = *texts,
         .objects = *objects,
@@ -95,6 +109,7 @@ int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int6
             times[line] = NO_TIME;
         ok[line] = FORMS[form](&reading, line, at, end) && times && times[line] != NO_TIME;
     }
+    objects->size = reading.objects.size;
     *zoned = reading.zoned;
     return line;
 }

@@ -67,6 +67,20 @@ static bool read_offset(const byte *at, const byte *end, int64_t *micros)
     return true;
 }
 
+/* Adds the fraction of a second that is here, if one is; NULL if it has no digits. */
+static const byte *add_fraction(const byte *at, const byte *end, int64_t *micros)
+{
+    int64_t unit = SECOND / 10;
+
+    if (at == end || (*at != '.' && *at != ','))
+        return at;
+    if (++at == end || *at < '0' || *at > '9')
+        return NULL;
+    for (; at < end && *at >= '0' && *at <= '9'; at++, unit /= 10)
+        *micros += (*at - '0') * unit; /* what is finer than a microsecond is cut off */
+    return at;
+}
+
 bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
 {
     int year, month, day, hour, minute, second;
@@ -82,14 +96,9 @@ bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
         return false;
     if (!micros_of(year, month, day, hour, minute, second, micros))
         return false;
-    at += 19;
-    if (at < end && (*at == '.' || *at == ',')) {
-        int64_t unit = SECOND / 10;
-        if (++at == end || *at < '0' || *at > '9')
-            return false;
-        for (; at < end && *at >= '0' && *at <= '9'; at++, unit /= 10)
-            *micros += (*at - '0') * unit; /* what is finer than a microsecond is cut off */
-    }
+    at = add_fraction(at + 19, end, micros);
+    if (!at)
+        return false;
     *is_zoned = at < end;
     if (*is_zoned && !read_offset(at, end, &offset))
         return false;
@@ -97,23 +106,35 @@ bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
     return is_storable(*micros);
 }
 
-bool read_clf(const byte *at, int64_t *micros)
+/* A time like 17/May/2015:10:05:03, of 20 bytes. */
+static bool read_moment(const byte *at, int64_t *micros)
 {
     static const char MONTHS[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     int day, month = 0, year, hour, minute, second;
+
+    if (at[2] != '/' || at[6] != '/' || at[11] != ':' || at[14] != ':' || at[17] != ':')
+        return false;
+    while (month < 12 && memcmp(at + 3, MONTHS + 3 * month, 3))
+        month++;
+    return read_digits(at, 2, &day) && read_digits(at + 7, 4, &year) &&
+           read_digits(at + 12, 2, &hour) && read_digits(at + 15, 2, &minute) &&
+           read_digits(at + 18, 2, &second) &&
+           micros_of(year, month + 1, day, hour, minute, second, micros);
+}
+
+bool read_clf(const byte *at, const byte *end, int64_t *micros)
+{
     int64_t offset;
 
-    if (at[0] != '[' || at[3] != '/' || at[7] != '/' || at[12] != ':' || at[15] != ':' ||
-        at[18] != ':' || at[21] != ' ' || at[27] != ']')
-        return false;
-    while (month < 12 && memcmp(at + 4, MONTHS + 3 * month, 3))
-        month++;
-    if (!read_digits(at + 1, 2, &day) || !read_digits(at + 8, 4, &year) ||
-        !read_digits(at + 13, 2, &hour) || !read_digits(at + 16, 2, &minute) ||
-        !read_digits(at + 19, 2, &second) || !read_offset(at + 22, at + 27, &offset))
-        return false;
-    if (!micros_of(year, month + 1, day, hour, minute, second, micros))
+    if (end - at != 26 || at[20] != ' ' || !read_moment(at, micros) ||
+        !read_offset(at + 21, end, &offset))
         return false;
     *micros -= offset;
     return is_storable(*micros);
+}
+
+bool read_haproxy(const byte *at, const byte *end, int64_t *micros)
+{
+    return end - at >= 20 && at[end - at > 20 ? 20 : 2] != ',' && read_moment(at, micros) &&
+           add_fraction(at + 20, end, micros) == end;
 }

@@ -8,8 +8,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import strategies as st
 
+import native
 from connectors.batch import COLUMNS, Parsed, Span, Stream, Taken
 from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
@@ -17,6 +19,7 @@ from connectors.sources.records import Piece, taken
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, parser
 
+COMPILED = native.library
 FILE_ID = 2**64 - 1
 PATH = "/var/log/access.log"
 _EMPTY = {pl.String(): "", pl.Boolean(): False}
@@ -114,11 +117,13 @@ def filled(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def certain(form: Format, lines: Sequence[str], *, spelled: bool = False) -> list[bool]:
-    """Which lines the fast way is sure of; checks each of them against the definition.
+    """Which lines the compiled part is sure of; checks each of them against the definition.
 
     `spelled`: attributes are to be spelled as there, too.
     """
-    frame = form.columns(Lines("".join(f"{line}\n" for line in lines).encode()))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(native, "library", COMPILED)  # also in tests that run without it
+        frame = form.columns(Lines("".join(f"{line}\n" for line in lines).encode()))
     assert len(frame) == len(lines)
     assert frame.schema[OK] == pl.Boolean
     for name, dtype in frame.drop(OK).schema.items():

@@ -10,14 +10,16 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
+import clickhouse_connect
 import numpy as np
 import pytest
 import xxhash
 
+from connectors.accounts import accounts_of
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import accounts_of
 from connectors.sources import file_list, known_files, recognising
 from connectors.sources.content import Content
 from connectors.sources.files import FileSource
@@ -68,18 +70,10 @@ def total(output: str) -> dict[str, int]:
 
 def on_the_store(pipeline: Pipeline, *statements: str) -> None:
     """Change the store of a pipeline that has ended, by hand."""
-    code = (
-        "import sys, clickhouse_connect as c\n"
-        "client = c.get_client(interface='chdb', path='data/clickhouse')\n"
-        "for statement in sys.argv[1:]: client.command(statement)\n"
-        "client.close()"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code, *statements],
-        cwd=pipeline.directory,
-        check=True,
-        timeout=DEADLINE,
-    )
+    path = str(pipeline.directory / "data" / "clickhouse")
+    with closing(clickhouse_connect.get_client(interface="chdb", path=path)) as client:
+        for statement in statements:
+            client.command(statement)
 
 
 @pytest.fixture

@@ -173,6 +173,22 @@ def test_a_copy_of_less_than_is_stored_is_known_after_a_restart(tail, tmp_path):
     assert everything(first.memory) == OLD + b"in between\n"
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_file_that_begins_like_half_a_line_is_no_copy_and_is_met_at_once(tail, tmp_path, ends):
+    log, half = tmp_path / "app.log", tmp_path / "app.log.1"
+    half.write_bytes(b"00")
+    reader = tail(f"{log}*")
+    reader.batch()
+    with half.open("ab"), log.open("wb", buffering=0) as writer:
+        writer.write(b"0001 one\n")
+        if ends:
+            append(half, b"99 other\n")
+            half.unlink()
+        reader.poll_soon()
+        reader.partition.next_batch()
+        assert {file.path for file in reader.source.files()} >= {str(log)}
+
+
 def test_a_copy_that_stays_is_a_file_of_its_own(tail, tmp_path):
     log = tmp_path / "app.log"
     log.write_bytes(OLD)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.parsing import api_requests
+from flows.parsing.choice import describe
 from flows.parsing.parser import parser
 from tests.parsing_checks import (
     GO_DURATIONS,
@@ -90,7 +90,7 @@ def test_a_time_with_an_offset_is_not_in_the_zone_of_the_settings() -> None:
 def test_when_the_clock_changes_in_berlin(local: str, expected: datetime) -> None:
     text = LINE.replace("2026-11-01 12:00:00", local)
     assert row_of("api_requests", text, "Europe/Berlin")["timestamp"] == expected
-    form = api_requests.make(ZoneInfo("Europe/Berlin"))
+    form = describe("api_requests").make(ZoneInfo("Europe/Berlin"))
     assert certain(form, [text] * 3) == [True] * 3
 
 
@@ -129,7 +129,7 @@ def test_local_times_of_other_centuries(year: int) -> None:
 )
 def test_refused_with_a_reason(text: str, reason: str) -> None:
     assert refusal_of("api_requests", text)[0] == reason
-    assert not certain(api_requests.make(ZoneInfo("UTC")), [LINE, text, LINE])[1]
+    assert not certain(describe("api_requests").make(ZoneInfo("UTC")), [LINE, text, LINE])[1]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_value_that_does_not_fit_its_column_is_an_attribute(
     expected = {**row_of("api_requests", LINE), column: 0, "attributes": row["attributes"]}
     assert filled(row) == filled(expected)
     assert misfits == {column: 1}
-    assert not certain(api_requests.make(ZoneInfo("UTC")), [LINE, text, LINE])[1]
+    assert not certain(describe("api_requests").make(ZoneInfo("UTC")), [LINE, text, LINE])[1]
 
 
 def test_a_dash_is_no_status_and_no_duration() -> None:
@@ -203,7 +203,7 @@ def test_one_bad_line_in_a_thousand_costs_exactly_the_bad_ones() -> None:
     ],
 )
 def test_usual_lines_are_read_the_fast_way(usual: str, zone: str) -> None:
-    assert all(certain(api_requests.make(ZoneInfo(zone)), [usual] * 1_000))
+    assert all(certain(describe("api_requests").make(ZoneInfo(zone)), [usual] * 1_000))
 
 
 TIMES = st.builds(
@@ -235,4 +235,4 @@ WELL_FORMED = st.builds(
     st.sampled_from(ZONES),
 )
 def test_many_lines_at_once_agree_with_the_definition(lines: list[str], zone: str) -> None:
-    certain(api_requests.make(ZoneInfo(zone)), lines)
+    certain(describe("api_requests").make(ZoneInfo(zone)), lines)

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import native
 from connectors.encodings import Encoding
-from flows.parsing import FORMATS
 from flows.parsing.lines import Lines
 from flows.parsing.parser import parser
 from tests.parsing_checks import batch, parse, piece, together
@@ -40,7 +39,7 @@ def encodable(encoding: str) -> st.SearchStrategy[str]:
     return st.lists(st.one_of(st.sampled_from(known), some), max_size=6).map("".join)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", TEMPLATES)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), encoding=st.sampled_from(ENCODINGS), marked=st.booleans())
 def test_the_same_text_makes_the_same_rows_in_every_encoding(

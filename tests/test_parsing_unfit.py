@@ -9,7 +9,6 @@ import pytest
 from connectors.batch import Parsed, Taken
 from connectors.encodings import Encoding
 from connectors.sources.records import Piece
-from flows.parsing import FORMATS
 from flows.parsing.parser import parser
 from tests.parsing_checks import FILE_ID, PATH, piece, together
 from tests.test_parsing_parser import GOOD, check_types
@@ -33,7 +32,7 @@ def first_bytes(data: bytes, size: int, start: int = 0) -> Piece:
     return replace(whole, span=replace(whole.span, end=start + size, records=1))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", GOOD)
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_longer_line_is_a_dead_letter_with_its_first_bytes(name: str, end: bytes) -> None:
     good = GOOD[name] + b"\n"
@@ -99,7 +98,7 @@ def test_a_long_line_is_not_asked_whether_it_is_text() -> None:
     assert parsed.rejected["reason"].to_list() == ["too_long"]
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", GOOD)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_the_rest_of_a_stored_line_is_a_dead_letter(name: str, encoding: str) -> None:
     good = (GOOD[name] + b"\n").decode().encode(encoding)

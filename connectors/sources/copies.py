@@ -98,17 +98,19 @@ class Copies:
                 if not file.is_compressed:
                     yield 0, False
                 continue
-            common = min(len(head) if content.is_compressed else size, file.size)
-            reach = min(common, REACH)
+            found: list[tuple[int, bool]] = []
             try:
                 other = file.open()
-                is_like = all(
+                has = file.size if other.is_compressed else max(file.size, file.end_of(other))
+                common = min(len(head) if content.is_compressed else size, has)
+                reach = min(common, REACH)
+                is_longer = not content.is_compressed and size > has
+                if not (is_longer and file.is_named and self._is_half_a_line(other, has)) and all(
                     other.read(reach, at) == content.read(reach, at) for at in (0, common - reach)
-                )
-                file.is_copied |= is_like
-                found = [(file.file_id * (size <= file.size), file.is_named)] if is_like else []
-                if content.is_compressed:
-                    found = [(0, is_named) for _, is_named in found]
+                ):
+                    file.is_copied = True
+                    is_within = not content.is_compressed and size <= has
+                    found = [(file.file_id * is_within, file.is_named)]
             except OSError:  # it has changed or cannot be read: wait until that has been seen
                 found = [(0, False)]
             finally:
@@ -116,6 +118,12 @@ class Copies:
                 file.let_go()
             self._handles.limit()
             yield from found
+
+    def _is_half_a_line(self, content: Content, size: int) -> bool:
+        """Whether a plain file has no whole line yet: what goes on otherwise is no copy of it."""
+        if content.is_compressed or size > REACH:
+            return False
+        return not self._encoding.last_end(content.read(size, 0))
 
     def _with_beginning(self, start: bytes) -> list[TailedFile]:
         """The files of which one begins as the other, as far as both are that long."""

@@ -1,11 +1,24 @@
-"""From lines to columns. A new format is one module here and one line in this table."""
+"""From lines to columns. A new format is one file in `formats/` and one line in this table."""
 
 from __future__ import annotations
 
 FORMATS: dict[str, str] = {
-    "api_requests": "flows.parsing.api_requests",
-    "json": "flows.parsing.json_lines",
-    "logfmt": "flows.parsing.logfmt",
-    "combined": "flows.parsing.combined",
+    name: f"flows.parsing.formats.{name}"
+    for name in (
+        "api_requests",
+        "docker",
+        "json",
+        "cri",
+        "haproxy",
+        "logfmt",
+        "combined",
+        "common",
+        "vhost_combined",
+        "nginx",
+        "combined_extra",
+    )
 }
-"""Value of `LOG_FORMAT` -> the module whose `make(time_zone, duration_shift)` is its `Format`."""
+"""Value of `LOG_FORMAT` -> the module whose `FORMAT` describes it; a special one before others."""
+
+OUTER: dict[str, tuple[str, ...]] = {"cri": ("stream", "tags"), "docker": ("stream", "attrs")}
+"""Formats in whose `message` another one may be (`cri:json`) -> the attributes that they add."""

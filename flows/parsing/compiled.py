@@ -1,46 +1,26 @@
-"""The way of the compiled part through a batch, and columns for what it leaves open."""
+"""The way of the compiled part through a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 
-from flows.parsing.lines import Lines, Numbers
-from flows.parsing.parser import OK, filled
+from flows.parsing.lines import Lines
+from flows.parsing.parser import OK
 from flows.parsing.times import local_column
-from native.lines import Form, Key, can_read, read
-
-_MANY = 1000  # lines: so many are sooner read as columns than one by one
+from native.lines import Form, Key, Step, can_read, read
 
 
 def read_lines(
-    form: Form,
-    lines: Lines,
-    keys: list[Key],
-    zone: ZoneInfo,
-    columns: Callable[[Lines], pl.DataFrame],
+    form: Form, lines: Lines, keys: Sequence[Key], zone: ZoneInfo, steps: Sequence[Step] = ()
 ) -> pl.DataFrame:
-    """The frame that `Format.columns` returns; `columns` makes it where this is not compiled."""
+    """The frame that `Format.columns` returns; where nothing is compiled, no line is certain."""
     if not can_read(lines.text, len(lines), keys):
-        return columns(lines)
-    return completed(_read(form, lines, keys, zone), lines, columns)
-
-
-def completed(
-    frame: pl.DataFrame, lines: Lines, columns: Callable[[Lines], pl.DataFrame]
-) -> pl.DataFrame:
-    """The frame of these lines; where many of them are open, with what `columns` makes of those."""
-    if frame[OK].sum() > len(frame) - _MANY:
-        return frame
-    open_ = np.flatnonzero(~frame[OK].to_numpy())
-    return _merged(frame, columns(Lines(Lines(lines.text).join(open_))), open_)
-
-
-def _read(form: Form, lines: Lines, keys: list[Key], zone: ZoneInfo) -> pl.DataFrame:
-    found = read(form, lines.text, lines.starts, keys)
+        return nothing(lines)
+    found = read(form, lines.text, lines.starts, keys, steps)
     frame, ok = found.columns, pl.Series(OK, found.ok)
     if not found.zoned and zone.key != "UTC":
         local = pl.when(ok).then(pl.col("timestamp").dt.replace_time_zone(None))
@@ -49,8 +29,6 @@ def _read(form: Form, lines: Lines, keys: list[Key], zone: ZoneInfo) -> pl.DataF
     return frame.hstack([ok])
 
 
-def _merged(frame: pl.DataFrame, others: pl.DataFrame, numbers: Numbers) -> pl.DataFrame:
-    """The frame, with `others` in the place of its rows with these numbers."""
-    place = np.arange(len(frame))
-    place[numbers] = len(frame) + np.arange(len(numbers))
-    return filled(pl.concat([frame, others], how="diagonal")[place])
+def nothing(lines: Lines) -> pl.DataFrame:
+    """No line is certain."""
+    return pl.DataFrame({OK: np.zeros(len(lines), np.bool_)})

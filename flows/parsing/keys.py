@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from connectors.errors import MalformedLine
-from flows.parsing.fields import MAX_UINT16, MAX_UINT64, NO_VALUE, go_duration, number
-from flows.parsing.lines import Flags, Lines
-from flows.parsing.parser import MISFITS, OK, Row
-from flows.parsing.times import epoch, epoch_column, iso, iso_column
+from flows.parsing.fields import (
+    MAX_UINT16,
+    MAX_UINT64,
+    NO_VALUE,
+    encode,
+    go_duration,
+    number,
+    seconds,
+)
+from flows.parsing.lines import Lines
+from flows.parsing.parser import MISFITS, Row
+from flows.parsing.times import epoch, iso
 from native.lines import Key, Kind
 
 
@@ -84,19 +87,11 @@ _KINDS = {
 }
 _SAMPLE = 50
 _COMMON = 50
-_DECIMALS = (3, 6)
-_MOST_EXACT = 1e15
 
 COLOURS = r"\x1b\[[0-?]*[ -/]*[@-~]"
 """What terminals take for colours and the like: control sequences (ECMA-48, section 5.4)."""
 
 _COLOURS = re.compile(COLOURS)
-
-Seen = dict[str, Counter[type]]
-"""The keys of lines, and how often their values were of which type."""
-
-encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""A value as it is stored."""
 
 
 def row_of(found: dict[str, object], zone: ZoneInfo, shift: int) -> Row:
@@ -144,8 +139,7 @@ def _value(alias: Alias, value: object, zone: ZoneInfo, shift: int) -> object:
         duration = _number(value)
         if duration is None:
             return go_duration(value) if isinstance(value, str) else None
-        fits = 0 <= duration <= sys.float_info.max
-        return float(Decimal(repr(duration)).scaleb(-alias.shift_or(shift))) if fits else None
+        return seconds(duration, alias.shift_or(shift))
     if alias.column in WHOLE_NUMBERS:
         whole = _number(value)
         if whole is None or not 0 <= whole <= WHOLE_NUMBERS[alias.column] or whole % 1:
@@ -185,31 +179,22 @@ def sample(lines: Lines) -> list[int]:
     return sorted({*numbers[:_SAMPLE], *numbers[-_SAMPLE:]})
 
 
-def is_pattern(key: str) -> bool:
-    """Whether Polars would take the key for more than a name."""
-    return key == "*" or key.startswith("^")
-
-
-def keys_in(lines: Lines, members: Callable[[bytes], Mapping[str, object]]) -> Seen:
-    """The keys of the first and last lines that are not rare there, with the types of their values.
+def keys_in(lines: Lines, members: Callable[[bytes], Iterable[str]]) -> list[str]:
+    """The keys of the first and last lines that are not rare there.
 
     Lines with another key are asked one by one.
     """
-    seen: defaultdict[str, Counter[type]] = defaultdict(Counter)
     chosen = sample(lines)
-    for line in chosen:
-        for key, value in members(lines.raw(line)).items():
-            seen[key][type(value)] += 1
+    seen = Counter(key for line in chosen for key in members(lines.raw(line)))
     # Keys that are rare are not worth a column: there may be any number of them.
-    return {key: types for key, types in seen.items() if types.total() * _COMMON >= len(chosen)}
+    return [key for key, count in seen.items() if count * _COMMON >= len(chosen)]
 
 
-def compiled_keys(seen: Iterable[str], shift: int) -> list[Key]:
+def compiled_keys(seen: Sequence[str], shift: int) -> list[Key]:
     """How the compiled part shall read each key; lines with any other one are left open.
 
     Of durations whose unit nobody names, 10^shift are a second.
     """
-    seen = list(seen)
     best: dict[str, str] = {}
     for key in sorted(BY_KEY.keys() & seen, key=_RANK.__getitem__):
         best.setdefault(BY_KEY[key].column, key)
@@ -226,86 +211,3 @@ def compiled_keys(seen: Iterable[str], shift: int) -> list[Key]:
             kind = _KINDS.get(alias.column, Kind.TEXT)
             keys.append(Key(key, alias.column, kind, alias.shift_or(shift)))
     return keys
-
-
-def nothing(lines: Lines) -> pl.DataFrame:
-    """No line is certain."""
-    return pl.DataFrame({OK: np.zeros(len(lines), np.bool_)})
-
-
-def columns_of(frame: pl.DataFrame, zone: ZoneInfo, shift: int) -> pl.DataFrame:
-    """The columns of many lines, of which `frame` has a column for each key; null is missing.
-
-    Of durations whose unit nobody names, 10^shift are a second.
-    """
-    columns: dict[str, pl.Expr] = {}
-    sure = pl.lit(True)
-    extra: list[str] = []
-    for key in sorted(frame.columns, key=lambda key: _RANK.get(key, len(_RANK))):
-        alias = BY_KEY.get(key)
-        if alias is None:
-            extra.append(key)
-            if frame.schema[key] == pl.Float64:
-                # 1 and 1.0 are both 1.0 now.
-                sure &= (pl.col(key) % 1 != 0).fill_null(True)
-        elif alias.column in columns:
-            # Which of two aliases wins differs by line: ask where this one is present.
-            sure &= pl.col(key).is_null()
-        else:
-            columns[alias.column], fits = _column(alias, frame[key], zone, shift)
-            sure &= fits
-    if extra:
-        columns["attributes"] = _attributes(frame, extra)
-    made = frame.select(*(column.alias(name) for name, column in columns.items()), sure.alias(OK))
-    return made.with_columns(pl.col(OK).fill_null(False) & pl.col("timestamp").is_not_null())
-
-
-def _column(alias: Alias, values: pl.Series, zone: ZoneInfo, shift: int) -> tuple[pl.Expr, pl.Expr]:
-    """A column of the store from the values of a key, and where it can be trusted."""
-    column = pl.col(alias.key)
-    if alias.column == "timestamp":
-        is_text = values.dtype == pl.String
-        times = iso_column(values, zone) if is_text else epoch_column(values)
-        return pl.lit(times), pl.lit(True)
-    if alias.column == "duration":
-        seconds, exact = _shifted(values.fill_null(0.0).to_numpy(), alias.shift_or(shift))
-        return pl.lit(pl.Series(seconds)), pl.lit(pl.Series(exact & (seconds >= 0)))
-    if alias.column in WHOLE_NUMBERS:
-        limit = min(WHOLE_NUMBERS[alias.column], 2**63 - 1)
-        dtype = pl.UInt16 if alias.column == "status_code" else pl.UInt64
-        fits = column.is_null() | column.is_between(0, limit)
-        return column.cast(dtype, strict=False).fill_null(0), fits
-    return column.cast(pl.String).fill_null(""), pl.lit(True)
-
-
-def _attributes(frame: pl.DataFrame, keys: list[str]) -> pl.Expr:
-    """A JSON object of these keys, less those that a line does not have."""
-    if not any(frame[key].null_count() for key in keys):
-        return pl.struct(keys).struct.json_encode()
-    members = [
-        pl.when(pl.col(key).is_not_null()).then(
-            pl.struct(key).struct.json_encode().str.head(-1).str.tail(-1)
-        )
-        for key in keys
-    ]
-    return pl.concat_str(
-        pl.lit("{"), pl.concat_str(members, separator=",", ignore_nulls=True), pl.lit("}")
-    )
-
-
-def _shifted(values: npt.NDArray[np.float64], shift: int) -> tuple[npt.NDArray[np.float64], Flags]:
-    """The values divided by 10^shift, and where that is certain to be the nearest.
-
-    It is where a value has up to 15 digits: then those and the power of ten are exact, and no other
-    value has the same.
-    """
-    shifted, exact = values, np.full(len(values), shift == 0)
-    for decimals in _DECIMALS:
-        if exact.all():
-            break
-        with np.errstate(over="ignore"):
-            digits = np.rint(values * 10.0**decimals)
-        fits = ~exact & (digits / 10.0**decimals == values) & (np.abs(digits) < _MOST_EXACT)
-        shifted = np.where(fits, digits / 10.0 ** (decimals + shift), shifted)
-        exact |= fits
-    return shifted, exact

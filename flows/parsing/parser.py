@@ -1,9 +1,8 @@
 """The parse step: lines in, columns out, and a dead letter for every line that does not fit.
 
-A format says twice what its lines are. `line` is the definition: one line at a time, in plain
-Python, with a reason for every refusal. `columns` is the fast way for the lines that are as usual;
-where it is not sure, it leaves the line to `line`. So a batch costs what columns cost, and no odd
-line is lost.
+A format has a definition, `line`: one line at a time, in plain Python, with a reason for every
+refusal. `columns` is what the compiled part makes of the lines that are as usual; where it is not
+sure, it leaves the line to `line`. So a batch costs what columns cost, and no odd line is lost.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -23,7 +21,7 @@ import polars as pl
 
 from connectors.batch import COLUMNS, PLACE, DeadLetter, Fit, Numbers, Parsed, Taken
 from connectors.errors import MalformedLine
-from flows.parsing import FORMATS
+from flows.parsing.choice import describe
 from flows.parsing.lines import Lines
 from flows.parsing.suggest import fitting
 
@@ -62,7 +60,7 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
     Durations whose unit nobody names are in `duration_unit`.
     """
     zone, shift = ZoneInfo(time_zone), DURATION_UNITS[duration_unit]
-    form: Format = import_module(FORMATS[name]).make(zone, shift)
+    form = describe(name).make(zone, shift)
 
     def advise(text: str, why: MalformedLine) -> str:
         return f"{text[:_SHOWN]!r} is no line of LOG_FORMAT={name} ({why.reason}), {_other(text)}"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from zoneinfo import ZoneInfo
 
 from connectors.errors import MalformedLine
 from flows.parsing import FORMATS
+from flows.parsing.choice import describe
 
 
 def misfits(lines: Sequence[str], name: str, time_zone: str = "UTC") -> list[MalformedLine]:
     """Why lines, each without its end, are not of the format `name`: a refusal for each of them."""
-    form = import_module(FORMATS[name]).make(ZoneInfo(time_zone))
+    form = describe(name).make(ZoneInfo(time_zone))
     refused = []
     for line in lines:
         try:

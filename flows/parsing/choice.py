@@ -1,0 +1,89 @@
+"""Which format `LOG_FORMAT` means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+from zoneinfo import ZoneInfo
+
+from flows import extensions
+from flows.parsing import FORMATS, OUTER
+
+if TYPE_CHECKING:
+    from flows.parsing.parser import Format
+
+
+class Description(Protocol):
+    """A format as a value; `samples` are lines of it, the first of them a usual one."""
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """Lines of this format."""
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
+        """How its lines become rows; times without a zone are in `time_zone`.
+
+        Of durations whose unit nobody names, 10^`duration_shift` are a second.
+        """
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """A format that is no layout: what reads it, given a zone and a shift."""
+
+    reads: Callable[[ZoneInfo, int], Format]
+    samples: tuple[str, ...]
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
+        """See `Description`."""
+        return self.reads(time_zone, duration_shift)
+
+
+_LANGUAGES = {r"\(\?P<": "regex", r"\$[A-Za-z_{]": "nginx", "%": "apache"}
+"""What is in a format of another program's language -> the module that translates it."""
+
+
+@dataclass(frozen=True)
+class _Inner:
+    """The format `inner` in the messages of `outer`, which adds some attributes."""
+
+    outer: Description
+    inner: Description
+    adds: tuple[str, ...]
+
+    samples: tuple[str, ...] = ()
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
+        """See `Description`."""
+        from flows.parsing.nested import Nested
+
+        inner = self.inner.make(time_zone, duration_shift)
+        return Nested(self.outer.make(time_zone, duration_shift), inner, self.adds)
+
+
+def describe(text: str) -> Description:
+    """The format that `LOG_FORMAT` means. Raises `ValueError`, which says why it means none.
+
+    It is the name of one, two names (`cri:json`), or what describes lines in another program: a
+    regular expression with named groups, nginx's `log_format`, Apache's `LogFormat`.
+    """
+    if text in FORMATS:
+        found: Description = import_module(FORMATS[text]).FORMAT
+        return found
+    outer, colon, inner = text.partition(":")
+    if colon and outer in OUTER:
+        return _Inner(describe(outer), describe(inner), OUTER[outer])
+    for sign, language in _LANGUAGES.items():
+        if re.search(sign, text):
+            module = import_module(f"flows.parsing.translate.{language}")
+            translated: Description = module.translate(text)
+            return translated
+    others = extensions.extensions(extensions.FORMATS)
+    if text in others:
+        extension: Description = extensions.load(others[text])
+        return extension
+    known = ", ".join(sorted({*FORMATS, *others}))
+    raise ValueError(f"{text!r} is unknown; known are {known}")

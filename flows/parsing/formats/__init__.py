@@ -1,0 +1,1 @@
+"""A file a format, whose `FORMAT` is what `flows.parsing.Description` says."""

@@ -1,0 +1,93 @@
+"""Format `json`: one JSON object (RFC 8259) a line.
+
+Keys become columns by `ALIASES`; where a line has several keys for one column, the first in the
+table wins. Every other key, nested values too, goes into `attributes`, and so does a known key
+whose line has a better alias. A known key that is null is as good as missing. A line needs a
+timestamp.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from zoneinfo import ZoneInfo
+
+import msgspec
+import polars as pl
+
+from connectors.errors import MalformedLine
+from flows.parsing.choice import Scanner
+from flows.parsing.compiled import read_lines
+from flows.parsing.fields import encode
+from flows.parsing.keys import compiled_keys, keys_in, row_of, with_plain_levels
+from flows.parsing.lines import Lines
+from flows.parsing.parser import Row
+from native.lines import Form
+
+_decode = msgspec.json.Decoder().decode
+_UNREADABLE = re.compile(r"\bNaN\b|\bInfinity\b|[0-9][eE]\+?[0-9]{3}")
+
+
+class JsonLines:
+    """See the module's docstring."""
+
+    def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
+        self._zone = time_zone
+        self._shift = duration_shift
+
+    def line(self, text: str) -> Row:
+        """One line. Raises `MalformedLine`."""
+        try:
+            found = _value_of(text)
+            if not isinstance(found, dict):
+                raise MalformedLine("not_an_object", f"{type(found).__name__}, not an object")
+            return row_of(found, self._zone, self._shift)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise MalformedLine("bad_json", str(error)) from None
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        keys = compiled_keys(keys_in(lines, _members), self._shift)
+        return with_plain_levels(read_lines(Form.JSON, lines, keys, self._zone))
+
+
+def _value_of(text: str) -> object:
+    """The value that a text of JSON is. Raises `MsgspecError`, `RecursionError`.
+
+    NaN and Infinity are no JSON, and 1e999 is no number of 64 bits; but programs write them.
+    """
+    try:
+        return _decode(text)
+    except msgspec.MsgspecError as error:
+        if not _UNREADABLE.search(text):
+            raise
+        try:
+            found = json.loads(text, parse_constant=str, parse_float=_float)
+            encode(found).encode()  # half of a surrogate pair is no text
+        except (ValueError, RecursionError):
+            raise error from None
+        return found
+
+
+def _float(text: str) -> float | str:
+    found = float(text)
+    return found if math.isfinite(found) else text
+
+
+def _members(line: bytes) -> dict[str, object]:
+    """The members of the object that a line is, none if it is not one."""
+    try:
+        found = _decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+FORMAT = Scanner(
+    JsonLines,
+    samples=(
+        '{"ts": "2026-11-22T20:15:05.120Z", "path": "/a?b=c", "status": 200, '
+        '"duration_ms": 48.31, "trace": {"id": 7}}',
+    ),
+)

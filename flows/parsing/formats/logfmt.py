@@ -1,0 +1,133 @@
+r"""Format `logfmt`: `key=value key="quoted \"value\"" flag`.
+
+Nobody has standardised it. Here it is what the documentation of kr/logfmt (package logfmt, its
+grammar) and the decoder of go-logfmt take, and what writers make:
+
+- Pairs stand between spaces or control characters. A key has no `=` and no `"`.
+- A value is a word without `"`, or a text in quotes. The word may have `=` in it, which those two
+  refuse, and which means one thing only: `path=/a?b=c`.
+- Escapes in quotes are those of JSON, which go-logfmt writes, and those of Go's strconv.Quote,
+  which log/slog and logrus write. What means no character stays as it is.
+- A key alone is `true`, as kr/logfmt has it.
+- Colours for a terminal are no part of a line: logrus and others write them.
+
+Keys become columns as in JSON. There are no types, so every value is a text, in `attributes` too; a
+number is read from it where a column wants one. A known key without a value, or with the word
+`null`, which go-logfmt writes for nil, is as good as missing; so is `-` for a number. Of a repeated
+key, the last counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from connectors.errors import MalformedLine
+from flows.parsing.choice import Scanner
+from flows.parsing.compiled import read_lines
+from flows.parsing.keys import (
+    COLOURS,
+    column_of,
+    compiled_keys,
+    keys_in,
+    row_of,
+    with_plain_levels,
+    without_colours,
+)
+from flows.parsing.lines import Lines
+from flows.parsing.parser import Row
+from native.lines import Form
+
+_SEPARATORS = "".join(map(chr, range(ord(" ") + 1)))
+_PAIR = re.compile(
+    r'([^\0- ="]+)(?:=("[^"\\]*(?:\\.[^"\\]*)*"|[^\0- "]*))?(?:[\0- ]+|\Z)', re.DOTALL
+)
+_HEX = "[0-9A-Fa-f]"
+_ESCAPE = re.compile(
+    (
+        rf"\\(?:u([dD][89abAB]{_HEX}{{2}})\\u([dD][c-fC-F]{_HEX}{{2}})"  # two halves of UTF-16
+        rf"|u({_HEX}{{4}})|U({_HEX}{{8}})|x({_HEX}{{2}})|(.))"
+    ).encode(),
+    re.DOTALL,
+)
+_NAMES = dict(zip(b'"\\/abfnrtv', b'"\\/\a\b\f\n\r\t\v', strict=True))
+_MISSING = ("", '""', "null")
+_COLOURS = re.compile(COLOURS.encode())
+
+
+class Logfmt:
+    """See the module's docstring."""
+
+    def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
+        self._zone = time_zone
+        self._shift = duration_shift
+
+    def line(self, text: str) -> Row:
+        """One line. Raises `MalformedLine`."""
+        pairs = _pairs(without_colours(text))
+        return row_of({key: _meaning(key, value) for key, value in pairs}, self._zone, self._shift)
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        if b"\x1b" in lines.data:  # of one byte, which is found far quicker than two
+            lines = Lines(_COLOURS.sub(b"", lines.data))
+        keys = compiled_keys(keys_in(lines, _members), self._shift)
+        return with_plain_levels(read_lines(Form.LOGFMT, lines, keys, self._zone))
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str | None]]:
+    """The keys of a line and their values as written, None for a key alone."""
+    text, at = text.strip(_SEPARATORS), 0
+    while at < len(text):
+        found = _PAIR.match(text, at)
+        if not found:
+            raise MalformedLine("bad_logfmt", f"{text[at : at + 64]!r} is not key=value")
+        yield found.group(1), found.group(2)
+        at = found.end()
+
+
+def _meaning(key: str, value: str | None) -> object:
+    """What `row_of` is to be told of a value."""
+    if column_of(key) and (value is None or value in _MISSING):
+        return None
+    if value is None:
+        return True
+    return _unescape(value[1:-1]) if value.startswith('"') else value
+
+
+def _unescape(text: str) -> str:
+    """Undo the escapes; bytes that are not UTF-8, and what is no character, stay escaped."""
+    if "\\" not in text:
+        return text
+    return _ESCAPE.sub(_character, text.encode()).decode(errors="backslashreplace")
+
+
+def _character(found: re.Match[bytes]) -> bytes:
+    high, low, unit, point, octet, name = found.groups()
+    if octet:
+        return bytes.fromhex(octet.decode())
+    if name:
+        return bytes([_NAMES[name[0]]]) if name[0] in _NAMES else found.group()
+    if high:
+        return bytes.fromhex((high + low).decode()).decode("utf-16-be").encode()
+    try:
+        return chr(int(unit or point, 16)).encode()
+    except (ValueError, OverflowError):  # half of a character, or beyond all of them
+        return found.group()
+
+
+def _members(line: bytes) -> dict[str, str]:
+    """The pairs of a line, and of a malformed one what looks like pairs."""
+    return dict(_PAIR.findall(line.decode(errors="replace")))
+
+
+FORMAT = Scanner(
+    Logfmt,
+    samples=(
+        'ts=2026-11-22T20:15:05.120Z path="/a?b=c" status=200 duration_ms=48.31 '
+        'msg="say \\"hello\\"" cached',
+    ),
+)

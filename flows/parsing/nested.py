@@ -1,0 +1,66 @@
+"""A format within another one: what a container wrote, in the lines of what ran it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from flows.parsing.compiled import nothing
+from flows.parsing.fields import encode
+from flows.parsing.lines import Lines
+from flows.parsing.parser import OK, Format, Row
+
+_NONE = "{}"
+
+
+class Nested:
+    """Lines of `outer`, of whose `message` the format is `inner`, which has its own time.
+
+    An empty message, and a part of a line (a tag `P` of CRI), is kept as it is. `adds` names the
+    attributes of `outer`.
+    """
+
+    def __init__(self, outer: Format, inner: Format, adds: Sequence[str]) -> None:
+        self._outer = outer
+        self._inner = inner
+        self._added = [f'"{name}":' for name in adds]
+
+    def line(self, text: str) -> Row:
+        """One line. Raises `MalformedLine`."""
+        row = self._outer.line(text)
+        message = str(row.get("message", "")).removesuffix("\n").removesuffix("\r")
+        attributes = json.loads(str(row.get("attributes", _NONE)))
+        if not message or str(attributes.get("tags", "")).startswith("P"):
+            return row
+        del row["message"]
+        found = self._inner.line(message)
+        attributes |= json.loads(str(found.get("attributes", _NONE)))
+        return {**row, **found, "attributes": encode(attributes)}
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        outer = self._outer.columns(lines)
+        if "message" not in outer.columns:
+            return nothing(lines)
+        texts = outer.drop_in_place("message").rechunk()
+        _, starts, data = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+        begins = np.frombuffer(starts, np.int64)[: len(texts) + 1]
+        inner = self._inner.columns(Lines(data.to_pybytes() if data else b"", begins))
+        if "timestamp" not in inner.columns:
+            return nothing(lines)
+        sure = outer.drop_in_place(OK) & inner.drop_in_place(OK)
+        if "attributes" in inner.columns and "attributes" in outer.columns:
+            within, around = inner["attributes"], outer["attributes"]
+            sure &= ~within.str.contains_any(self._added)  # whose value is it?
+            both = pl.concat_str(around.str.head(-1), pl.lit(","), within.str.tail(-1))
+            joined = (
+                pl.when(within == _NONE)
+                .then(around)
+                .otherwise(pl.when(around == _NONE).then(within).otherwise(both))
+            )
+            inner = inner.with_columns(joined.alias("attributes"))
+        missing = [name for name in outer.columns if name not in inner.columns]
+        return inner.hstack(outer.select(missing)).hstack([sure.alias(OK)])

@@ -1,0 +1,1 @@
+"""Languages that people describe their lines in, each translated to a layout."""

@@ -1,0 +1,64 @@
+r"""nginx's `log_format` to a layout: `$remote_addr [$time_local] "$request" $status`.
+
+By ngx_http_log_module and the variables of ngx_http_core_module and ngx_http_upstream_module. With
+`escape=default` nginx writes `"`, `\`, and what is no printable ASCII, as `\xHH`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from flows.parsing.fields import Escapes
+from flows.parsing.layout import REQUEST, Field, Layout, bracketed
+from flows.parsing.translate.parts import Part, layout_of
+from native.lines import Meaning, Shape
+
+_VARIABLE = re.compile(r"\$(?:\{([a-z0-9_]+)\}|([a-z0-9_]+))|(\$)", re.IGNORECASE)
+_COLUMNS = {
+    "remote_addr": "client_ip",
+    "remote_user": "customer_id",
+    "request": REQUEST,
+    "request_method": "method",
+    "request_uri": "request_path",
+    "uri": "request_path",
+    "status": "status_code",
+    "body_bytes_sent": "bytes_sent",
+    "bytes_sent": "bytes_sent",
+    "request_time": "duration",
+    "http_referer": "referer",
+    "http_user_agent": "user_agent",
+    "host": "host",
+    "server_name": "host",
+    "http_host": "host",
+}
+_TIMES = {"time_local": Meaning.CLF, "time_iso8601": Meaning.ISO, "msec": Meaning.EPOCH}
+# What may have spaces where no quotes are around it.
+_SEVERAL = re.compile("remote_user|request|upstream_.*|http_.*|sent_http_.*|cookie_.*|arg_.*|args")
+
+
+def translate(text: str) -> Layout:
+    """The layout of a `log_format`. Raises `ValueError` for what it cannot mean, with the place."""
+    return layout_of(_parts(text), "not_log_format", Escapes.APACHE)
+
+
+def _parts(text: str) -> Iterator[Part]:
+    at = 0
+    for found in _VARIABLE.finditer(text):
+        if found.start() > at:
+            yield at + 1, text[at : found.start()]
+        if found.group(3):
+            raise ValueError(f"$ at {found.start() + 1} is no variable")
+        yield found.start() + 1, _field((found.group(1) or found.group(2)).lower())
+        at = found.end()
+    if at < len(text):
+        yield at + 1, text[at:]
+
+
+def _field(name: str) -> Field:
+    if name == "time_local":
+        return bracketed(name, Meaning.CLF)
+    if name in _TIMES:
+        return Field(name, "timestamp", time=_TIMES[name])
+    shape = Shape.WORDS if _SEVERAL.fullmatch(name) else Shape.WORD
+    return Field(name, _COLUMNS.get(name, ""), shape)

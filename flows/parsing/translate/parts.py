@@ -1,0 +1,55 @@
+"""What the translations share: fields and literals to a layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from flows.parsing.fields import Escapes
+from flows.parsing.layout import Field, Layout
+from native.lines import Shape
+
+Part = tuple[int, Field | str]
+"""A field, or a literal, and where it is in the text of the format, counted from 1."""
+
+
+def layout_of(parts: Iterable[Part], reason: str, escapes: Escapes) -> Layout:
+    """The layout of these parts. Raises `ValueError`, which says where it cannot be one.
+
+    A field between quotes has escapes. Of several fields for one column the first counts; the
+    others are attributes.
+    """
+    told: list[Field | str] = []
+    columns: set[str] = set()
+    names: set[str] = set()
+    parts = list(parts)
+    for number, (place, part) in enumerate(parts):
+        if isinstance(part, str):
+            told.append(part)
+            continue
+        if told and isinstance(told[-1], Field):
+            raise ValueError(f"nothing is before the field at {place}: where does it begin?")
+        if part.name in names:
+            raise ValueError(f"the field at {place} is here a second time: {part.name}")
+        behind = parts[number + 1][1] if number + 1 < len(parts) else ""
+        is_quoted = str(told[-1] if told else "").endswith('"') and str(behind).startswith('"')
+        told.append(_fitted(part, columns, is_quoted, escapes))
+        names.add(part.name)
+        columns |= {part.column} - {""}
+    if "timestamp" not in columns:
+        raise ValueError("no field is a time")
+    return Layout(tuple(told), samples=(), reason=reason)
+
+
+def _fitted(field: Field, columns: set[str], is_quoted: bool, escapes: Escapes) -> Field:
+    """The field as it is where it stands."""
+    if field.column in columns:
+        field = Field(field.name, shape=field.shape)
+    if is_quoted and field.column == "timestamp":
+        return replace(field, shape=Shape.WORDS)
+    if is_quoted:
+        shape = Shape.WORDS if escapes is Escapes.NONE else Shape.ESCAPED
+        return replace(field, shape=shape, escapes=escapes)
+    if field.shape is Shape.WORDS and escapes is not Escapes.NONE:
+        return replace(field, escapes=escapes, odd="\\")
+    return field

@@ -1,0 +1,158 @@
+"""Every format, by the samples that its file has."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows.parsing import FORMATS
+from flows.parsing.choice import describe
+from tests.parsing_checks import certain, filled, mutated, parse, refusal_of, row_of, utc
+
+UTC = ZoneInfo("UTC")
+NESTED = {
+    f"{outer}:{name}": [
+        json.dumps({"log": f"{text}\n", "stream": "stdout", "time": "2026-11-22T20:15:05Z"})
+        if outer == "docker"
+        else f"2026-11-22T20:15:05Z stdout F {text}"
+        for text in describe(name).samples
+    ]
+    for outer in ("cri", "docker")
+    for name in ("json", "combined", "api_requests")
+}
+SAMPLES = {name: list(describe(name).samples) for name in FORMATS} | NESTED
+PARTS = '" \\[]{}-+0:/\t\r\xa0x,.'
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_samples_of_a_format_are_lines_of_it(name: str) -> None:
+    for line in SAMPLES[name]:
+        assert row_of(name, line, "Europe/Berlin")["timestamp"].year == 2026
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_first_sample_of_a_format_is_read_the_fast_way(name: str) -> None:
+    form = describe(name).make(UTC)
+    assert all(certain(form, SAMPLES[name][:1] * 3, spelled=True))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_is_compiled_agrees_with_the_definition(name: str, data: st.DataObject) -> None:
+    lines = data.draw(
+        st.lists(mutated(st.sampled_from(SAMPLES[name]), PARTS), min_size=1, max_size=8)
+    )
+    certain(describe(name).make(UTC), lines, spelled=True)
+
+
+def attributes(row: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(row["attributes"])
+    return found
+
+
+@pytest.mark.parametrize("name", ["common", "vhost_combined", "nginx", "combined_extra"])
+def test_what_is_made_of_combined_means_what_it_means_there(name: str) -> None:
+    plain = filled(row_of("combined", SAMPLES["combined"][0]))
+    found = filled(row_of(name, SAMPLES[name][0]))
+    own = {"attributes"} | ({"referer", "user_agent"} if name == "common" else {"host"})
+    assert {key: found[key] for key in plain if key not in own} == {
+        key: plain[key] for key in plain if key not in own
+    }
+    text = SAMPLES[name][0].replace(" cust_1 [", " cust_1 10.0.0.1 [")
+    assert refusal_of(name, text)[0] == "not_combined"
+
+
+def test_vhost_combined_has_its_host_and_port() -> None:
+    first, second = (row_of("vhost_combined", line) for line in SAMPLES["vhost_combined"])
+    assert (first["host"], attributes(first)) == (
+        "www.example.com",
+        {"port": "443", "protocol": "HTTP/1.1"},
+    )
+    assert (second["host"], attributes(second)) == ("::1", {"port": "80"})
+
+
+def test_nginx_has_the_addresses_that_a_request_came_through() -> None:
+    first, second = (row_of("nginx", line) for line in SAMPLES["nginx"])
+    assert attributes(first)["x_forwarded_for"] == "10.0.0.1, 10.0.0.2"
+    assert (second["user_agent"], second.get("attributes", "{}")) == ("caf\u00e9", "{}")
+
+
+def test_combined_extra_keeps_what_follows() -> None:
+    found = row_of("combined_extra", SAMPLES["combined_extra"][0])
+    assert attributes(found)["extra"] == "0.004 upstream=app1"
+    assert refusal_of("combined_extra", SAMPLES["combined"][0])[0] == "not_combined"
+
+
+def test_haproxy_with_and_without_what_syslog_and_captures_add() -> None:
+    first, second = (filled(row_of("haproxy", line)) for line in SAMPLES["haproxy"])
+    assert first["timestamp"] == utc(2026, 11, 22, 20, 15, 5, 655_000)
+    assert (first["client_ip"], first["host"], first["duration"]) == (
+        "203.0.113.7",
+        "s/srv1",
+        0.109,
+    )
+    assert (first["method"], first["request_path"], first["status_code"]) == (
+        "GET",
+        "/a?b=c",
+        200,
+    )
+    assert attributes(first) == {
+        "syslog": "Nov 22 20:15:05 lb haproxy[14389]",
+        "port": "33317",
+        "frontend": "in",
+        **{"TR": "10", "Tw": "0", "Tc": "30", "Tr": "69"},
+        "termination": "----",
+        "connections": "1/1/1/1/0",
+        "queues": "0/0",
+        "request_headers": "1wt.eu",
+        "protocol": "HTTP/1.1",
+    }
+    assert (second["client_ip"], second["duration"]) == ("2001:db8::1", 0.0)
+    assert attributes(second)["request"] == "<BADREQ>"
+
+
+def test_a_line_of_a_container_is_a_message() -> None:
+    for name in ("cri", "docker"):
+        found = row_of(name, SAMPLES[name][0])
+        assert found == {
+            "timestamp": utc(2026, 11, 22, 20, 15, 5, 120_456),
+            "message": "listening on :8080",
+            "attributes": '{"stream":"stdout"}',
+        }
+    assert refusal_of("docker", '{"time":"2026-11-22T20:15:05Z"}')[0] == "not_docker"
+    for other in ("2026-11-22T20:15:05Z stdout", "2026-11-22T20:15:05Z INFO main started"):
+        assert refusal_of("cri", other)[0] == "not_cri"
+
+
+@pytest.mark.parametrize("outer", ["cri", "docker"])
+@pytest.mark.parametrize("name", ["json", "combined", "api_requests"])
+def test_a_format_within_another_means_what_it_means_alone(outer: str, name: str) -> None:
+    for line, alone in zip(NESTED[f"{outer}:{name}"], describe(name).samples, strict=True):
+        found, plain = filled(row_of(f"{outer}:{name}", line)), filled(row_of(name, alone))
+        stream = {"stream": "stdout"}
+        assert attributes(found) == stream | attributes(plain)
+        assert {**found, "attributes": ""} == {**plain, "attributes": ""}
+
+
+def test_a_part_of_a_line_is_kept_as_it_is_with_its_tag() -> None:
+    found = row_of("cri:json", SAMPLES["cri"][1])
+    assert found["message"] == '{"ts": "caf\u00e9'
+    assert attributes(found) == {"stream": "stderr", "tags": "P"}
+
+
+def test_a_line_within_that_does_not_fit_is_a_dead_letter_of_its_whole_line() -> None:
+    line = "2026-11-22T20:15:05Z stdout F no json"
+    parsed = parse("cri:json", line.encode())
+    assert parsed.rejected.select("raw", "reason").rows() == [(line.encode(), "bad_json")]
+
+
+def test_what_a_line_within_says_of_its_stream_counts() -> None:
+    inner = json.dumps({"ts": 0, "stream": "mine"})
+    found = row_of("cri:json", f"2026-11-22T20:15:05Z stdout F {inner}")
+    assert attributes(found) == {"stream": "mine"}

@@ -1,0 +1,142 @@
+"""Formats in the languages of other programs: nginx's, Apache's, a regular expression."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.errors import SettingsError
+from flows.parsing.choice import describe
+from settings import load
+from tests.parsing_checks import certain, filled, misfits_of, mutated, refusal_of, row_of, utc
+
+UTC = ZoneInfo("UTC")
+NGINX = (
+    '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
+    '"$http_referer" "$http_user_agent"'
+)
+APACHE = r"%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-agent}i\""
+REGEX = r"(?P<timestamp>\S+ \S+) (?P<level>\w+) \[(?P<thread>[^\]]*)\] (?P<message>.*)"
+TIMED = NGINX + ' $request_time "$upstream_response_time" $upstream_addr'
+CLOCKS = '%v %a [%{msec}t] %m %U%q %H %s %D "%{X-Request-Id}o"'
+COMBINED = describe("combined").samples[0]
+LINES = {
+    NGINX: COMBINED,
+    TIMED: COMBINED + ' 0.25 "0.1, 0.2" 10.0.0.1:80, 10.0.0.2:80',
+    APACHE: COMBINED,
+    CLOCKS: 'www 10.0.0.1 [1795378505120] GET /a?b HTTP/1.1 200 1500 "x-1"',
+    "$time_iso8601|$msec|$status": "2026-11-22T20:15:05+00:00|1795378505.120|200",
+    '"$time_local" "$request"': '"22/Nov/2026:20:15:05 +0000" "GET /a HTTP/1.1"',
+}
+
+
+def attributes(row: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(row["attributes"])
+    return found
+
+
+def test_the_formats_of_nginx_and_apache_mean_what_combined_means() -> None:
+    expected = filled(row_of("combined", COMBINED))
+    assert filled(row_of(NGINX, COMBINED)) == expected
+    assert filled(row_of(APACHE, COMBINED)) == expected
+
+
+def test_what_is_no_column_is_an_attribute_of_its_name() -> None:
+    row = row_of(TIMED, LINES[TIMED])
+    assert row["duration"] == 0.25
+    assert attributes(row) == {
+        "protocol": "HTTP/1.1",
+        "upstream_response_time": "0.1, 0.2",
+        "upstream_addr": "10.0.0.1:80, 10.0.0.2:80",
+    }
+
+
+def test_times_and_units_are_those_of_the_directive() -> None:
+    row = row_of(CLOCKS, LINES[CLOCKS])
+    assert (row["timestamp"], row["duration"]) == (utc(2026, 11, 22, 20, 15, 5, 120_000), 0.0015)
+    assert (row["host"], row["client_ip"], row["method"]) == ("www", "10.0.0.1", "GET")
+    assert attributes(row)["sent_x_request_id"] == "x-1"
+
+
+def test_of_two_fields_for_a_column_the_second_is_an_attribute() -> None:
+    row = row_of("$time_iso8601|$msec|$status", LINES["$time_iso8601|$msec|$status"])
+    assert (row["timestamp"], row["status_code"]) == (utc(2026, 11, 22, 20, 15, 5), 200)
+    assert attributes(row) == {"msec": "1795378505.120"}
+
+
+@pytest.mark.parametrize("text", LINES)
+def test_they_are_read_the_fast_way(text: str) -> None:
+    assert all(certain(describe(text).make(UTC), [LINES[text]] * 3, spelled=True))
+
+
+@pytest.mark.parametrize("text", LINES)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_is_compiled_agrees_with_the_definition(text: str, data: st.DataObject) -> None:
+    lines = mutated(st.just(LINES[text]), '" \\[]|?-+0:/\t\r\xa0x,.')
+    certain(describe(text).make(UTC), data.draw(st.lists(lines, min_size=1)), spelled=True)
+
+
+def test_a_regular_expression_names_columns_and_attributes() -> None:
+    row = row_of(REGEX, "2026-11-22 20:15:05,120 WARN [main] 17 rows lost", "Europe/Berlin")
+    assert row == {
+        "timestamp": utc(2026, 11, 22, 19, 15, 5, 120_000),
+        "level": "WARN",
+        "message": "17 rows lost",
+        "attributes": '{"thread":"main"}',
+    }
+    assert refusal_of(REGEX, "Traceback")[0] == "not_log_format"
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-11-22T20:15:05Z", "22/Nov/2026:20:15:05 +0000", "1795378505"]
+)
+def test_a_regular_expression_takes_times_of_several_spellings(time: str) -> None:
+    text = r"(?P<timestamp>[^|]+)\|(?P<request>[^|]+)\|(?P<status_code>.*)"
+    row, misfits = misfits_of(text, f"{time}|GET /a HTTP/1.1|OK")
+    assert (row["timestamp"], row["method"]) == (utc(2026, 11, 22, 20, 15, 5), "GET")
+    assert misfits == {"status_code": 1}
+
+
+def test_a_group_that_a_line_leaves_out_is_empty_but_for_the_time() -> None:
+    text = r"(?:(?P<timestamp>\d+) )?(?:(?P<level>[A-Z]+) )?(?P<message>.*)"
+    assert row_of(text, "1795378505 hello") == {
+        "timestamp": utc(2026, 11, 22, 20, 15, 5),
+        "message": "hello",
+    }
+    assert refusal_of(text, "hello")[0] == "no_timestamp"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("$remote_addr$status $time_local", "nothing is before the field at 13"),
+        ("$status $status $time_local", "the field at 9 is here a second time"),
+        ("$remote_addr $status", "no field is a time"),
+        ("$status $ $time_local", r"\$ at 9 is no variable"),
+        ("%h %t %{%Y}t", "%{%Y}t at 7 cannot be read"),
+        ("%h %t %Z", "%Z at 7 cannot be read"),
+        ("%h %t %", "% at 7 is no directive"),
+        ("%h%t", None),
+        ("%h %u", "no field is a time"),
+        ("(?P<timestamp>.*", "no regular expression: .* at 1"),
+        ("(?P<time>.*)", "no group is named timestamp"),
+        ("(?P<timestamp>.*) (.*)", "a group has no name"),
+        ("cri:morse", "'morse' is unknown"),
+        ("combined:json", "'combined:json' is unknown"),
+    ],
+)
+def test_what_a_format_cannot_mean_is_said_at_the_start_with_its_place(
+    text: str, why: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", text)
+    if why is None:
+        assert load().log_format == text
+    else:
+        with pytest.raises(SettingsError, match=why):
+            load()
