@@ -31,7 +31,7 @@ static inline const byte *find(const byte *at, const byte *end, byte which)
 {
 #ifdef __SSE2__
     for (; at < end; at += LANES) {
-        unsigned found = bits(_mm_cmpeq_epi8(load(at, end), all(which)));
+        unsigned found = bits(_mm_cmpeq_epi8(load(at), all(which)));
         if (found) {
             at += __builtin_ctz(found);
             return at < end ? at : NULL;
