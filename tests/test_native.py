@@ -208,7 +208,7 @@ def test_no_mutated_line_is_read_otherwise_than_its_definition_says(
     corpus.mkdir()
     write_corpus(corpus)
     seconds = f"-max_total_time={1800 if soak else 60}"
-    limits = [seconds, "-max_len=2000", f"-artifact_prefix={tmp_path}/"]
+    limits = [seconds, "-use_value_profile=1", "-max_len=2000", f"-artifact_prefix={tmp_path}/"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzzing", file, *limits, corpus],
         cwd=ROOT,
