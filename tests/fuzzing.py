@@ -13,40 +13,24 @@ import ctypes
 import os
 import sys
 import traceback
-from importlib import import_module
 from itertools import compress
 from pathlib import Path
 from typing import NoReturn
 from zoneinfo import ZoneInfo
 
-import polars as pl
-
 import native
 from flows.parsing import FORMATS
+from flows.parsing.choice import describe
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format
-from log_generator.formats import FORMATS as GENERATED
-from log_generator.formats import render
-from log_generator.values import Traffic
-from tests.conftest import ROOT
 from tests.parsing_checks import filled
 
 
-def described(name: str) -> Format:
-    """The format of this name."""
-    made: Format = import_module(FORMATS[name]).make(ZoneInfo("Europe/Berlin"), 3)
-    return made
-
-
 def write_corpus(folder: Path) -> None:
-    """Lines to begin with, in files: those in the documentation, and generated ones."""
-    documented = (ROOT / "docs" / "formats.md").read_text().replace("`", "\n").encode()
-    times = pl.datetime(2026, 11, 1, time_zone="UTC")
-    requests = Traffic(seed=1, bad_ratio=0.2).take(40).with_columns(time=times)
-    generated = b"".join(render(requests, each) for each in GENERATED.values())
-    for number, line in enumerate({*documented.split(b"\n"), *generated.split(b"\n")}):
-        for which in range(len(FORMATS)):
-            (folder / f"{number}-{which}").write_bytes(bytes([which]) + line)
+    """Lines to begin with, each in a file: the samples of the formats."""
+    for which, name in enumerate(FORMATS):
+        for number, line in enumerate(describe(name).samples):
+            (folder / f"{name}-{number}").write_bytes(bytes([which]) + line.encode())
 
 
 def check(formats: list[Format], data: bytes) -> None:
@@ -66,15 +50,19 @@ def check(formats: list[Format], data: bytes) -> None:
 def fuzz(file: str, arguments: list[str]) -> NoReturn:
     """Run libFuzzer until it has found something, or its time is over."""
     native.library = ctypes.CDLL(file)
-    formats = [described(name) for name in FORMATS]
+    formats = [describe(name).make(ZoneInfo("Europe/Berlin"), 3) for name in FORMATS]
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
     def one(data: int, size: int) -> int:
+        given = ctypes.string_at(data, size)
         try:
-            if size:
-                check(formats, ctypes.string_at(data, size))
+            if given:
+                check(formats, given)
         except BaseException:  # which would not get through the C code
             traceback.print_exc()
+            print(
+                f"LOG_FORMAT={[*FORMATS][given[0] % len(FORMATS)]}: {given[1:]!r}", file=sys.stderr
+            )
             os._exit(1)
         return 0
 

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from datetime import datetime
+from enum import IntEnum
 from pathlib import Path
 from zipfile import ZipFile
 from zlib import crc32
@@ -29,8 +30,8 @@ from log_generator.formats import FORMATS as GENERATED
 from log_generator.formats import render
 from log_generator.values import Traffic
 from native.block import write_block
-from native.lines import is_ascii
-from native.text import Quoted, Rows, Views, mask_ids, texts_of
+from native.lines import Form, Kind, Meaning, Shape, is_ascii
+from native.text import SLACK, Quoted, Rows, Views, _Form, mask_ids, texts_of
 from tests.conftest import ROOT
 from tests.fuzzing import write_corpus
 from tests.parsing_checks import parse
@@ -83,6 +84,17 @@ def test_without_a_compiler_the_build_brings_one_and_the_wheel_is_for_every_pyth
     assert wheel.name.endswith(f"-py3-none-linux_{platform.machine()}.whl")
     ZipFile(wheel).extractall(tmp_path / "installed")
     assert native.load(tmp_path / "installed" / "native")
+
+
+@pytest.mark.parametrize("ours", [Form, Kind, Shape, Meaning, _Form])
+def test_c_numbers_its_enumerations_as_python_does(ours: type[IntEnum]) -> None:
+    sources = "".join(file.read_text() for file in Path(native.__file__).parent.glob("*.[ch]"))
+    assert [one.value for one in ours] == list(range(len(ours)))
+    assert f"enum {{ {', '.join(one.name for one in ours)} }};" in sources
+
+
+def test_what_may_be_behind_a_text_is_as_much_in_c_as_in_python() -> None:
+    assert f"SLACK = {SLACK} }};" in Path(native.__file__).with_name("concat.c").read_text()
 
 
 def stored_from(name: str, data: bytes) -> bytes:
@@ -208,7 +220,7 @@ def test_no_mutated_line_is_read_otherwise_than_its_definition_says(
     corpus.mkdir()
     write_corpus(corpus)
     seconds = f"-max_total_time={1800 if soak else 60}"
-    limits = [seconds, "-max_len=2000", f"-artifact_prefix={tmp_path}/"]
+    limits = [seconds, "-use_value_profile=1", "-max_len=2000", f"-artifact_prefix={tmp_path}/"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzzing", file, *limits, corpus],
         cwd=ROOT,
