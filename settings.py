@@ -15,22 +15,18 @@ import socket
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from dotenv.parser import parse_stream
-from pydantic import (
-    AfterValidator,
-    Field,
-    Secret,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, create_model
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingsError
+from connectors.sinks import PROBLEMS, STORES
+from connectors.sinks.clickhouse import EMBEDDED, ClickHouseSettings
+from connectors.sinks.influxdb import InfluxSettings
+from connectors.sinks.kind import StoreKind
 
 ENV_FILE = ".env.local"
 
@@ -56,79 +52,7 @@ def _format(text: str) -> str:
 
 
 def _store(name: str) -> str:
-    from connectors.sinks import STORES
-
     return _one_of(name, STORES)
-
-
-def _table(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError("a table's name has letters, digits and underscores")
-    if name in ("dead_letters", "ingest_blocks"):
-        raise ValueError("Logwax has a table of that name for itself")
-    return name
-
-
-def _tags(names: str) -> str:
-    from connectors.batch import COLUMNS
-
-    known = {name for name, dtype in COLUMNS.items() if str(dtype) in ("String", "Boolean")}
-    known -= {"attributes"}
-    for name in _parts(names):
-        _one_of(name, known)
-    return names
-
-
-def _influxdb_url(url: str) -> str:
-    parts = urlsplit(url)
-    try:
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid or "@" in parts.netloc:
-        raise ValueError(
-            "must be http://host:port, or https; user, password and token have their own settings"
-        )
-    return url
-
-
-def _token(token: SecretStr) -> SecretStr:
-    text = token.get_secret_value()
-    if not (text.isascii() and text.isprintable()):
-        raise ValueError("must be one line of ASCII")
-    return token
-
-
-class ClickHouseUrl(Secret[str]):
-    """The address of a server; everything that shows it leaves its secrets out."""
-
-    def _display(self) -> str:
-        return _without_secrets(self.get_secret_value())
-
-
-def _clickhouse_url(url: ClickHouseUrl) -> ClickHouseUrl:
-    try:
-        parts = urlsplit(url.get_secret_value())
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError(
-            "must be http://user:password@host:port/database, or https; "
-            "in user and password, percent-encode what is not a letter or a digit"
-        )
-    return url
-
-
-def _without_secrets(url: str) -> str:
-    """A URL as it may be shown: without its password and its secret options."""
-    shown = re.sub(r"^(\w+://)?([^:/@]*).*@", r"\1\2:***@", url, flags=re.DOTALL)
-    return re.sub(r"([?&][^=&]*(?:pass|token|secret|key|proxy|headers)\w*=)[^&]*", r"\1***", shown)
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    """What is between commas, those excepted that stand in brackets alone: `a[,]b.log`."""
-    return tuple(part.strip() for part in re.split(r"(?<!\[),|,(?!\])", text) if part.strip())
 
 
 def _globs(text: str) -> tuple[str, ...]:
@@ -152,8 +76,8 @@ def _default_instance() -> str:
     return machine_id or socket.gethostname()
 
 
-class Settings(BaseSettings):
-    """The effective settings of one process. Make one with `load()`."""
+class _Common(BaseSettings):
+    """The settings that no store has for itself."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -228,61 +152,10 @@ class Settings(BaseSettings):
 
     # Where it is stored
     store: Annotated[str, AfterValidator(_store)] = Field(
-        "embedded",
-        description="embedded: ClickHouse inside this process, in DATA_DIR/clickhouse. "
-        "clickhouse: the ClickHouse server at CLICKHOUSE_URL. "
-        "influxdb: the InfluxDB server at INFLUXDB_URL. "
-        "console: show lines on stdout, in tables on a terminal, else as JSON. "
-        "null: discard finished batches, for measuring.",
+        EMBEDDED.name,
+        description=" ".join(f"{kind.name}: {kind.meaning}" for kind in STORES.values()),
     )
     data_dir: Path = Field(Path("data"), description="Directory of everything Logwax keeps.")
-    clickhouse_url: Annotated[ClickHouseUrl, AfterValidator(_clickhouse_url)] = Field(
-        ClickHouseUrl("http://127.0.0.1:8123"),
-        description="The server of STORE=clickhouse: http or https, user, password, host, port, "
-        "database, and options such as `?send_receive_timeout=60`.",
-    )
-    clickhouse_table: Annotated[str, AfterValidator(_table)] = Field(
-        "logs", description="Table of the stored lines."
-    )
-    influxdb_url: Annotated[str, AfterValidator(_influxdb_url)] = Field(
-        "http://127.0.0.1:8086",
-        description="The server of STORE=influxdb: http or https, host, port, and the option "
-        "`?ca_cert=` with the file of a certificate authority.",
-    )
-    influxdb_api: Literal["v2", "v1"] = Field(
-        "v2",
-        description="v2: `/api/v2/write`, which 2.x, 3.x and 1.8 have. v1: `/write` of 1.x.",
-    )
-    influxdb_token: Annotated[SecretStr, AfterValidator(_token)] = Field(
-        SecretStr(""), description="Token of INFLUXDB_API=v2; of 1.8 `user:password`."
-    )
-    influxdb_org: str = Field("", description="Organization of INFLUXDB_API=v2; only 2.x asks.")
-    influxdb_bucket: Annotated[str, StringConstraints(min_length=1)] = Field(
-        "logwax", description="Bucket that is written; with INFLUXDB_API=v1 the database."
-    )
-    influxdb_user: str = Field("", description="User of INFLUXDB_API=v1; empty: none.")
-    influxdb_password: SecretStr = Field(SecretStr(""), description="Password of INFLUXDB_API=v1.")
-    influxdb_gzip: bool = Field(
-        False, description="true: compress what is written; less network, more CPU time."
-    )
-    influxdb_tags: Annotated[str, AfterValidator(_tags)] = Field(
-        "customer_id,method,status_class,success",
-        description="Columns that are tags, separated by commas; all others are fields. Not to be "
-        "changed once a bucket has lines.",
-    )
-    influxdb_max_tag_values: int = Field(
-        10_000,
-        ge=1,
-        le=10_000_000,
-        description="A tag with more values than this becomes a field from then on.",
-    )
-    retention_days: int = Field(
-        0,
-        ge=0,
-        le=36_500,
-        description="Stored lines older than this are deleted; 0 keeps all. Of ClickHouse only: "
-        "a bucket of InfluxDB has its own.",
-    )
     ledger_keep_days: int = Field(
         30,
         ge=1,
@@ -322,10 +195,14 @@ class Settings(BaseSettings):
     )
 
     @property
+    def store_kind(self) -> StoreKind:
+        """The store that `STORE` names."""
+        return STORES[self.store]
+
+    @property
     def api_url(self) -> str:
         """Where this process serves the API, as seen from this machine; empty if it serves none."""
-        # of a store that keeps nothing, nothing could be asked
-        if not (self.follow and self.api_port) or self.store in ("console", "null"):
+        if not (self.follow and self.api_port and self.store_kind.keeps):
             return ""
         every_address = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # bound there, asked here
         host = every_address.get(self.api_host, self.api_host)
@@ -343,17 +220,23 @@ class Settings(BaseSettings):
 
     @property
     def batch_bytes(self) -> int:
-        """`STREAM_MAX_BYTES`, else what suits the store: ClickHouse merges what came in small."""
-        default = 24 if self.store in ("embedded", "clickhouse") else 12
-        return self.stream_max_bytes or default * 1024 * 1024
-
-    @property
-    def influxdb_tag_columns(self) -> tuple[str, ...]:
-        """The columns that are tags: `INFLUXDB_TAGS` split at its commas."""
-        return _parts(self.influxdb_tags)
+        """`STREAM_MAX_BYTES`, else what suits the store."""
+        return self.stream_max_bytes or self.store_kind.batch_bytes
 
 
-_SECRETS = ("clickhouse_url", "influxdb_url", "influxdb_token", "influxdb_password")
+if TYPE_CHECKING:  # which knows those of this project
+
+    class _OfStores(ClickHouseSettings, InfluxSettings):
+        pass
+else:
+    _OfStores = create_model(
+        "_OfStores",
+        __base__=tuple(dict.fromkeys(kind.settings for kind in reversed(STORES.values()))),
+    )
+
+
+class Settings(_OfStores, _Common):
+    """The effective settings of one process. Make one with `load()`."""
 
 
 def read_env_file() -> tuple[dict[str, str], list[str]]:
@@ -414,15 +297,15 @@ def load() -> Settings:
 
     Raises `SettingsError` with one sentence for everything that is wrong, all at once.
     """
-    problems = read_env_file()[1]
+    problems = [*read_env_file()[1], *PROBLEMS]
     try:
         settings = Settings(**from_file())  # type: ignore[arg-type]  # texts, as in the environment
     except ValidationError as error:
         problems += [
-            f"{name.upper()}={'***' if name in _SECRETS else problem['input']!r}: "
-            f"{problem['msg'].removeprefix('Value error, ')}"
+            f"{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors()
             for name in map(str, problem["loc"][:1])
+            for shown in [repr(problem["input"]) if Settings.model_fields[name].repr else "***"]
         ]
     if problems:
         raise SettingsError(problems)

@@ -26,8 +26,9 @@ from connectors.store import Figures, Reader, Statistics
 
 DESCRIPTION = """
 Statistics of the requests in the logs, which are the rows that have a status. Dates are whole UTC
-days, both included; latencies are in seconds; their percentiles are exact with ClickHouse,
-interpolated linearly, unless the answer says `estimated`, and of the nearest rank with InfluxDB.
+days, both included; latencies are in seconds; their percentiles are exact with ClickHouse and
+SQLite, interpolated linearly, unless the answer says `estimated`, and of the nearest rank with
+InfluxDB.
 Every error is `{"detail": "a sentence"}`.
 """
 EPOCH = date(1970, 1, 1)
@@ -200,7 +201,7 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
         misfits=status.misfits,
         filler_bytes=status.filler,
         last_error=status.last_error,
-        problems=[*status.store_problems, *reading.problems],
+        problems=[*status.problems, *reading.problems],
     )
 
 

@@ -62,7 +62,7 @@ def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
             Gauge(
                 "logwax_problems",
                 "Entries of `problems` in `/health`.",
-                len(status.store_problems) + len(reading.problems),
+                len(status.problems) + len(reading.problems),
             ),
             Gauge(
                 "logwax_demoted_tags",

@@ -26,10 +26,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "latency": latency.measure,
     "scaling": scaling.measure,
     "memory": memory.measure,
+    "files": files.measure,
+    "query": query.measure,
 }
 """Name -> what measures it."""
-
-_APART = ("files", "query")  # with tables of their own
 
 _BRIEF, _FULL = Effort(600_000, 3, brief=True), Effort(4_000_000, 5)
 
@@ -37,11 +37,10 @@ _BRIEF, _FULL = Effort(600_000, 3, brief=True), Effort(4_000_000, 5)
 def main() -> None:
     """Run the benchmarks that were asked for, print their table, write what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = (*BENCHMARKS, *_APART, "all")
+    names = (*BENCHMARKS, "all")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
-    parser.add_argument("--lines", type=int, help="of a run; a start counts, as in every figure")
+    parser.add_argument("--lines", type=int, help="of a run")
     parser.add_argument("--rounds", type=int, help="runs of each")
-    parser.add_argument("--rows", type=int, nargs="+", default=query.ROWS, help="of query")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="write a chart (SVG) there")
     given = parser.parse_args()
@@ -52,10 +51,6 @@ def main() -> None:
     wanted = set(given.names) or {"all"}
     noise, figures = Noise(), list[Figure]()
     try:
-        if "files" in wanted:
-            files.main()
-        if "query" in wanted:
-            query.main(given.rows, given.rounds or query.ROUNDS, given.json)
         figures.extend(_measure([name for name in BENCHMARKS if wanted & {name, "all"}], effort))
     except BenchmarkError as error:
         sys.exit(str(error))

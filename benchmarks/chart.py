@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from statistics import median
 from xml.sax.saxutils import escape
 
-from benchmarks import peers, throughput
 from benchmarks.job import EMBEDDED, LINE_PROTOCOL
 from benchmarks.measure import Figure
+from benchmarks.throughput import UNIT
 
 _LEFT, _LONGEST, _WIDTH = 220, 380, 860
 _BAR, _GAP, _TOP = 18, 14, 64
@@ -67,15 +67,11 @@ def _groups(figures: Iterable[Figure]) -> dict[str, list[tuple[str, float]]]:
         store = figure.name.rpartition(" -> ")[2]
         if store not in (LINE_PROTOCOL, EMBEDDED) or not figure.theirs:
             continue
-        if figure.unit not in (throughput.UNIT, peers.UNIT):
+        if figure.unit != UNIT:
             continue
-        bars = groups.setdefault(figure.name, [(_OURS, _speed(figure.unit, figure.ours))])
-        bars.append((figure.beside, _speed(figure.unit, figure.theirs)))
+        bars = groups.setdefault(figure.name, [(_OURS, 1e6 / median(figure.ours))])
+        bars.append((figure.beside, 1e6 / median(figure.theirs)))
     return groups
-
-
-def _speed(unit: str, values: list[float]) -> float:
-    return 1e6 / median(values) if unit == throughput.UNIT else median(values)
 
 
 def _text(x: float, y: float, text: str, attributes: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import clickhouse_connect
 
-from benchmarks.measure import MB, BenchmarkError, Process
+from benchmarks.measure import MB, BenchmarkError, Effort, Figure, Process
 
 FILES, LINES_A_SECOND, SECONDS = 2_000, 100, 60
 LONG_LINE = 2 * 1024**3
@@ -28,11 +28,10 @@ class _Follower:
         self.idle = max(process.resident)
         process.resident.clear()
 
-    @property
-    def memory(self) -> str:
-        """How much more it took at its peak than when it idled."""
-        more = max(self.process.resident) - self.idle
-        return f"memory {more / MB:+.0f} MB beside {self.idle / MB:.0f} MB idle"
+    def memory(self, name: str) -> Figure:
+        """What it took at its peak."""
+        peak = max(self.process.resident)
+        return Figure("files", name, "MB", [peak / MB], "at rest", [self.idle / MB])
 
     def ask(self, query: str) -> int:
         """One number of the store, once it has been stopped."""
@@ -55,7 +54,7 @@ def _following() -> Iterator[tuple[_Follower, Path]]:
             yield _Follower(process, directory), directory / "logs"
 
 
-def many_files() -> list[str]:
+def _many_files() -> Iterator[Figure]:
     """Follow `FILES` files into which `LINES_A_SECOND` lines are written, spread over them."""
     with _following() as (follower, logs):
         for number in range(FILES):
@@ -77,13 +76,13 @@ def many_files() -> list[str]:
         )
         if stored != FILES + written:
             raise BenchmarkError(f"{FILES + written} lines were written, {stored} are stored")
-    return [
-        f"{FILES} files, {written / SECONDS:.0f} lines a second: "
-        f"CPU {share:.1%} of a core, {2 * blocks / 50:.1f} inserts a second, {follower.memory}"
-    ]
+    name = f"{FILES:,} files, {LINES_A_SECOND} lines/s over them"
+    yield Figure("files", name, "% of a core", [100 * share], "", [])
+    yield Figure("files", name, "inserts/s", [2 * blocks / 50], "", [])
+    yield follower.memory(name)
 
 
-def long_line() -> list[str]:
+def _long_line() -> Iterator[Figure]:
     """Follow a file with a line of `LONG_LINE` bytes, and an ordinary one behind it."""
     with _following() as (follower, logs):
         piece = b"x" * (16 * 1024 * 1024)
@@ -97,15 +96,13 @@ def long_line() -> list[str]:
         follower.process.stop()
         dead = follower.ask("SELECT count() FROM dead_letters WHERE reason = 'too_long'")
         stored = follower.ask("SELECT count() FROM logs")
-    return [
-        f"a line of {LONG_LINE / 1024**3:.0f} GiB: {dead} dead letter, {stored} line behind it "
-        f"stored, {follower.memory}"
-    ]
+    if (dead, stored) != (1, 1):
+        raise BenchmarkError(f"One dead letter and one row were to be there: {dead}, {stored}")
+    yield follower.memory(f"a line of {LONG_LINE / 1024**3:.0f} GiB, and one behind it")
 
 
-def main() -> None:
-    """Run both, and print a line of each."""
-    measures: tuple[Callable[[], list[str]], ...] = (many_files, long_line)
-    for measure in measures:
-        for line in measure():
-            print(line, flush=True)
+def measure(effort: Effort, scratch: Path) -> Iterator[Figure]:
+    """Both; nothing if it is to be brief."""
+    if not effort.brief:
+        yield from _many_files()
+        yield from _long_line()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from benchmarks.measure import ROOT, BenchmarkError, Process, Usage, new_directory, run
+from benchmarks.measure import ROOT, BenchmarkError, Cost, Process, Usage, new_directory, run
 from benchmarks.sink_server import SinkServer
 
 LINE_PROTOCOL = "line protocol"
@@ -70,6 +71,16 @@ def run_job(store: str, log: Log, scratch: Path, workers: int = 1) -> Usage:
         usage = run(*arguments, directory=directory, settings=settings)
     expect(usage, r"lines=(\d+) ", log.lines)
     return usage
+
+
+def cost_of_a_line(seconds: Callable[[Log, Path], float], log: Log, scratch: Path) -> Cost:
+    """The slope of `seconds(log, scratch)`: what each line costs more than a run of one line.
+
+    It is no number where the run of one line took as long: the lines were too few.
+    """
+    start = seconds(make_log(scratch, log.form, 1), scratch)
+    more = seconds(log, scratch) - start
+    return Cost(more / (log.lines - 1) if more > 0 else math.nan, start)
 
 
 def seconds_of(usage: Usage) -> float:

@@ -50,10 +50,19 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Seconds of one more line, and of the `start`: a run of a single line."""
+
+    line: float
+    start: float
+
+
+@dataclass(frozen=True)
 class Figure:
     """What Logwax did in each round, and what stands beside it, both in `unit`.
 
     `theirs` is empty where there was nothing to measure, such as a program that is not installed.
+    `start` has the seconds of a run of one line, where `ours` is without them.
     """
 
     benchmark: str
@@ -63,6 +72,7 @@ class Figure:
     beside: str
     theirs: list[float]
     wanted: list[Wanted] = field(default_factory=list)
+    start: list[float] = field(default_factory=list)
 
     @property
     def ratios(self) -> list[float]:

@@ -1,16 +1,16 @@
-"""Lines a CPU second, whole processes: Logwax beside other programs that do the same."""
+"""CPU time of a line, whole processes: Logwax beside other programs that do the same."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from benchmarks.job import EMBEDDED, LINE_PROTOCOL, Log, expect, make_log, run_job
-from benchmarks.measure import Effort, Figure, Process, Wanted, new_directory, run
+from benchmarks.job import EMBEDDED, LINE_PROTOCOL, Log, cost_of_a_line, expect, make_log
+from benchmarks.measure import Effort, Figure, Process, new_directory, run
 from benchmarks.sink_server import SinkServer
-
-UNIT = "lines/CPU s"
+from benchmarks.throughput import UNIT, Rivals, compare
 
 _CONFIGURATION = Path(__file__).with_name("syslog-ng.conf")
 _SLOW = 100e-6
@@ -19,36 +19,18 @@ _SLOW = 100e-6
 
 def measure(effort: Effort, scratch: Path) -> Iterator[Figure]:
     """Each peer and Logwax in turn, `rounds` times; a peer may be absent."""
-    log = make_log(scratch, "json", effort.lines)
-    bound = [Wanted(4, at_least=True)]
+    syslog_ng: Rivals = {"syslog-ng": (partial(cost_of_a_line, _syslog_ng), 0.25)}
     if shutil.which("syslog-ng"):
-        yield _beside("syslog-ng", _syslog_ng, log, LINE_PROTOCOL, effort, scratch, bound)
+        log = make_log(scratch, "json", effort.lines)
+        yield from compare("peers", "json", LINE_PROTOCOL, log, syslog_ng, effort, scratch)
     else:
-        absent = "syslog-ng: not installed"
-        yield Figure("peers", f"{log.form} -> {LINE_PROTOCOL}", UNIT, [], absent, [], bound)
+        yield Figure("peers", f"json -> {LINE_PROTOCOL}", UNIT, [], "syslog-ng: not installed", [])
     if effort.brief:
         return
+    naive: Rivals = {"the naive flow": (partial(cost_of_a_line, _naive), None)}
     for form in ("json", "combined"):
-        # A quarter of the lines: it is slow.
-        log = make_log(scratch, form, max(1, effort.lines // 4))
-        yield _beside("the naive flow", _naive, log, EMBEDDED, effort, scratch, [])
-
-
-def _beside(
-    name: str,
-    peer: Callable[[Log, Path], float],
-    log: Log,
-    store: str,
-    effort: Effort,
-    scratch: Path,
-    wanted: list[Wanted],
-) -> Figure:
-    ours: list[float] = []
-    theirs: list[float] = []
-    for _ in range(effort.rounds):
-        theirs.append(log.lines / peer(log, scratch))
-        ours.append(log.lines / run_job(store, log, scratch).cpu)
-    return Figure("peers", f"{log.form} -> {store}", UNIT, ours, name, theirs, wanted)
+        log = make_log(scratch, form, effort.lines // 4)  # it is slow
+        yield from compare("peers", form, EMBEDDED, log, naive, effort, scratch)
 
 
 def _syslog_ng(log: Log, scratch: Path) -> float:

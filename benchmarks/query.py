@@ -7,14 +7,9 @@ again, on other days and with other durations, copied in SQL: the same customers
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
@@ -22,16 +17,14 @@ from statistics import median, quantiles
 import clickhouse_connect
 import httpx
 from clickhouse_connect.driver.client import Client
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 
 from api.app import create_app
-from benchmarks.measure import BenchmarkError, run
-from connectors.sinks.clickhouse_reader import EXACT_UP_TO, ClickHouseReader
+from benchmarks.job import EMBEDDED, make_log, run_job
+from benchmarks.measure import BenchmarkError, Effort, Figure, Wanted, new_directory
+from connectors.sinks.clickhouse.reader import EXACT_UP_TO, ClickHouseReader
 
 ROWS = (1_000_000, 10_000_000, 100_000_000)
-"""Rows in the store when it is asked."""
+"""Rows in the store when it is asked, as far as they are at most 25 times the lines of a run."""
 
 ROUNDS = 200
 """Answers to each question, at most."""
@@ -39,7 +32,6 @@ ROUNDS = 200
 WANTED = {"one customer": 50, "largest customer": 100, "all customers": 100}
 """The longest p99 wanted, in milliseconds."""
 
-_FIRST = 1_000_000
 _SECONDS = 20.0  # for the answers to one question
 _MERGING = 900.0  # seconds that merges are waited for
 _STILL = 15.0  # seconds without one, for the next one may begin only then
@@ -62,83 +54,23 @@ _SEARCH_ALL = _SEARCH.format(customer="")
 _Ask = Callable[[], Awaitable[object]]
 
 
-@dataclass(frozen=True)
-class Result:
-    """Of one question: `of` is how many rows it is about, `percentiles` of statistics how good.
-
-    The answers took `p50` and `p99` ms each, and `cpu` ms of CPU time on average.
-    """
-
-    rows: int
-    parts: int
-    question: str
-    of: int
-    percentiles: str
-    answers: int
-    p50: float
-    p99: float
-    cpu: float
-
-
-def main(rows: Sequence[int], rounds: int, json_path: Path | None) -> None:
-    """Fill a store, ask it at every number of rows, and print the table."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-    load = os.getloadavg()[0]
-    results: list[Result] = []
-    with tempfile.TemporaryDirectory() as scratch, _store(Path(scratch), min(rows)) as client:
-        for wanted in sorted(rows):
-            with console.status(f"{wanted:,} rows"):
-                _grow(client, wanted)
-                results += asyncio.run(_ask_all(client, rounds))
-    table = Table(box=SIMPLE)
-    for title in ("rows", "parts", "question", "of rows", "", "p50 ms", "p99", "CPU", "wanted"):
-        left = title in ("question", "")
-        table.add_column(title, justify="left" if left else "right", no_wrap=True)
-    for result in results:
-        limit = WANTED.get(result.question)
-        missed = " (missed)" if limit and result.p99 >= limit else ""
-        table.add_row(
-            f"{result.rows:,}",
-            str(result.parts),
-            result.question,
-            f"{result.of:,}",
-            result.percentiles,
-            f"{result.p50:.1f}",
-            f"{result.p99:.1f}",
-            f"{result.cpu:.1f}",
-            f"< {limit}{missed}" if limit else "",
-        )
-    console.print(table)
-    console.print(
-        f"Up to {rounds} answers to each question, one after another, in {_SECONDS:.0f} s at most. "
-        f"Load average {load:.2f} at the start, {os.cpu_count()} cores, "
-        f"Python {sys.version.split()[0]}."
-    )
-    if json_path:
-        json_path.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+def measure(effort: Effort, scratch: Path) -> Iterator[Figure]:
+    """The p99 of answers beside their p50, at each number of rows; nothing if it is to be brief."""
+    if effort.brief:
+        return
+    rows = [number for number in ROWS if number <= 25 * effort.lines]
+    with _store(scratch) as client:
+        for wanted in rows:
+            _grow(client, wanted)
+            yield from asyncio.run(_ask_all(client))
 
 
 @contextmanager
-def _store(scratch: Path, rows: int) -> Iterator[Client]:
+def _store(scratch: Path) -> Iterator[Client]:
     """An embedded store with the first lines, stored by the pipeline."""
-    log = scratch / "generated.log"
-    generator = {
-        "LOG_FILE_PATH": str(log),
-        "LOG_GENERATOR_FORMAT": "json",
-        "LOG_GENERATOR_SEED": "0",
-        "LOG_INTERVAL_SECONDS": "0",
-        "MAX_LOGS_TO_GENERATE": str(min(rows, _FIRST)),
-    }
-    pipeline = {
-        "LOG_PATHS": str(log),
-        "LOG_FORMAT": "json",
-        "STORE": "embedded",
-        "DATA_DIR": str(scratch / "data"),
-        "FOLLOW": "false",
-    }
-    run("-m", "log_generator", directory=scratch, settings=generator)
-    run("-m", "bytewax.run", "flows.main", directory=scratch, settings=pipeline)
-    path = str(scratch / "data" / "clickhouse")
+    directory = new_directory(scratch)
+    run_job(EMBEDDED, make_log(scratch, "json", ROWS[0]), directory)
+    (path,) = map(str, directory.glob("*/data/clickhouse"))
     client = clickhouse_connect.get_client(interface="chdb", path=path)
     try:
         yield client
@@ -168,7 +100,7 @@ def _number(client: Client, query: str) -> int:
     return int(client.query(query).result_rows[0][0])
 
 
-async def _ask_all(client: Client, rounds: int) -> list[Result]:
+async def _ask_all(client: Client) -> list[Figure]:
     customers = client.query(_CUSTOMERS).result_rows
     rows = sum(count for _, count in customers)
     one, of_one = next(found for found in customers if found[1] <= EXACT_UP_TO)
@@ -195,34 +127,31 @@ async def _ask_all(client: Client, rounds: int) -> list[Result]:
             ("search of one", of_one, partial(search, _SEARCH_ONE)),
             ("search of all", rows, partial(search, _SEARCH_ALL)),
         ]
-        results = []
+        figures: list[Figure] = []
         for question, of, ask in questions:
-            percentiles, answer = "", await ask()
-            if isinstance(answer, dict):
-                percentiles = "estimated" if answer["estimated"] else "exact"
-            cpu = time.process_time()
-            taken = await _time(ask, rounds)
-            results.append(
-                Result(
-                    rows,
-                    parts,
-                    question,
-                    of,
-                    percentiles,
-                    answers=len(taken),
-                    p50=median(taken),
-                    p99=quantiles(taken, n=100, method="inclusive")[-1],
-                    cpu=(time.process_time() - cpu) * 1000 / len(taken),
+            answer = await ask()
+            estimated = isinstance(answer, dict) and answer["estimated"]
+            taken = await _time(ask)
+            name = f"{rows:,} rows, {parts} parts: {question}, of {of:,}"
+            figures.append(
+                Figure(
+                    "query",
+                    f"{name}, estimated, p99" if estimated else f"{name}, p99",
+                    "ms",
+                    [quantiles(taken, n=100, method="inclusive")[-1]],
+                    "p50",
+                    [median(taken)],
+                    [Wanted(WANTED[question], "ms")] if question in WANTED else [],
                 )
             )
-    return results
+    return figures
 
 
-async def _time(ask: _Ask, rounds: int) -> list[float]:
+async def _time(ask: _Ask) -> list[float]:
     """Milliseconds of so many answers; of fewer if they take long, but of two at least."""
     taken: list[float] = []
     end = time.monotonic() + _SECONDS
-    while len(taken) < 2 or (len(taken) < rounds and time.monotonic() < end):
+    while len(taken) < 2 or (len(taken) < ROUNDS and time.monotonic() < end):
         began = time.perf_counter()
         await ask()
         taken.append((time.perf_counter() - began) * 1000)

@@ -12,13 +12,14 @@ from statistics import median
 from typing import Any
 
 import psutil
-from rich.box import SIMPLE
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Effort, Figure
 
-_WIDTH = 170
+_WIDTH = 190
+_TITLES = ("", "Logwax", " ", "beside", "  ", "ratio", "least, most", "wanted", "start")
 _QUIET_SHARE, _QUIET_SPREAD = 0.05, 1.15
 
 
@@ -68,36 +69,32 @@ class Report:
 
     def show(self) -> None:
         """Print the table."""
-        table = Table(box=SIMPLE)
-        for title in ("", "Logwax", " ", "beside", "  ", "ratio", "least, most", "wanted"):
-            is_figure = title in ("Logwax", "  ", "ratio", "least, most")
-            table.add_column(title, justify="right" if is_figure else "left", no_wrap=True)
-        benchmark = ""
+        table = Table(box=MARKDOWN)
+        for title in _TITLES:
+            is_text = title in ("", " ", "beside", "wanted")
+            table.add_column(title, justify="left" if is_text else "right", no_wrap=True)
         for figure in self.figures:
-            if figure.benchmark != benchmark:
-                benchmark = figure.benchmark
-                table.add_section()
-                table.add_row(f"[bold]{benchmark}[/]")
             table.add_row(
-                figure.name,
+                f"{figure.benchmark}: {figure.name}",
                 _number(figure.ours),
                 figure.unit,
                 figure.beside,
                 _number(figure.theirs),
                 "" if figure.ratio is None else f"{figure.ratio:.2f}",
                 ", ".join(f"{ratio(figure.ratios):.2f}" for ratio in (min, max) if figure.ratios),
-                "\n".join(
+                ", ".join(
                     f"{bound} (missed)" if bound in figure.missed else str(bound)
                     for bound in figure.wanted
                 ),
+                f"{_number(figure.start)} s" if figure.start else "",
             )
         console = Console(highlight=False, width=max(_WIDTH, Console().width))
         console.print(table)
         console.print(
             f"{self.circumstances}. A ratio is Logwax / what is beside it, taken in turn; the one "
-            "shown is the median of all. CPU time: user and system, of all threads, from the start "
-            "of a process to its exit; of Polars and ClickHouse the one call alone. Bounds are for "
-            "4,000,000 lines: in shorter runs a start weighs more. 1 MB is 1,000,000 bytes."
+            "shown is the median of all. CPU us/line and lines/s are of a run less one of a single "
+            "line, which is the start of Logwax. CPU time is user and system, of all threads and "
+            "the whole process; of Polars and ClickHouse of the one call. 1 MB is 1,000,000 bytes."
         )
         if self.remark:
             console.print(self.remark)

@@ -13,7 +13,7 @@ from cli.places import settings_of_a_command
 from connectors.api_token import read_token
 from connectors.errors import LogwaxError
 from connectors.saying import last_words, say
-from connectors.sinks.embedded_lock import holders_api
+from connectors.sinks.lock import holders_api
 from settings import Settings
 
 Event = dict[str, Any]
@@ -50,7 +50,7 @@ def run(
 
 
 def _events(settings: Settings, name: str, arguments: Mapping[str, object]) -> Iterator[Event]:
-    if settings.store == "embedded" and (api := holders_api(settings.data_dir)):
+    if settings.store_kind.is_exclusive and (api := holders_api(settings.data_dir)):
         return _asked(f"{api}/commands/{name}", read_token(settings.data_dir), arguments)
     return _done_here(settings, name, arguments)
 
@@ -74,13 +74,13 @@ def _done_here(settings: Settings, name: str, arguments: Mapping[str, object]) -
     # Imported here: a command that another process runs shall not pay for an engine.
     from connectors.store import open_store
 
-    is_there = settings.store != "embedded" or (settings.data_dir / "clickhouse").exists()
+    is_there = settings.store_kind.is_there(settings.data_dir)
     if not is_there and name != "backfill":  # which may be what fills it
         raise LogwaxError(f"There is no store in DATA_DIR={settings.data_dir}.")
     os.umask(0o077)  # as in the pipeline
     store = open_store(settings)
     try:
-        from connectors.sinks.clickhouse_accounts import accounts_of
+        from connectors.accounts import accounts_of
         from flows.commands import Commands
 
         commands = Commands(settings, store, accounts_of(store, settings))

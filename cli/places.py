@@ -12,7 +12,9 @@ from pathlib import Path
 
 from connectors.errors import LogwaxError
 from connectors.saying import say
-from connectors.sinks.embedded_lock import holder
+from connectors.sinks import STORES
+from connectors.sinks.clickhouse import EMBEDDED
+from connectors.sinks.lock import holder
 from settings import Settings, load
 
 DEMO = Path("data/demo")
@@ -30,7 +32,7 @@ def demo(settings: Settings) -> dict[str, str]:
     """Settings that keep the demo in a directory of its own; none if the settings say where."""
     if any(given(settings, name) for name in ("data_dir", "log_paths", "log_file_path")):
         return {}
-    if (_EARLIER_DEMO / "clickhouse").exists() and _EARLIER_LOG.exists():
+    if EMBEDDED.is_there(_EARLIER_DEMO) and _EARLIER_LOG.exists():
         return {}
     demo = Path.cwd() / DEMO
     return {"DATA_DIR": str(demo), "LOG_FILE_PATH": str(demo / "logs" / _EARLIER_LOG.name)}
@@ -104,8 +106,9 @@ def _meant(default: Path) -> Path:
 
 
 def _has_a_store(data_dir: Path) -> bool:
-    elsewhere = recall(data_dir).get("STORE", "embedded") != "embedded"
-    return elsewhere or (data_dir / "clickhouse").exists()
+    made_for = STORES.get(recall(data_dir).get("STORE", ""))
+    kinds = [made_for] if made_for else [kind for kind in STORES.values() if kind.kept_in]
+    return any(kind.is_there(data_dir) for kind in kinds)
 
 
 def pattern_of(path: str) -> str:

@@ -7,7 +7,7 @@ import os
 import socket
 
 from cli.places import given
-from connectors.sinks.embedded_lock import holder
+from connectors.sinks.lock import holder
 from settings import Settings
 
 

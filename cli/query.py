@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from cli.commands import Event
 from cli.commands import run as run_command
 from connectors.saying import say
-from connectors.sinks.console import as_cell, as_table, escaped
+from connectors.sinks.console.store import as_cell, as_table, escaped
 
 MOST_ON_A_TERMINAL = 1_000
 MOST = 100_000

@@ -99,24 +99,20 @@ def _format(settings: Settings, samples: dict[str, list[str]]) -> str:
 def _said(settings: Settings, files: Sequence[str], samples: dict[str, list[str]]) -> str:
     lines = [line for sample in samples.values() for line in sample]
     fit = how_they_fit(lines, settings) if lines else settings.log_format
-    where = {
-        "embedded": f"embedded, in {settings.data_dir / 'clickhouse'}",
-        "clickhouse": f"clickhouse, at {settings.clickhouse_url}",
-        "influxdb": f"influxdb, at {settings.influxdb_url}",
-    }
+    store = settings.store_kind
     said = [
         *(f"File    {shown(path)}, {os.path.getsize(path):,} bytes" for path in files[:_SHOWN]),
         *([f"        and {len(files) - _SHOWN:,} more"] if len(files) > _SHOWN else []),
         *([] if files else [f"File    none yet: {shown(settings.log_paths)}"]),
         f"Format  {fit}",
-        f"Store   {where.get(settings.store, settings.store)}",
+        f"Store   {store.place(settings)}",
     ]
-    if settings.store != "embedded":
+    if not store.kept_in:
         said.append(f"Data    {settings.data_dir}")
     if settings.api_url:
         said.append(f"API     {settings.api_url}")
-    if settings.store in ("embedded", "clickhouse"):
-        said += ["Ask it  logwax query 'SELECT count() FROM logs'", "        logwax dead"]
+    if store.example:
+        said += [f"Ask it  logwax query '{store.example}'", "        logwax dead"]
     if settings.follow:
         said.append("Ctrl-C stops it.")
     return "\n".join(said)

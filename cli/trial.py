@@ -12,7 +12,7 @@ from cli.samples import better, first_lines, lines_of
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
-from connectors.sinks.console import as_text
+from connectors.sinks.console.store import as_text
 from settings import load
 
 _SIZE = 1024 * 1024  # plain bytes of a file that are tried
@@ -37,9 +37,11 @@ def _run(path: str) -> int:
     settings = load()
     encoding = Encoding(settings.log_encoding)
     data = first_lines(path, encoding, _SIZE)
-    from flows.again import batch_of, parse_and_enrich  # they take their time
+    from connectors.sources.records import Piece, taken  # they take their time
+    from flows.again import parse_and_enrich
 
-    batch = parse_and_enrich(settings)(batch_of([(0, os.path.abspath(path), 0, data)], encoding))
+    piece = Piece.at((0, os.path.abspath(path), 0), data, encoding)
+    batch = parse_and_enrich(settings)(taken([piece], encoding, settings.log_max_line_bytes))
     # On a terminal, the others are below, where they have room.
     rejected = batch.rejected.head(0 if sys.stdout.isatty() else _ROWS)
     shown = replace(batch, rows=batch.rows.head(_ROWS), rejected=rejected)

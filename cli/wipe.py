@@ -9,7 +9,7 @@ from pathlib import Path
 from cli.places import DEMO, RUN
 from connectors.errors import LogwaxError
 from connectors.saying import last_words, say
-from connectors.sinks.embedded_lock import LOCK, holder
+from connectors.sinks.lock import LOCK, holder
 from settings import load
 
 MADE_BY_PIPELINES = {"claims", "archive_ends", LOCK, RUN}

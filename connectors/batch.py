@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+
+from connectors.encodings import UTF_8, Encoding
+from connectors.errors import MalformedLine
 
 COLUMNS: dict[str, pl.DataType] = {
     "timestamp": pl.Datetime("us", "UTC"),
@@ -150,20 +156,101 @@ class Block:
         return sum(span.records for span in self.spans)
 
 
-@dataclass(frozen=True)
-class Taken(Block):
-    """Up to `STREAM_MAX_SIZE` records, as a source has taken them.
+Numbers = npt.NDArray[np.int64]
 
-    `data` is the spans' bytes one after another; a line longer than a batch makes a batch of its
-    own, in which `data` is its first bytes only.
+_NONE: Numbers = np.zeros(0, np.int64)
+
+DeadLetter = tuple[int, bytes, MalformedLine]
+"""A record's number in its batch, what is kept of its bytes, and why it is no row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Taken(Block):
+    """Up to `STREAM_MAX_SIZE` records, as a source has taken them, span after span.
+
+    `data` holds their bytes one after another, in `encoding`: record number i is what is from
+    `starts[i]` to `starts[i + 1]`, with its line end, and `places[i]` is its place in its stream.
+    `text` is all of it as UTF-8, each record with its line end, if `data` is not that already.
+    `unfit` are the records that no format is asked about.
     """
 
     data: bytes = b""
+    starts: Numbers = field(default_factory=lambda: np.zeros(1, np.int64))
+    places: Numbers = field(default_factory=_NONE.copy)
+    encoding: Encoding = UTF_8
+    text: bytes | None = None
+    unfit: tuple[DeadLetter, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        spans: Iterable[Span],
+        records: Sequence[bytes],
+        places: Sequence[int],
+        *,
+        in_doubt: BlockId | None = None,
+        acknowledge: Callable[[], None] = lambda: None,
+    ) -> Taken:
+        """A batch of records of UTF-8, each with its line end, at places of their own."""
+        starts = np.cumsum([0, *map(len, records)], dtype=np.int64)
+        return cls(
+            tuple(spans),
+            b"".join(records),
+            starts,
+            np.array(places, np.int64),
+            in_doubt=in_doubt,
+            acknowledge=acknowledge,
+        )
 
     def parsed(self, rows: pl.DataFrame | None = None, **found: Any) -> Parsed:
         """The same batch, with what was found in it: the fields of `Parsed`."""
         mine = {one.name: getattr(self, one.name) for one in fields(Block)}
         return Parsed(rows=_NO_ROWS.clone() if rows is None else rows, **{**mine, **found})
+
+    def raw(self, number: int) -> bytes:
+        """The bytes of one record, without its line end."""
+        return self.encoding.without_end(self.data[self.starts[number] : self.starts[number + 1]])
+
+    def decoded(self, number: int) -> tuple[str, bool]:
+        """One record without its line end, and whether that is all of it.
+
+        What is not of the encoding is U+FFFD. A byte order mark at place 0 is left out.
+        """
+        raw, name = self.raw(number), self.encoding.name
+        try:
+            text, is_all = raw.decode(name), True
+        except UnicodeDecodeError:
+            text, is_all = raw.decode(name, "replace"), False
+        return (text if self.places[number] else text.removeprefix("\ufeff")), is_all
+
+    @cached_property
+    def identity(self) -> pl.DataFrame:
+        """`file_id`, `offset`, `line` and `source` of every record."""
+        counts = [span.records for span in self.spans]
+        before = np.cumsum([0, *counts])[:-1]
+        shift = np.array([span.first for span in self.spans], np.int64) - before
+        numbers = np.arange(len(self.places)) + np.repeat(shift, counts)
+        which = pl.Series(np.repeat(np.arange(len(counts), dtype=np.uint32), counts))
+        streams = [span.stream for span in self.spans]
+        return pl.DataFrame(
+            {
+                "file_id": pl.Series([stream.id for stream in streams], dtype=pl.UInt64)[which],
+                "offset": self.places.astype(np.uint64),
+                "line": numbers.astype(np.uint64),
+                "source": pl.Series([stream.name for stream in streams], dtype=pl.String)[which],
+            }
+        )
+
+    def dead_letters(self, letters: Sequence[DeadLetter]) -> pl.DataFrame:
+        """These records as the store has them (`REJECTED`)."""
+        if not letters:
+            return NONE_REJECTED
+        refused = pl.DataFrame(
+            [(raw, why.reason, why.detail) for _, raw, why in letters],
+            schema={name: REJECTED[name] for name in ("raw", "reason", "detail")},
+            orient="row",
+        )
+        return self.identity[[number for number, _, _ in letters]].hstack(refused).select(*REJECTED)
 
 
 @dataclass(frozen=True)

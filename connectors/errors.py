@@ -14,6 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def deepest(error: BaseException) -> BaseException:
+    """What an error comes from in the end: of a failed connection what the system said."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    return error
+
+
 class LogwaxError(Exception):
     """Base of all errors below; catch this to catch what Logwax itself reports."""
 

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import resource
 import socket
 import stat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import native
 from connectors.errors import SettingsError
 from connectors.saying import say
-from connectors.sinks import READERS
-from connectors.sinks.embedded_lock import holder
+from connectors.sinks import STORES
+from connectors.sinks.lock import holder
 from connectors.sources.names import Names
 from settings import Settings, hints
-
-_ADDRESS_SPACE = 3 * 1024**3 // 2  # below it, the engine does not always start (measured)
-
-DESCRIPTORS = 256
-"""Files that the embedded store has open with some of ours; of 100 it runs out at once."""
 
 _SHOWN = 20
 
@@ -30,13 +24,12 @@ CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 def problems(settings: Settings) -> list[str]:
     """One sentence for everything that is wrong around correct settings; empty when all is well."""
-    busy = holder(settings.data_dir) if settings.store == "embedded" else None
-    on_server = settings.store in ("clickhouse", "influxdb")
+    kind = settings.store_kind
+    busy = holder(settings.data_dir) if kind.is_exclusive else None
     found = [
-        _instance_problem(settings) if on_server else None,
-        _data_dir_problem(settings.data_dir, "claims" if on_server else ""),
-        _descriptors_problem() if settings.store == "embedded" else None,
-        _memory_problem() if settings.store == "embedded" else None,
+        _instance_problem(settings) if kind.is_shared else None,
+        _data_dir_problem(settings.data_dir, "claims" if kind.is_shared else ""),
+        *kind.problems(settings),
         busy,
     ]
     if settings.api_url and not busy:  # else the holder has the port as well
@@ -46,12 +39,14 @@ def problems(settings: Settings) -> list[str]:
 
 def api_problems(settings: Settings) -> list[str]:
     """The same for `python -m api`: it needs a port, and a store that it can ask."""
-    host, port, store = settings.api_host, settings.api_port, settings.store
+    host, port, kind = settings.api_host, settings.api_port, settings.store_kind
     found: list[str | None] = []
-    if store not in READERS:
-        why = "its pipeline serves the API" if store == "embedded" else "there is nothing to ask"
-        servers = " and ".join(f"STORE={name}" for name in sorted(READERS))
-        found.append(f"STORE={store}: {why}; `python -m api` is for {servers}.")
+    if not kind.is_shared:
+        why = "its pipeline serves the API" if kind.keeps else "there is nothing to ask"
+        others = " and ".join(
+            f"STORE={name}" for name, other in sorted(STORES.items()) if other.is_shared
+        )
+        found.append(f"STORE={kind.name}: {why}; `python -m api` is for {others}.")
     found.append(_port_problem(host, port) if port else "API_PORT=0 serves none: choose a port.")
     return [problem for problem in found if problem]
 
@@ -64,7 +59,7 @@ def warnings(settings: Settings) -> list[str]:
         for pattern in settings.patterns
         if not Names([pattern]).expand()
     ]
-    return hints() + unmatched
+    return hints() + native.problems() + unmatched
 
 
 def unreadable(settings: Settings) -> list[str]:
@@ -88,26 +83,11 @@ def unreadable(settings: Settings) -> list[str]:
 
 
 def _instance_problem(settings: Settings) -> str | None:
-    if settings.store == "influxdb" and not re.fullmatch(r"[\w.:@-]+", settings.instance):
-        return (
-            f"INSTANCE={settings.instance!r}: it is a tag in InfluxDB; "
-            "choose one of letters, digits and _ . : @ -"
-        )
     if "instance" in settings.model_fields_set or not any(map(Path.exists, CONTAINER_MARKS)):
         return None
     return (
         "INSTANCE is not set, and this is a container, whose identity changes: "
         "give it a name that stays, or a new container would store all files again."
-    )
-
-
-def _descriptors_problem() -> str | None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most == resource.RLIM_INFINITY or most >= DESCRIPTORS:
-        return None
-    return (
-        f"This process may have {most} files open, and the embedded store needs {DESCRIPTORS}: "
-        "raise the limit (`ulimit -n`, or LimitNOFILE of a service)."
     )
 
 
@@ -123,17 +103,6 @@ def _data_dir_problem(data_dir: Path, part: str) -> str | None:
             "choose another directory, or give this user the right to write there."
         )
     return None
-
-
-def _memory_problem() -> str | None:
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY or limit >= _ADDRESS_SPACE:
-        return None
-    return (
-        f"STORE=embedded: the memory of a process is limited to {limit / 1024**3:.1f} GiB "
-        f"(`ulimit -v`), and the engine needs {_ADDRESS_SPACE / 1024**3:.1f}, under load more: "
-        "raise the limit, or choose a server as the store."
-    )
 
 
 def _port_problem(host: str, port: int) -> str | None:

@@ -63,11 +63,11 @@ def shown(text: object) -> str:
 
 def last_words(error: BaseException) -> str:
     """What there is to say of an error that ends a process, or a request."""
-    chain = list(_chain(error))
-    for found in chain:
+    causes = list(_chain(error))
+    for found in causes:
         if isinstance(found, LogwaxError):
             return str(found)
-    first = chain[-1]
+    first = causes[-1]
     if isinstance(first, MemoryError):
         return (
             "There is not enough memory: raise what limits it (`ulimit -v`, that of the "
@@ -148,6 +148,7 @@ def _fill_the_gaps() -> None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what was meant to be said of what it comes from."""
     found: BaseException | None = error
     while found:
         yield found

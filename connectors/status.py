@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import native
 from connectors.refusals import Refusals
 
 
@@ -74,6 +75,11 @@ class Status:
             self.failures += 1
             self._errors.pop(trouble, None)
             self._errors[trouble] = error
+
+    @property
+    def problems(self) -> list[str]:
+        """One sentence for everything that somebody should put right, but what reading meets."""
+        return [*native.problems(), *self.store_problems]
 
     def overcome(self, trouble: object) -> None:
         """Forget what was reported of `trouble`, if anything was."""

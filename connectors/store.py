@@ -7,12 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from connectors.accounts import Accounts
 from connectors.batch import BlockId, Parsed, Span, Stored
-from connectors.sinks import READERS, STORES
 from connectors.sinks.retry import Retry
-from settings import Settings
+
+if TYPE_CHECKING:
+    from settings import Settings
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,6 @@ class Store(Protocol):
 
     reader: Reader | None
 
-    is_shared: bool
-    """Whether several processes may write into it at a time."""
-
     def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
         """What is known of these files of this instance (None: of all)."""
 
@@ -139,6 +138,9 @@ class Store(Protocol):
         been gone for so long; returns the ids of these. Never what is in doubt.
         """
 
+    def accounts(self) -> Accounts | None:
+        """What commands ask line by line, and change; None: it cannot say which lines it has."""
+
     def close(self) -> None:
         """Release everything; nothing may be used afterwards."""
 
@@ -150,11 +152,11 @@ def open_store(settings: Settings, retry: Retry | None = None) -> Store:
     Raises `StoreBusyError` if another process has the embedded store, `StoreError` if it cannot be
     opened.
     """
-    store: Store = import_module(STORES[settings.store]).open_store(settings, retry or Retry())
+    store: Store = import_module(settings.store_kind.module).open_store(settings, retry or Retry())
     return store
 
 
 def open_reader(settings: Settings, retry: Retry) -> Reader:
-    """A reader alone, of a store in `READERS`: it makes nothing, and connects when it is asked."""
-    reader: Reader = import_module(READERS[settings.store]).open_reader(settings, retry)
+    """A reader alone, of a store that is shared: it makes nothing, connects when it is asked."""
+    reader: Reader = import_module(settings.store_kind.module).open_reader(settings, retry)
     return reader

@@ -15,12 +15,13 @@ import numpy.typing as npt
 import polars as pl
 from xxhash import xxh3_64
 
-from connectors.batch import Parsed, Span, Stream, Taken
+from connectors.accounts import BUCKET, Accounts
+from connectors.batch import Parsed, Span, Taken
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import BUCKET, ClickHouseAccounts
 from connectors.sources.content import Content
 from connectors.sources.evidence import Evidence
 from connectors.sources.known_files import KnownFile
+from connectors.sources.records import Piece, taken
 from flows.walk import CHUNK, NO_CUTS, Offsets, Walk
 
 RANGES_KEPT = 1000
@@ -98,7 +99,7 @@ class Auditor:
 
     def __init__(
         self,
-        accounts: ClickHouseAccounts,
+        accounts: Accounts,
         encoding: Encoding,
         parse: Callable[[Taken], Parsed],
         *,
@@ -241,8 +242,8 @@ class Auditor:
             texts = [data.read(int(ends[n] - starts[n]), int(starts[n])) for n in some]
             texts = [text if text.endswith(newline) else text + newline for text in texts]
             joined = b"".join(texts)
-            span = Span(Stream(1, ""), 0, len(joined), 0, len(texts))
-            rows = self._parse(Taken((span,), joined)).rows
+            piece = Piece.at((1, "", 0), joined, self._encoding)
+            rows = self._parse(taken([piece], self._encoding, self._longest)).rows
             if len(rows):
                 places = np.cumsum([0, *map(len, texts)])
                 old = rows.filter(pl.col("timestamp") < self._expired_before)["offset"].to_numpy()

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from connectors.accounts import ChangeableAccounts
 from connectors.batch import REJECTED, Parsed, Taken
-from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
-from flows.again import Piece, batch_of
-from flows.parsing.file_lines import KEPT_OF_LONG
+from connectors.sources.records import KEPT_OF_LONG, Piece, taken, too_long
 from flows.walk import CHUNK, Offsets, Walk
 
 LINES_AT_ONCE = 100_000
@@ -54,7 +53,7 @@ class Backfilled:
 
 
 def backfill(
-    accounts: ClickHouseAccounts,
+    accounts: ChangeableAccounts,
     parse: Callable[[Taken], Parsed],
     walk: Walk,
     file_id: int,
@@ -71,7 +70,7 @@ def backfill(
     for starts, ends in walk.lines(0):
         for first, last in _blocks(starts, ends):
             lines = _Lines(walk, file_id, path, starts[first:last], ends[first:last], longest)
-            parsed = parse(batch_of(lines.pieces(), walk.encoding))
+            parsed = parse(taken(lines.pieces(), walk.encoding, longest))
             rows = within.of(parsed.rows) if len(parsed.rows) else parsed.rows
             rejected = pl.concat([parsed.rejected, lines.too_long()])
             if not within.is_all:
@@ -87,7 +86,7 @@ def backfill(
             yield counts
 
 
-def _held(accounts: ClickHouseAccounts, file_id: int, first: int, last: int) -> pl.DataFrame:
+def _held(accounts: ChangeableAccounts, file_id: int, first: int, last: int) -> pl.DataFrame:
     """The places in [first, last) that are stored, as rows or dead letters."""
     offsets, _ = accounts.places(file_id, first, last)
     return pl.DataFrame({"offset": offsets}, schema={"offset": pl.UInt64}).with_columns(
@@ -126,8 +125,9 @@ class _Lines:
         for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             if not np.isin(low, self.starts[long]):
                 text = self.walk.data.read(high - low, low)
-                newline = self.walk.encoding.newline
-                found.append((self.file_id, self.path, low, text.removesuffix(newline) + newline))
+                encoding = self.walk.encoding
+                text = text.removesuffix(encoding.newline) + encoding.newline
+                found.append(Piece.at((self.file_id, self.path, low), text, encoding))
         return found
 
     def too_long(self) -> pl.DataFrame:
@@ -139,11 +139,11 @@ class _Lines:
                 0,  # ClickHouse does not ask for the line's number
                 self.path,
                 self.walk.data.read(KEPT_OF_LONG, int(self.starts[number])),
-                "too_long",
-                f"{int(self.ends[number] - self.starts[number])} bytes with its line end; "
-                f"LOG_MAX_LINE_BYTES is {self.longest}",
+                why.reason,
+                why.detail,
             )
             for number in self._long()
+            for why in [too_long(int(self.ends[number] - self.starts[number]), self.longest)]
         ]
         return pl.DataFrame(letters, schema=REJECTED, orient="row")
 

@@ -18,10 +18,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from connectors.accounts import FRAGMENTS, Accounts, ChangeableAccounts
 from connectors.batch import BlockId, Span, Stream
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError, MalformedLine
-from connectors.sinks.clickhouse_accounts import FRAGMENTS, ClickHouseAccounts
 from connectors.sources.binary import looks_binary
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, observe
@@ -69,7 +69,7 @@ class Commands:
         self,
         settings: Settings,
         store: Store,
-        accounts: ClickHouseAccounts,
+        accounts: Accounts,
         running: Running | None = None,
     ) -> None:
         self._settings = settings
@@ -197,13 +197,14 @@ class Commands:
         """
         if reason in FRAGMENTS:
             raise LogwaxError(f"Dead letters with the reason {reason!r} are no whole lines.")
-        reasons = self._accounts.reasons()
+        accounts = self._changeable()
+        reasons = accounts.reasons()
         if reason and reasons and reason not in reasons:
             raise LogwaxError(
                 f"There is no dead letter with the reason {reason!r}; there are "
                 f"{', '.join(reasons)}."
             )
-        known = self._accounts.sources() if source else []
+        known = accounts.sources() if source else []
         sources = [path for path in known if path == source or fnmatchcase(path, source)]
         if known and not sources:
             raise LogwaxError(
@@ -213,9 +214,10 @@ class Commands:
         counts = Redriven()
         if sources or not source:
             for counts in redrive(
-                self._accounts,
+                accounts,
                 parse_and_enrich(self._settings),
                 self._encoding,
+                self._settings.log_max_line_bytes,
                 reason=reason,
                 sources=sources,
                 dry_run=dry_run,
@@ -239,6 +241,7 @@ class Commands:
         before the damage are stored; then a `LogwaxError` is raised.
         """
         within = self._time_range(first, last)
+        accounts = self._changeable()
         try:
             content = open_content(path)
         except OSError as error:
@@ -257,10 +260,11 @@ class Commands:
                 file_id, end, cuts = secrets.randbits(63), size, NO_CUTS
             if end > (known.end if known else -1):
                 evidence = observe(content, content.key[1], end)
-                self._choose_position(Span(Stream(file_id, shown), end, end, 0, 0, evidence.proof))
+                chosen = Span(Stream(file_id, shown), end, end, 0, 0, evidence.proof)
+                self._choose_position(accounts, chosen)
             counts = Backfilled()
             for counts in backfill(
-                self._accounts,
+                accounts,
                 parse_and_enrich(self._settings),
                 Walk(content, self._encoding, end, cuts),
                 file_id,
@@ -300,9 +304,14 @@ class Commands:
         )
         return known.stream.id, size if is_mine else settled, cuts
 
-    def _choose_position(self, chosen: Span) -> None:
+    def _changeable(self) -> ChangeableAccounts:
+        if isinstance(self._accounts, ChangeableAccounts):
+            return self._accounts
+        raise LogwaxError(f"STORE={self._settings.store} cannot change what it has stored.")
+
+    def _choose_position(self, accounts: ChangeableAccounts, chosen: Span) -> None:
         """Nothing before the end of this span is the tail's to read from now on."""
-        self._accounts.choose_position(chosen)
+        accounts.choose_position(chosen)
         if self._running:
             self._running.source.know([chosen])
 

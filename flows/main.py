@@ -15,6 +15,7 @@ from connectors.saying import in_words, prepare, say
 from connectors.sinks.retry import Retry
 from connectors.sinks.store_sink import StoreSink
 from connectors.sources.files import FileSource
+from connectors.sources.source import SourceInput
 from connectors.sources.tailed_file import Limits
 from connectors.status import Status
 from connectors.store import Store, open_store
@@ -24,7 +25,7 @@ from flows.process import run_beside, tune
 from settings import Settings, load
 
 
-def build(settings: Settings, source: FileSource, store: Store, status: Status) -> Dataflow:
+def build(settings: Settings, source: SourceInput, store: Store, status: Status) -> Dataflow:
     """The pipeline, from left to right; nothing is opened here."""
     flow = Dataflow("logs")
     batches = op.input("tail", flow, source)  # collected by size or age
@@ -57,7 +58,7 @@ def flow() -> Dataflow:
             follow=settings.follow,
             from_end=settings.log_start == "end",
             linger=settings.log_linger_seconds,
-            claims=settings.data_dir / "claims" if store.is_shared else None,
+            claims=settings.data_dir / "claims" if settings.store_kind.is_shared else None,
             archives=settings.archives,
             stop=stop,
         )

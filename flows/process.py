@@ -18,6 +18,7 @@ from connectors.descriptors import raise_limit
 from connectors.errors import LogwaxError
 from connectors.saying import last_words, say
 from connectors.sources.files import FileSource
+from connectors.sources.source import SourceInput
 from connectors.status import Status
 from connectors.store import Store
 from settings import Settings
@@ -46,12 +47,13 @@ def tune() -> None:
 
 
 def _keep_workers_apart() -> None:
-    """Let Bytewax count no epochs, which are for its recovery: it has one every 10 seconds.
+    """Let Bytewax end no epoch. It ends one every 10 seconds for its recovery, which is not used.
 
-    Whoever enters the next epoch waits for all workers, spinning. One that writes for some seconds
-    stops the others for as long, and once they enter at different times, each waits at each epoch
-    (measured: a worker was asked for a batch every 10 seconds only). `bytewax.run` has no setting
-    for never, but looks up what it was told when the dataflow is there.
+    A worker that enters the next epoch spins until all workers do. So one that writes for some
+    seconds stops the others, and later each waits at each epoch (measured: a worker was asked for a
+    batch every 10 seconds only). `-s` and `BYTEWAX_SNAPSHOT_INTERVAL` set the interval, but
+    `bytewax.run` reads both before it imports the dataflow: only who starts it could give them, and
+    `python -m bytewax.run flows.main` shall be enough. Its own arguments are the place left.
     """
     told = getattr(sys.modules["__main__"], "kwargs", {})
     if told.get("recovery_config") is None and "epoch_interval" in told:
@@ -59,7 +61,7 @@ def _keep_workers_apart() -> None:
 
 
 def run_beside(
-    settings: Settings, source: FileSource, store: Store, status: Status, stop: threading.Event
+    settings: Settings, source: SourceInput, store: Store, status: Status, stop: threading.Event
 ) -> None:
     """Serve the API beside the flow, and end everything in order when the process ends.
 
@@ -87,18 +89,20 @@ def run_beside(
                 closer()
             except (LogwaxError, OSError) as error:
                 say(last_words(error))
-        # of a console, stdout is for the lines, and whoever has followed it has seen them
-        if settings.store != "console" or not settings.follow:
-            say(status.summary(), on_stdout=settings.store != "console")
+        # whoever has followed the lines on stdout has seen them
+        shows_lines = settings.store_kind.shows_lines
+        if not (shows_lines and settings.follow):
+            say(status.summary(), on_stdout=not shows_lines)
 
     atexit.register(close)
 
 
 def _serve(
-    settings: Settings, source: FileSource, store: Store, status: Status
+    settings: Settings, source: SourceInput, store: Store, status: Status
 ) -> list[Callable[[], None]]:
     """Serve the API, if there shall be one; returns what has to be called at the end."""
-    if settings.store == "embedded":
+    is_exclusive = settings.store_kind.is_exclusive
+    if is_exclusive:
         remove_token(settings.data_dir)  # of a process that was killed
     if not (settings.api_url and store.reader):
         return []
@@ -109,7 +113,7 @@ def _serve(
     server = ApiServer(settings.api_host, settings.api_port)
     app = create_app(store.reader, Pipeline(status, source.status))
     closers: list[Callable[[], None]] = []
-    if settings.store == "embedded":  # others can be opened beside this process
+    if is_exclusive and isinstance(source, FileSource):  # others can be opened beside this process
         closers += _serve_commands(app, settings, source, store)
     server.start(app)
     return [*closers, store.reader.cancel, server.stop]
@@ -120,7 +124,7 @@ def _serve_commands(
 ) -> list[Callable[[], None]]:
     """Let the API run commands; returns what has to be called before it stops."""
     from api.commands import add_commands
-    from connectors.sinks.clickhouse_accounts import accounts_of
+    from connectors.accounts import accounts_of
     from flows.commands import Commands, Running
 
     accounts = accounts_of(store, settings)

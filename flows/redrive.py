@@ -13,10 +13,10 @@ from functools import partial
 
 import polars as pl
 
+from connectors.accounts import ChangeableAccounts
 from connectors.batch import PLACE, Parsed, Taken
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
-from flows.again import batch_of
+from connectors.sources.records import Piece, taken
 
 LETTERS_AT_ONCE, BYTES_AT_ONCE = 10_000, 16 * 1024 * 1024
 
@@ -30,9 +30,10 @@ class Redriven:
 
 
 def redrive(
-    accounts: ClickHouseAccounts,
+    accounts: ChangeableAccounts,
     parse: Callable[[Taken], Parsed],
     encoding: Encoding,
+    longest: int,
     *,
     reason: str,
     sources: Sequence[str],
@@ -40,13 +41,14 @@ def redrive(
 ) -> Iterator[Redriven]:
     """Redrive the dead letters with this reason, of these files; empty: all but fragments.
 
-    Yields the counts after every batch. With `dry_run` nothing is changed.
+    No line of more than `longest` bytes is a row. Yields the counts after every batch. With
+    `dry_run` nothing is changed.
     """
     counts = Redriven()
     place = (0, 0)
     while len(letters := accounts.letters(place, reason, sources, LETTERS_AT_ONCE, BYTES_AT_ONCE)):
         place = letters.select(PLACE).row(-1)
-        tried = parse(_batch(letters, encoding))
+        tried = parse(taken(_pieces(letters, encoding), encoding, longest))
         rows, still_dead = tried.rows, tried.rejected
         if not dry_run:
             _, refused = accounts.insert(rows, partial(accounts.held, letters))
@@ -61,7 +63,7 @@ def redrive(
         yield counts
 
 
-def _batch(letters: pl.DataFrame, encoding: Encoding) -> Taken:
+def _pieces(letters: pl.DataFrame, encoding: Encoding) -> list[Piece]:
     newline = encoding.newline
     carriage_return = newline.replace(b"\n", b"\r")
     pieces = []
@@ -71,8 +73,8 @@ def _batch(letters: pl.DataFrame, encoding: Encoding) -> Taken:
         raw = raw[encoding.filler(raw) :]  # it would move the place
         # A line end is taken off again: of one that ends with CR, it must not be that CR.
         end = carriage_return + newline if raw.endswith(carriage_return) else newline
-        pieces.append((file_id, source, offset, raw + end))
-    return batch_of(pieces, encoding)
+        pieces.append(Piece.at((file_id, source, offset), raw + end, encoding))
+    return pieces
 
 
 def _news(still_dead: pl.DataFrame, letters: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ int64_t logwax_find_newlines(const byte *begin, int64_t size, int64_t *places, i
 
 #ifdef __SSE2__
     for (; begin + size - at >= LANES; at += LANES) {
-        unsigned which = bits(_mm_cmpeq_epi8(load(at, at + LANES), all('\n')));
+        unsigned which = bits(_mm_cmpeq_epi8(load(at), all('\n')));
         for (; which; which &= which - 1, count++)
             if (count < room)
                 places[count] = at + __builtin_ctz(which) + 1 - begin;
@@ -33,7 +33,7 @@ bool logwax_is_ascii(const byte *at, int64_t size)
 #ifdef __SSE2__
     __m128i any = all(0);
     for (; end - at >= LANES; at += LANES)
-        any = _mm_or_si128(any, load(at, at + LANES));
+        any = _mm_or_si128(any, load(at));
     if (bits(any))
         return false;
 #endif

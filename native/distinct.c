@@ -2,16 +2,9 @@
 
 #include "native.h"
 
-static inline uint64_t word_at(const void *at)
-{
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    return word;
-}
-
 static inline uint64_t mix(uint64_t left, uint64_t right)
 {
-    __extension__ unsigned __int128 product = (unsigned __int128)left * right;
+    Wide product = (Wide)left * right;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
@@ -22,10 +15,11 @@ static uint64_t hash_of(const View *view, const byte *text, const uint64_t *secr
 
     if (size <= (int64_t)sizeof view->here)
         return mix(word_at(view) ^ secrets[0], word_at((const byte *)view + 8) ^ secrets[1]);
+    const byte *end = text + size, *last = size < 16 ? text : end - 16;
     uint64_t hash = (uint64_t)size;
-    for (; size > 16; size -= 16, text += 16)
+    for (; text < last; text += 16)
         hash = mix(word_at(text) ^ secrets[0] ^ hash, word_at(text + 8) ^ secrets[1]);
-    return mix(word_at(text) ^ secrets[0] ^ hash, word_at(text + size - 8) ^ secrets[1]);
+    return mix(word_at(last) ^ secrets[0] ^ hash, word_at(end - 8) ^ secrets[1]);
 }
 
 static inline bool are_equal(const View *one, const View *other, const byte *const *buffers)

@@ -31,7 +31,7 @@ static inline const byte *find(const byte *at, const byte *end, byte which)
 {
 #ifdef __SSE2__
     for (; at < end; at += LANES) {
-        unsigned found = bits(_mm_cmpeq_epi8(load(at, end), all(which)));
+        unsigned found = bits(_mm_cmpeq_epi8(load(at), all(which)));
         if (found) {
             at += __builtin_ctz(found);
             return at < end ? at : NULL;
@@ -48,7 +48,7 @@ static bool has(Text text, byte which)
 #ifdef __SSE2__
     int64_t size = text.end - text.at;
     if (size <= LANES) { /* as most are */
-        unsigned found = size ? bits(_mm_cmpeq_epi8(load(text.at, text.end), all(which))) : 0;
+        unsigned found = size ? bits(_mm_cmpeq_epi8(load(text.at), all(which))) : 0;
         return found << (LANES - size) & 0xffff;
     }
 #endif

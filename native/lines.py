@@ -217,13 +217,17 @@ def is_ascii(data: bytes) -> bool:
     return found
 
 
+def _address(data: bytes | memoryview) -> int:
+    return int(np.frombuffer(data, np.uint8).ctypes.data)
+
+
 def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> int:
     """Fills in as many places as there is room for; returns how many there are."""
     assert native.library
     find = native.library.logwax_find_newlines
     find.restype = ctypes.c_int64
     count: int = find(
-        ctypes.c_void_p(np.frombuffer(data, np.uint8).ctypes.data),
+        ctypes.c_void_p(_address(data)),
         ctypes.c_int64(len(data)),
         ctypes.c_void_p(places.ctypes.data),
         ctypes.c_int64(len(places)),
@@ -277,7 +281,7 @@ def read(
     table = (_Key * len(keys))(
         *(
             _Key(
-                name,
+                name + bytes(SLACK),
                 len(name),
                 key.kind,
                 key.shift,
@@ -293,17 +297,22 @@ def read(
     call = native.library.logwax_read
     call.restype = ctypes.c_int64
     texts = [pa.py_buffer(text)]
+    # Of the last lines, too, C may read what is behind them: it reads a copy of them. Places are
+    # told from `text`, whose views there are the same.
+    safe = int(np.searchsorted(starts[1:], len(text) - SLACK, "right"))
+    rest = text[starts[safe] :] + bytes(SLACK)
     line, share = 0, _USUAL_SHARE
     while line < count:
         size = len(text) - int(starts[line])
+        is_safe = line < safe
         objects = _Made.of(_room(size, count - line, keys) // share, texts)
         unescaped = _Made.of(size // share, texts)
         line = call(
             ctypes.c_int64(form),
-            ctypes.c_char_p(text),
+            ctypes.c_void_p(_address(text) if is_safe else _address(rest) - int(starts[safe])),
             ctypes.c_void_p(starts.ctypes.data),
             ctypes.c_int64(line),
-            ctypes.c_int64(count),
+            ctypes.c_int64(safe if is_safe else count),
             table,
             ctypes.c_int64(len(keys)),
             path,

@@ -111,6 +111,15 @@ typedef bool ReadLine(Reading *reading, int64_t line, const byte *at, const byte
 
 ReadLine read_json, read_logfmt, read_layout;
 
+__extension__ typedef unsigned __int128 Wide;
+
+static inline uint64_t word_at(const void *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
 static inline const byte *bytes_of(const View *view, const byte *const *buffers)
 {
     if (view->size <= (int32_t)sizeof view->here)
@@ -131,7 +140,7 @@ __attribute__((always_inline)) static inline void expect(const View *views, int6
 }
 
 #ifdef __SSE2__
-enum { LANES = 16, PAGE = 4096 };
+enum { LANES = 16 };
 
 /* A byte of it 16 times. */
 static inline __m128i all(int value)
@@ -139,17 +148,10 @@ static inline __m128i all(int value)
     return _mm_set1_epi8((char)value);
 }
 
-/*
- * 16 bytes from `at`, which is before `end`: those from `end` on are anything. They are read only
- * where the page that `at` is in has them, hence nothing is that must not be.
- */
-static inline __m128i load(const byte *at, const byte *end)
+/* 16 bytes from `at`, all of which may be read. */
+static inline __m128i load(const void *at)
 {
-    if (end - at >= LANES || ((uintptr_t)at & (PAGE - 1)) <= PAGE - LANES)
-        return _mm_loadu_si128((const __m128i *)at);
-    byte copy[LANES] = {0};
-    memcpy(copy, at, end - at);
-    return _mm_loadu_si128((const __m128i *)copy);
+    return _mm_loadu_si128(at);
 }
 
 /* A bit for each byte that is not 0. */
@@ -163,28 +165,88 @@ static inline __m128i up_to(__m128i bytes, int most)
 {
     return _mm_cmpeq_epi8(_mm_min_epu8(bytes, all(most)), bytes);
 }
+
+/* The view of the first bytes of a text, up to 12. */
+static inline View view_here(__m128i text, int64_t size)
+{
+    const __m128i places = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m128i here = _mm_and_si128(text, _mm_cmplt_epi8(places, all((int)size)));
+    __m128i whole = _mm_or_si128(_mm_cvtsi32_si128((int)size), _mm_slli_si128(here, 4));
+    View view;
+
+    memcpy(&view, &whole, sizeof view);
+    return view;
+}
+
+/*
+ * 16 bytes of the text of a view, from byte number `from` on, of which there is one or the text is
+ * empty; those behind the end are anything. No byte is read that is not of the text or the view.
+ */
+static inline __m128i piece_of(const View *view, const byte *text, int64_t from)
+{
+    const int64_t size = view->size;
+    Wide piece;
+
+    if (size - from >= LANES)
+        return load(text + from);
+    if (size >= LANES) { /* its last 16 bytes, less those before */
+        memcpy(&piece, text + size - LANES, sizeof piece);
+        piece >>= 8 * (from + LANES - size);
+    } else if (size > (int64_t)sizeof view->here) { /* two halves that overlap */
+        piece = ((Wide)word_at(text + size - 8) << 8 * (size - 8) | word_at(text)) >> 8 * from;
+    } else {
+        memcpy(&piece, view, sizeof piece);
+        piece >>= 8 * ((int64_t)sizeof view->size + from);
+    }
+    return _mm_set_epi64x((int64_t)(piece >> 64), (int64_t)piece);
+}
 #endif
 
-/* Whether two texts of this size, which is not 0, are equal: most are short. */
+/* Copies the text of a view; 16 bytes behind it may be written over. */
+static inline byte *put_view(byte *to, const View *view, const byte *text)
+{
+    const int64_t size = view->size;
+
+#ifdef __SSE2__
+    if (size <= 8 * LANES) {
+        byte *stop = to + size;
+        for (int64_t from = 0; from < size; from += LANES, to += LANES)
+            _mm_storeu_si128((__m128i *)to, piece_of(view, text, from));
+        return stop;
+    }
+#endif
+    memcpy(to, text, size);
+    return to + size;
+}
+
+/*
+ * Lines, names of keys and what is made of lines have 16 bytes behind them that may be read. So the
+ * functions here read 16 bytes where a text may have less: most are short.
+ */
+
+/* Whether two texts of this size, which is not 0, are equal. */
 static inline bool is_same(const byte *one, const byte *other, int64_t size)
 {
 #ifdef __SSE2__
     if (size <= LANES) {
-        unsigned equal = bits(_mm_cmpeq_epi8(load(one, one + size), load(other, other + size)));
+        unsigned equal = bits(_mm_cmpeq_epi8(load(one), load(other)));
         return !(~equal << (LANES - size) & 0xffff);
     }
 #endif
     return !memcmp(one, other, size);
 }
 
-/* Copies a text; what is behind it, up to 16 bytes, may be written over. */
-static inline byte *put(byte *to, const byte *at, int64_t size)
+/*
+ * Copies a text; 16 bytes behind it may be read, and be written over in the new place. Of a literal
+ * none are read: its size is known, which takes always inline to see.
+ */
+__attribute__((always_inline)) static inline byte *put(byte *to, const byte *at, int64_t size)
 {
 #ifdef __SSE2__
     if (!__builtin_constant_p(size) && size <= 8 * LANES) {
         byte *stop = to + size;
-        for (const byte *end = at + size; at < end; at += LANES, to += LANES)
-            _mm_storeu_si128((__m128i *)to, load(at, end));
+        for (; to < stop; at += LANES, to += LANES)
+            _mm_storeu_si128((__m128i *)to, load(at));
         return stop;
     }
 #endif
@@ -207,19 +269,12 @@ static inline View view_of(const byte *text, int64_t size, int32_t buffer, const
         return view;
     }
 #ifdef __SSE2__
-    __m128i whole = _mm_cvtsi32_si128((int)size);
-    if (size) {
-        const __m128i places = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        __m128i here = _mm_and_si128(load(text, text + size),
-                                     _mm_cmplt_epi8(places, all((int)size)));
-        whole = _mm_or_si128(whole, _mm_slli_si128(here, 4));
-    }
-    memcpy(&view, &whole, sizeof view);
+    return view_here(load(text), size);
 #else
     memcpy(&view, words, sizeof view);
     memcpy(view.here, text, size);
-#endif
     return view;
+#endif
 }
 
 /* What was made from `begin` on. */
@@ -233,7 +288,7 @@ static inline const byte *end_of_plain(const byte *at, const byte *end, byte quo
 {
 #ifdef __SSE2__
     for (; at < end; at += LANES) {
-        __m128i text = load(at, end);
+        __m128i text = load(at);
         __m128i found = _mm_or_si128(_mm_cmpeq_epi8(text, all(quote)),
                                      _mm_cmpeq_epi8(text, all('\\')));
         unsigned which = bits(_mm_or_si128(found, up_to(text, ' ' - 1)));
@@ -255,7 +310,7 @@ static inline const byte *end_of_word(const byte *at, const byte *end)
 {
 #ifdef __SSE2__
     for (; at < end; at += LANES) {
-        __m128i text = load(at, end);
+        __m128i text = load(at);
         unsigned which = bits(_mm_or_si128(_mm_cmpeq_epi8(text, all('"')), up_to(text, ' ')));
         if (which) {
             at += __builtin_ctz(which);
@@ -313,8 +368,8 @@ bool micros_since_1970(const Number *number, int64_t *micros);
 /* The number as the value of a key; false if it is out of its range. */
 bool put_number(const Key *key, int64_t line, const Number *number);
 
-/* There is room for 16 bytes more. */
-static inline void append(Made *made, const void *text, int64_t size)
+/* As `put`. There is room for 16 bytes more. */
+__attribute__((always_inline)) static inline void append(Made *made, const void *text, int64_t size)
 {
     made->size = put(made->data + made->size, text, size) - made->data;
 }

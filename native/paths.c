@@ -32,28 +32,37 @@ static bool is_id(const byte *at, int64_t size, unsigned kinds)
     return kinds == DIGIT || size >= 16;
 }
 
-static byte *put_id(byte *to, const byte *before, int64_t size)
+/* Where nothing behind the text may be read. */
+static byte *put_exactly(byte *to, const byte *at, int64_t size)
 {
-    to = put(to, before, size);
+    memcpy(to, at, size);
+    return to + size;
+}
+
+static byte *put_id(byte *to)
+{
     memcpy(to, ":id", 3);
     return to + 3;
 }
 
 #ifdef __SSE2__
-/* The same as `mask` for up to 63 bytes. */
-static int64_t mask_short(const byte *path, int64_t size, byte **made)
+/* The same as `mask` for up to 63 bytes: in a copy, behind which more may be read. */
+static int64_t mask_short(const View *view, const byte *text, byte **made)
 {
+    const int64_t size = view->size;
+    byte path[64 + LANES];
     uint64_t slashes = 0, queries = 1ULL << size, digits = 0, letters = 0, dashes = 0;
 
     for (int64_t at = 0; at < size; at += LANES) {
-        __m128i text = load(path + at, path + size);
-        __m128i digit = _mm_sub_epi8(text, all('0'));
-        __m128i letter = _mm_sub_epi8(_mm_or_si128(text, all(' ')), all('a'));
-        slashes |= (uint64_t)bits(_mm_cmpeq_epi8(text, all('/'))) << at;
-        queries |= (uint64_t)bits(_mm_cmpeq_epi8(text, all('?'))) << at;
+        __m128i piece = piece_of(view, text, at);
+        __m128i digit = _mm_sub_epi8(piece, all('0'));
+        __m128i letter = _mm_sub_epi8(_mm_or_si128(piece, all(' ')), all('a'));
+        _mm_storeu_si128((__m128i *)(path + at), piece);
+        slashes |= (uint64_t)bits(_mm_cmpeq_epi8(piece, all('/'))) << at;
+        queries |= (uint64_t)bits(_mm_cmpeq_epi8(piece, all('?'))) << at;
         digits |= (uint64_t)bits(up_to(digit, 9)) << at;
         letters |= (uint64_t)bits(up_to(letter, 5)) << at;
-        dashes |= (uint64_t)bits(_mm_cmpeq_epi8(text, all('-'))) << at;
+        dashes |= (uint64_t)bits(_mm_cmpeq_epi8(piece, all('-'))) << at;
     }
     int64_t length = __builtin_ctzll(queries);
     uint64_t inside = (1ULL << length) - 1, kinds = (digits | letters | dashes) & inside;
@@ -68,7 +77,7 @@ static int64_t mask_short(const byte *path, int64_t size, byte **made)
         unsigned found = (within & digits ? DIGIT : 0) | (within & letters ? LETTER : 0) |
                          (within & dashes ? DASH : 0);
         if (is_id(path + begin, end - begin, found)) {
-            *made = put_id(*made, copied, path + begin - copied);
+            *made = put_id(put(*made, copied, path + begin - copied));
             copied = path + end;
         }
     }
@@ -79,14 +88,14 @@ static int64_t mask_short(const byte *path, int64_t size, byte **made)
 #endif
 
 /* Returns how many bytes are before the query. They are in `made` only if one segment is an id. */
-static int64_t mask(const byte *path, const byte *end, byte **made)
+static int64_t mask(const View *view, const byte *path, byte **made)
 {
-    const byte *at = path, *copied = path, *segment = NULL;
+    const byte *at = path, *end = path + view->size, *copied = path, *segment = NULL;
     unsigned kinds = 0;
 
 #ifdef __SSE2__
-    if (end - path < 64)
-        return mask_short(path, end - path, made);
+    if (view->size < 64)
+        return mask_short(view, path, made);
 #endif
     for (;; at++) {
         byte found = at < end ? *at : '?';
@@ -95,7 +104,7 @@ static int64_t mask(const byte *path, const byte *end, byte **made)
             continue;
         }
         if (segment && is_id(segment, at - segment, kinds)) {
-            *made = put_id(*made, copied, segment - copied);
+            *made = put_id(put_exactly(*made, copied, segment - copied));
             copied = at;
         }
         if (found == '?')
@@ -104,8 +113,25 @@ static int64_t mask(const byte *path, const byte *end, byte **made)
         kinds = 0;
     }
     if (copied > path)
-        *made = put(*made, copied, at - copied);
+        *made = put_exactly(*made, copied, at - copied);
     return at - path;
+}
+
+/* The view of the first `size` bytes of a text that has a view. */
+static View shortened(const View *view, const byte *text, int64_t size)
+{
+    View made = *view;
+
+    made.size = (int32_t)size;
+    if (size > (int64_t)sizeof made.here)
+        return made;
+#ifdef __SSE2__
+    return view_here(piece_of(view, text, 0), size);
+#else
+    memset(made.here, 0, sizeof made.here);
+    memcpy(made.here, text, size);
+    return made;
+#endif
 }
 
 /*
@@ -122,14 +148,8 @@ void logwax_mask_ids(const View *paths, const byte *const *buffers, int64_t coun
         const View *view = &paths[row];
         expect(paths, row, count, buffers);
         const byte *path = bytes_of(view, buffers), *begin = to;
-        int64_t size = mask(path, path + view->size, &to);
-        if (to > begin) {
-            masked[row] = view_of(begin, to - begin, made_is, made);
-        } else if (view->size <= (int32_t)sizeof view->here) {
-            masked[row] = view_of(path, size, made_is, path); /* which is too short for a buffer */
-        } else {
-            int32_t buffer = view->there.buffer;
-            masked[row] = view_of(path, size, buffer, buffers[buffer]);
-        }
+        int64_t size = mask(view, path, &to);
+        masked[row] = to > begin ? view_of(begin, to - begin, made_is, made)
+                                 : shortened(view, path, size);
     }
 }

@@ -21,7 +21,7 @@ import native
 Codes = npt.NDArray[np.uint32]
 
 SLACK = 16
-"""Bytes that may be written behind a text."""
+"""Bytes that may be read behind a text, and written behind one that is made; of a series none."""
 
 
 class Same(NamedTuple):
@@ -206,25 +206,31 @@ class Rows:
         return found
 
 
+def _padded(text: str) -> tuple[int, bytes]:
+    encoded = text.encode()
+    return len(encoded), encoded + bytes(SLACK)
+
+
 def _described(part: Part) -> tuple[_Part, object]:
     """What C is told of a part, and what must live while it is."""
     if isinstance(part, Same):
-        text = part.text.encode()
-        return _Part(form=_Form.SAME, text=text, size=len(text)), text
+        size, text = _padded(part.text)
+        return _Part(form=_Form.SAME, text=text, size=size), text
     if isinstance(part, Coded):
         texts = [text.encode() for text in part.texts]
-        text, ends = b"".join(texts), np.cumsum([len(text) for text in texts], dtype=np.int64)
+        ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        text = b"".join([*texts, bytes(SLACK)])
         codes = np.ascontiguousarray(part.codes, np.uint32)
         described = _Part(
             form=_Form.CODED, text=text, ends=ends.ctypes.data, values=codes.ctypes.data
         )
         return described, (text, ends, codes)
     if isinstance(part, Quoted):
-        text, views = part.before.encode(), Views(part.texts)
+        (size, text), views = _padded(part.before), Views(part.texts)
         described = _Part(
             form=_Form.QUOTED,
             text=text,
-            size=len(text),
+            size=size,
             values=views.values,
             buffers=ctypes.addressof(views.buffers),
         )

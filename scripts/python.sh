@@ -75,8 +75,5 @@ install() {
     PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
         run $python -m pip install --quiet --disable-pip-version-check --editable ".$extra" ||
         fail "Installing failed: see above. The next start tries again."
-    compgen -G "native/compiled*" >/dev/null ||
-        echo "There is no C compiler: everything works, but JSON and line protocol take twice the CPU time." \
-            "To change that, install one (on Debian and Ubuntu the packages gcc and libc6-dev), and delete .venv."
     printf '%s\n' "$pinned" "$pinned$extra" >"$STAMP"
 }

@@ -115,7 +115,8 @@ class Pipeline:
 
     def get(self, path: str) -> httpx.Response:
         """Ask the API."""
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=DEADLINE)
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return httpx.get(url, timeout=DEADLINE, verify=False)  # no CA to load: 40 ms of CPU time
 
     def is_healthy(self) -> bool:
         """Whether the API answers, and says so."""

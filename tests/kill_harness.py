@@ -12,12 +12,13 @@ import argparse
 import json
 import random
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -130,12 +131,10 @@ class InClickHouse:
         return _ask(self._client, _OF_ALL_FILES, self._place)[0]
 
 
-class InInfluxDB:
-    """Of the database `logwax` of an InfluxDB 1.x."""
+class InFrames:
+    """Of rows with `customer_id` and `request_path`, and dead letters with `raw`."""
 
-    def __init__(self, url: str) -> None:
-        rows = _points(url, 'SELECT "customer_id", "request_path" FROM "api_requests"')
-        letters = _points(url, 'SELECT "raw", "file_id" FROM "dead_letters"')
+    def __init__(self, rows: pl.DataFrame, letters: pl.DataFrame) -> None:
         number = "/seq/([0-9]+)$"
         self._found = pl.concat(
             [
@@ -156,6 +155,27 @@ class InInfluxDB:
 
     def count(self) -> int:
         return len(self._found)
+
+
+def in_influxdb(url: str) -> InFrames:
+    """Of the database `logwax` of an InfluxDB 1.x."""
+    return InFrames(
+        _points(url, 'SELECT "customer_id", "request_path" FROM "api_requests"'),
+        _points(url, 'SELECT "raw", "file_id" FROM "dead_letters"'),
+    )
+
+
+def in_sqlite(path: Path) -> InFrames:
+    """Of a file of SQLite; whether it is sound is looked at, too."""
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        rows = db.execute("SELECT customer_id, request_path FROM logs").fetchall()
+        letters = db.execute("SELECT CAST(raw AS TEXT) FROM dead_letters").fetchall()
+    names = {"customer_id": pl.String(), "request_path": pl.String()}
+    return InFrames(
+        pl.DataFrame(rows, schema=names, orient="row"),
+        pl.DataFrame(letters, schema={"raw": pl.String()}, orient="row"),
+    )
 
 
 def _points(url: str, query: str) -> pl.DataFrame:
@@ -277,7 +297,10 @@ def stored_by(
 ) -> Iterator[Stored]:
     """What is stored by pipelines with these settings, in ClickHouse of files below `under`."""
     if settings.get("STORE") == "influxdb":
-        yield InInfluxDB(settings["INFLUXDB_URL"])
+        yield in_influxdb(settings["INFLUXDB_URL"])
+        return
+    if settings.get("STORE") == "sqlite":
+        yield in_sqlite(directory / "data" / "logwax.sqlite")
         return
     if settings.get("STORE") == "clickhouse":
         address = settings["CLICKHOUSE_URL"].partition("?")[0]
@@ -319,7 +342,7 @@ def main() -> int:
     arguments.add_argument("--gzip", action="store_true", help="compress every other rotated file")
     arguments.add_argument("--longest-life", type=float, default=2.5, help="seconds")
     arguments.add_argument("--seed", type=int, default=random.randrange(10**6))
-    arguments.add_argument("--store", choices=("embedded", "clickhouse", "influxdb"))
+    arguments.add_argument("--store", choices=("embedded", "sqlite", "clickhouse", "influxdb"))
     arguments.add_argument("--url", default="", help="of the server")
     arguments.add_argument("--directory", type=Path, help="an empty one, which is kept")
     chosen = vars(arguments.parse_args())

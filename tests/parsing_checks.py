@@ -15,6 +15,7 @@ import native
 from connectors.batch import COLUMNS, Parsed, Span, Stream, Taken
 from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
+from connectors.sources.records import Piece, taken
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, parser
 
@@ -48,6 +49,25 @@ def utc(*parts: int) -> datetime:
     return datetime(year, month, day, *clock, tzinfo=timezone.utc)
 
 
+def piece(
+    data: bytes,
+    file_id: int = FILE_ID,
+    path: str = PATH,
+    start: int = 0,
+    *,
+    encoding: str = "utf-8",
+    continued: bool = False,
+) -> Piece:
+    """Bytes that begin at `start` of their file, from its second line on."""
+    stream, end = Stream(file_id, path), start + len(data)
+    return Piece.of(Span(stream, start, end, 1, 0, continued=continued), data, Encoding(encoding))
+
+
+def together(*pieces: Piece, encoding: str = "utf-8", longest: int = 1024 * 1024) -> Taken:
+    """One batch of all these, as the source makes it."""
+    return taken(pieces, Encoding(encoding), longest)
+
+
 def batch(
     data: bytes,
     file_id: int = FILE_ID,
@@ -56,24 +76,16 @@ def batch(
     *,
     encoding: str = "utf-8",
     continued: bool = False,
+    longest: int = 1024 * 1024,
 ) -> Taken:
     """One batch of one span that begins at `start` of its file."""
-    ends = Encoding(encoding).ends(data).tolist()
-    lines = len(ends) + (ends[-1:] != [len(data)] and data != b"")
-    end = start + len(data)
-    span = Span(Stream(file_id, path), start, end, 1, lines, continued=continued)
-    return Taken((span,), data)
-
-
-def together(*batches: Taken) -> Taken:
-    """The spans of all these batches as one batch."""
-    spans = tuple(span for one in batches for span in one.spans)
-    return Taken(spans, b"".join(one.data for one in batches))
+    one = piece(data, file_id, path, start, encoding=encoding, continued=continued)
+    return together(one, encoding=encoding, longest=longest)
 
 
 def parse(name: str, data: bytes, time_zone: str = "UTC", encoding: str = "utf-8") -> Parsed:
     """The batch as the format's parser returns it."""
-    return parser(name, time_zone, encoding)(batch(data, encoding=encoding))
+    return parser(name, time_zone)(batch(data, encoding=encoding))
 
 
 def row_of(name: str, line: str, time_zone: str = "UTC") -> dict[str, Any]:

@@ -110,12 +110,12 @@ class Tail:
 
     def is_quiet(self) -> bool:
         """Whether nothing comes although names and sizes have just been looked at."""
-        self.look_soon()
+        self.poll_soon()
         return self.batch() is None
 
-    def look_soon(self) -> None:
+    def poll_soon(self) -> None:
         """Have all names looked at with the next batch."""
-        self.source._catalog._roster.look_soon()
+        self.source._catalog._files.poll_soon()
 
     @property
     def problems(self) -> str:

@@ -24,7 +24,7 @@ from api.app import Pipeline, create_app
 from api.server import ApiServer
 from connectors.batch import Fit
 from connectors.errors import LogwaxError
-from connectors.sinks.clickhouse_reader import ClickHouseReader
+from connectors.sinks.clickhouse.reader import ClickHouseReader
 from connectors.status import SourceStatus, Status
 from tests.conftest import wait_for
 
@@ -107,7 +107,7 @@ def server(app: FastAPI) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def api(server: ApiServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as api:
+    with httpx.Client(base_url=server.url, trust_env=False, verify=False, timeout=30) as api:
         yield api
 
 
@@ -790,7 +790,7 @@ def test_stop_under_load_ends_the_thread_and_frees_the_port(
     answered, refused = threading.Semaphore(0), threading.Semaphore(0)
 
     def ask_until_refused() -> None:
-        with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as api:
+        with httpx.Client(base_url=server.url, trust_env=False, verify=False, timeout=30) as api:
             try:
                 while api.get("/customers/cust_1/stats").status_code == 200:
                     answered.release()

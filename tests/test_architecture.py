@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from connectors.sinks import STORES
+from connectors.sinks.kind import StoreKind
 from flows.enrichment import ENRICHERS
 from flows.parsing import FORMATS
 
@@ -18,7 +21,6 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = {
     "api",
     "benchmarks",
-    "capture",
     "cli",
     "connectors",
     "examples",
@@ -34,9 +36,13 @@ MAY_IMPORT = {
     "api": {"connectors"},
     "cli": OURS,
     "log_generator": {"connectors"},  # connectors.errors by __main__ only, see below
-    "capture": set(),
 }
 """Package -> the other packages it may import; beside these everybody may import `settings`."""
+
+IN_ANOTHER_SENSE: dict[str, set[str]] = {
+    "null": {"flows/parsing/logfmt.py", "flows/parsing/times.py"},  # of JSON, of Polars
+}
+"""Store -> files in which its name means something else."""
 
 MADE = {".git", ".venv", "build", "data", "__pycache__"}
 ENDINGS = {".py", ".md", ".sh", ".toml", ".txt", ".yml", ".yaml", ".local", ".cfg", ""}
@@ -93,8 +99,19 @@ def test_settings_look_into_tables_only_when_they_are_asked() -> None:
     tree = ast.parse((ROOT / "settings.py").read_text(encoding="utf-8"))
     at_import = ast.Module([node for node in tree.body if isinstance(node, ast.ImportFrom)], [])
     modules = {str(node.module) for node in at_import.body if isinstance(node, ast.ImportFrom)}
-    assert {name for name in modules if name.partition(".")[0] in OURS} == {"connectors.errors"}
+    ours = {name for name in modules if name.partition(".")[0] in OURS}
+    assert {name for name in ours if not name.startswith("connectors.sinks")} == {
+        "connectors.errors"
+    }
     assert packages(ROOT / "settings.py") == {"connectors", "flows"}
+
+
+def test_settings_cost_no_library_of_a_store() -> None:
+    asked = "import settings, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "settings" in loaded
+    assert not loaded & {"polars", "rich", "clickhouse_connect", "influxdb_client", "chdb"}
 
 
 @pytest.mark.parametrize(("name", "module"), FORMATS.items())
@@ -106,9 +123,24 @@ def test_every_format_has_its_module(name: str, module: str) -> None:
     assert callable(made.columns), name
 
 
-@pytest.mark.parametrize(("name", "module"), STORES.items())
-def test_every_store_has_its_module(name: str, module: str) -> None:
-    assert callable(import_module(module).open_store), name
+@pytest.mark.parametrize("kind", STORES.values(), ids=lambda kind: kind.name)
+def test_every_store_has_its_module(kind: StoreKind) -> None:
+    module = import_module(kind.module)
+    assert callable(module.open_store)
+    assert hasattr(module, "open_reader") == kind.is_shared
+
+
+@pytest.mark.parametrize("kind", STORES.values(), ids=lambda kind: kind.name)
+def test_the_name_of_a_store_stands_in_its_own_package_only(kind: StoreKind) -> None:
+    package = "/".join(kind.module.split(".")[:3])
+    naming = {
+        str(path.relative_to(ROOT))
+        for path in [*ROOT.glob("*.py"), *(path for one in MAY_IMPORT for path in sources(one))]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value == kind.name
+    }
+    elsewhere = {name for name in naming if not name.startswith(package)}
+    assert elsewhere <= IN_ANOTHER_SENSE.get(kind.name, set())
 
 
 @pytest.mark.parametrize("enrich", ENRICHERS)
@@ -132,14 +164,14 @@ def names_of(node: ast.stmt) -> Iterator[str]:
     [
         ("flows/parsing/formats", set(FORMATS.values())),
         ("flows/enrichment", {enrich.__module__ for enrich in ENRICHERS}),
-        ("connectors/sinks", set(STORES.values())),
+        ("connectors/sinks", {kind.module for kind in STORES.values()}),
     ],
 )
 def test_no_module_is_left_out_of_its_table(folder: str, modules: set[str]) -> None:
     contract = {"FORMAT", "enrich", "open_store"}
     with_contract = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in (ROOT / folder).glob("*.py")
+        for path in (ROOT / folder).rglob("*.py")
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if contract & {*names_of(node)}
     }

@@ -10,15 +10,17 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
+import clickhouse_connect
 import numpy as np
 import pytest
 import xxhash
 
+from connectors.accounts import accounts_of
 from connectors.encodings import Encoding
-from connectors.sinks.clickhouse_accounts import accounts_of
-from connectors.sources import known_files, roster
+from connectors.sources import file_list, known_files
 from connectors.sources.content import Content
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
@@ -68,18 +70,10 @@ def total(output: str) -> dict[str, int]:
 
 def on_the_store(pipeline: Pipeline, *statements: str) -> None:
     """Change the store of a pipeline that has ended, by hand."""
-    code = (
-        "import sys, clickhouse_connect as c\n"
-        "client = c.get_client(interface='chdb', path='data/clickhouse')\n"
-        "for statement in sys.argv[1:]: client.command(statement)\n"
-        "client.close()"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code, *statements],
-        cwd=pipeline.directory,
-        check=True,
-        timeout=DEADLINE,
-    )
+    path = str(pipeline.directory / "data" / "clickhouse")
+    with closing(clickhouse_connect.get_client(interface="chdb", path=path)) as client:
+        for statement in statements:
+            client.command(statement)
 
 
 @pytest.fixture
@@ -311,7 +305,7 @@ def test_a_file_that_must_not_be_read_is_not_accounted_for(pipeline, stored, mon
     ) -> Content:  # the administrator may read everything: there is no such file
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(roster, "open_content", refuse)
+    monkeypatch.setattr(file_list, "open_content", refuse)
     monkeypatch.setattr(known_files, "open_content", refuse)
     settings = Settings(
         _env_file=None, data_dir=pipeline.directory / "data", log_paths=str(stored), follow=False
@@ -368,7 +362,7 @@ def test_names_what_was_damaged_or_no_text(pipeline):
 
 
 def test_what_a_running_pipeline_has_lost_is_not_accounted_for(pipeline, monkeypatch):
-    monkeypatch.setattr(roster, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(file_list, "GRACE_SECONDS", 0.0)
     log = write_log(pipeline, line(1) + line(2))
     settings = Settings(
         _env_file=None, data_dir=pipeline.directory / "data", log_paths=str(log), follow=True

@@ -268,7 +268,7 @@ def test_a_beginning_at_the_end_comes_first(pipeline, old):
 
 
 def test_lines_that_cross_chunks_are_stored_once(tmp_path, monkeypatch):
-    from connectors.sinks.clickhouse_accounts import accounts_of
+    from connectors.accounts import accounts_of
     from connectors.store import open_store
     from flows import backfill as module
     from flows.commands import Commands

@@ -12,7 +12,7 @@ import pytest
 
 from connectors import preflight
 from connectors.errors import LogwaxError
-from connectors.sources import catalog, roster
+from connectors.sources import catalog, file_list
 from settings import Settings
 from tests.conftest import wait_for
 from tests.rights import no_more_than_others
@@ -22,7 +22,7 @@ from tests.tailing import append
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for fractions of a second where it would be seconds."""
-    monkeypatch.setattr(roster, "SCAN_SECONDS", 0.1)
+    monkeypatch.setattr(file_list, "SCAN_SECONDS", 0.1)
     monkeypatch.setattr(catalog, "PUT_OFF_SECONDS", 0.1)
 
 
@@ -126,7 +126,7 @@ def test_a_file_that_waits_for_its_claim_is_told_of_until_it_need_not(tail, tmp_
         for _ in range(3):
             assert tailed.is_quiet()  # although it has looked at everything again
             assert "cannot claim" in tailed.problems
-    for file in tailed.source._catalog._roster:
+    for file in tailed.source._catalog._files:
         file.again_at = 0.0
     assert tailed.read(4) == b"two\n"
     assert tailed.is_quiet()
@@ -201,5 +201,5 @@ def test_few_files_are_open_where_few_may_be(tail, tmp_path):
             return len(tailed.memory.files) == 220
 
         wait_for(are_all_read, "all files")
-        assert len(tailed.source._catalog._roster._handles) == min(few // 4, 220)
+        assert len(tailed.source._catalog._files.handles) == min(few // 4, 220)
         assert tailed.problems == ""

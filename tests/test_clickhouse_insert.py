@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.sinks.clickhouse_insert import insert_columns
+from connectors.sinks.clickhouse.insert import insert_columns
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 

@@ -18,14 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.errors import StoreError
-from connectors.sinks import clickhouse_reader
-from connectors.sinks.clickhouse import ClickHouseStore
-from connectors.sinks.clickhouse_reader import (
+from connectors.sinks.clickhouse import reader as clickhouse_reader
+from connectors.sinks.clickhouse.reader import (
     ESTIMATES_OF_ALL,
     ESTIMATES_OF_ONE,
     ClickHouseReader,
 )
-from connectors.sinks.clickhouse_tables import prepare_tables
+from connectors.sinks.clickhouse.store import ClickHouseStore
+from connectors.sinks.clickhouse.tables import prepare_tables
 from connectors.store import Figures, Statistics, open_store
 from settings import Settings
 from tests.conftest import wait_for
@@ -356,7 +356,7 @@ def asked(
 
 
 def limit(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    monkeypatch.setattr("connectors.sinks.clickhouse_reader.EXACT_UP_TO", rows)
+    monkeypatch.setattr("connectors.sinks.clickhouse.reader.EXACT_UP_TO", rows)
 
 
 @pytest.mark.parametrize("customer", [None, "7"])
@@ -548,7 +548,7 @@ def test_projections_are_there_with_the_insert(
     store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch, granules: int
 ) -> None:
     client = store._client
-    monkeypatch.setattr("connectors.sinks.clickhouse_tables._KNOWS_GRANULES", f"SELECT {granules}")
+    monkeypatch.setattr("connectors.sinks.clickhouse.tables._KNOWS_GRANULES", f"SELECT {granules}")
     client.command("DROP TABLE logs")
     prepare_tables(client, "logs", is_shared=True)
     client.command("SYSTEM STOP MERGES logs")

@@ -23,11 +23,11 @@ import trustme
 from connectors import preflight
 from connectors.batch import Span, Stream
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse import ClickHouseStore
-from connectors.sinks.clickhouse_accounts import ClickHouseAccounts
-from connectors.sinks.clickhouse_errors import LINES_AT_FAULT, TRANSIENT, WHOLE_REQUEST
-from connectors.sinks.clickhouse_query import select
-from connectors.sinks.clickhouse_server import _connector
+from connectors.sinks.clickhouse.accounts import ClickHouseAccounts
+from connectors.sinks.clickhouse.errors import LINES_AT_FAULT, TRANSIENT, WHOLE_REQUEST
+from connectors.sinks.clickhouse.query import select
+from connectors.sinks.clickhouse.server import _connector
+from connectors.sinks.clickhouse.store import ClickHouseStore
 from connectors.sinks.retry import Retry, Trouble, seconds_asked
 from connectors.status import Status
 from connectors.store import open_reader, open_store
@@ -584,7 +584,7 @@ def test_stops_before_it_reads_when_a_right_is_missing(tmp_path, server, run, ri
 def test_warns_once_of_a_version_that_is_not_tested(server, open_at, monkeypatch, capfd):
     open_at(server.url)
     assert capfd.readouterr().err == ""
-    monkeypatch.setattr("connectors.sinks.clickhouse_server.TESTED", ("25.8", "2"))
+    monkeypatch.setattr("connectors.sinks.clickhouse.server.TESTED", ("25.8", "2"))
     version = open_at(server.url).version
     assert capfd.readouterr().err == (
         f"ClickHouse {version} at 127.0.0.1:{server.port} is unverified: "

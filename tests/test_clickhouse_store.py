@@ -17,9 +17,9 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from connectors.batch import REJECTED, BlockId, Parsed, Span, Stream
 from connectors.errors import StoreBusyError, StoreError
-from connectors.sinks.clickhouse import ClickHouseStore, ClickHouseWriter
-from connectors.sinks.clickhouse_insert import insert_lines
-from connectors.sinks.clickhouse_tables import prepare_tables
+from connectors.sinks.clickhouse.insert import insert_lines
+from connectors.sinks.clickhouse.store import ClickHouseStore, ClickHouseWriter
+from connectors.sinks.clickhouse.tables import prepare_tables
 from connectors.sources.files import FileSource
 from connectors.store import open_store
 from settings import Settings

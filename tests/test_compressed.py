@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from connectors.sources import content, roster
+from connectors.sources import content, copies, file_list, handles
 from connectors.sources.content import open_content
 from connectors.sources.tailed_file import Limits
 from tests.conftest import wait_for
@@ -45,9 +45,9 @@ BETWEEN = {"gz": b"\0" * 512, "xz": b"\0" * 4, "zst": b"\x5f\x2a\x4d\x18\x02\0\0
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for fractions of a second where it would be seconds."""
-    monkeypatch.setattr(roster, "STILL_SECONDS", 0.3)
-    monkeypatch.setattr(roster, "GRACE_SECONDS", 0.5)
-    monkeypatch.setattr(roster, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(copies, "STILL_SECONDS", 0.3)
+    monkeypatch.setattr(file_list, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(handles, "LINGER_SECONDS", 0.5)
 
 
 @pytest.fixture(params=PACKED)
@@ -119,7 +119,7 @@ def test_reads_what_is_appended_while_it_runs(tail, tmp_path, pack):
     assert tailed.read(len(parts[0])) == parts[0]
     packed = pack(parts[1])
     append(tmp_path / "a", packed[:50])
-    tailed.look_soon()
+    tailed.poll_soon()
     read = tailed.batch()
     wait_for(lambda: "it ends too early" in tailed.problems, "the half of a member")
     append(tmp_path / "a", packed[50:])
@@ -433,14 +433,14 @@ def test_a_binary_file_is_one_problem_until_it_is_text(tail, tmp_path, what, cap
 
 def test_a_binary_file_is_not_opened_again_and_again(tail, tmp_path, monkeypatch):
     opened = []
-    real = roster.open_content
-    monkeypatch.setattr(roster, "open_content", lambda path: opened.append(path) or real(path))
+    real = file_list.open_content
+    monkeypatch.setattr(file_list, "open_content", lambda path: opened.append(path) or real(path))
     (tmp_path / "a").write_bytes(BINARY["PNG"]())
     tailed = tail(tmp_path / "a")
     assert tailed.is_quiet()
     assert "PNG" in tailed.problems
     opened.clear()
-    tailed.source._catalog._roster.look_soon()
+    tailed.source._catalog._files.poll_soon()
     assert tailed.is_quiet()
     assert opened == []
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-import io
+import asyncio
+import json
+import os
 import re
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -20,9 +21,10 @@ from api.app import create_app
 from api.metrics import of_pipeline
 from api.schemas import Health
 from cli.main import app as commands
-from connectors.batch import COLUMNS, REJECTED, Span, Stream, Taken
-from connectors.sinks import STORES
-from connectors.sinks.clickhouse_tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
+from connectors.batch import COLUMNS, REJECTED, Taken
+from connectors.encodings import UTF_8
+from connectors.sinks.clickhouse.tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
+from connectors.sources.records import Piece, taken
 from connectors.status import SourceStatus, Status
 from connectors.store import Reader
 from flows.parsing import FORMATS
@@ -30,6 +32,7 @@ from flows.parsing.choice import describe
 from flows.parsing.keys import ALIASES
 from flows.parsing.parser import parser
 from settings import Settings
+from tests.conftest import Pipeline
 from tests.parsing_checks import certain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,7 +98,7 @@ def test_every_setting_is_documented_with_its_default_and_its_meaning() -> None:
     found = table(page("docs/configuration.md"), "Name", "Default", "Meaning")
     missing = ["| " + " | ".join(map(str, row)) + " |" for row in expected if row not in found]
     assert missing == [], "lines to put into docs/configuration.md"
-    assert found == expected  # in this order, and no others
+    assert sorted(found) == sorted(expected)  # each once, and no others
 
 
 @pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in PAGES])
@@ -255,7 +258,7 @@ def test_every_path_that_is_named_exists(name: str) -> None:
     made_up = {
         "flows/parsing/formats/tabs.py",
         "flows/enrichment/severity.py",
-        "connectors/sinks/lines.py",
+        "connectors/sources/memory.py",
     }
     assert [path for path in named if path not in made_up and not (ROOT / path).exists()] == []
 
@@ -290,8 +293,7 @@ def extension(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def batch_of(data: bytes) -> Taken:
-    span = Span(Stream(7, "/var/log/a.log"), 0, len(data), 0, data.count(b"\n"))
-    return Taken((span,), data)
+    return taken([Piece.at((7, "/var/log/a.log", 0), data, UTF_8)], UTF_8, 1024)
 
 
 def test_the_format_in_the_text_works_as_a_format(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,18 +328,56 @@ def test_the_enricher_in_the_text_works_as_an_enricher(monkeypatch: pytest.Monke
     assert set(enrich(rows).columns) <= COLUMNS.keys()
 
 
-def test_the_store_in_the_text_works_as_a_store(
+def test_the_store_in_the_text_works_as_a_store_of_another_package(tmp_path: Path) -> None:
+    text = page("docs/extending.md")
+    for title in ("lines_store", "lines_printer"):
+        _, after = text.split(f"\n`{title}.py`", 1)
+        (tmp_path / f"{title}.py").write_text(code_blocks(after, "python")[0])
+    named = re.search(r'entry-points\."(.+?)"\]`, `(.+?)`', text)
+    assert named
+    metadata = tmp_path / "lines_store-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: lines-store\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(f"[{named[1]}]\n{named[2].replace(chr(34), '')}\n")
+    (tmp_path / "a.log").write_text('{"ts": "2026-11-22T20:15:05Z", "customer": "cust_1"}\n')
+    pipeline = Pipeline(tmp_path, 0)
+    chosen = {"STORE": "lines", "LINES_PREFIX": "row ", "LOG_PATHS": "a.log", "LOG_FORMAT": "json"}
+    done = pipeline.run(PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}", **chosen)
+    assert done.returncode == 0, done.stderr
+    line, _ = done.stdout.splitlines()
+    assert json.loads(line.removeprefix("row "))["customer_id"] == "cust_1"
+
+
+def test_the_source_in_the_text_has_each_record_stored_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from connectors.store import open_store
+    from bytewax.testing import run_main
 
-    extension("connectors.sinks.lines", monkeypatch)
-    monkeypatch.setitem(STORES, "lines", "connectors.sinks.lines")
-    store = open_store(Settings(_env_file=None, store="lines", data_dir=tmp_path))
-    assert store.ledger().is_new
-    rows = pl.DataFrame({"customer_id": ["cust_1"], "offset": [0]})
-    printed = io.StringIO()
-    with redirect_stdout(printed):
-        store.writer().write(batch_of(b"x\n").parsed(rows))
-    assert printed.getvalue() == '{"customer_id":"cust_1","offset":0}\n'
+    from connectors.sources.source import SourceInput
+    from connectors.store import open_store
+    from flows.enrichment.enricher import enricher
+    from flows.main import build
+
+    memory = extension("connectors.sources.memory", monkeypatch)
+    settings = Settings(_env_file=None, data_dir=tmp_path, log_format="json")
+    records = dict.fromkeys((10, 12, 40), b'{"ts":0,"msg":"m"}\n') | {20: b"bad\n"}
+
+    def stored() -> tuple[int | None, int | None, set[int]]:
+        rows, dead = asyncio.run(store.reader.counts())
+        return rows, dead, store.offsets(1, 0, 100)
+
+    store = open_store(settings)
+    taken = memory.MemorySource(records, store.ledger(), most=2).collect()
+    store.writer().write(enricher()(parser("json", "UTC")(taken)))  # and is killed
+    store.close()
+    store = open_store(settings)
+    assert len(store.ledger().in_doubt) == 1
+    source = memory.MemorySource(records, store.ledger(), most=2)
+    run_main(build(settings, SourceInput(source, follow=False), store, Status()))
+    assert stored() == (3, 1, {10, 12, 20, 40})
+    store.close()
+    store, records[41] = open_store(settings), records[40]
+    source = memory.MemorySource(records, store.ledger())
+    run_main(build(settings, SourceInput(source, follow=False), store, Status()))
+    assert stored() == (4, 1, {10, 12, 20, 40, 41})
     store.close()

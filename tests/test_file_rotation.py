@@ -13,7 +13,7 @@ import pytest
 from backports import zstd
 
 from connectors.batch import BlockId, Taken
-from connectors.sources import catalog, roster
+from connectors.sources import catalog, copies, file_list, handles
 from connectors.sources.claims import Claims
 from connectors.sources.tailed_file import Limits
 from tests.conftest import wait_for
@@ -28,10 +28,10 @@ COMPRESSORS = {".gz": gzip.compress, ".zst": zstd.compress}
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for fractions of a second where it would be seconds."""
     for module, name, seconds in (
-        (roster, "STILL_SECONDS", 0.4),
-        (roster, "LINGER_SECONDS", 0.4),
-        (roster, "GRACE_SECONDS", 0.8),
-        (roster, "SCAN_SECONDS", 0.1),
+        (copies, "STILL_SECONDS", 0.4),
+        (handles, "LINGER_SECONDS", 0.4),
+        (file_list, "GRACE_SECONDS", 0.8),
+        (file_list, "SCAN_SECONDS", 0.1),
         (catalog, "GRACE_SECONDS", 0.8),
     ):
         monkeypatch.setattr(module, name, seconds)
@@ -48,7 +48,7 @@ def wait_until_quiet(tailed) -> None:
 
     def is_quiet() -> bool:
         nonlocal quiet_since
-        now = roster.time.monotonic()
+        now = file_list.time.monotonic()
         if tailed.batch() or quiet_since is None:
             quiet_since = now
         return now - quiet_since > 2.0
@@ -173,6 +173,22 @@ def test_a_copy_of_less_than_is_stored_is_known_after_a_restart(tail, tmp_path):
     assert everything(first.memory) == OLD + b"in between\n"
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_file_that_begins_like_half_a_line_is_no_copy_and_is_met_at_once(tail, tmp_path, ends):
+    log, half = tmp_path / "app.log", tmp_path / "app.log.1"
+    half.write_bytes(b"00")
+    reader = tail(f"{log}*")
+    reader.batch()
+    with half.open("ab"), log.open("wb", buffering=0) as writer:
+        writer.write(b"0001 one\n")
+        if ends:
+            append(half, b"99 other\n")
+            half.unlink()
+        reader.poll_soon()
+        reader.partition.next_batch()
+        assert {file.path for file in reader.source.files()} >= {str(log)}
+
+
 def test_a_copy_that_stays_is_a_file_of_its_own(tail, tmp_path):
     log = tmp_path / "app.log"
     log.write_bytes(OLD)
@@ -208,8 +224,8 @@ def test_reads_a_deleted_file_for_as_long_as_it_grows(tail, tmp_path):
         for _ in range(12):  # for three times as long as it is waited for
             handle.write(b"still here\n")
             assert tailed.read(11) == b"still here\n"
-            quiet_until = roster.time.monotonic() + 0.1
-            while roster.time.monotonic() < quiet_until:
+            quiet_until = file_list.time.monotonic() + 0.1
+            while file_list.time.monotonic() < quiet_until:
                 assert tailed.batch() is None
 
 
@@ -400,7 +416,7 @@ def test_takes_an_unfinished_last_line_when_its_file_has_been_rotated_away(tail,
 
 
 def test_waits_for_the_end_of_a_last_line_that_is_written_late(tail, tmp_path, monkeypatch):
-    monkeypatch.setattr(roster, "LINGER_SECONDS", 30.0)
+    monkeypatch.setattr(handles, "LINGER_SECONDS", 30.0)
     log = tmp_path / "app.log"
     log.write_bytes(b"one\ntw")
     tailed = tail(log)
@@ -465,7 +481,7 @@ def test_finds_the_lines_of_utf_16(tail, tmp_path, encoding):
 
 
 def test_keeps_few_of_many_files_open(tail, tmp_path, monkeypatch):
-    monkeypatch.setattr(roster, "HANDLES", 16)
+    monkeypatch.setattr(handles, "HANDLES", 16)
     for number in range(200):
         (tmp_path / f"{number}.log").write_bytes(b"%d\n" % number)
     tailed = tail(tmp_path / "*.log")
@@ -483,7 +499,7 @@ def test_a_busy_file_does_not_keep_quiet_ones_waiting(tail, tmp_path):
     tailed = tail(tmp_path / "*.log", limits=Limits(lines=1000, bytes=16_384, seconds=0.0))
     tailed.batch()
     (tmp_path / "quiet.log").write_bytes(b"quiet\n")
-    tailed.look_soon()
+    tailed.poll_soon()
     assert any(b"quiet\n" in tailed.batch().data for _ in range(3))
 
 
@@ -498,8 +514,8 @@ def test_a_line_that_ended_between_two_rotations_that_nobody_saw_is_whole(
     assert tailed.is_quiet()
     append(first, b"f\n")
     first.rename(second)
-    monkeypatch.setattr(roster, "LINGER_SECONDS", 0.0)  # as if the store had been away for long
-    tailed.look_soon()
+    monkeypatch.setattr(handles, "LINGER_SECONDS", 0.0)  # as if the store had been away for long
+    tailed.poll_soon()
     assert tailed.batch().data == b"half\n"
 
 

@@ -65,7 +65,7 @@ def test_sees_growth_in_a_directory_that_was_made_anew(tail, tmp_path):
     log.parent.mkdir()
     log.write_bytes(b"another\n")
     assert tailed.read(8) == b"another\n"
-    tailed.source._catalog._roster._next_scan = time.monotonic() + 3600
+    tailed.source._catalog._files._next_scan = time.monotonic() + 3600
     append(log, b"more\n")
     assert tailed.read(5) == b"more\n"
 
@@ -87,7 +87,7 @@ def test_sees_growth_behind_a_symbolic_link_without_waiting_for_the_slow_scan(ta
     (tmp_path / "a.log").symlink_to(target)
     tailed = tail(tmp_path / "*.log")
     assert tailed.read(4) == b"one\n"
-    tailed.source._catalog._roster._next_scan = time.monotonic() + 3600
+    tailed.source._catalog._files._next_scan = time.monotonic() + 3600
     append(target, b"two\n")
     assert tailed.read(4) == b"two\n"
 
@@ -354,7 +354,7 @@ def test_two_workers_never_have_the_same_file_at_once(tmp_path):
 def test_goes_on_seeing_growth_when_events_flood(tail, tmp_path):
     paths = [tmp_path / "a.log", tmp_path / "b.log"]
     tailed = tail(tmp_path / "*.log")
-    watcher = tailed.source._catalog._roster._watcher
+    watcher = tailed.source._catalog._files._watcher
     read = 0
 
     def flooded() -> bool:

@@ -11,10 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from connectors.batch import Span, Stream, Taken
+from connectors.batch import Parsed, Span, Stream
 from connectors.encodings import Encoding
-from connectors.sources import roster, tailed_file
+from connectors.sources import file_list, tailed_file
 from connectors.sources.content import open_content
+from connectors.sources.records import Piece, taken
 from connectors.sources.tailed_file import Limits
 from flows.parsing.parser import parser
 from flows.walk import CHUNK, NO_CUTS, Walk
@@ -28,7 +29,7 @@ OLD = b"".join(b"%04d an old line\n" % number for number in range(100))
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for fractions of a second where it would be seconds."""
-    monkeypatch.setattr(roster, "SCAN_SECONDS", 0.1)
+    monkeypatch.setattr(file_list, "SCAN_SECONDS", 0.1)
     monkeypatch.setattr(tailed_file, "FILL_SECONDS", 0.3)
 
 
@@ -39,9 +40,10 @@ def put(path: Path, data: bytes, at: int) -> None:
         file.write(data)
 
 
-def rows_of(data: bytes, start: int = 0, encoding: str = "utf-8") -> tuple[pl.DataFrame, Taken]:
+def rows_of(data: bytes, start: int = 0, encoding: str = "utf-8") -> tuple[pl.DataFrame, Parsed]:
     span = Span(Stream(1, "a.log"), start, start + len(data), 7, 2)
-    batch = parser("json", "UTC", encoding)(Taken((span,), data))
+    written = Encoding(encoding)
+    batch = parser("json", "UTC")(taken([Piece.of(span, data, written)], written, 1024 * 1024))
     return batch.rows, batch
 
 
@@ -89,8 +91,8 @@ def test_what_is_written_through_a_mapping_is_seen_without_events(tail, tmp_path
     os.truncate(log, 65536)
     tailed = tail(log)
     tailed.read(len(OLD))
-    monkeypatch.setattr(roster, "SCAN_SECONDS", 3600.0)
-    tailed.look_soon()
+    monkeypatch.setattr(file_list, "SCAN_SECONDS", 3600.0)
+    tailed.poll_soon()
     assert tailed.batch() is None
     with log.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
         at = len(OLD)

@@ -14,6 +14,7 @@ from tests.conftest import Pipeline, wait_for
 from tests.kill_harness import Plan, kill_and_count
 from tests.servers.influxd import Influxd
 from tests.servers.influxdb_http import Server
+from tests.test_audit import line, logwax
 from tests.test_clickhouse_server import write_log
 
 
@@ -180,3 +181,28 @@ def test_stores_every_line_once_though_it_is_killed_and_the_server_fails_and_sto
         faulty.close()
     assert outcome.is_exact, f"seed {plan.seed}: {outcome}"
     assert outcome.stored_by_killed > 0, "nobody was killed at work"
+
+
+def test_commands_say_of_a_bucket_what_its_points_tell(pipeline: Pipeline, influxd):
+    given = into(influxd.url, INFLUXDB_API="v1", LOG_START="end")
+    log = pipeline.directory / "in.log"
+    log.write_text(line(0))
+    assert pipeline.run(**given).returncode == 0
+    with log.open("a") as file:
+        file.write("".join(map(line, range(1, 10))) + "broken\n")
+    assert pipeline.run(**given).stdout.startswith("lines=10 stored=9 dead=1 ")
+    size = 10 * len(line(0)) + len("broken\n")
+    assert f" {size} {size} 0 " in " ".join(logwax(pipeline, "positions", **given).stdout.split())
+    audit = logwax(pipeline, "audit", **given)
+    assert "lines=10 stored=9 dead=1 " in audit.stdout
+    assert (audit.returncode, audit.stderr) == (0, "")
+    assert logwax(pipeline, "dead", **given).stdout.startswith("missing_fields: 1\n")
+    for command in (("redrive",), ("backfill", "in.log"), ("query", "SELECT 1")):
+        done = logwax(pipeline, *command, **given)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert "STORE=influxdb" in done.stderr
+    [series] = influxd.query('SELECT "offset" FROM "api_requests" WHERE "offset" = 260')
+    lost = series["values"][0][0]
+    influxd.query(f'DELETE FROM "api_requests" WHERE time = {lost}')
+    lack = logwax(pipeline, "audit", **given)
+    assert (lack.returncode, "missing 260-312" in lack.stdout) == (1, True)

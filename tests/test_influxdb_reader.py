@@ -24,9 +24,9 @@ from pydantic import SecretStr
 
 from connectors.batch import COLUMNS
 from connectors.errors import StoreError
-from connectors.sinks import influxdb_reader
-from connectors.sinks.influxdb_reader import InfluxReader
-from connectors.sinks.line_protocol import encode
+from connectors.sinks.influxdb import reader as influxdb_reader
+from connectors.sinks.influxdb.line_protocol import encode
+from connectors.sinks.influxdb.reader import InfluxReader
 from connectors.store import Figures, Statistics
 from settings import Settings
 from tests.conftest import find_port, wait_for

@@ -12,9 +12,9 @@ import pytest
 
 from connectors.batch import Parsed, Span, Stream
 from connectors.errors import StoreError
-from connectors.sinks.influxdb import InfluxStore
-from connectors.sinks.influxdb_server import InfluxError
-from connectors.sinks.line_protocol import point
+from connectors.sinks.influxdb.line_protocol import point
+from connectors.sinks.influxdb.server import InfluxError
+from connectors.sinks.influxdb.store import InfluxStore
 from connectors.sinks.retry import Retry
 from connectors.status import Status
 from connectors.store import open_store

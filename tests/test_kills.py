@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -34,13 +35,38 @@ def test_stores_every_line_once_though_it_is_killed_while_logs_rotate(
     assert outcome.stored_by_killed > 0, "nobody was killed at work"
 
 
-@pytest.fixture
-def stored(pipeline: Pipeline, open_client: Callable[[], Client]) -> Client:
-    """A store that has every line of `WRITTEN`, malformed ones included."""
+def test_sqlite_has_every_line_once_though_two_processes_at_a_time_are_killed(
+    tmp_path: Path, soak: bool
+) -> None:
+    plan = Plan(
+        kills=100 if soak else 6,
+        processes=2,
+        rate=25_000,
+        rotate_every=4.0 if soak else 1.5,
+        gzip=True,
+        settings={"STORE": "sqlite"},
+    )
+    outcome = kill_and_count(tmp_path / "kills", plan)
+    assert outcome.is_exact, f"seed {plan.seed}: {outcome}"
+    assert outcome.rotations > plan.files
+    assert outcome.stored_by_killed > 0, "nobody was killed at work"
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of a pipeline that has stored every line of `WRITTEN`, malformed ones included."""
+    pipeline = Pipeline(tmp_path_factory.mktemp("filled"), port=0)
     for file, count in WRITTEN.items():
         (pipeline.directory / f"{file}.log").write_bytes(lines(file, 0, count))
     done = pipeline.run(LOG_PATHS="file*.log")
     assert done.stdout.startswith("lines=4000 stored=3997 dead=3 ")
+    return pipeline.directory / "data"
+
+
+@pytest.fixture
+def stored(filled: Path, tmp_path: Path, open_client: Callable[[], Client]) -> Client:
+    """A copy of that store, to be changed."""
+    shutil.copytree(filled, tmp_path / "data", symlinks=True)
     return open_client()
 
 

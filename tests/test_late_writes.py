@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.sources import roster, writers
+from connectors.sources import file_list, handles, writers
 from connectors.sources.writers import Writers
 from tests.conftest import wait_for
 from tests.tailing import Tail, append
@@ -33,9 +33,9 @@ with open(sys.argv[1], "ab", buffering=0) as log:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for fractions of a second where it would be seconds."""
     for module, name, seconds in (
-        (roster, "LINGER_SECONDS", 0.2),
-        (roster, "SCAN_SECONDS", 0.1),
-        (roster, "GRACE_SECONDS", 0.3),
+        (handles, "LINGER_SECONDS", 0.2),
+        (file_list, "SCAN_SECONDS", 0.1),
+        (file_list, "GRACE_SECONDS", 0.3),
         (writers, "RESCAN_SECONDS", 0.2),
         (writers, "_SHARE", 1),
     ):
@@ -62,8 +62,8 @@ def appender(path: Path) -> Iterator[Callable[[str], None]]:
 
 def look_for_a_while(tailed: Tail, seconds: float = 1.0) -> None:
     """Longer than anybody would be waited for who is not there; nothing comes."""
-    end = roster.time.monotonic() + seconds
-    while roster.time.monotonic() < end:
+    end = file_list.time.monotonic() + seconds
+    while file_list.time.monotonic() < end:
         assert tailed.is_quiet()
 
 
@@ -127,7 +127,7 @@ def test_a_line_that_goes_on_after_it_was_quiet_for_long_is_waited_for_again(tai
 def test_a_deleted_file_that_was_not_open_is_read_where_its_writer_has_it(
     tail, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(roster, "HANDLES", 1)
+    monkeypatch.setattr(handles, "HANDLES", 1)
     log, other = tmp_path / "app.log", tmp_path / "other.log"
     log.write_bytes(OLD)
     tailed = tail(tmp_path / "*.log", linger=0.2)
@@ -145,7 +145,7 @@ def test_a_deleted_file_that_was_not_open_is_read_where_its_writer_has_it(
 def test_a_file_that_went_while_it_was_not_open_and_that_cannot_be_opened_is_a_gap(
     tail, tmp_path, monkeypatch, capfd
 ):
-    monkeypatch.setattr(roster, "HANDLES", 1)
+    monkeypatch.setattr(handles, "HANDLES", 1)
     monkeypatch.setattr(Writers, "path", lambda self, *_: "/proc/0/fd/refused")
 
     def refuse(path: str) -> object:
@@ -153,8 +153,8 @@ def test_a_file_that_went_while_it_was_not_open_and_that_cannot_be_opened_is_a_g
             raise PermissionError(13, "Permission denied", path)
         return open_content(path)
 
-    open_content = roster.open_content
-    monkeypatch.setattr(roster, "open_content", refuse)
+    open_content = file_list.open_content
+    monkeypatch.setattr(file_list, "open_content", refuse)
     log, other = tmp_path / "app.log", tmp_path / "other.log"
     log.write_bytes(OLD)
     tailed = tail(tmp_path / "*.log")

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from connectors.batch import COLUMNS
-from connectors.sinks.line_protocol import MEASUREMENT, encode, point
+from connectors.sinks.influxdb.line_protocol import MEASUREMENT, encode, point
 from tests.servers.influxd import Influxd
 
 pytestmark = pytest.mark.usefixtures("both_ways")

@@ -12,7 +12,7 @@ import pytest
 from cli import check
 from connectors import preflight
 from connectors.sinks.retry import Retry
-from connectors.sources import roster, watcher
+from connectors.sources import file_list, handles, watcher
 from connectors.sources.names import Names, of_record, recorded
 from connectors.sources.tailed_file import Limits
 from connectors.store import open_store
@@ -25,9 +25,9 @@ from tests.tailing import append
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for fractions of a second where it would be seconds."""
-    monkeypatch.setattr(roster, "SCAN_SECONDS", 0.1)
-    monkeypatch.setattr(roster, "LINGER_SECONDS", 0.2)
-    monkeypatch.setattr(roster, "GRACE_SECONDS", 0.4)
+    monkeypatch.setattr(file_list, "SCAN_SECONDS", 0.1)
+    monkeypatch.setattr(handles, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(file_list, "GRACE_SECONDS", 0.4)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_sees_growth_behind_a_link_to_a_directory_between_two_looks(tail, tmp_pa
     (tmp_path / "logs" / "link").symlink_to(tmp_path / "elsewhere")
     tailed = tail(tmp_path / "logs" / pattern)
     assert tailed.read(4) == b"one\n"
-    tailed.source._catalog._roster._next_scan = roster.time.monotonic() + 3600
+    tailed.source._catalog._files._next_scan = file_list.time.monotonic() + 3600
     append(log, b"two\n")
     assert tailed.read(4) == b"two\n"
 
@@ -205,15 +205,15 @@ def test_finds_what_was_rotated_where_a_link_led_before_it_moved_on(tail, tmp_pa
     link.symlink_to(log)
     tailed = tail(link)
     assert tailed.read(4) == b"old\n"
-    tailed.source._catalog._roster._next_scan = roster.time.monotonic() + 3600
-    for file in tailed.source._catalog._roster:  # as of one that was quiet for long, of many
+    tailed.source._catalog._files._next_scan = file_list.time.monotonic() + 3600
+    for file in tailed.source._catalog._files:  # as of one that was quiet for long, of many
         file.close()
     append(log, b"unread\n")
     log.rename(log.with_name("app.log.1"))
     new = make(tmp_path / "two" / "app.log", b"new\n")
     link.unlink()
     link.symlink_to(new)
-    tailed.look_soon()
+    tailed.poll_soon()
     assert sorted(tailed.read(11).splitlines()) == [b"new", b"unread"]
     assert "gone" not in tailed.problems
 
@@ -268,7 +268,7 @@ def test_follows_finds_and_tells_of_a_file_of_any_name(tail, tmp_path, name):
     pattern = f"{tmp_path}/d/*.log"
     first = tail(pattern)
     assert first.read(4) == b"one\n"
-    first.source._catalog._roster._next_scan = roster.time.monotonic() + 3600
+    first.source._catalog._files._next_scan = file_list.time.monotonic() + 3600
     append(log, b"two\n")  # its events have its name
     assert first.read(4) == b"two\n"
     first.source.close()
@@ -358,13 +358,15 @@ def test_a_file_whose_directory_is_closed_for_a_while_is_not_lost(tail, tmp_path
     assert tailed.read(4) == b"one\n"
     append(log, b"unread\n")
     wait_for(lambda: tailed.batch() or tailed.source.status().lag_bytes, "what is noticed")
-    for file in tailed.source._catalog._roster:  # as of one that was quiet for long, of many
+    for file in tailed.source._catalog._files:  # as of one that was quiet for long, of many
         file.close()
     (tmp_path / "d").chmod(0)
     try:
         wait_for(lambda: tailed.batch() or "Permission denied" in tailed.problems, "the problem")
-        since = roster.time.monotonic()
-        wait_for(lambda: tailed.batch() or roster.time.monotonic() > since + 1, "more than grace")
+        since = file_list.time.monotonic()
+        wait_for(
+            lambda: tailed.batch() or file_list.time.monotonic() > since + 1, "more than grace"
+        )
     finally:
         (tmp_path / "d").chmod(0o700)
     append(log, b"more\n")
@@ -380,7 +382,7 @@ def test_a_problem_of_a_file_goes_when_it_can_be_read(tail, tmp_path, anybody):
     new.chmod(0)
     tailed = tail(tmp_path / "*.log")
     assert tailed.read(4) == b"one\n"
-    for file in tailed.source._catalog._roster:  # as of one that was quiet for long, of many
+    for file in tailed.source._catalog._files:  # as of one that was quiet for long, of many
         file.close()
     append(known, b"two\n")
     known.chmod(0)
@@ -409,7 +411,7 @@ def test_a_disk_that_fails_for_a_while_stops_nothing_and_loses_nothing(
     make(tmp_path / "b.log", b"new\n")
     for function in ("pread", "stat"):
         with monkeypatch.context() as failing:
-            failing.setattr(f"{roster.__name__}.os.{function}", fail)
+            failing.setattr(f"{file_list.__name__}.os.{function}", fail)
             for _ in range(3):
                 tailed.is_quiet()  # but for what is open
             assert f"cannot read {str(log)!r}: {os.strerror(code)}" in tailed.problems
@@ -464,7 +466,7 @@ def test_reads_on_without_events_says_so_once_and_takes_it_back(
         tailed = tail(tmp_path / "*.log")
         log = make(tmp_path / "a.log", b"one\n")
         assert tailed.read(4) == b"one\n"
-        tailed.source._catalog._roster._next_scan = roster.time.monotonic() + 3600
+        tailed.source._catalog._files._next_scan = file_list.time.monotonic() + 3600
         append(log, b"two\n")
         assert tailed.read(4) == b"two\n"
         for _ in range(3):
@@ -480,12 +482,12 @@ def test_reads_on_when_the_thread_of_the_events_dies(tail, tmp_path):
     log = make(tmp_path / "a.log", b"one\n")
     tailed = tail(tmp_path / "*.log")
     assert tailed.read(4) == b"one\n"
-    observer = tailed.source._catalog._roster._watcher._observer
+    observer = tailed.source._catalog._files._watcher._observer
     observer.event_queue.put("nothing that it knows")  # it dies of it
     observer.join(10)
     assert tailed.is_quiet()
     assert "thread has ended" in tailed.problems
-    tailed.source._catalog._roster._next_scan = roster.time.monotonic() + 3600
+    tailed.source._catalog._files._next_scan = file_list.time.monotonic() + 3600
     append(log, b"two\n")
     assert tailed.read(4) == b"two\n"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
 import subprocess
+import sys
 from datetime import datetime
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from zipfile import ZipFile
 from zlib import crc32
 
 import polars as pl
@@ -16,12 +19,14 @@ from hypothesis import strategies as st
 
 import native
 from connectors.batch import COLUMNS
-from connectors.sinks.line_protocol import encode
+from connectors.distinct import distinct
+from connectors.sinks.influxdb.line_protocol import encode
 from flows.enrichment.enricher import enricher
 from log_generator.formats import FORMATS as GENERATED
 from log_generator.formats import render
 from log_generator.values import Traffic
 from native.lines import is_ascii
+from tests.conftest import ROOT
 from tests.parsing_checks import parse
 
 SOURCES = [Path(native.__file__).with_name(name) for name in ("native.h", "sources.c")]
@@ -33,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     for source in SOURCES:
         shutil.copy(source, tmp_path)
     checksum = crc32(b"".join(source.read_bytes() for source in SOURCES))
-    compiled = tmp_path / f"compiled{EXTENSION_SUFFIXES[0]}"
+    compiled = tmp_path / "compiled.so"
     define = f"-DLOGWAX_SOURCES={checksum}u"
     subprocess.run(
         ["cc", "-shared", "-fPIC", define, "-o", compiled, tmp_path / "sources.c"], check=True
@@ -55,6 +60,25 @@ def test_nothing_compiled_is_no_error(tmp_path: Path) -> None:
     assert native.load(tmp_path) is None
 
 
+def test_without_a_compiler_the_build_brings_one_and_the_wheel_is_for_every_python(
+    tmp_path: Path,
+) -> None:
+    unwanted = shutil.ignore_patterns(".*", "build", "data", "*.so", "*.egg-info", "tests", "docs")
+    source = shutil.copytree(ROOT, tmp_path / "source", ignore=unwanted)
+    (tmp_path / "no-programs").mkdir()
+    pins = dict.fromkeys(("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"), str(ROOT / "constraints.txt"))
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path]
+    without = {name: value for name, value in os.environ.items() if name not in ("CC", "CFLAGS")}
+    subprocess.run(
+        [*pip, source], env={**without, **pins, "PATH": str(tmp_path / "no-programs")}, check=True
+    )
+
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.endswith(f"-py3-none-linux_{platform.machine()}.whl")
+    ZipFile(wheel).extractall(tmp_path / "installed")
+    assert native.load(tmp_path / "installed" / "native")
+
+
 def stored_from(name: str, data: bytes) -> bytes:
     """What InfluxDB is sent of these lines, and why some are dead letters."""
     parsed = enricher()(parse(name, data))
@@ -67,7 +91,7 @@ def test_a_machine_without_vectors_gets_the_same(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = Path(native.__file__).parent
-    compiled = tmp_path / f"compiled{EXTENSION_SUFFIXES[0]}"
+    compiled = tmp_path / "compiled.so"
     command = ["cc", "-O1", "-U__SSE2__", "-shared", "-fPIC", "-o", compiled]
     subprocess.run([*command, *sources.glob("*.c"), "-lm"], check=True)
     plain = native.load(tmp_path)
@@ -84,6 +108,12 @@ def test_a_machine_without_vectors_gets_the_same(
 @given(st.binary(max_size=100) | st.text(st.characters(codec="ascii")).map(str.encode))
 def test_whether_all_is_ascii_is_what_python_says(data: bytes) -> None:
     assert is_ascii(data) == data.isascii()
+
+
+def test_equal_texts_are_one_whatever_stands_behind_them() -> None:
+    for text in ("x" * size for size in range(1, 50)):
+        texts = pl.Series([f"{text}11111111", f"{text}22222222"]).str.head(len(text))
+        assert distinct(texts).values.to_list() == [text]
 
 
 TEXTS = st.text(st.sampled_from(',= "\\\n\r\t\0\x1f\x7f#x€😀'), max_size=20)

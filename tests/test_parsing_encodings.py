@@ -16,7 +16,7 @@ import native
 from connectors.encodings import Encoding
 from flows.parsing.lines import Lines
 from flows.parsing.parser import parser
-from tests.parsing_checks import batch, parse, together
+from tests.parsing_checks import batch, parse, piece, together
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -77,7 +77,7 @@ def test_the_same_text_makes_the_same_rows_in_every_encoding(
 
 def test_two_halves_of_characters_that_look_like_a_newline_are_none() -> None:
     rest = batch(b"\n\0", start=7, encoding="utf-16-le", continued=True)
-    parsed = parser("json", "UTC", "utf-16-le")(rest)
+    parsed = parser("json", "UTC")(rest)
     assert parsed.rejected.select("raw", "reason").rows() == [(b"\n\0", "continued")]
 
 
@@ -90,28 +90,28 @@ def test_any_bytes_become_rows_and_dead_letters(data: st.DataObject, encoding: s
     # Only the rest of a line can begin in the midst of a character.
     places = st.sampled_from([(0, False), (0, True), (7, True), (8, False), (8, True)])
     parts = [
-        batch(data.draw(contents), number, start=start, encoding=encoding, continued=continued)
+        piece(data.draw(contents), number, start=start, encoding=encoding, continued=continued)
         for number in range(data.draw(st.integers(1, 3)))
         for start, continued in [data.draw(places)]
     ]
-    parsed = parser("json", "UTC", encoding, len(good) + 4)(together(*parts))
+    parsed = parser("json", "UTC")(together(*parts, encoding=encoding, longest=len(good) + 4))
     identity = ["file_id", "offset"]
     found = pl.concat([parsed.rows.select(identity), parsed.rejected.select(identity)])
     assert found.is_unique().all()
     for refused in parsed.rejected.iter_rows(named=True):
         part = parts[refused["file_id"]]
         assert refused["raw"]
-        assert part.data.startswith(refused["raw"], refused["offset"] - part.spans[0].start)
+        assert part.data.startswith(refused["raw"], refused["offset"] - part.span.start)
     for file_id, offset in parsed.rows.select(identity).rows():
         part = parts[file_id]
-        begin = offset - part.spans[0].start
+        begin = offset - part.span.start
         assert LINE.encode(encoding) in part.data[begin : begin + len(good) + 4]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_offsets_count_bytes_of_the_file(encoding: str) -> None:
     line = f"{LINE}\n".encode(encoding)
-    rows = parser("json", "UTC", encoding)(batch(line * 3, start=1000, encoding=encoding)).rows
+    rows = parser("json", "UTC")(batch(line * 3, start=1000, encoding=encoding)).rows
     assert rows["offset"].to_list() == [1000 + number * len(line) for number in range(3)]
     assert rows["message"].to_list() == ["caf\u00e9"] * 3
 
@@ -195,9 +195,9 @@ def test_half_a_character_at_the_end_of_a_file_is_a_dead_letter(encoding: str, l
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_a_file_after_half_a_character_is_read_as_it_is(encoding: str) -> None:
     good = f"{LINE}\n".encode(encoding)
-    one = batch(good + b"\n", 1, "/1.log", encoding=encoding)
-    two = batch(good, 2, "/2.log", encoding=encoding)
-    parsed = parser("json", "UTC", encoding)(together(one, two))
+    one = piece(good + b"\n", 1, "/1.log", encoding=encoding)
+    two = piece(good, 2, "/2.log", encoding=encoding)
+    parsed = parser("json", "UTC")(together(one, two, encoding=encoding))
     assert parsed.rows.select("file_id", "offset").rows() == [(1, 0), (2, 0)]
     assert parsed.rejected.select("file_id", "offset", "raw").rows() == [(1, len(good), b"\n")]
 
@@ -207,7 +207,7 @@ def test_a_line_may_be_continued_within_a_character(encoding: str) -> None:
     good = f"{LINE}\n".encode(encoding)
     rest = "\u0a0axyz\n".encode(encoding)[1:]
     continued = batch(rest + good, start=101, encoding=encoding, continued=True)
-    parsed = parser("json", "UTC", encoding)(continued)
+    parsed = parser("json", "UTC")(continued)
     assert parsed.rows["offset"].to_list() == [101 + len(rest)]
     assert parsed.rows["message"].to_list() == ["caf\u00e9"]
     assert parsed.rejected.select("offset", "reason").rows() == [(101, "continued")]
@@ -238,9 +238,9 @@ def test_a_byte_order_mark_of_a_bad_line_is_among_its_bytes(encoding: str) -> No
 @pytest.mark.parametrize("encoding", MARKED)
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_a_byte_order_mark_alone_is_an_empty_line(encoding: str, end: str) -> None:
-    first = batch(f"\ufeff{end}".encode(encoding), 1, encoding=encoding)
-    second = batch(f"\ufeff{LINE}\n".encode(encoding), 2, encoding=encoding)
-    parsed = parser("json", "UTC", encoding)(together(first, second))
+    first = piece(f"\ufeff{end}".encode(encoding), 1, encoding=encoding)
+    second = piece(f"\ufeff{LINE}\n".encode(encoding), 2, encoding=encoding)
+    parsed = parser("json", "UTC")(together(first, second, encoding=encoding))
     assert parsed.rejected.is_empty()
     assert parsed.rows.select("file_id", "offset").rows() == [(2, 0)]
 
@@ -248,7 +248,7 @@ def test_a_byte_order_mark_alone_is_an_empty_line(encoding: str, end: str) -> No
 @pytest.mark.parametrize("encoding", MARKED)
 def test_only_the_first_bytes_of_a_file_are_a_byte_order_mark(encoding: str) -> None:
     line = f"\ufeff{LINE}\n".encode(encoding)
-    later = parser("json", "UTC", encoding)(batch(line, start=100, encoding=encoding))
+    later = parser("json", "UTC")(batch(line, start=100, encoding=encoding))
     assert later.rejected["reason"].to_list() == ["bad_json"]
     second = parse("json", line * 2, encoding=encoding)
     assert second.rejected["offset"].to_list() == [len(line)]
@@ -272,8 +272,8 @@ def test_utf_8_is_parsed_from_the_very_bytes_that_were_read(
 
     monkeypatch.setattr(native, "library", None)
     monkeypatch.setattr(pl, "read_ndjson", spy)
-    one, two = (batch(f"{LINE}\n".encode(), number, start=number) for number in (1, 2))
-    for whole in (one, together(one, two)):
+    one, two = (piece(f"{LINE}\n".encode(), number, start=number) for number in (1, 2))
+    for whole in (together(one), together(one, two)):
         parser("json", "UTC")(whole)
         assert seen[-1] is whole.data
 

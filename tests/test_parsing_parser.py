@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from connectors.batch import COLUMNS, REJECTED, Parsed
 from flows.parsing.parser import parser
-from tests.parsing_checks import FILE_ID, PATH, batch, parse, together
+from tests.parsing_checks import FILE_ID, PATH, batch, parse, piece, together
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -146,12 +146,13 @@ def test_a_usual_batch_has_no_misfits(name: str) -> None:
 @pytest.mark.parametrize("name", GOOD)
 def test_each_file_tells_how_many_of_its_lines_were_refused(name: str) -> None:
     good, bad = GOOD[name] + b"\n", BAD[0] + b"\n"
-    parsed = parser(name, "UTC", max_line_bytes=1000)(
+    parsed = parser(name, "UTC")(
         together(
-            batch(good * 2 + b"\n\r\n" + bad, 1, "/1.log"),
-            batch(b"rest\n" + bad + b"\n" + good + bad, 2, "/2.log", 7, continued=True),
-            batch(b"x" * 1001 + b"\n" + good, 3, "/3.log"),
-            batch(b"\n", 4, "/4.log"),
+            piece(good * 2 + b"\n\r\n" + bad, 1, "/1.log"),
+            piece(b"rest\n" + bad + b"\n" + good + bad, 2, "/2.log", 7, continued=True),
+            piece(b"x" * 1001 + b"\n" + good, 3, "/3.log"),
+            piece(b"\n", 4, "/4.log"),
+            longest=1000,
         )
     )
     assert [(fit.path, fit.lines, fit.refused) for fit in parsed.fits] == [
@@ -238,7 +239,7 @@ def test_segments_of_several_files_keep_their_identities(name: str, data: st.Dat
         before = GOOD[name] + b"\n"
         lines = b"".join(data.draw(contents)) + data.draw(unfinished)
         files[file_id] = (f"/logs/{file_id}.log", before + lines)
-        parts.append(batch(lines, file_id, f"/logs/{file_id}.log", len(before)))
+        parts.append(piece(lines, file_id, f"/logs/{file_id}.log", len(before)))
     parsed = parser(name, "UTC")(together(*parts))
     check_types(parsed)
     check_identity(parsed, files)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from tests.conftest import DEADLINE, Pipeline, wait_for
+from tests.conftest import DEADLINE, ROOT, Pipeline, wait_for
 
 LINE = "2026-11-01 10:00:00 cust_1 /orders/1 200 0.5\n"
 
@@ -201,6 +201,18 @@ def test_a_damaged_part_of_the_ledger_that_others_make_up_for_costs_nothing(
     done = pipeline.run(LOG_PATHS="*.log")
     assert (done.returncode, done.stdout.split(" ")[0]) == (0, "lines=0")
     assert "All of it is in other parts, too" in done.stderr
+
+
+def test_without_the_compiled_part_the_start_and_health_say_so(pipeline: Pipeline) -> None:
+    write_log(pipeline)
+    at_the_start = pipeline.directory / "sitecustomize.py"
+    at_the_start.write_text("import native\n\nnative.library = None\n")
+    process = started(pipeline, lambda: None, PYTHONPATH=f"{at_the_start.parent}:{ROOT}")
+    pipeline.wait_until_healthy()
+    [problem] = pipeline.get("/health").json()["problems"]
+    assert problem.startswith("The C part of Logwax is not compiled")
+    process.terminate()
+    assert process.communicate(timeout=DEADLINE)[1] == f"{problem}\n"
 
 
 @pytest.mark.parametrize("table", ["logs", "dead_letters"])

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 )
 
 from connectors.batch import BlockId, Taken
-from connectors.sources import catalog, roster
+from connectors.sources import catalog, file_list
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
 from tests.tailing import Memory
@@ -167,10 +167,10 @@ class Rotation(RuleBasedStateMachine):
         self.damaged: dict[Path, list[bytes]] = {}
         self.clock = Clock()
         self.patches = contextlib.ExitStack()
-        for module in (catalog, roster):
+        for module in (catalog, file_list):
             self.patches.enter_context(patch.object(module, "time", self.clock))
-        self.patches.enter_context(patch.object(roster, "Watcher", NoEvents))
-        self.patches.enter_context(patch.object(roster, "Writers", lambda: Sight(self)))
+        self.patches.enter_context(patch.object(file_list, "Watcher", NoEvents))
+        self.patches.enter_context(patch.object(file_list, "Writers", lambda: Sight(self)))
         self.stderr = self.patches.enter_context(contextlib.redirect_stderr(io.StringIO()))
         self.live = self.directory / "app.log"
         self.pattern = str(self.live) + ("*" if covered else "")
@@ -455,7 +455,7 @@ class Rotation(RuleBasedStateMachine):
     @rule()
     def peek(self) -> None:
         """Names and sizes are looked at; nothing is due, unless there is enough for a batch."""
-        self.source._catalog._roster.look_soon()
+        self.source._catalog._files.poll_soon()
         self._collect()
         self._note_meeting()
 
@@ -474,9 +474,9 @@ class Rotation(RuleBasedStateMachine):
         end = self.clock.now + seconds
         while self.clock.now < end:
             self.clock.now += 0.55
-            self.source._catalog._roster.look_soon()
+            self.source._catalog._files.poll_soon()
             self._collect()
-        if seconds > roster.GRACE_SECONDS and not self.is_locked:
+        if seconds > file_list.GRACE_SECONDS and not self.is_locked:
             for file in self._files():
                 if file.met:
                     self.must.update(file.lines[:-1] if file.half else file.lines)
@@ -488,7 +488,7 @@ class Rotation(RuleBasedStateMachine):
     def restart(self, killed: bool) -> None:
         if killed:
             self.clock.now += 1.1
-            self.source._catalog._roster.look_soon()
+            self.source._catalog._files.poll_soon()
             for batch in self._next():
                 if not batch.in_doubt:
                     self.store.write(batch, share=random.choice([0.0, 0.5, 0.99]))

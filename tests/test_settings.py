@@ -11,6 +11,7 @@ import pytest
 import settings
 from connectors.errors import SettingsError
 from settings import Settings, load
+from tests.conftest import ROOT, Pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -235,3 +236,25 @@ def test_a_name_that_is_nearly_that_of_a_setting_gets_a_hint(
         "STORES is no setting and is ignored: is STORE meant?",
     ]
     assert not [hint for hint in settings.hints() if hint.startswith(("BYTEWAX", "API_KEY"))]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("nowhere:X", "nowhere:X cannot be imported: No module named 'nowhere'."),
+        ("json:dumps", "json:dumps is no StoreKind."),
+    ],
+)
+def test_what_another_package_adds_wrongly_is_named_with_the_wrong_settings(
+    tmp_path: Path, value: str, problem: str
+) -> None:
+    metadata = tmp_path / "wrong-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(f"[logwax.stores]\nwrong = {value}\n")
+    done = Pipeline(tmp_path, 0).run(
+        PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}", STREAM_MAX_SIZE="x"
+    )
+    assert done.returncode == 1
+    assert f"logwax.stores: {problem}" in done.stderr
+    assert "STREAM_MAX_SIZE='x'" in done.stderr

@@ -1,22 +1,19 @@
-"""Where batches are stored. A new store is one module and one line here."""
+"""Where batches are stored: each store is one `StoreKind`, in its own package."""
 
 from __future__ import annotations
 
-STORES: dict[str, str] = {
-    "clickhouse": "connectors.sinks.clickhouse_server",
-    "console": "connectors.sinks.console",
-    "embedded": "connectors.sinks.embedded",
-    "influxdb": "connectors.sinks.influxdb",
-    "null": "connectors.sinks.null",
-}
-"""Value of `STORE` -> the module whose `open_store(settings, retry) -> Store` opens it.
+from connectors.plugins import plugins
+from connectors.sinks.clickhouse import CLICKHOUSE, EMBEDDED
+from connectors.sinks.console import CONSOLE
+from connectors.sinks.influxdb import INFLUXDB
+from connectors.sinks.kind import StoreKind
+from connectors.sinks.null import NULL
+from connectors.sinks.sqlite import SQLITE
 
-Modules are imported when chosen, so that one store never pays for the libraries of another.
-"""
+_elsewhere, PROBLEMS = plugins("logwax.stores", StoreKind)
 
-READERS: dict[str, str] = {
-    "clickhouse": "connectors.sinks.clickhouse_server",
-    "influxdb": "connectors.sinks.influxdb_reader",
+STORES: dict[str, StoreKind] = {
+    kind.name: kind
+    for kind in (*_elsewhere.values(), EMBEDDED, SQLITE, CLICKHOUSE, INFLUXDB, CONSOLE, NULL)
 }
-"""Value of `STORE` -> the module whose `open_reader(settings, retry) -> Reader` asks it without
-opening it, as `python -m api` does: only stores that several processes may use."""
+"""Value of `STORE` -> the store. Other packages add theirs by entry points, `logwax.stores`."""

@@ -14,9 +14,11 @@ from connectors.descriptors import share
 from connectors.encodings import Encoding
 from connectors.saying import say
 from connectors.sources.claims import ClaimError, Claims, NoClaims
+from connectors.sources.copies import Known
 from connectors.sources.evidence import REACH
+from connectors.sources.file_list import GRACE_SECONDS, Files
 from connectors.sources.names import Names
-from connectors.sources.roster import GRACE_SECONDS, Known, Roster
+from connectors.sources.records import Piece, taken
 from connectors.sources.tailed_file import Limits, TailedFile, read_head
 from connectors.status import FileStatus, SourceStatus
 from connectors.store import Ledger
@@ -29,6 +31,9 @@ PUT_OFF_SECONDS = 2.0
 
 FILES_AT_ONCE = 128
 """Files in a batch, at most, as each takes two descriptors; fewer where there are few of these."""
+
+SLOW_SECONDS = 1.0
+"""How long a poll may take before others look at the files that it does not have at the moment."""
 
 UNREADABLE_SECONDS = 30.0
 """When the bytes of a block in doubt that could not be read are asked for again."""
@@ -52,7 +57,7 @@ class Catalog:
 
     A file is with one worker at a time, and its next bytes are handed out only after the last ones
     are stored, so that the blocks of a file are written in order. Files whose lines have waited
-    longest go first. Which files there are: see `Roster`. With a `claims` directory, processes
+    longest go first. Which files there are: see `Files`. With a `claims` directory, processes
     that name the same one share the files: a file is with one worker of one process at a time.
     """
 
@@ -71,10 +76,13 @@ class Catalog:
     ) -> None:
         self._positions = positions
         self._limits = limits
+        self._encoding = encoding
         self._follow = follow
-        self._lock = threading.Lock()
+        self._polling = threading.Lock()
+        self._poll_began = 0.0
+        self._lock = threading.Lock()  # of what is in doubt; never held over input or output
         self._claims = Claims(claims) if claims else NoClaims()
-        self._roster = Roster(
+        self._files = Files(
             Names(patterns),
             limits,
             encoding,
@@ -87,12 +95,11 @@ class Catalog:
         self._started = time.monotonic()
         self._next_housekeeping = 0.0
         ledger = positions.ledger()
-        self._roster.know(ledger.files)
+        self._files.know(ledger.files)
         self._in_doubt: dict[BlockId, Sequence[Span]] = dict(ledger.in_doubt)
         self._settled_in_part: set[BlockId] = set()
-        self._last_status = SourceStatus()
         self._unreadable: dict[tuple[BlockId, int], float] = {}  # until when not to try again
-        self._roster.look()
+        self._files.poll()
         if ledger.is_new:
             positions.start_at(self._skip_what_is_there() if from_end else [])
         for missing in self._missing():
@@ -100,11 +107,8 @@ class Catalog:
 
     def collect(self) -> Taken | None:
         """The next batch, read and claimed, or None if none is due yet."""
-        self._keep_house()
-        with self._lock:
-            if self._follow:
-                self._roster.look(self._refresh)
-            block, files = self._choose_in_doubt() or (None, self._claim(self._choose()))
+        self._poll()
+        block, files = self._choose_in_doubt() or (None, self._claim(self._choose()))
         try:
             stale = [file for file in files if not self._claims.is_fresh(file.file_id)]
             if stale and self._is_shared:
@@ -113,84 +117,87 @@ class Catalog:
             if unmarked:
                 files = [file for file in files if file not in unmarked]
                 if block:
-                    with self._lock:
-                        self._release(files)
+                    self._release(files)
                     return None
             return self._read_again(block, files) if block else self._read_next(files)
         except ClaimError as error:
-            with self._lock:
-                for file in files:
-                    self._put_off(file, error)
+            for file in files:
+                self._put_off(file, error)
             return None
         except BaseException:
-            with self._lock:
-                self._release(files)
+            self._release(file for file in files if file.busy)
             raise
+
+    def _poll(self) -> None:
+        """One worker polls at a time. The others do not wait for it, but take what is due."""
+        if not self._polling.acquire(blocking=False):
+            if self._poll_takes_long():
+                self._files.see_growth()
+            return
+        try:
+            self._poll_began = time.monotonic()
+            self._keep_house()
+            if self._follow:
+                self._files.poll(self._refresh)
+            else:
+                self._files.take_back()
+        finally:
+            self._polling.release()
+
+    def _poll_takes_long(self) -> bool:
+        return self._polling.locked() and time.monotonic() - self._poll_began > SLOW_SECONDS
 
     def due_in(self) -> float | None:
         """Seconds until a batch may be due by its age; None: nothing is waiting."""
-        now = time.monotonic()
-        with self._lock:
-            since = [
-                max(when + self._limits.seconds, file.again_at)
-                for file in self._roster
-                if file.size > file.position
-                and not file.busy
-                and file.is_readable
-                and (when := file.waiting_since(file.position)) is not None
-            ]
-        return max(0.0, min(since) - now) if since else None
+        since = [
+            max(when + self._limits.seconds, file.again_at)
+            for file in self._files
+            if file.size > file.position
+            and not file.busy
+            and file.is_readable
+            and (when := file.waiting_since(file.position)) is not None
+        ]
+        return max(0.0, min(since) - time.monotonic()) if since else None
 
     def exhausted(self) -> bool:
         """Whether everything that was there is stored (when not following)."""
-        with self._lock:
-            now = time.monotonic()
-            return not any(f.busy or f.is_readable or f.again_at > now for f in self._roster)
+        now = time.monotonic()
+        return not any(f.is_held or f.is_readable or f.again_at > now for f in self._files)
 
     def status(self) -> SourceStatus:
-        """Files, and how far the store is behind them."""
-        if not self._lock.acquire(timeout=1.0):  # held while something is asked that is away
-            problems = (*self._last_status.problems, "Reading waits for the store or the disk.")
-            return replace(self._last_status, problems=problems)
-        try:
-            self._last_status = self._status()
-        finally:
-            self._lock.release()
-        return self._last_status
-
-    def _status(self) -> SourceStatus:
+        """Files, and how far the store is behind them; waits for nothing."""
         now = time.monotonic()
-        behind = [file for file in self._roster if file.behind]
+        files = list(self._files)
+        waits = ["Reading waits for the store or the disk."] if self._poll_takes_long() else []
         return SourceStatus(
-            files=len(self._roster),
-            lag_bytes=sum(file.behind for file in behind),
+            files=len(files),
+            lag_bytes=sum(file.behind for file in files),
             lag_seconds=max(
-                (now - (file.waiting_since(file.stored) or now) for file in behind), default=0.0
+                (now - (file.waiting_since(file.stored) or now) for file in files if file.behind),
+                default=0.0,
             ),
-            problems=(*self._roster.problems, *self._missing()),
+            problems=(*self._files.problems.all, *self._missing(), *waits),
         )
 
     def files(self) -> list[FileStatus]:
         """Every file that is there: identity, place, size, and how far it is stored."""
-        with self._lock:
-            return [
-                FileStatus(file.file_id, file.name, file.path, file.size, file.stored)
-                for file in self._roster
-            ]
+        return [
+            FileStatus(file.file_id, file.name, file.path, file.size, file.stored)
+            for file in self._files
+        ]
 
     def gaps(self) -> tuple[str, ...]:
         """Bytes that were gone before they could be read."""
-        with self._lock:
-            return self._roster.gaps
+        return self._files.problems.gaps
 
     def know(self, spans: Sequence[Span]) -> None:
         """Know files from now on whose positions were chosen, should they turn up."""
-        with self._lock:
-            self._roster.know(spans)
+        with self._polling:
+            self._files.know(spans)
 
     def close(self) -> None:
         """Stop watching, close all files."""
-        self._roster.close()
+        self._files.close()
 
     # Sharing files with other processes
 
@@ -202,23 +209,35 @@ class Catalog:
         """Learn what other processes have recorded, before anything is taken for new or lost."""
         if not self._is_shared:
             return
+        with self._lock:
+            before = set(self._in_doubt)
         ledger = self._positions.ledger()
         # Files that are here move under their claim only: what another left in doubt shows then.
-        here = {file.file_id for file in self._roster}
-        self._roster.know(span for span in ledger.files if span.stream.id not in here)
-        for block in self._in_doubt.keys() - ledger.in_doubt.keys():
-            del self._in_doubt[block]
+        here = {file.file_id for file in self._files}
+        self._files.know(span for span in ledger.files if span.stream.id not in here)
+        with self._lock:
+            for block in before - ledger.in_doubt.keys():
+                self._in_doubt.pop(block, None)
 
-    def _claim(self, files: Iterable[TailedFile]) -> list[TailedFile]:
-        """Those of these files that this process can have; busy from now on. With the lock held."""
+    def _claim(self, files: Iterable[TailedFile], *, to_read: bool = True) -> list[TailedFile]:
+        """Those of these files that this process and worker can have; busy from now on.
+
+        `to_read`: only those in which a line still waits.
+        """
         claimed = []
         for file in files:
+            if not file.hold():
+                continue
+            if not file.is_followed or (to_read and not file.is_readable):
+                file.let_go()
+                continue
             try:
                 if self._claims.take(file.file_id):
                     file.busy = True
                     claimed.append(file)
                 else:
                     file.again_at = time.monotonic() + RETRY_SECONDS
+                    file.let_go()
             except ClaimError as error:
                 self._put_off(file, error)
         return claimed
@@ -227,69 +246,72 @@ class Catalog:
         try:
             self._claims.mark(file.file_id)
         except ClaimError as error:
-            with self._lock:
-                self._put_off(file, error)
+            self._put_off(file, error)
             return False
         return True
 
     def _put_off(self, file: TailedFile, error: ClaimError) -> None:
-        """A claim cannot be written: its file has to wait. With the lock held."""
+        """A claim cannot be written: its file has to wait."""
         file.again_at = time.monotonic() + PUT_OFF_SECONDS
-        self._roster.cannot_claim(error, file)
+        self._files.problems.cannot_claim(error, file)
         self._release([file])
 
     def _release(self, files: Iterable[TailedFile]) -> None:
-        """With the lock held."""
+        """Let other workers and processes have these files."""
         for file in files:
             file.busy = False
+            self._files.handles.opened(file)
             self._claims.release(file.file_id, file.stored)
+            file.let_go()
 
     def _catch_up(self, files: Sequence[TailedFile]) -> None:
         """Learn how far others have come with claimed files, and what they left in doubt."""
         by_id = {file.file_id: file for file in files}
+        with self._lock:
+            before = set(self._in_doubt)
         ledger = self._positions.ledger(by_id)
         # What was recorded behind the place where the last holder left a file is of one that died,
         # perhaps long before: a server may execute late what it was sent.
         dropped = {s.stream.id for s in ledger.files if s.end > self._claims.left_at(s.stream.id)}
+        for span in ledger.files:
+            file = by_id[span.stream.id]
+            if span.end > file.position:
+                file.move_to(span)
+                file.store(span)
         with self._lock:
-            for span in ledger.files:
-                file = by_id[span.stream.id]
-                if span.end > file.position:
-                    file.move_to(span)
-                    file.store(span)
             for block, spans in ledger.in_doubt.items():
                 if dropped.intersection(span.stream.id for span in spans):
                     self._in_doubt[block] = spans
-            for block in self._in_doubt.keys() - ledger.in_doubt.keys():
-                if any(span.stream.id in by_id for span in self._in_doubt[block]):
+            for block in before - ledger.in_doubt.keys():
+                if any(span.stream.id in by_id for span in self._in_doubt.get(block, ())):
                     del self._in_doubt[block]  # another process has settled it
 
     def _keep_house(self) -> None:
-        with self._lock:
-            if time.monotonic() < self._next_housekeeping:
-                return
-            self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
-            found, absent = [file.file_id for file in self._roster], self._roster.absent
-        forgotten = self._positions.keep(found, absent)
-        with self._lock:
-            self._roster.forget(forgotten)
-            for file_id in forgotten:
-                try:
-                    self._claims.forget(file_id)
-                except ClaimError as error:
-                    self._roster.cannot_claim(error)
+        """Note now and then which of the known files are gone."""
+        if time.monotonic() < self._next_housekeeping:
+            return
+        self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
+        found = [file.file_id for file in self._files]
+        forgotten = self._positions.keep(found, self._files.absent)
+        self._files.forget(forgotten)
+        for file_id in forgotten:
+            try:
+                self._claims.forget(file_id)
+            except ClaimError as error:
+                self._files.problems.cannot_claim(error)
 
     # Blocks in doubt
 
     def _missing(self) -> list[str]:
         """What cannot be settled, because the file is not there."""
-        wanted = {s.stream.id for spans in self._in_doubt.values() for s in spans}
-        found = self._roster.find(wanted) if wanted else {}
-        unreadable = self._unreadable.keys()
+        with self._lock:
+            in_doubt, unreadable = dict(self._in_doubt), set(self._unreadable)
+        wanted = {s.stream.id for spans in in_doubt.values() for s in spans}
+        found = self._files.find(wanted) if wanted else {}
         return [
             f"{span.stream.name!r} is not there as it was, and it is not known whether its bytes "
             f"from {span.start} to {span.end} are stored"
-            for block, spans in self._in_doubt.items()
+            for block, spans in in_doubt.items()
             for span in spans
             if span.stream.id not in found or (block, span.stream.id) in unreadable
         ]
@@ -298,21 +320,23 @@ class Catalog:
         """A block whose files are there: all of them, or after a while those that are."""
         now = time.monotonic()
         is_late = not self._is_too_early()
-        for block, spans in self._in_doubt.items():
+        with self._lock:
+            in_doubt, unreadable = dict(self._in_doubt), dict(self._unreadable)
+        for block, spans in in_doubt.items():
             wanted = {span.stream.id for span in spans}
             found = {
                 id: file
-                for id, file in self._roster.find(wanted).items()
-                if self._unreadable.get((block, id), now) <= now
+                for id, file in self._files.find(wanted).items()
+                if unreadable.get((block, id), now) <= now
             }
             if len(found) < len(wanted) and (
                 not found or not is_late or block in self._settled_in_part
             ):
                 continue
             files = list(found.values())
-            if any(file.busy or file.again_at > now for file in files):
+            if any(file.is_held or file.again_at > now for file in files):
                 continue
-            claimed = self._claim(files)
+            claimed = self._claim(files, to_read=False)
             if len(claimed) == len(files):
                 return block, claimed
             self._release(claimed)
@@ -322,44 +346,44 @@ class Catalog:
         """The bytes of a block in doubt, as far as they are there."""
         with self._lock:
             spans = self._in_doubt.get(block)
-            if spans is None:  # another process has settled it
-                self._release(files)
-                return None
+        if spans is None:  # another process or worker has settled it
+            self._release(files)
+            return None
         by_id = {file.file_id: file for file in files}
-        again: list[tuple[bytes, Span]] = []
+        again: list[Piece] = []
         for span in spans:
             file = by_id.get(span.stream.id)
             if file is None:
                 continue
             try:
                 again.append(file.read_again(span))
-                self._unreadable.pop((block, file.file_id), None)
+                with self._lock:
+                    self._unreadable.pop((block, file.file_id), None)
             except OSError:
                 with self._lock:
-                    self._release([file])
-                    files.remove(file)
                     until = time.monotonic() + UNREADABLE_SECONDS
                     self._unreadable[block, file.file_id] = until
+                self._release([file])
+                files.remove(file)
         is_whole = len(again) == len(spans)
         if not again or (not is_whole and self._is_too_early()):
-            with self._lock:
-                self._release(files)
-                return None
+            self._release(files)
+            return None
 
         def acknowledge() -> None:
             with self._lock:
-                self._release(files)
-                for file in files:
-                    self._roster.claimed(file)
-                    self._roster.opened(file)
                 if is_whole:
                     self._in_doubt.pop(block, None)
                 else:
                     self._settled_in_part.add(block)
+            for file in files:
+                self._files.problems.claimed(file)
+            self._release(files)
 
-        return Taken(
-            tuple(span for _, span in again),
-            b"".join(data for data, _ in again),
+        return taken(
+            again,
+            self._encoding,
+            self._limits.line_bytes,
             in_doubt=block,
             is_whole=is_whole,
             acknowledge=acknowledge,
@@ -368,24 +392,30 @@ class Catalog:
     def _is_too_early(self) -> bool:
         return self._follow and time.monotonic() - self._started <= GRACE_SECONDS
 
-    # Choosing, with the lock held, and reading, without
+    # Choosing and reading
 
     def _choose(self) -> list[TailedFile]:
         """The files that make the next batch, if a line is due or there are enough of them."""
         now = time.monotonic()
         waiting: list[tuple[float, TailedFile]] = []
-        for file in self._roster:
-            if file.size <= file.position or file.busy or file.again_at > now:
+        for file in self._files:
+            if file.size <= file.position or file.again_at > now or not file.hold():
                 continue
             try:
-                file.count(now)
-                self._roster.opened(file)
-                self._roster.limit_handles()
+                if file.is_followed:
+                    file.count(now)
+                    self._files.handles.opened(file)
             except OSError as error:
-                self._roster.report(error, file)
+                self._files.failed(error, file)
                 continue
-            if file.is_readable:
+            except BaseException:
+                file.let_go()
+                raise
+            if file.is_followed and file.is_readable:
                 waiting.append((file.waiting_since(file.position) or now, file))
+            file.let_go()
+            if file.content:
+                self._files.handles.limit()
         # A file with a long backlog goes behind those that have waited since it was read last.
         waiting.sort(key=lambda item: max(item[0], item[1].served_at))
         files = [file for _, file in waiting]
@@ -412,53 +442,54 @@ class Catalog:
         return chosen
 
     def _read_next(self, files: list[TailedFile]) -> Taken | None:
-        parts: list[bytes] = []
         filler = 0
-        taken: list[tuple[TailedFile, Span]] = []
+        read: list[tuple[TailedFile, Piece]] = []
         room_bytes, room_lines = self._limits.bytes, self._limits.lines
         failed: list[tuple[OSError, TailedFile]] = []
+        put_off: set[TailedFile] = set()
         for file in files:
             if room_bytes <= 0 or room_lines <= 0:
                 break
             try:
-                found = file.read(room_bytes, room_lines)
-                if found and not found[1].start:
+                piece = file.read(room_bytes, room_lines)
+                if piece and not piece.span.start:
                     self._learn_beginning(file)
             except ClaimError as error:
-                with self._lock:
-                    self._put_off(file, error)
+                put_off.add(file)
+                self._put_off(file, error)
                 continue
             except OSError as error:
                 failed.append((error, file))
                 continue
-            if found:
-                data, span = found
-                is_cut = len(data) < span.end - span.start
-                if is_cut and taken:
+            if piece:
+                if piece.missing and read:
                     continue  # an over-long line makes a batch of its own
-                parts.append(data)
-                taken.append((file, span))
-                filler += span.start - file.position
-                room_bytes -= len(data)
-                room_lines -= span.records
-                if is_cut:
+                read.append((file, piece))
+                filler += piece.span.start - file.position
+                room_bytes -= len(piece.data)
+                room_lines -= piece.span.records
+                if piece.missing:
                     break
-        with self._lock:
-            busy = {file for file, _ in taken}
-            self._release(file for file in files if file not in busy)
-            for file, span in taken:
-                file.move_to(span)
-                file.served_at = time.monotonic()
-                self._roster.was_read(file)
-            for file in files:
-                self._roster.opened(file)
-            for failure, file in failed:
-                self._roster.report(failure, file)
-        if not taken:
+        with_lines = {file for file, _ in read}
+        for file, piece in read:
+            file.move_to(piece.span)
+            file.served_at = time.monotonic()
+            self._files.problems.overcome(file.path)
+            self._files.handles.opened(file)
+        for failure, file in failed:
+            self._claims.release(file.file_id, file.stored)
+            self._files.failed(failure, file)
+        others = with_lines | {file for _, file in failed} | put_off
+        self._release(file for file in files if file not in others)
+        if not read:
             return None
-        spans = tuple(span for _, span in taken)
-        acknowledge = self._when_stored(taken)
-        return Taken(spans, b"".join(parts), filler=filler, acknowledge=acknowledge)
+        return taken(
+            [piece for _, piece in read],
+            self._encoding,
+            self._limits.line_bytes,
+            filler=filler,
+            acknowledge=self._when_stored([(file, piece.span) for file, piece in read]),
+        )
 
     def _learn_beginning(self, file: TailedFile) -> None:
         """Until its first block is recorded, a file is known by its first bytes alone."""
@@ -467,31 +498,30 @@ class Catalog:
             if len(head) > file.head[0] and head.strip(b"\0"):
                 self._claims.learn(file.key, file.file_id, head)
 
-    def _when_stored(self, taken: list[tuple[TailedFile, Span]]) -> Callable[[], None]:
+    def _when_stored(self, read: list[tuple[TailedFile, Span]]) -> Callable[[], None]:
         def acknowledge() -> None:
-            with self._lock:
-                for file, span in taken:
-                    file.store(span)
-                    self._roster.claimed(file)
-                self._release(file for file, _ in taken)
-                for file, _ in taken:
-                    self._roster.opened(file)
-                self._roster.limit_handles()
+            for file, span in read:
+                file.store(span)
+                self._files.problems.claimed(file)
+            self._release(file for file, _ in read)
+            self._files.handles.limit()
 
         return acknowledge
 
     def _skip_what_is_there(self) -> list[Span]:
         spans = []
-        for file in self._roster:
+        for file in self._files:
+            file.hold(wait=True)
             try:
                 span = file.end_of_last_line()
             except OSError as error:
-                self._roster.report(error, file)
+                self._files.failed(error, file)
                 continue
             if span.end:
                 span = replace(span, continued=False)
                 file.move_to(span)
                 file.store(span)
                 spans.append(span)
-            self._roster.opened(file)
+            self._files.handles.opened(file)
+            file.let_go()
         return spans

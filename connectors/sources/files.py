@@ -4,55 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from bytewax.inputs import DynamicSource, StatelessSourcePartition
-
-from connectors.batch import Span, Taken
+from connectors.batch import Span
 from connectors.encodings import Encoding
-from connectors.saying import in_words
 from connectors.sources.catalog import Catalog, Positions
+from connectors.sources.source import SourceInput
 from connectors.sources.tailed_file import Limits
-from connectors.status import FileStatus, SourceStatus
+from connectors.status import FileStatus
 from connectors.store import Ledger
 
-POLL = timedelta(milliseconds=250)
-"""How long a worker with nothing to do waits before it looks again."""
 
-_END = timedelta(milliseconds=10)
-"""The same, when it only waits for others to come to the end."""
-
-
-class _Partition(StatelessSourcePartition[Taken]):
-    def __init__(self, catalog: Catalog, follow: bool, stop: threading.Event) -> None:
-        self._catalog = catalog
-        self._follow = follow
-        self._stop = stop
-        self._awake: datetime | None = None
-
-    @in_words
-    def next_batch(self) -> list[Taken]:
-        if self._stop.is_set():
-            raise StopIteration
-        batch = self._catalog.collect()
-        if batch:
-            self._awake = None
-            return [batch]
-        if not self._follow and self._catalog.exhausted():
-            raise StopIteration
-        due = self._catalog.due_in()
-        wait = POLL if self._follow else _END
-        if due is not None:
-            wait = min(wait, timedelta(seconds=max(due, 0.01)))
-        self._awake = datetime.now(timezone.utc) + wait
-        return []
-
-    def next_awake(self) -> datetime | None:
-        return self._awake
-
-
-class FileSource(DynamicSource[Taken]):
+class FileSource(SourceInput):
     """Tails the files that match `patterns` (globs), from where `positions` says they are stored.
 
     Every worker takes the file whose lines have waited longest; one file is with one worker at a
@@ -86,8 +49,6 @@ class FileSource(DynamicSource[Taken]):
         linger: float = 300.0,
         stop: threading.Event | None = None,
     ) -> None:
-        self._follow = follow
-        self._stop = stop or threading.Event()
         self._catalog = Catalog(
             patterns,
             positions or _NoPositions(),
@@ -99,14 +60,7 @@ class FileSource(DynamicSource[Taken]):
             archives=archives,
             linger=linger,
         )
-
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
-        """One partition a worker; called by Bytewax."""
-        return _Partition(self._catalog, self._follow, self._stop)
-
-    def status(self) -> SourceStatus:
-        """Files, lag and problems, from any thread."""
-        return self._catalog.status()
+        super().__init__(self._catalog, follow=follow, stop=stop)
 
     def files(self) -> list[FileStatus]:
         """Every file that is there, and how far it is stored; from any thread."""
@@ -119,10 +73,6 @@ class FileSource(DynamicSource[Taken]):
     def know(self, spans: Sequence[Span]) -> None:
         """Know files from now on whose positions were chosen, should they turn up."""
         self._catalog.know(spans)
-
-    def close(self) -> None:
-        """Stop watching the file system, close all files."""
-        self._catalog.close()
 
 
 class _NoPositions:

@@ -14,8 +14,8 @@ from connectors.encodings import Encoding
 from connectors.sources.catalog import Positions
 from connectors.sources.content import Content, open_content
 from connectors.sources.endings import Endings
+from connectors.sources.file_list import Files
 from connectors.sources.names import Names, of_record
-from connectors.sources.roster import Roster
 from connectors.sources.tailed_file import Limits, TailedFile
 
 _STEP = 1024 * 1024
@@ -66,12 +66,12 @@ def known_files(
     it is where it was when it was read. Nothing is recorded.
     """
     names, known = Names(patterns), positions.ledger().files
-    roster = _roster(names, positions, archives)
-    roster.know(known)
-    roster.look()
+    files = _file_list(names, positions, archives)
+    files.know(known)
+    files.poll()
     endings = Endings(archives, say=lambda problem: None)
-    found = {file.key: _known_file(file, begins, endings) for file in roster}
-    refused = roster.refused
+    found = {file.key: _known_file(file, begins, endings) for file in files}
+    refused = files.refused
     for path in names.expand():
         with suppress(OSError):  # files may vanish
             seen = os.stat(path)
@@ -80,7 +80,7 @@ def known_files(
                 size = 0 if path in refused else seen.st_size
                 other = KnownFile(0, path, size, 0, 0, key, path, refused.get(path, ""))
                 found.setdefault(key, other)
-    roster.close()
+    files.close()
     there = {file.file_id for file in found.values()}
     gone = []
     for span in known:
@@ -96,8 +96,8 @@ def known_files(
     return [*sorted(found.values(), key=lambda file: file.path), *gone]
 
 
-def _roster(names: Names, positions: Positions, archives: Path | None) -> Roster:
-    return Roster(
+def _file_list(names: Names, positions: Positions, archives: Path | None) -> Files:
+    return Files(
         names,
         Limits(),
         Encoding(),
@@ -160,9 +160,9 @@ def recognise_one(
 
     Also of one of which this is the beginning only.
     """
-    roster = _roster(Names([]), positions, None)
-    roster.know(known)
-    file_id = roster.identify(content, path)
+    files = _file_list(Names([]), positions, None)
+    files.know(known)
+    file_id = files.identify(content, path)
     return next((span for span in known if span.stream.id == file_id), None)
 
 

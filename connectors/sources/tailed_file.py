@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,7 @@ from connectors.encodings import Encoding
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, Evidence, digest, fits, observe
 from connectors.sources.names import of_record, recorded
+from connectors.sources.records import KEPT_OF_LONG, Piece, line_ends
 
 FIRST = 64
 """Bytes of a file's beginning that are kept in memory."""
@@ -23,7 +25,6 @@ FILL_SECONDS = 2.0
 _CHUNK = 1024 * 1024
 _PATIENCE = 64 * _CHUNK  # bytes that are looked through for a newline at a time
 _LAST = 64 * 1024  # bytes in which most lines end
-_BEGINNING = 1024  # bytes of an over-long line that are handed out
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ class Limits:
 
 @dataclass(eq=False)
 class TailedFile:
-    """A file and the state of reading it; not safe for use by several threads at once.
+    """A file and the state of reading it.
+
+    Whoever opens it, or changes anything of it, has to `hold` it; everybody may look at it. It
+    `is_followed` while it is there, and `is_named` while a path leads to it.
 
     `name` is the path by which the globs covered it first, `path` where it is now, `place` the same
     without links when it was met, `key` its device and inode. Everything before `position` has been
@@ -79,6 +83,8 @@ class TailedFile:
     complete: int = 0
     lines: int = 0
     busy: bool = False
+    is_followed: bool = False
+    is_named: bool = False
     is_link: bool = False
     is_final: bool = False
     is_padded: bool = False
@@ -94,6 +100,7 @@ class TailedFile:
     place: str = ""
     content: Content | None = None
     noticed: deque[tuple[int, float]] = field(default_factory=deque)
+    _holding: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def at(cls, span: Span, limits: Limits, encoding: Encoding) -> TailedFile:
@@ -104,6 +111,20 @@ class TailedFile:
         file.move_to(span)
         file.stored = span.end
         return file
+
+    def hold(self, *, wait: bool = False) -> bool:
+        """Have the file for oneself; False: somebody else has it."""
+        return self._holding.acquire(blocking=wait)
+
+    def let_go(self) -> None:
+        """Let others have the file; not only the thread that holds it may say so."""
+        self.busy = False
+        self._holding.release()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody has it."""
+        return self._holding.locked()
 
     def expect_end(self, ends: bool) -> None:
         """Whether somebody may yet end the last line."""
@@ -149,7 +170,8 @@ class TailedFile:
 
     def waiting_since(self, position: int) -> float | None:
         """When the first byte after `position` was noticed (`time.monotonic`)."""
-        return next((when for size, when in self.noticed if size > position), None)
+        noticed = tuple(self.noticed)  # at once: its holder may add to it
+        return next((when for size, when in noticed if size > position), None)
 
     def grew(self, size: int, when: float) -> None:
         """Note that the file has `size` bytes now."""
@@ -324,7 +346,7 @@ class TailedFile:
             self.complete = self.size
             self.lines += 1
 
-    def read(self, room_bytes: int, room_lines: int) -> tuple[bytes, Span] | None:
+    def read(self, room_bytes: int, room_lines: int) -> Piece | None:
         """The next whole lines, as many as there is room for; None if there is none. Does not move.
 
         A line that is longer than a batch is read when all of a batch's room is left: whole up to
@@ -338,17 +360,20 @@ class TailedFile:
             self.look_for_end(content, start + len(data))
         data = self._seen(data, start)
         at_end = self.is_final and start + len(data) == self.size and not self.damage
+        ends = line_ends(data, start, self.encoding)
+        last = int(ends[-1]) if len(ends) else 0
         if not at_end:
-            data = data[: self.encoding.last_end(data)]
+            data = data[:last]
         if self.encoding.filler(data):
             return None  # it is skipped when lines are counted
         if not data:
             return self._read_long_line(content) if room_bytes >= self.limits.bytes else None
-        lines = self.encoding.count(data) + (self.encoding.last_end(data) < len(data))
+        lines = len(ends) + (last < len(data))
         if lines > room_lines:
-            lines = room_lines
-            data = data[: int(self.encoding.ends(data)[lines - 1])]
-        return data, self.span(content, start + len(data), lines, xxh3_64_intdigest(data))
+            lines, ends = room_lines, ends[:room_lines]
+            data = data[: int(ends[-1])]
+        span = self.span(content, start + len(data), lines, xxh3_64_intdigest(data))
+        return Piece(span, data, ends)
 
     def _whole(self, content: Content, size: int) -> int:
         """Of `size` bytes from `start` on, how many are whole lines, if that is soon found.
@@ -363,7 +388,7 @@ class TailedFile:
         last = self.encoding.last_end(content.read(size - before, start + before))
         return before + last if last else size
 
-    def _read_long_line(self, content: Content) -> tuple[bytes, Span] | None:
+    def _read_long_line(self, content: Content) -> Piece | None:
         end = None
         start = self.start
         at = max(start, self.barren)
@@ -389,22 +414,24 @@ class TailedFile:
         self.lines = max(self.lines, 1)
         if end - start <= self.limits.line_bytes + self.encoding.unit:
             data = content.read(end - start, start)
-            return data, self.span(content, end, 1, xxh3_64_intdigest(data))
-        data = content.read(_BEGINNING, start)
-        return data, self.span(content, end, 1, 0)
+            span = self.span(content, end, 1, xxh3_64_intdigest(data))
+        else:
+            data = content.read(KEPT_OF_LONG, start)
+            span = self.span(content, end, 1, 0)
+        return Piece.of(span, data, self.encoding)
 
-    def read_again(self, span: Span) -> tuple[bytes, Span]:
+    def read_again(self, span: Span) -> Piece:
         """The bytes of an earlier span. Raises `OSError`, also if they are gone."""
         content = self.open()
         length = span.end - span.start
         content_hash = Evidence.of(span.proof).content_hash
         is_cut = span.records == 1 and length > self.limits.bytes and not content_hash
-        data = content.read(_BEGINNING if is_cut else length, span.start)
+        data = content.read(KEPT_OF_LONG if is_cut else length, span.start)
         if not is_cut and (
             len(data) < length or (content_hash and xxh3_64_intdigest(data) != content_hash)
         ):
             raise _replaced(self.path)
-        return data, self._continued(content, span)
+        return Piece.of(self._continued(content, span), data, self.encoding)
 
     def end_of_last_line(self) -> Span:
         """An empty span behind the last whole line. Raises `OSError`."""

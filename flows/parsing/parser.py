@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -18,12 +19,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from connectors.batch import COLUMNS, Parsed, Taken
-from connectors.encodings import Encoding
+from connectors.batch import COLUMNS, PLACE, DeadLetter, Fit, Numbers, Parsed, Taken
 from connectors.errors import MalformedLine
 from flows.parsing.choice import describe
-from flows.parsing.file_lines import DeadLetter, FileLines
-from flows.parsing.lines import Lines, Numbers
+from flows.parsing.lines import Lines
 from flows.parsing.suggest import fitting
 
 Row = dict[str, object]
@@ -55,36 +54,25 @@ RAW = "raw_base64"
 """The attribute that has the bytes of a line that is not of its encoding."""
 
 
-def parser(
-    name: str,
-    time_zone: str,
-    encoding: str = "utf-8",
-    max_line_bytes: int = 1024 * 1024,
-    duration_unit: str = "s",
-) -> Callable[[Taken], Parsed]:
+def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Taken], Parsed]:
     """The parse step for the format `name`; `time_zone` reads times that carry no zone.
 
-    Files are of this `encoding`; a line of more than `max_line_bytes` is no line of any format.
     Durations whose unit nobody names are in `duration_unit`.
     """
     zone, shift = ZoneInfo(time_zone), DURATION_UNITS[duration_unit]
     form = describe(name).make(zone, shift)
-    written = Encoding(encoding)
 
     def advise(text: str, why: MalformedLine) -> str:
         return f"{text[:_SHOWN]!r} is no line of LOG_FORMAT={name} ({why.reason}), {_other(text)}"
 
     def parse(batch: Taken) -> Parsed:
-        every = FileLines(batch, written)
-        filler = batch.filler + every.filler
-        reject = partial(_reject, batch, written)
-        unfit = every.unfit(max_line_bytes)
-        lines, kept = every.lines.without([number for number, _, _ in unfit])
+        lines, kept = _lines(batch).without([number for number, _, _ in batch.unfit])
+        reject = partial(_reject, batch)
         if not len(lines):
-            return batch.parsed(rejected=every.dead_letters(unfit), filler=filler, reject=reject)
+            return batch.parsed(rejected=batch.dead_letters(batch.unfit), reject=reject)
         frame = form.columns(lines)
         sure = frame.drop_in_place(OK)
-        identity = every.identity if kept is None else every.identity[kept]
+        identity = batch.identity if kept is None else batch.identity[kept]
         frame = frame.hstack(identity)
         refused: list[DeadLetter] = []
         misfits: Counter[str] = Counter()
@@ -92,18 +80,43 @@ def parser(
             odd = np.flatnonzero(~sure.to_numpy())
             if kept is not None:
                 odd = kept[odd]
-            rows, refused = _ask_one_by_one(form, every, odd, misfits)
+            rows, refused = _ask_one_by_one(form, batch, odd, misfits)
             frame = filled(pl.concat([frame.filter(sure), rows], how="diagonal"))
         return batch.parsed(
             frame,
-            rejected=every.dead_letters(unfit + refused),
-            fits=tuple(every.fits(kept, refused, advise)),
+            rejected=batch.dead_letters([*batch.unfit, *refused]),
+            fits=tuple(_fits(batch, kept, refused, advise)),
             misfits=misfits,
-            filler=filler,
             reject=reject,
         )
 
     return parse
+
+
+def _lines(batch: Taken) -> Lines:
+    return Lines(batch.data, batch.starts) if batch.text is None else Lines(batch.text)
+
+
+def _fits(
+    batch: Taken,
+    asked: Numbers | None,
+    refused: list[DeadLetter],
+    advise: Callable[[str, MalformedLine], str],
+) -> Iterator[Fit]:
+    """How the records that the format was asked about (None: all) fitted it; both are in order.
+
+    `advise` is told the first record that was refused of a stream of which most were, and why.
+    """
+    edges = np.cumsum([0, *(span.records for span in batch.spans)])
+    lines = edges if asked is None else np.searchsorted(asked, edges)
+    wrong = np.searchsorted([number for number, _, _ in refused], edges)
+    for at, span in enumerate(batch.spans):
+        asked_of, refused_of = (int(found[at + 1] - found[at]) for found in (lines, wrong))
+        fit = Fit(span.stream.name, asked_of, refused_of)
+        if fit.is_poor:
+            number, _, why = refused[wrong[at]]
+            fit = replace(fit, advice=advise(batch.decoded(number)[0], why))
+        yield fit
 
 
 def _other(text: str) -> str:
@@ -113,44 +126,43 @@ def _other(text: str) -> str:
     return "nor of any other format: docs/formats.md says what each of them takes."
 
 
-def _reject(batch: Taken, encoding: Encoding, refused: pl.DataFrame) -> pl.DataFrame:
+def _reject(batch: Taken, refused: pl.DataFrame) -> pl.DataFrame:
     """Dead letters of rows that the store refuses, with the bytes of their lines."""
-    lines = FileLines(batch, encoding)
-    places = lines.identity.with_row_index("number")
-    found = refused.join(places, on=["file_id", "offset"], how="left", maintain_order="left")
-    return lines.dead_letters(
+    places = batch.identity.with_row_index("number")
+    found = refused.join(places, on=PLACE, how="left", maintain_order="left")
+    return batch.dead_letters(
         [
-            (number, lines.raw(number), MalformedLine("rejected", detail))
+            (number, batch.raw(number), MalformedLine("rejected", detail))
             for number, detail in found.select("number", "detail").rows()
         ]
     )
 
 
 def _ask_one_by_one(
-    form: Format, lines: FileLines, numbers: Numbers, misfits: Counter[str]
+    form: Format, batch: Taken, numbers: Numbers, misfits: Counter[str]
 ) -> tuple[pl.DataFrame, list[DeadLetter]]:
     """The rows of these lines, and the dead letters; counts the misfits of the rows."""
     good: list[int] = []
     rows: list[Row] = []
     refused: list[DeadLetter] = []
     for number in numbers.tolist():
-        text, is_all = lines.text(number)
+        text, is_all = batch.decoded(number)
         try:
             row = form.line(text)
         except MalformedLine as refusal:
             # A copy, for its traceback would hold all lines until garbage is looked for.
             copy = MalformedLine(refusal.reason, refusal.detail)
-            refused.append((number, lines.raw(number), copy))
+            refused.append((number, batch.raw(number), copy))
             continue
         columns = row.pop(MISFITS, ())
         assert isinstance(columns, tuple)
         misfits.update(columns)
         if not is_all:
-            row["attributes"] = _with_bytes(str(row.get("attributes", "{}")), lines.raw(number))
+            row["attributes"] = _with_bytes(str(row.get("attributes", "{}")), batch.raw(number))
         rows.append(row)
         good.append(number)
     present = {name: dtype for name, dtype in COLUMNS.items() if any(name in row for row in rows)}
-    return pl.DataFrame(rows, schema=present).hstack(lines.identity[good]), refused
+    return pl.DataFrame(rows, schema=present).hstack(batch.identity[good]), refused
 
 
 def _with_bytes(attributes: str, raw: bytes) -> str:

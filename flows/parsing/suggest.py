@@ -18,7 +18,8 @@ def misfits(lines: Sequence[str], name: str, time_zone: str = "UTC") -> list[Mal
         try:
             form.line(line)
         except MalformedLine as refusal:
-            refused.append(refusal)
+            # A copy, for its traceback would hold all that was read.
+            refused.append(MalformedLine(refusal.reason, refusal.detail))
     return refused
 
 

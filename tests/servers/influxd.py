@@ -56,7 +56,11 @@ class Influxd:
         (directory / "influxd.conf").write_text(config)
         name, _, password = user.partition(":")
         self._client = httpx.Client(
-            base_url=self.url, auth=(name, password) if user else None, timeout=60, trust_env=False
+            base_url=self.url,
+            auth=(name, password) if user else None,
+            timeout=60,
+            trust_env=False,
+            verify=False,
         )
         self._process: subprocess.Popen[bytes] | None = None
         self.start()

@@ -1,0 +1,111 @@
+"""Store `embedded`: ClickHouse inside this process (chdb), in `DATA_DIR/clickhouse`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import clickhouse_connect
+from clickhouse_connect.driver.binding import quote_identifier
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+
+from connectors.errors import StoreError
+from connectors.sinks.clickhouse import EMBEDDED
+from connectors.sinks.clickhouse.damage import damage
+from connectors.sinks.clickhouse.errors import reason
+from connectors.sinks.clickhouse.store import ClickHouseStore
+from connectors.sinks.lock import take
+from connectors.sinks.retry import Retry
+from settings import Settings
+
+
+def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
+    """Open the embedded store; its directory belongs to one process at a time.
+
+    Raises `StoreBusyError` with who has it and where its API is, `StoreError` if it cannot be
+    opened.
+    """
+    directory = settings.data_dir / EMBEDDED.kept_in
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        lock = take(settings)
+        path, release = _plain_path(settings.data_dir, lock)
+    except OSError as error:
+        raise StoreError(f"Cannot use DATA_DIR {settings.data_dir}: {error.strerror}") from error
+
+    def connect() -> Client:
+        try:
+            os.environ["TZ"] = "UTC"  # the engine knows no zones of POSIX, such as CET-1CEST
+            client = clickhouse_connect.get_client(interface="chdb", path=path)
+            return cast(Client, _Client(client)) if hasattr(os, "memfd_create") else client
+        except ImportError as error:
+            raise StoreError(
+                f"Cannot load the engine of the embedded store: {error}. Install Logwax again."
+            ) from error
+        except (ClickHouseError, RuntimeError) as error:  # the latter of the engine's beginning
+            raise StoreError(
+                f"Cannot open the embedded store in {directory}: {reason(error)}"
+            ) from error
+
+    return ClickHouseStore(
+        connect, settings, retry, is_shared=False, find_damage=damage, release=release
+    )
+
+
+def _plain_path(data_dir: Path, lock: int) -> tuple[str, Callable[[], None]]:
+    """A path of the store that chdb takes for nothing else, and how to release it and the lock.
+
+    chdb takes what stands behind a `?` for options, and a path for UTF-8: what has a name with
+    these is opened by a descriptor of it. Raises `OSError`.
+    """
+    path = os.path.realpath(data_dir / EMBEDDED.kept_in)
+    if "?" not in path and path.isprintable():
+        return path, lambda: os.close(lock)
+    descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
+
+    def release() -> None:
+        os.close(descriptor)
+        os.close(lock)
+
+    return f"file:/proc/self/fd/{descriptor}/{EMBEDDED.kept_in}", release
+
+
+class _Client:
+    """A client whose inserts are in a file in memory, which is gone however the process ends.
+
+    The engine reads inserts from a file only; clickhouse-connect makes one on disk.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def raw_insert(
+        self,
+        table: str,
+        column_names: Sequence[str],
+        insert_block: bytes,
+        settings: Mapping[str, object],
+        fmt: str,
+    ) -> None:
+        with ExitStack() as open_file:
+            try:
+                file = open_file.enter_context(os.fdopen(os.memfd_create("insert"), "wb", 0))
+                rest = memoryview(insert_block)
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError as error:  # no memory, no descriptor: it may pass, as in a server
+                raise OperationalError(str(error)) from error
+            names = ", ".join(map(quote_identifier, column_names))
+            values = ", ".join(f"{name} = %({name})s" for name in settings)
+            self._client.command(
+                f"INSERT INTO {quote_identifier(table)} ({names}) "
+                f"FROM INFILE %(file)s SETTINGS {values} FORMAT {fmt}",
+                {"file": f"/proc/self/fd/{file.fileno()}", **settings},
+            )

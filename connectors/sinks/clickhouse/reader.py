@@ -1,0 +1,222 @@
+"""Answers the API's questions from ClickHouse, embedded or a server: the same SQL for both."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from connectors.errors import StoreError
+from connectors.sinks.clickhouse.tables import REQUEST
+from connectors.store import Figures, Statistics
+
+# The table is sorted by (customer_id, timestamp): so a customer's range is one short read.
+# Bounds are integers and days are Date32, since DateTime64 literals and Date end in 2299 and 2149.
+# quantilesExactInclusive interpolates linearly between closest ranks: R-7, numpy's default.
+_STATISTICS = """
+SELECT
+    toDate32(timestamp, 'UTC') AS day,
+    count(),
+    countIf({request}),
+    countIf(success AND {request}),
+    sumIf(duration, {request}),
+    quantilesExactInclusiveIf(0.5, 0.99)(duration, {request})
+FROM {{table:Identifier}}
+WHERE {customer}
+    timestamp >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
+    AND timestamp < fromUnixTimestamp64Micro({{end:Int64}}, 'UTC')
+GROUP BY GROUPING SETS ((), (day))
+ORDER BY grouping(day) DESC, day
+"""
+_OF_ALL = _STATISTICS.format(request=REQUEST, customer="")
+_OF_ONE = _STATISTICS.format(request=REQUEST, customer="customer_id = {customer:String} AND")
+
+# The inner part is that of the projections, which know nothing but days: word by word. Parts that
+# lack them, of earlier versions, are read row by row.
+_ESTIMATES = """
+SELECT day, sum(rows), sum(total), sum(successful), sum(seconds),
+    quantilesTDigestMerge(0.5, 0.99)(latencies)
+FROM (
+    SELECT toDate32(timestamp, 'UTC') AS day, count() AS rows, countIf({request}) AS total,
+        countIf(success AND {request}) AS successful,
+        sumIf(duration, {request}) AS seconds,
+        quantilesTDigestStateIf(0.5, 0.99)(duration, {request}) AS latencies
+    FROM {{table:Identifier}}
+    WHERE {customer} toDate32(timestamp, 'UTC') BETWEEN {{first:Date32}} AND {{last:Date32}}
+    GROUP BY day)
+GROUP BY GROUPING SETS ((), (day)) ORDER BY grouping(day) DESC, day
+SETTINGS preferred_optimize_projection_name = '{projection}'
+"""
+ESTIMATES_OF_ALL = _ESTIMATES.format(request=REQUEST, customer="", projection="requests_by_day")
+ESTIMATES_OF_ONE = _ESTIMATES.format(
+    request=REQUEST,
+    customer="customer_id = {customer:String} AND",
+    projection="requests_by_customer",
+)
+
+# The rows that exact figures are made of; those of a range of all are all over the table.
+_ROWS_OF_ALL = "SELECT count() FROM {table:Identifier}"
+_ROWS_OF_ONE = """
+SELECT count() FROM {table:Identifier}
+WHERE customer_id = {customer:String}
+    AND toDate32(timestamp, 'UTC') BETWEEN {first:Date32} AND {last:Date32}
+"""
+
+EXACT_UP_TO = 500_000
+"""Rows for which figures are exact in any case; where there are more, percentiles may be estimated.
+
+For one customer that is what the range holds, for all of them what the table holds.
+"""
+
+_AT_ONCE = 3  # times `EXACT_UP_TO`: rows that are read without counting them first
+
+_TOO_MANY_ROWS = 158
+
+_HAS_CUSTOMER = "SELECT 1 FROM {table:Identifier} WHERE customer_id = {customer:String} LIMIT 1"
+
+_COUNTS = """
+SELECT (SELECT count() FROM {table:Identifier}), (SELECT count() FROM dead_letters)
+"""
+
+_CANCEL = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC"
+
+_DAY = timedelta(days=1) // timedelta(microseconds=1)  # in microseconds
+_FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2299, 12, 31)  # that a DateTime64 may have
+
+
+class ClickHouseReader:
+    """The `Reader` of a ClickHouse store; every method raises `StoreError` if the store fails.
+
+    Queries run in threads. Its two clients are made by `connect` at the first question, and stay
+    the caller's to close. The embedded client runs one query at a time; a server's must be made
+    with `autogenerate_session_id=False`. Values travel as parameters only, never as SQL.
+    """
+
+    def __init__(self, connect: Callable[[], Client], table: str) -> None:
+        self._client = _Client(connect)
+        self._second = _Client(connect)  # for what must not wait behind a long question
+        self._table = table
+        self._mark = secrets.token_hex(8)
+        self._cancelled = False
+
+    async def statistics(
+        self, customer_id: str | None, first: date, last: date
+    ) -> Statistics | None:
+        """Figures of one customer (None: of all) over whole UTC days, both included.
+
+        Percentiles are exact, by linear interpolation, or estimated: see `EXACT_UP_TO`. None: no
+        row matches. One query makes all figures, hence one consistent view: the days add up to the
+        whole, however fast the table grows.
+        """
+        first, last = max(first, _FIRST_DAY), min(last, _LAST_DAY)
+        if first > last:
+            return None
+        of_all = customer_id is None
+        days: dict[str, Any] = {"customer": customer_id, "first": first, "last": last}
+        exactly = partial(
+            self._query,
+            _OF_ALL if of_all else _OF_ONE,
+            customer=customer_id,
+            start=_microseconds(first),
+            end=_microseconds(last) + _DAY,
+        )
+        found, estimated = None, False
+        if not of_all:  # most have few rows: to count them takes half as long as to read them
+            with suppress(_TooManyRowsError):
+                found = await exactly(most=_AT_ONCE * EXACT_UP_TO)
+        if found is None:
+            [[rows]] = await self._query(_ROWS_OF_ALL if of_all else _ROWS_OF_ONE, **days)
+            estimated = rows > EXACT_UP_TO
+            estimates = ESTIMATES_OF_ALL if of_all else ESTIMATES_OF_ONE
+            found = await (self._query(estimates, **days) if estimated else exactly())
+        if not found or not found[0][1]:
+            return None
+        return _statistics(found, estimated=estimated)
+
+    async def has_customer(self, customer_id: str) -> bool:
+        """Whether any row, of any date, belongs to this customer."""
+        return bool(await self._query(_HAS_CUSTOMER, customer=customer_id))
+
+    async def counts(self) -> tuple[int, int]:
+        """Rows in the table of lines, and dead letters."""
+        [(rows, dead_letters)] = await self._query(_COUNTS, self._second)
+        return rows, dead_letters
+
+    def cancel(self) -> None:
+        """Give up the questions under way, and answer no more: the process is about to end."""
+        self._cancelled = True
+        if self._client.is_connected:
+            with suppress(ClickHouseError, StoreError):  # it only saves time
+                self._second().command(_CANCEL, {"mark": self._mark})
+
+    async def _query(
+        self, sql: str, client: _Client | None = None, most: int = 0, **parameters: object
+    ) -> Sequence[Sequence[Any]]:
+        """Raises `_TooManyRowsError` before it reads more than `most` rows, if that is given."""
+        values = {"table": self._table, **parameters}
+        settings = {"log_comment": self._mark, **({"max_rows_to_read": most} if most else {})}
+        client = client or self._client
+        # anyio's threads are daemons: a query that hangs does not keep the process from ending.
+        query = partial(self._run, client, sql, values, settings)
+        return await to_thread.run_sync(query, limiter=client.threads)
+
+    def _run(
+        self, client: _Client, sql: str, values: dict[str, Any], settings: dict[str, Any]
+    ) -> Sequence[Sequence[Any]]:
+        if self._cancelled:
+            raise StoreError("The process is about to end.")
+        try:
+            known = client().server_settings
+            if all(known[name].readonly for name in settings):  # and so are those of the statement
+                sql, settings = sql.partition("\nSETTINGS ")[0], {}
+            return client().query(sql, values, settings=settings).result_rows
+        except ClickHouseError as error:
+            if "max_rows_to_read" in settings and getattr(error, "code", 0) == _TOO_MANY_ROWS:
+                raise _TooManyRowsError from error
+            raise StoreError(f"ClickHouse cannot answer: {error}") from error
+
+
+class _TooManyRowsError(Exception):
+    """There are more rows to be read than were allowed."""
+
+
+class _Client:
+    """A client that is connected when it is used first, and tried again until it is."""
+
+    def __init__(self, connect: Callable[[], Client]) -> None:
+        self.threads = CapacityLimiter(8)  # of its own: long questions leave some for short ones
+        self._connect = connect
+        self._made: Client | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        return self._made is not None
+
+    def __call__(self) -> Client:
+        # Two threads may make one each; no harm, and nobody waits for a server that hangs.
+        self._made = self._made or self._connect()
+        return self._made
+
+
+def _microseconds(day: date) -> int:
+    """The beginning of a UTC day, in microseconds since 1970."""
+    return (day - date(1970, 1, 1)).days * _DAY
+
+
+def _statistics(rows: Sequence[Sequence[Any]], *, estimated: bool) -> Statistics:
+    overall, *daily = rows
+    return Statistics(
+        _figures(overall), [(row[0], _figures(row)) for row in daily if row[2]], estimated
+    )
+
+
+def _figures(row: Sequence[Any]) -> Figures:
+    _, _, total, successful, seconds, (median, p99) = row
+    return Figures.of(total, successful, seconds, median, p99)

@@ -1,0 +1,280 @@
+"""The tables in ClickHouse: made where they are missing, and checked where they are not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from connectors.errors import StoreError
+from connectors.saying import say
+from connectors.sinks.clickhouse.errors import reason
+from connectors.sinks.clickhouse.insert import check_insert
+
+DEAD_LETTERS = "dead_letters"
+LEDGER = "ingest_blocks"
+
+_DURABLE = ", ".join(
+    [
+        # Tokens are forgotten beyond the window; only blocks in doubt are repeated, so it is ample.
+        "non_replicated_deduplication_window = 10000",
+        "fsync_after_insert = 1",
+        "fsync_part_directory = 1",
+        # A fresh part in one file instead of fifty: a third less CPU time for an insert.
+        "min_bytes_for_wide_part = 268435456",
+    ]
+)
+
+REQUEST = "ifNull(status_code, 0) > 0"  # fits a column that is made Nullable, too
+"""What makes a row a request: it has a status."""
+
+# What statistics need of a day, for everybody and for each customer: there with the part, or not
+# at all. The figures are those of the query in `clickhouse_reader`, word by word.
+_FIGURES = f"""toDate32(timestamp, 'UTC'), count(), countIf({REQUEST}),
+            countIf(success AND {REQUEST}), sumIf(duration, {REQUEST}),
+            quantilesTDigestStateIf(0.5, 0.99)(duration, {REQUEST})"""
+_SMALL_GRANULES = " WITH SETTINGS (index_granularity = 256)"  # one customer's states: 1/30 to read
+_PROJECTIONS = {
+    "requests_by_day": f"""PROJECTION requests_by_day (
+        SELECT {_FIGURES}
+        GROUP BY toDate32(timestamp, 'UTC'))""",
+    "requests_by_customer": f"""PROJECTION requests_by_customer (
+        SELECT customer_id, {_FIGURES}
+        GROUP BY customer_id, toDate32(timestamp, 'UTC')){_SMALL_GRANULES}""",
+}
+_FORMER_PROJECTIONS = ("daily", "daily_by_customer")  # of all rows, requests or not
+
+_LATER = {"alter_sync": 0, "mutations_sync": 0}  # a start does not wait for old parts
+
+# Without it, nobody could `DELETE FROM` a table that has a projection.
+_REBUILD = "lightweight_mutation_projection_mode = 'rebuild'"
+
+# To merge a line costs as much as to insert it, and by default it is merged again and again.
+_LAZY = "min_parts_to_merge_at_once = 50"
+
+# Else the merges of fresh parts take larger ones with them, again and again. Not on servers: what
+# they hold may be too much for parts of half a gigabyte, of which there must be no more than 3000.
+_MERGE_ONCE = "max_bytes_to_merge_at_max_space_in_pool = 536870912"
+
+# A setting that came with the granules of projections.
+_KNOWS_GRANULES = """
+SELECT count() FROM system.merge_tree_settings WHERE name = 'materialize_projections_on_merge'
+"""
+
+LOGS_TABLE = f"""
+CREATE TABLE IF NOT EXISTS {{table:Identifier}} (
+    timestamp DateTime64(6, 'UTC'),
+    customer_id String,
+    method LowCardinality(String),
+    request_path String,
+    endpoint LowCardinality(String),
+    status_code UInt16,
+    status_class LowCardinality(String),
+    success Bool,
+    duration Float64,
+    client_ip String,
+    user_agent LowCardinality(String),
+    referer String,
+    bytes_sent UInt64,
+    level LowCardinality(String),
+    message String,
+    host LowCardinality(String),
+    source LowCardinality(String),
+    attributes String DEFAULT '{{}}',
+    file_id UInt64,
+    offset UInt64,
+    ingested_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC'),
+    {_PROJECTIONS["requests_by_day"]},
+    {_PROJECTIONS["requests_by_customer"]}
+) ENGINE = MergeTree ORDER BY (customer_id, timestamp)
+SETTINGS {_REBUILD}, {_LAZY}, """
+
+DEAD_LETTERS_TABLE = f"""
+CREATE TABLE IF NOT EXISTS {DEAD_LETTERS} (
+    file_id UInt64,
+    offset UInt64,
+    source LowCardinality(String),
+    raw String,
+    reason LowCardinality(String),
+    detail String,
+    seen_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
+) ENGINE = MergeTree ORDER BY (file_id, offset) SETTINGS """
+
+_LEDGER_TABLE = f"""
+CREATE TABLE IF NOT EXISTS {LEDGER} (
+    instance String,
+    writer UInt64,
+    sequence UInt64,
+    kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4),
+    stream LowCardinality(String),
+    file_id UInt64,
+    path String,
+    start UInt64,
+    end UInt64,
+    first_line UInt64,
+    lines UInt64,
+    proof String,
+    recorded_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
+) ENGINE = MergeTree ORDER BY (instance, file_id, end) SETTINGS """
+
+# What ledgers of the first version lack.
+_LEDGER_ADDITIONS = f"""
+ALTER TABLE {LEDGER} ADD COLUMN IF NOT EXISTS content_hash UInt64 AFTER lines,
+    MODIFY COLUMN kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4)
+"""
+
+# What ledgers of files only lack: there, five columns are the proof.
+_STREAM_ADDITIONS = f"""
+ALTER TABLE {LEDGER} ADD COLUMN IF NOT EXISTS stream LowCardinality(String) DEFAULT 'file',
+    ADD COLUMN IF NOT EXISTS proof String DEFAULT
+        concatWithSeparator(' ', inode, head_length, head_hash, tail_hash, content_hash)
+"""
+
+# Types that take every value unchanged, or refuse it aloud: others cut or wrap it in silence.
+_HARMLESS = {
+    "DateTime64(6, 'UTC')": r"DateTime64\([678](, '[^']*')?\)",
+    "String": r"Enum(8|16)\(.*\)",
+    "UInt16": r"UInt(32|64)|Int(32|64)",
+    "Bool": "UInt8",
+}
+
+# The engines that keep every line and know a token again: the setting, and its default.
+_KEEPING = {
+    "MergeTree": ("non_replicated_deduplication_window", 0),
+    "ReplicatedMergeTree": ("replicated_deduplication_window", 1000),
+    "SharedMergeTree": ("replicated_deduplication_window", 1000),
+}
+
+_COLUMNS = """
+SELECT table, name, type FROM system.columns
+WHERE database = currentDatabase() AND table IN {tables:Array(String)}
+"""
+
+_ENGINE = """
+SELECT engine, create_table_query FROM system.tables
+WHERE database = currentDatabase() AND name = {table:String}
+"""
+
+
+def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
+    """Make the tables that are missing; `logs` is the name of the table of lines.
+
+    Where nobody else inserts (not `is_shared`), what has been merged is left alone soon.
+
+    Raises `StoreError` if one cannot be made, is of an engine that does not keep every line, lacks
+    a column, has one that would change values, or must not be written and read by this user. Other
+    columns are left alone.
+    """
+    tables = {logs: LOGS_TABLE, DEAD_LETTERS: DEAD_LETTERS_TABLE, LEDGER: _LEDGER_TABLE}
+    try:
+        found: dict[str, dict[str, str]] = {}
+        for table, name, type_ in client.query(_COLUMNS, {"tables": list(tables)}).result_rows:
+            found.setdefault(table, {})[name] = type_
+        for table, ddl in tables.items():
+            if table not in found:
+                more = "" if is_shared or table != logs else f"{_MERGE_ONCE}, "
+                client.command(_as_known(client, ddl) + more + _DURABLE, {"table": table})
+                continue
+            made = _check_engine(client, table, may_choose=table == logs)
+            columns = columns_of(ddl)
+            if table == LEDGER and "proof" not in found[table]:
+                if found[table].get("kind") != columns["kind"]:
+                    client.command(_LEDGER_ADDITIONS)
+                client.command(_STREAM_ADDITIONS)
+            else:
+                _check_columns(table, columns, found[table])
+                if table == logs:
+                    _add_projections(client, table, made)
+            # Whether this user may do what is going to be done.
+            check_insert(client, table, columns)
+    except ClickHouseError as error:
+        raise StoreError(f"ClickHouse could not make its tables: {reason(error)}") from error
+
+
+def columns_of(ddl: str) -> dict[str, str]:
+    """The names and types of the columns that a statement makes."""
+    return dict(
+        re.findall(r"^    (?!PROJECTION)(\w+) (.+?)(?: DEFAULT .*?)?,?$", ddl, re.MULTILINE)
+    )
+
+
+def _check_columns(table: str, wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
+    missing = [f"ADD COLUMN {name} {wanted[name]}" for name in wanted if name not in found]
+    if missing:
+        names = ", ".join(name for name in wanted if name not in found)
+        raise StoreError(
+            f"The table {table} lacks columns: {names}. "
+            f"To add them: ALTER TABLE {table} {', '.join(missing)}"
+        )
+    for name, type_ in wanted.items():
+        if not _is_harmless(type_, found[name]):
+            raise StoreError(
+                f"The column {name} of the table {table} is of type {found[name]}, in which "
+                "not every value keeps. "
+                f"To change it: ALTER TABLE {table} MODIFY COLUMN {name} {type_}"
+            )
+
+
+def _is_harmless(wanted: str, found: str) -> bool:
+    wanted, found = _bare(wanted), _bare(found)
+    return found == wanted or re.fullmatch(_HARMLESS.get(wanted, "$^"), found) is not None
+
+
+def _bare(type_: str) -> str:
+    while inner := re.fullmatch(r"(?:LowCardinality|Nullable)\((.*)\)", type_):
+        type_ = inner[1]
+    return type_
+
+
+def _check_engine(client: Client, table: str, *, may_choose: bool) -> str:
+    ((engine, made),) = client.query(_ENGINE, {"table": table}).result_rows
+    if engine not in _KEEPING:
+        why = (
+            "lines that are alike in some columns become one there, or none"
+            if engine.endswith("MergeTree")
+            else "only a MergeTree table can tell that an insert came twice"
+        )
+        raise StoreError(
+            f"The table {table} is of engine {engine}: {why}. "
+            f"Rename it{', or choose another CLICKHOUSE_TABLE' if may_choose else ''}."
+        )
+    setting, by_default = _KEEPING[engine]
+    window = re.search(rf"\b{setting} = (\d+)", made)
+    if not int(window[1] if window else by_default):
+        raise StoreError(
+            f"The table {table} would not notice that an insert came twice. To change it: ALTER "
+            f"TABLE {table} MODIFY SETTING {setting} = 10000"
+        )
+    return str(made)
+
+
+def _add_projections(client: Client, table: str, made: str) -> None:
+    """To a table of an earlier version, or of somebody else; of parts to come only.
+
+    Where they replace those of an earlier version, the other parts get them in the background.
+    """
+    missing = [name for name in _PROJECTIONS if f"PROJECTION {name} " not in made]
+    former = [name for name in _FORMER_PROJECTIONS if f"PROJECTION {name} " in made]
+    changes = [f"ADD {_PROJECTIONS[name]}" for name in missing]
+    changes += [f"DROP PROJECTION IF EXISTS {name}" for name in former]
+    if former:
+        changes += [f"MATERIALIZE PROJECTION {name}" for name in missing]
+    if not changes:
+        return
+    try:
+        for change in (f"MODIFY SETTING {_REBUILD}", *changes):
+            change = _as_known(client, change)
+            client.command(
+                f"ALTER TABLE {{table:Identifier}} {change}", {"table": table}, settings=_LATER
+            )
+    except ClickHouseError as error:
+        say(f"The table {table} gets no projections, so statistics take longer: {reason(error)}")
+
+
+def _as_known(client: Client, statement: str) -> str:
+    """A statement without what a ClickHouse before 26.6 does not know: there, more is read."""
+    if client.query(_KNOWS_GRANULES).result_rows[0][0]:
+        return statement
+    return statement.replace(_SMALL_GRANULES, "")

@@ -1,0 +1,117 @@
+"""Answers the API's questions from SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from connectors.errors import StoreError
+from connectors.sinks.sqlite.tables import connect
+from connectors.store import Figures, Statistics
+
+T = TypeVar("T")
+
+_EPOCH = date(1970, 1, 1)
+_DAY = 86_400 * 10**6  # microseconds
+
+# `/` cuts towards 0, days before 1970 are cut towards the past.
+_FOUND = f"""
+WITH found AS (
+    SELECT (timestamp - (timestamp % {_DAY} + {_DAY}) % {_DAY}) / {_DAY} AS day,
+        status_code > 0 AS is_request, success, duration
+    FROM logs WHERE {{customer}} timestamp >= :start AND timestamp < :end)
+"""
+_DAYS = f"""{_FOUND}
+SELECT day, sum(is_request), sum(is_request AND success),
+    coalesce(sum(duration) FILTER (WHERE is_request), 0)
+FROM found GROUP BY day ORDER BY day
+"""
+# Between the closest ranks, linearly: each weighs what it is nearer to the place than the other.
+_PERCENTILES = f"""{_FOUND}, ranked AS (
+    SELECT {{day}} AS day, duration,
+        row_number() OVER (PARTITION BY {{day}} ORDER BY duration) - 1 AS rank,
+        (count(*) OVER (PARTITION BY {{day}}) - 1) * 0.5 AS median,
+        (count(*) OVER (PARTITION BY {{day}}) - 1) * 0.99 AS p99
+    FROM found WHERE is_request)
+SELECT day, sum(duration * max(0, 1 - abs(rank - median))),
+    sum(duration * max(0, 1 - abs(rank - p99)))
+FROM ranked WHERE abs(rank - median) < 1 OR abs(rank - p99) < 1 GROUP BY day
+"""
+
+
+class SqliteReader:
+    """The `Reader` of an SQLite store; figures are exact. Every method raises `StoreError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open: set[sqlite3.Connection] = set()
+        self._cancelled = False
+
+    async def statistics(
+        self, customer_id: str | None, first: date, last: date
+    ) -> Statistics | None:
+        """Figures of one customer (None: of all) over whole UTC days, both included."""
+        values = {
+            "customer": customer_id,
+            "start": (first - _EPOCH).days * _DAY,
+            "end": ((last - _EPOCH).days + 1) * _DAY,
+        }
+        customer = "" if customer_id is None else "customer_id = :customer AND"
+
+        def ask(db: sqlite3.Connection) -> Statistics | None:
+            db.execute("BEGIN")  # one view for all figures
+            days = db.execute(_DAYS.format(customer=customer), values).fetchall()
+            percentiles: dict[int | None, list[float]] = {}
+            for day in ("day", "NULL"):
+                asked = _PERCENTILES.format(customer=customer, day=day)
+                percentiles |= {key: rest for key, *rest in db.execute(asked, values)}
+            if not days:
+                return None
+            sums = [sum(column) for column in list(zip(*days, strict=True))[1:]]
+            whole = Figures.of(*sums, *percentiles.get(None, [None, None]))
+            daily = [
+                (_EPOCH + timedelta(days=day), Figures.of(total, *rest, *percentiles[day]))
+                for day, total, *rest in days
+                if total
+            ]
+            return Statistics(whole, daily)
+
+        return await self._ask(ask)
+
+    async def has_customer(self, customer_id: str) -> bool:
+        """Whether any row, of any date, belongs to this customer."""
+        query = "SELECT 1 FROM logs WHERE customer_id = ? LIMIT 1"
+        return await self._ask(lambda db: bool(db.execute(query, [customer_id]).fetchall()))
+
+    async def counts(self) -> tuple[int, int]:
+        """Stored rows, as they are numbered, and dead letters."""
+        query = "SELECT coalesce(max(rowid), 0), (SELECT count(*) FROM dead_letters) FROM logs"
+        rows, dead = await self._ask(lambda db: db.execute(query).fetchone())
+        return rows, dead
+
+    def cancel(self) -> None:
+        """Give up the questions under way, and answer no more; from any thread."""
+        self._cancelled = True
+        for db in list(self._open):
+            db.interrupt()
+
+    async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.to_thread(self._run, question)
+
+    def _run(self, question: Callable[[Any], T]) -> T:
+        try:
+            with closing(connect(self._path)) as db:
+                self._open.add(db)
+                if self._cancelled:
+                    raise StoreError("The process is about to end.")
+                try:
+                    return question(db)
+                finally:
+                    self._open.discard(db)
+        except sqlite3.Error as error:
+            raise StoreError(f"SQLite cannot answer: {error}.") from error

@@ -1,0 +1,126 @@
+"""The tables in SQLite, and how lines and entries of the ledger get into them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+from polars import selectors
+
+from connectors.batch import COLUMNS, PLACE, REFUSED, REJECTED, Span
+from connectors.errors import StoreError
+from connectors.sinks.retry import Trouble
+
+_LARGEST = 2**63 - 1  # integers have a sign here
+
+_DEFAULTS = {pl.String(): "TEXT NOT NULL DEFAULT ''", pl.Float64(): "REAL DEFAULT 0"}
+_COLUMNS = ", ".join(
+    f"{name} {_DEFAULTS.get(dtype, 'INTEGER NOT NULL DEFAULT 0')}"
+    for name, dtype in COLUMNS.items()
+    if name != "line"
+).replace("attributes TEXT NOT NULL DEFAULT ''", "attributes TEXT NOT NULL DEFAULT '{}'")
+
+SPAN = 'stream, file_id, path, start, "end", first_line, lines, proof'
+
+# Times are microseconds since 1970, UTC. Were a line ever to come twice, its place would refuse it.
+# The index is all that the statistics read.
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS logs ({_COLUMNS}, UNIQUE (file_id, offset));
+CREATE INDEX IF NOT EXISTS requests
+    ON logs (customer_id, timestamp, status_code, success, duration);
+CREATE TABLE IF NOT EXISTS dead_letters (file_id INTEGER, offset INTEGER, source TEXT, raw BLOB,
+    reason TEXT, detail TEXT, seen_at INTEGER DEFAULT (strftime('%s', 'now') * 1000000),
+    UNIQUE (file_id, offset));
+CREATE TABLE IF NOT EXISTS ingest_blocks (instance TEXT, kind TEXT, stream TEXT, file_id INTEGER,
+    path TEXT, start INTEGER, "end" INTEGER, first_line INTEGER, lines INTEGER, proof TEXT,
+    recorded_at INTEGER, PRIMARY KEY (instance, file_id, "end", kind)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gone (instance TEXT, file_id INTEGER, since INTEGER,
+    PRIMARY KEY (instance, file_id)) WITHOUT ROWID;
+"""
+
+
+def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:
+    """A connection whose commits are on disk when they return; any one thread may use it.
+
+    Raises `StoreError` if there is no such store, unless it shall be made.
+    """
+    try:
+        address = f"{path.absolute().as_uri()}?mode={'rwc' if make else 'rw'}"
+        db = sqlite3.connect(
+            address,
+            uri=True,
+            timeout=30 if make else 1,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        if make:
+            db.executescript(f"PRAGMA journal_mode = WAL; {_TABLES}")
+        db.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error as error:
+        raise StoreError(f"Cannot open {path}: {error}.") from error
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Everything in it, or nothing. Raises `StoreError` for what does not pass by itself."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("COMMIT")
+    except BaseException as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.OperationalError):
+            raise StoreError(f"SQLite refuses: {error}.") from error
+        raise
+
+
+def trouble(error: Exception) -> Trouble | None:
+    """Why to try a transaction again: another one is at work, or the disk is full, say."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return None
+    return Trouble(f"SQLite: {error}", needs_help="locked" not in str(error))
+
+
+def insert(db: sqlite3.Connection, table: str, lines: pl.DataFrame, verb: str = "INSERT") -> int:
+    """Insert lines, column by column; returns how many."""
+    lines = lines.drop("line", strict=False).with_columns(selectors.temporal().to_physical())
+    if lines.is_empty():
+        return 0
+    names, marks = ", ".join(lines.columns), ", ".join("?" * lines.width)
+    columns = (column.to_list() for column in lines.iter_columns())
+    statement = f"{verb} INTO {table} ({names}) VALUES ({marks})"
+    return db.executemany(statement, zip(*columns, strict=True)).rowcount
+
+
+def what_fits(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows whose numbers fit, and those that are `REFUSED`."""
+    too_large = pl.any_horizontal(pl.lit(False), selectors.by_dtype(pl.UInt64) > _LARGEST)
+    refused = rows.filter(too_large)
+    if refused.is_empty():
+        return rows, pl.DataFrame(schema=REFUSED)
+    detail = pl.lit(f"a number is larger than {_LARGEST}")
+    return rows.filter(~too_large), refused.select(*PLACE, "line", detail=detail)
+
+
+def record(db: sqlite3.Connection, instance: str, kind: str, spans: Sequence[Span]) -> None:
+    """Put an entry for each span into the ledger."""
+    now = time.time_ns() // 1000
+    entries = [
+        (
+            *(instance, kind, one.stream.kind, one.stream.id, one.stream.name),
+            *(one.start, one.end, one.first, one.records, one.proof, now),
+        )
+        for one in spans
+    ]
+    marks = ", ".join("?" * 11)
+    db.executemany(f"INSERT OR REPLACE INTO ingest_blocks VALUES ({marks})", entries)
+
+
+DEAD = [name for name in REJECTED if name != "line"]
+"""The columns of a dead letter."""
