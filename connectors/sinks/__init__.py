@@ -13,6 +13,7 @@ from connectors.sinks.sqlite import SQLITE
 _elsewhere, PROBLEMS = plugins("logwax.stores", StoreKind)
 
 STORES: dict[str, StoreKind] = {
-    kind.name: kind for kind in (*_elsewhere, EMBEDDED, SQLITE, CLICKHOUSE, INFLUXDB, CONSOLE, NULL)
+    kind.name: kind
+    for kind in (*_elsewhere.values(), EMBEDDED, SQLITE, CLICKHOUSE, INFLUXDB, CONSOLE, NULL)
 }
 """Value of `STORE` -> the store. Other packages add theirs by entry points, `logwax.stores`."""

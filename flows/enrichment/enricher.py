@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import FunctionType
+
+import polars as pl
 
 from connectors.batch import Parsed
 from connectors.errors import SettingsError
-from flows import extensions
+from connectors.plugins import plugins
 from flows.enrichment import ENRICHERS
 
 
@@ -16,11 +19,10 @@ def enricher() -> Callable[[Parsed], Parsed]:
 
     Raises `SettingsError` if one of these cannot be loaded.
     """
-    found = extensions.extensions(extensions.ENRICHERS).values()
-    try:
-        enrichers = [*ENRICHERS, *map(extensions.load, found)]
-    except ValueError as error:
-        raise SettingsError([str(error)]) from error
+    others, problems = plugins("logwax.enrichers", FunctionType)
+    if problems:
+        raise SettingsError(problems)
+    enrichers: list[Callable[[pl.DataFrame], pl.DataFrame]] = [*ENRICHERS, *others.values()]
 
     def enrich(batch: Parsed) -> Parsed:
         rows = batch.rows

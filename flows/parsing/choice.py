@@ -6,16 +6,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
-from flows import extensions
+from connectors.plugins import plugins
 from flows.parsing import FORMATS, OUTER
 
 if TYPE_CHECKING:
     from flows.parsing.parser import Format
 
 
+@runtime_checkable
 class Description(Protocol):
     """A format as a value; `samples` are lines of it, the first of them a usual one."""
 
@@ -81,9 +82,8 @@ def describe(text: str) -> Description:
             module = import_module(f"flows.parsing.translate.{language}")
             translated: Description = module.translate(text)
             return translated
-    others = extensions.extensions(extensions.FORMATS)
+    others, problems = plugins("logwax.formats", Description)  # type: ignore[type-abstract]
     if text in others:
-        extension: Description = extensions.load(others[text])
-        return extension
+        return others[text]
     known = ", ".join(sorted({*FORMATS, *others}))
-    raise ValueError(f"{text!r} is unknown; known are {known}")
+    raise ValueError(" ".join([f"{text!r} is unknown; known are {known}", *problems]))
