@@ -303,7 +303,7 @@ class Files:
             if not is_gone and not (paths and file.key in paths):  # nobody knows: nothing is lost
                 self._report(error)
                 if file.content and not file.is_compressed:
-                    file.grew(file.content.size() or 0, when)
+                    self._see_end(file, file.content, when)
                 return
             found = None
         if found and (found.st_dev, found.st_ino) == file.key:
