@@ -159,6 +159,7 @@ def test_texts_with_nothing_behind_them_are_read_as_others() -> None:
 
 SANITIZED = [  # without those that load ClickHouse's engine, which refuses to be beside sanitizers
     "tests/test_enrichment.py",
+    "tests/test_formats.py",
     "tests/test_line_protocol.py",
     "tests/test_native.py",
     *(str(file) for file in ROOT.glob("tests/test_parsing_*.py") if "encodings" not in file.name),
