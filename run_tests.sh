@@ -10,6 +10,6 @@ install "[dev]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-# Four tests at a time, for most wait; who is done takes half of what another has left, so that the
+# Three tests at a time, for most wait. Who is done takes half of what another has left, so that the
 # last file keeps nobody waiting. A last -n0 undoes that, to debug.
-exec .venv/bin/python -m pytest -n4 --dist worksteal "$@"
+exec .venv/bin/python -m pytest -n3 --dist worksteal "$@"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -137,6 +138,7 @@ class Process:
         )
         self._process = psutil.Process(self._popen.pid)
         self.resident: list[int] = []
+        self.peak = 0
         self._ended = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -191,11 +193,7 @@ class Process:
         return self.end()
 
     def end(self) -> Usage:
-        """Wait until it has ended. Raises `BenchmarkError` if it failed.
-
-        The peak is the child's own only while this process is the smaller one: at fork it starts
-        with ours.
-        """
+        """Wait until it has ended. Raises `BenchmarkError` if it failed."""
         _, status, usage = os.wait4(self._popen.pid, 0)
         wall = time.monotonic() - self._began
         self._ended.set()
@@ -207,19 +205,21 @@ class Process:
                 f"{' '.join(self._command)} ended with {self._popen.returncode}:\n"
                 f"{self._stderr.read()}"
             )
-        unit = 1 if sys.platform == "darwin" else 1024
         cpu = usage.ru_utime + usage.ru_stime
-        peak = usage.ru_maxrss * unit
-        return Usage(cpu, wall, peak, self._stdout.read(), self.resident)
+        return Usage(cpu, wall, self.peak, self._stdout.read(), self.resident)
 
     def _watch(self) -> None:
         while not self._ended.wait(1 / _SAMPLES_A_SECOND):
             try:
                 resident = self._process.memory_info().rss
-            except psutil.Error:  # it has just ended
+                status = Path(f"/proc/{self._popen.pid}/status").read_text()
+            except (psutil.Error, OSError):  # it has just ended
                 return
-            if resident:  # else it has ended, and nobody has asked for its exit code yet
+            # Not `ru_maxrss`, which begins with the peak of the process that started it.
+            peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.M)
+            if resident and peak:  # else it has ended, and nobody has asked for its exit code yet
                 self.resident.append(resident)
+                self.peak = int(peak.group(1)) * 1024
 
 
 def new_directory(scratch: Path) -> Path:

@@ -38,7 +38,7 @@ def _run(path: str) -> int:
     encoding = Encoding(settings.log_encoding)
     data = first_lines(path, encoding, _SIZE)
     from connectors.sources.records import Piece, taken  # they take their time
-    from flows.again import parse_and_enrich
+    from flows.steps import parse_and_enrich
 
     piece = Piece.at((0, os.path.abspath(path), 0), data, encoding)
     batch = parse_and_enrich(settings)(taken([piece], encoding, settings.log_max_line_bytes))

@@ -30,6 +30,18 @@ class Ledger:
     in_doubt: Mapping[BlockId, Sequence[Span]]
     is_new: bool
 
+    def of(self, kind: str) -> Ledger:
+        """What it says of streams of this kind, which are one source's."""
+        return Ledger(
+            [span for span in self.files if span.stream.kind == kind],
+            {
+                block: spans
+                for block, spans in self.in_doubt.items()
+                if all(span.stream.kind == kind for span in spans)
+            },
+            self.is_new,
+        )
+
 
 @dataclass(frozen=True)
 class Figures:

@@ -22,7 +22,7 @@ from connectors.sources.content import Content
 from connectors.sources.evidence import Evidence
 from connectors.sources.known_files import KnownFile
 from connectors.sources.records import Piece, taken
-from flows.walk import CHUNK, NO_CUTS, Offsets, Walk
+from flows.line_ranges import CHUNK, NO_CUTS, LineRanges, Offsets
 
 RANGES_KEPT = 1000
 LINES_AT_ONCE, BUCKETS_AT_ONCE, BYTES_AT_ONCE = 250_000, 16, 2 * 1024 * 1024
@@ -149,16 +149,16 @@ class Auditor:
         blocks = self._accounts.blocks(file.file_id) if file.file_id else _NO_BLOCKS
         known = self._accounts.cuts(file.file_id) if file.file_id else NO_CUTS
         cuts = np.union1d(known, np.array([file.begins, stored], np.int64))
-        walk = Walk(data, self._encoding, min(stored, file.size), cuts)
+        ranges = LineRanges(data, self._encoding, min(stored, file.size), cuts)
         hashes = _Hashes(
             blocks.filter((pl.col("start") >= file.begins) & (pl.col("end") <= stored))
         )
         here: Sums = {}
         done = file.begins
-        for line_starts, _ in walk.lines(file.begins, hashes.see):
+        for line_starts, _ in ranges.lines(file.begins, hashes.see):
             _add(here, line_starts)
             result.lines += len(line_starts)
-            done = min(done + CHUNK, walk.end)
+            done = min(done + CHUNK, ranges.end)
             yield done
         for start, end in hashes.changed():
             result.changed.add(start, end, 0)
@@ -176,14 +176,14 @@ class Auditor:
             else:
                 differing.append((bucket, max(lines, here.get(bucket, (0,))[0])))
         for first, last in _runs(differing):
-            self._compare(file, walk, first, last, stored, optional, result)
+            self._compare(file, ranges, first, last, stored, optional, result)
             yield done
         yield from self._count_waiting(file, data, stored, result)
 
     def _compare(
         self,
         file: KnownFile,
-        walk: Walk,
+        ranges: LineRanges,
         first: int,
         last: int,
         stored: int,
@@ -195,8 +195,8 @@ class Auditor:
         found, dead = self._accounts.places(file.file_id, first, known_last)
         result.dead += int(dead.sum())
         result.stored += int((~dead).sum())
-        starts, ends = walk.lines_between(first, min(last, stored))
-        offsets = self._behind_filler(walk.data, found.astype(np.int64), starts)
+        starts, ends = ranges.lines_between(first, min(last, stored))
+        offsets = self._behind_filler(ranges.data, found.astype(np.int64), starts)
         distinct, counts = np.unique(offsets, return_counts=True)
         at = np.searchsorted(starts, distinct)
         is_line = at < len(starts)
@@ -210,7 +210,7 @@ class Auditor:
         for begin, end in optional:
             absent &= ~((starts >= begin) & (starts < end))
         lost = np.flatnonzero(absent)
-        expired = self._is_expired(walk.data, starts[lost], ends[lost])
+        expired = self._is_expired(ranges.data, starts[lost], ends[lost])
         result.expired += int(expired.sum())
         result.missing.add_lines(starts, ends, lost[~expired])
 
@@ -253,7 +253,7 @@ class Auditor:
     def _count_waiting(
         self, file: KnownFile, data: Content, stored: int, result: FileAudit
     ) -> Iterator[int]:
-        rest = Walk(data, self._encoding, file.size, NO_CUTS)
+        rest = LineRanges(data, self._encoding, file.size, NO_CUTS)
         done = stored
         last = stored
         for starts, ends in rest.lines(stored):

@@ -17,7 +17,7 @@ import polars as pl
 from connectors.accounts import ChangeableAccounts
 from connectors.batch import REJECTED, Parsed, Taken
 from connectors.sources.records import KEPT_OF_LONG, Piece, taken, too_long
-from flows.walk import CHUNK, Offsets, Walk
+from flows.line_ranges import CHUNK, LineRanges, Offsets
 
 LINES_AT_ONCE = 100_000
 
@@ -55,22 +55,22 @@ class Backfilled:
 def backfill(
     accounts: ChangeableAccounts,
     parse: Callable[[Taken], Parsed],
-    walk: Walk,
+    ranges: LineRanges,
     file_id: int,
     path: str,
     within: TimeRange,
     longest: int,
 ) -> Iterator[Backfilled]:
-    """Store the lines of a file up to the end of `walk`; yields the counts after every block.
+    """Store the lines of a file up to the end of `ranges`; yields the counts after every block.
 
     Dead letters have no time: they are stored if there is no bound only. Of a line that is longer
     than `longest` bytes the first ones are.
     """
     counts = Backfilled()
-    for starts, ends in walk.lines(0):
+    for starts, ends in ranges.lines(0):
         for first, last in _blocks(starts, ends):
-            lines = _Lines(walk, file_id, path, starts[first:last], ends[first:last], longest)
-            parsed = parse(taken(lines.pieces(), walk.encoding, longest))
+            lines = _Lines(ranges, file_id, path, starts[first:last], ends[first:last], longest)
+            parsed = parse(taken(lines.pieces(), ranges.encoding, longest))
             rows = within.of(parsed.rows) if len(parsed.rows) else parsed.rows
             rejected = pl.concat([parsed.rejected, lines.too_long()])
             if not within.is_all:
@@ -108,7 +108,7 @@ def _blocks(starts: Offsets, ends: Offsets) -> Iterator[tuple[int, int]]:
 class _Lines:
     """Lines that are stored together, of which none is empty."""
 
-    walk: Walk
+    ranges: LineRanges
     file_id: int
     path: str
     starts: Offsets
@@ -119,13 +119,13 @@ class _Lines:
         """Those that are not too long, as many as follow one another in one piece."""
         begin, end = int(self.starts[0]), int(self.ends[-1])
         long = self._long()
-        cuts = self.walk.cuts[(self.walk.cuts > begin) & (self.walk.cuts < end)]
+        cuts = self.ranges.cuts[(self.ranges.cuts > begin) & (self.ranges.cuts < end)]
         edges = np.unique(np.concatenate(([begin, end], self.starts[long], self.ends[long], cuts)))
         found = []
         for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             if not np.isin(low, self.starts[long]):
-                text = self.walk.data.read(high - low, low)
-                encoding = self.walk.encoding
+                text = self.ranges.data.read(high - low, low)
+                encoding = self.ranges.encoding
                 text = text.removesuffix(encoding.newline) + encoding.newline
                 found.append(Piece.at((self.file_id, self.path, low), text, encoding))
         return found
@@ -138,7 +138,7 @@ class _Lines:
                 int(self.starts[number]),
                 0,  # ClickHouse does not ask for the line's number
                 self.path,
-                self.walk.data.read(KEPT_OF_LONG, int(self.starts[number])),
+                self.ranges.data.read(KEPT_OF_LONG, int(self.starts[number])),
                 why.reason,
                 why.detail,
             )

@@ -36,12 +36,12 @@ from connectors.sources.known_files import (
 )
 from connectors.sources.names import Names
 from connectors.store import Ledger, Store
-from flows.again import parse_and_enrich, parse_step
 from flows.audit import Auditor, FileAudit
 from flows.backfill import Backfilled, TimeRange, backfill
+from flows.line_ranges import NO_CUTS, LineRanges, Offsets
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
-from flows.walk import NO_CUTS, Offsets, Walk
+from flows.steps import parse_and_enrich, parse_step
 from settings import Settings
 
 Event = dict[str, Any]
@@ -133,7 +133,7 @@ class Commands:
     def audit(self) -> Iterator[Event]:
         """Prove that every line of the files on disk is stored exactly once."""
         files = self._files()
-        doubt = self._doubt(self._store.ledger())
+        doubt = self._doubt(self._store.ledger().of("file"))
         stored = self._stored()  # after the ledger, before the sums: it must not be ahead of them
         running = self._running is not None
         auditor = Auditor(
@@ -251,7 +251,7 @@ class Commands:
             if content.damage:
                 size = end_of_last_line(content, size, self._encoding)
             shown = os.fsencode(path).decode(errors="backslashreplace")
-            ledger = self._store.ledger()
+            ledger = self._store.ledger().of("file")
             known = recognise_one(ledger.files, self._store, content, shown)
             if known:
                 file_id, end, cuts = self._known(known, content, size, ledger)
@@ -266,7 +266,7 @@ class Commands:
             for counts in backfill(
                 accounts,
                 parse_and_enrich(self._settings),
-                Walk(content, self._encoding, end, cuts),
+                LineRanges(content, self._encoding, end, cuts),
                 file_id,
                 shown,
                 within,

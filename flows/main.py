@@ -19,9 +19,9 @@ from connectors.sources.source import SourceInput
 from connectors.sources.tailed_file import Limits
 from connectors.status import Status
 from connectors.store import Store, open_store
-from flows.again import parse_step
 from flows.enrichment.enricher import enricher
 from flows.process import run_beside, tune
+from flows.steps import parse_step
 from settings import Settings, load
 
 

@@ -4,7 +4,7 @@
 # Prints the Debian packages of the programs that are not on the PATH.
 missing_packages() {
     local pair
-    for pair in influxd:influxdb ip:iproute2 openssl:openssl "cc:gcc libc6-dev"; do
+    for pair in influxd:influxdb ip:iproute2 openssl:openssl "cc:gcc libc6-dev" "clang:clang libclang-rt-dev"; do
         command -v "${pair%:*}" >/dev/null || echo -n "${pair#*:} "
     done
 }

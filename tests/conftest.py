@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import signal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.tailing import Memory, Tail
 
 hypothesis.settings.register_profile("logwax", deadline=None)  # no timing is asserted
+hypothesis.settings.register_profile("few", deadline=None, max_examples=10)
 hypothesis.settings.load_profile("logwax")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,17 +36,31 @@ DEADLINE = 60.0
 
 
 def wait_for(
-    condition: Callable[[], object], what: str = "what was expected", deadline: float = DEADLINE
+    condition: Callable[[], object],
+    what: str = "what was expected",
+    deadline: float = DEADLINE,
+    pause: float = 0.02,
 ) -> None:
-    """Return when `condition` is true; fail with `what` if it is not in time."""
+    """Return when `condition` is true; fail with `what` if it is not in time.
+
+    `pause`: seconds between two looks, more where a look is a process.
+    """
     end = time.monotonic() + deadline
     while not condition():
         assert time.monotonic() < end, f"waited {deadline} s for {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long tests at full length")
+    parser.addoption(
+        "--compiled", type=Path, help="another file in the place of native/compiled.so"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if file := config.getoption("--compiled"):
+        native.library = ctypes.CDLL(str(file))
 
 
 @pytest.fixture

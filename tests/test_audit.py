@@ -20,14 +20,14 @@ import xxhash
 
 from connectors.accounts import accounts_of
 from connectors.encodings import Encoding
-from connectors.sources import file_list, known_files
+from connectors.sources import file_list, known_files, recognising
 from connectors.sources.content import Content
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
 from connectors.store import open_store
-from flows import walk
+from flows import line_ranges
 from flows.commands import Commands, Running
-from flows.walk import Walk
+from flows.line_ranges import LineRanges
 from settings import Settings
 from tests.conftest import Pipeline, wait_for
 
@@ -305,7 +305,7 @@ def test_a_file_that_must_not_be_read_is_not_accounted_for(pipeline, stored, mon
     ) -> Content:  # the administrator may read everything: there is no such file
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(file_list, "open_content", refuse)
+    monkeypatch.setattr(recognising, "open_content", refuse)
     monkeypatch.setattr(known_files, "open_content", refuse)
     settings = Settings(
         _env_file=None, data_dir=pipeline.directory / "data", log_paths=str(stored), follow=False
@@ -391,7 +391,7 @@ def test_what_goes_wrong_is_a_sentence(pipeline):
     assert "STORE=null" in done.stderr
 
 
-# --- walking through lines -----------------------------------------------------------------------
+# --- where lines are ----------------------------------------------------------------------------
 
 
 def lines_of(data: bytes, cuts: set[int], newline: bytes) -> list[tuple[int, int]]:
@@ -408,7 +408,7 @@ def lines_of(data: bytes, cuts: set[int], newline: bytes) -> list[tuple[int, int
 
 
 @pytest.mark.parametrize("name", ["utf-8", "utf-16-le", "utf-16-be"])
-def test_walks_as_defined_whatever_the_chunks_are(tmp_path, monkeypatch, name):
+def test_line_ranges_are_as_defined_whatever_the_chunks_are(tmp_path, monkeypatch, name):
     moments = random.Random(1)
     encoding = Encoding(name)
     for _ in range(300):
@@ -416,9 +416,9 @@ def test_walks_as_defined_whatever_the_chunks_are(tmp_path, monkeypatch, name):
         data = text.encode(name)
         (tmp_path / "log").write_bytes(data)
         cuts = {moments.randrange(40) * encoding.unit for _ in range(moments.randrange(3))} - {0}
-        monkeypatch.setattr(walk, "CHUNK", moments.randrange(1, 9) * encoding.unit)
+        monkeypatch.setattr(line_ranges, "CHUNK", moments.randrange(1, 9) * encoding.unit)
         fd = os.open(tmp_path / "log", os.O_RDONLY)
-        tried = Walk(Content(fd), encoding, len(data), np.array(sorted(cuts), np.int64))
+        tried = LineRanges(Content(fd), encoding, len(data), np.array(sorted(cuts), np.int64))
         expected = lines_of(data, cuts, encoding.newline)
         found = [pair for part in tried.lines(0) for pair in zip(*part, strict=True)]
         assert found == expected

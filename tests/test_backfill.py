@@ -10,7 +10,7 @@ import os
 import pytest
 from backports import zstd
 
-from flows import walk
+from flows import line_ranges
 from tests.conftest import wait_for
 from tests.test_audit import line, logwax, on_the_store, total, write_log
 
@@ -274,7 +274,7 @@ def test_lines_that_cross_chunks_are_stored_once(tmp_path, monkeypatch):
     from flows.commands import Commands
     from settings import Settings
 
-    monkeypatch.setattr(walk, "CHUNK", 700)
+    monkeypatch.setattr(line_ranges, "CHUNK", 700)
     monkeypatch.setattr(module, "CHUNK", 500)
     (tmp_path / "old.log").write_text("\n".join([hour(7, 60), "x" * 3000, hour(8, 60)]))
     settings = Settings(_env_file=None, data_dir=tmp_path / "data")

@@ -178,3 +178,12 @@ def test_a_process_that_fails_is_an_error_with_its_words(tmp_path: Path) -> None
         pytest.raises(BenchmarkError, match="no more paper"),
     ):
         process.wait_for(lambda: False, "what does not come")
+
+
+def test_the_peak_is_that_of_the_process_and_not_of_the_one_that_started_it(
+    tmp_path: Path,
+) -> None:
+    held = b"x" * 200_000_000
+    with Process(sys.executable, "-c", "import time; time.sleep(9)", directory=tmp_path) as process:
+        process.wait_for(lambda: len(process.resident) > 1, "two looks at its memory")
+        assert 0 < process.peak < len(held)

@@ -127,7 +127,7 @@ def test_a_file_that_waits_for_its_claim_is_told_of_until_it_need_not(tail, tmp_
             assert tailed.is_quiet()  # although it has looked at everything again
             assert "cannot claim" in tailed.problems
     for file in tailed.source._catalog._files:
-        file.again_at = 0.0
+        file.not_before = 0.0
     assert tailed.read(4) == b"two\n"
     assert tailed.is_quiet()
     assert tailed.problems == ""

@@ -915,3 +915,81 @@ def test_a_ledger_of_an_earlier_version_goes_on(open_it, former):
     store = open_it()
     assert sorted(store.ledger().files, key=lambda s: s.stream.id) == [known, span(0, 5)]
     assert (store.ledger().in_doubt, store.before(7, 9)) == ({}, known)
+
+
+# As commit a099835 made it.
+FORMER_LOGS = """
+CREATE TABLE logs (
+    timestamp DateTime64(6, 'UTC'),
+    customer_id String,
+    method LowCardinality(String),
+    request_path String,
+    endpoint LowCardinality(String),
+    status_code UInt16,
+    status_class LowCardinality(String),
+    success Bool,
+    duration Float64,
+    client_ip String,
+    user_agent LowCardinality(String),
+    referer String,
+    bytes_sent UInt64,
+    level LowCardinality(String),
+    message String,
+    host LowCardinality(String),
+    source LowCardinality(String),
+    attributes String DEFAULT '{}',
+    file_id UInt64,
+    offset UInt64,
+    ingested_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC'),
+    PROJECTION daily (
+        SELECT toDate32(timestamp, 'UTC'), count(), countIf(success), sum(duration),
+            quantilesTDigestState(0.5, 0.99)(duration)
+        GROUP BY toDate32(timestamp, 'UTC')),
+    PROJECTION daily_by_customer (
+        SELECT customer_id, toDate32(timestamp, 'UTC'), count(), countIf(success), sum(duration),
+            quantilesTDigestState(0.5, 0.99)(duration)
+        GROUP BY customer_id, toDate32(timestamp, 'UTC')) WITH SETTINGS (index_granularity = 256)
+) ENGINE = MergeTree ORDER BY (customer_id, timestamp)
+SETTINGS lightweight_mutation_projection_mode = 'rebuild', min_parts_to_merge_at_once = 50,
+    non_replicated_deduplication_window = 10000, fsync_after_insert = 1,
+    fsync_part_directory = 1, min_bytes_for_wide_part = 268435456
+"""
+
+
+@pytest.mark.parametrize("rows_are_there", [False, True])
+def test_a_store_of_an_earlier_version_goes_on_in_the_midst_of_a_batch(open_it, rows_are_there):
+    """Its writer had stored [0, 9) and, of [9, 18), the dead letter at 9, and perhaps the rows."""
+    made, *_ = FORMER_LEDGERS["of files"]
+    client = open_it()._client
+    for table, statement in (("ingest_blocks", made), ("logs", FORMER_LOGS)):
+        client.command(f"DROP TABLE {table}")
+        client.command(statement)
+    entry = f"'block', {2**63 - 1}, '/var/log/a.log', 11, 4, {2**64 - 1}, 5"
+    columns = "timestamp, customer_id, status_code, file_id, offset"
+    for sequence, start, end, first in ((1, 0, 9, 0), (2, 9, 18, 10)):
+        client.command(
+            f"INSERT INTO ingest_blocks SELECT 'host', 1, {sequence}, {entry}, "
+            f"{start}, {end}, {start}, 9, 0, now64(6)"
+        )
+        if sequence == 1 or rows_are_there:
+            client.command(
+                f"INSERT INTO logs ({columns}) SETTINGS "
+                f"insert_deduplication_token = 'host:1:{sequence}' "
+                f"SELECT toDateTime64(0, 6), 'cust_1', 200, {2**63 - 1}, number "
+                f"FROM numbers({first}, {end - first})"
+            )
+    client.command(
+        "INSERT INTO dead_letters (file_id, offset, source, raw, reason, detail) "
+        f"SELECT {2**63 - 1}, 9, '/var/log/a.log', 'x', 'bad', 'why'"
+    )
+    store = open_it()
+    ledger = store.ledger()
+    assert (ledger.files, ledger.in_doubt) == ([span(9, 18)], {BlockId(1, 2): [span(9, 18)]})
+    writer = store.writer()
+    writer.write(batch(9, 18, bad=(9,), in_doubt=BlockId(1, 2)))
+    writer.write(batch(18, 20))
+    writer.close()
+    store = open_it()
+    assert offsets(store) == [offset for offset in range(20) if offset != 9]
+    assert offsets(store, "dead_letters") == [9]
+    assert (store.ledger().files, store.ledger().in_doubt) == ([span(18, 20)], {})

@@ -263,7 +263,7 @@ class Containers:
             self._addresses[address.group(1)] = f"127.0.0.1:{port}"
         else:
             self._running[name] = self._process(name, SERVICES[name]["command"])
-        wait_for(lambda: self.is_healthy(name), f"a healthy {name}")
+        wait_for(lambda: self.is_healthy(name), f"a healthy {name}", pause=0.25)
 
     def is_healthy(self, name: str) -> bool:
         """Whether its health check says so; stores' have a program of their image ask a URL."""

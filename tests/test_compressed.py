@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from connectors.sources import content, copies, file_list, handles
+from connectors.sources import content, copies, file_list, handles, recognising
 from connectors.sources.content import open_content
 from connectors.sources.tailed_file import Limits
 from tests.conftest import wait_for
@@ -433,8 +433,8 @@ def test_a_binary_file_is_one_problem_until_it_is_text(tail, tmp_path, what, cap
 
 def test_a_binary_file_is_not_opened_again_and_again(tail, tmp_path, monkeypatch):
     opened = []
-    real = file_list.open_content
-    monkeypatch.setattr(file_list, "open_content", lambda path: opened.append(path) or real(path))
+    real = recognising.open_content
+    monkeypatch.setattr(recognising, "open_content", lambda path: opened.append(path) or real(path))
     (tmp_path / "a").write_bytes(BINARY["PNG"]())
     tailed = tail(tmp_path / "a")
     assert tailed.is_quiet()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from connectors.batch import BlockId
+from connectors.batch import BlockId, Span, Stream
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
 from tests.conftest import wait_for
-from tests.tailing import append
+from tests.tailing import Memory, append
 
 
 def test_reads_what_is_there_and_what_is_appended(tail, tmp_path):
@@ -370,3 +370,14 @@ def test_goes_on_seeing_growth_when_events_flood(tail, tmp_path):
     tailed.read(sum(path.stat().st_size for path in paths) - read)
     append(paths[0], b"last\n")
     assert tailed.read(5) == b"last\n"
+
+
+def test_streams_of_other_sources_are_none_of_its_files(tail, tmp_path):
+    memory = Memory()
+    other = Span(Stream(5, "queue", "redis"), 0, 9, 0, 9, proof="understood by nobody else")
+    memory.files[5] = other
+    memory.in_doubt[BlockId(1, 1)] = [other]
+    (tmp_path / "a.log").write_bytes(b"one\n")
+    tailed = tail(tmp_path / "*.log", memory)
+    assert tailed.read(4) == b"one\n"
+    assert tailed.problems == ""

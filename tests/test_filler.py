@@ -17,8 +17,8 @@ from connectors.sources import file_list, tailed_file
 from connectors.sources.content import open_content
 from connectors.sources.records import Piece, taken
 from connectors.sources.tailed_file import Limits
+from flows.line_ranges import CHUNK, NO_CUTS, LineRanges
 from flows.parsing.parser import parser
-from flows.walk import CHUNK, NO_CUTS, Walk
 from tests.conftest import wait_for
 from tests.tailing import Memory, Tail, append
 
@@ -314,17 +314,17 @@ def test_a_nul_within_a_line_stays_in_it():
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("hole", [2, 5000, CHUNK - 4, 2 * CHUNK + 6])
-def test_a_walk_begins_lines_behind_filler(tmp_path, encoding, hole):
+def test_line_ranges_begin_behind_filler(tmp_path, encoding, hole):
     log = tmp_path / "app.log"
     one, two, three = (f"{text}\n".encode(encoding) for text in ("one", "two", "three"))
     log.write_bytes(bytes(hole) + one + two + bytes(hole) + three + bytes(hole))
     content = open_content(str(log))
-    walk = Walk(content, Encoding(encoding), log.stat().st_size, NO_CUTS)
+    ranges = LineRanges(content, Encoding(encoding), log.stat().st_size, NO_CUTS)
     begins = [hole, hole + len(one), 2 * hole + len(one + two)]
-    found = [int(start) for starts, _ in walk.lines(0) for start in starts]
+    found = [int(start) for starts, _ in ranges.lines(0) for start in starts]
     assert found == begins
     for first in (hole // 4 * 2, hole, begins[2] - 2, begins[2]):
-        starts, _ = walk.lines_between(first, log.stat().st_size)
+        starts, _ = ranges.lines_between(first, log.stat().st_size)
         assert starts.tolist() == [begin for begin in begins if begin >= first]
     content.close()
 

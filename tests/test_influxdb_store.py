@@ -156,9 +156,18 @@ def test_positions_of_an_earlier_version_go_on(open_it, influxd):
     store._server.write(point("logwax_positions", tags, fields, 0))
     known = Span(Stream(7, "/a"), 0, 9, 0, 9, f"11 4 {2**64 - 1} 5 6")
     assert open_it().ledger().files == [known]
-    on = replace(known, start=9, end=12, first=9, records=3)
-    open_it().writer().write(replace(batch(9, 12), spans=(on,)))
-    assert open_it().ledger().files == [on]
+    # It died in the midst of the next batch: some of its lines are there.
+    begun = {"reach": 12, "demoted": "customer_id", "born": 5}
+    store._server.write(point("logwax_positions", {**tags, "kind": "begun"}, begun, 0))
+    of_seven = replace(batch(9, 12), spans=(replace(known, start=9, end=12, first=9, records=3),))
+    of_seven = replace(of_seven, rows=of_seven.rows.with_columns(file_id=pl.lit(7, pl.UInt64)))
+    fields = {"status_code": 200, "offset": 9, "event_time": 0, "customer_id_text": "cust_1"}
+    store._server.write(point("api_requests", {"file_id": "7"}, fields, 9))
+    store = open_it()
+    store.writer().write(of_seven)
+    assert open_it().ledger().files == [*of_seven.spans]
+    assert offsets(influxd) == [9, 10, 11]
+    assert store.accounts().begins() == {}
 
 
 def test_remembers_where_every_file_was_left(open_it):

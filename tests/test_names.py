@@ -522,3 +522,21 @@ def test_a_rotated_file_is_found_once_its_directory_may_be_read_again(tail, tmp_
     assert again.is_quiet()
     directory.chmod(0o755)
     assert again.read(4) == b"two\n"
+
+
+def test_preallocated_space_is_no_data_while_the_directory_cannot_be_read(tail, tmp_path, anybody):
+    directory = tmp_path / "logs"
+    log = make(directory / "app.log", b"one\n")
+    os.truncate(log, 65536)
+    tailed = tail(log)
+    assert tailed.read(4) == b"one\n"
+    with log.open("r+b", buffering=0) as writer:
+        directory.chmod(0)
+        assert tailed.is_quiet()
+        lag = tailed.source.status().lag_bytes
+        sizes = [file.size for file in tailed.source.files()]
+        writer.seek(4)
+        writer.write(b"two\n")
+        assert tailed.read(4) == b"two\n"
+        directory.chmod(0o755)
+    assert (lag, sizes) == (0, [4])

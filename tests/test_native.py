@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import struct
 import subprocess
 import sys
 from datetime import datetime
+from enum import IntEnum
 from pathlib import Path
 from zipfile import ZipFile
 from zlib import crc32
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,8 +29,11 @@ from flows.enrichment.enricher import enricher
 from log_generator.formats import FORMATS as GENERATED
 from log_generator.formats import render
 from log_generator.values import Traffic
-from native.lines import is_ascii
+from native.block import write_block
+from native.lines import Form, Kind, Meaning, Shape, is_ascii
+from native.text import SLACK, Quoted, Rows, Views, _Form, mask_ids, texts_of
 from tests.conftest import ROOT
+from tests.fuzzing import write_corpus
 from tests.parsing_checks import parse
 
 SOURCES = [Path(native.__file__).with_name(name) for name in ("native.h", "sources.c")]
@@ -79,6 +86,17 @@ def test_without_a_compiler_the_build_brings_one_and_the_wheel_is_for_every_pyth
     assert native.load(tmp_path / "installed" / "native")
 
 
+@pytest.mark.parametrize("ours", [Form, Kind, Shape, Meaning, _Form])
+def test_c_numbers_its_enumerations_as_python_does(ours: type[IntEnum]) -> None:
+    sources = "".join(file.read_text() for file in Path(native.__file__).parent.glob("*.[ch]"))
+    assert [one.value for one in ours] == list(range(len(ours)))
+    assert f"enum {{ {', '.join(one.name for one in ours)} }};" in sources
+
+
+def test_what_may_be_behind_a_text_is_as_much_in_c_as_in_python() -> None:
+    assert f"SLACK = {SLACK} }};" in Path(native.__file__).with_name("concat.c").read_text()
+
+
 def stored_from(name: str, data: bytes) -> bytes:
     """What InfluxDB is sent of these lines, and why some are dead letters."""
     parsed = enricher()(parse(name, data))
@@ -114,6 +132,104 @@ def test_equal_texts_are_one_whatever_stands_behind_them() -> None:
     for text in ("x" * size for size in range(1, 50)):
         texts = pl.Series([f"{text}11111111", f"{text}22222222"]).str.head(len(text))
         assert distinct(texts).values.to_list() == [text]
+
+
+def with_nothing_behind(texts: list[str]) -> pl.Series:
+    """These texts, each in memory of its own, which ends with it."""
+    memory = [np.frombuffer(text.encode(), np.uint8).copy() for text in texts]
+    views = np.zeros(len(texts), "V16")
+    for number, text in enumerate(memory):
+        size, place = struct.pack("<i", len(text)), struct.pack("<ii", number, 0)
+        start = text.tobytes() if len(text) <= 12 else text.tobytes()[:4] + place
+        views[number] = size + start.ljust(12, b"\0")
+    made = texts_of(views, [pa.py_buffer(text) for text in memory])
+    assert Views(made).values == views.ctypes.data
+    return made
+
+
+def test_texts_with_nothing_behind_them_are_read_as_others() -> None:
+    texts = [(text + '/17/a-"' * 20)[:size] for text in "/?" for size in range(140)]
+    bare, usual = with_nothing_behind(texts), pl.Series("", texts)
+    assert mask_ids(bare).to_list() == mask_ids(usual).to_list()
+    assert distinct(bare).values.to_list() == distinct(usual).values.to_list()
+    assert b"".join(write_block(bare.to_frame())) == b"".join(write_block(usual.to_frame()))
+    one, other = (Rows(len(texts), [Quoted("q=", each), each]) for each in (bare, usual))
+    assert one.between(0, len(texts)) == other.between(0, len(texts))
+
+
+SANITIZED = [  # without those that load ClickHouse's engine, which refuses to be beside sanitizers
+    "tests/test_enrichment.py",
+    "tests/test_line_protocol.py",
+    "tests/test_native.py",
+    *(str(file) for file in ROOT.glob("tests/test_parsing_*.py") if "encodings" not in file.name),
+]
+
+
+def runtime(name: str) -> str:
+    """Where clang has one of its own libraries."""
+    command = ["clang", f"-print-file-name={name}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def sanitized(folder: Path, *more: str) -> tuple[Path, dict[str, str]]:
+    """The compiled part with sanitizers, and the environment that a process needs for it."""
+    file = folder / "sanitized.so"
+    flags = ["-O1", "-g", "-shared", "-fPIC", "-shared-libasan", "-fno-sanitize-recover=all"]
+    sources = Path(native.__file__).parent.glob("*.c")
+    command = ["clang", *flags, "-fsanitize=address,undefined", *more, "-o", file, *sources, "-lm"]
+    subprocess.run(command, check=True)
+    return file, {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+        "LD_PRELOAD": runtime(f"libclang_rt.asan-{platform.machine()}.so"),
+        "ASAN_OPTIONS": "detect_leaks=0:malloc_context_size=0:quarantine_size_mb=8",
+        "PYTHONMALLOC": "malloc",  # so that memory is bounded object by object
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+    }
+
+
+def test_nothing_is_read_or_written_outside_of_what_was_given(tmp_path: Path) -> None:
+    file, environment = sanitized(tmp_path)
+    pytest_ = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "--capture=sys",
+    ]
+    chosen = "not plain and not outside_of and not compiler and not vectors and not many_lines"
+    done = subprocess.run(
+        [*pytest_, f"--compiled={file}", "--hypothesis-profile=few", "-k", chosen, *SANITIZED],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_mutated_line_is_read_otherwise_than_its_definition_says(
+    tmp_path: Path, soak: bool
+) -> None:
+    driver = runtime(f"libclang_rt.fuzzer_no_main-{platform.machine()}.a")
+    whole = ["-Wl,-Bsymbolic", "-Wl,--whole-archive", driver, "-Wl,--no-whole-archive", "-lstdc++"]
+    file, environment = sanitized(tmp_path, "-fsanitize=fuzzer-no-link", *whole)
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_corpus(corpus)
+    seconds = f"-max_total_time={1800 if soak else 60}"
+    limits = [seconds, "-use_value_profile=1", "-max_len=2000", f"-artifact_prefix={tmp_path}/"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzzing", file, *limits, corpus],
+        cwd=ROOT,
+        env={**environment, "POLARS_MAX_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    found = [file.read_bytes() for file in tmp_path.glob("crash-*")]
+    assert (done.returncode, found) == (0, []), done.stderr[-10_000:]
 
 
 TEXTS = st.text(st.sampled_from(',= "\\\n\r\t\0\x1f\x7f#x€😀'), max_size=20)

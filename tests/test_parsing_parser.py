@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.batch import COLUMNS, REJECTED, Parsed
+from connectors.encodings import Encoding
 from flows.parsing.parser import parser
 from tests.parsing_checks import FILE_ID, PATH, batch, parse, piece, together
 
@@ -138,6 +139,15 @@ def test_misfits_are_counted_by_column_and_only_those_of_rows(name: str) -> None
 @pytest.mark.parametrize("name", GOOD)
 def test_a_usual_batch_has_no_misfits(name: str) -> None:
     assert parse(name, b"\n".join([GOOD[name], ODD[name], BAD[0]])).misfits == {}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_nobody_searches_for_newlines_that_the_source_has_found(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = batch(b"\n".join([GOOD[name], b"", GOOD[name], b""]))
+    monkeypatch.setattr(Encoding, "ends", lambda self, data: pytest.fail("searched"))
+    assert parser(name, "UTC")(given).rows.height == 2
 
 
 # Whether files are of the format

@@ -190,7 +190,7 @@ def running(person: Person) -> subprocess.Popen[str]:
     def has_stored() -> bool:
         return person.logwax("query", "SELECT count() FROM logs").stdout == '{"count()": 2}\n'
 
-    wait_for(has_stored, "two rows")
+    wait_for(has_stored, "two rows", pause=0.25)
     return process
 
 

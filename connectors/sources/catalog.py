@@ -94,7 +94,7 @@ class Catalog:
         )
         self._started = time.monotonic()
         self._next_housekeeping = 0.0
-        ledger = positions.ledger()
+        ledger = positions.ledger().of("file")
         self._files.know(ledger.files)
         self._in_doubt: dict[BlockId, Sequence[Span]] = dict(ledger.in_doubt)
         self._settled_in_part: set[BlockId] = set()
@@ -119,7 +119,7 @@ class Catalog:
                 if block:
                     self._release(files)
                     return None
-            return self._read_again(block, files) if block else self._read_next(files)
+            return self._reread(block, files) if block else self._read_next(files)
         except ClaimError as error:
             for file in files:
                 self._put_off(file, error)
@@ -150,7 +150,7 @@ class Catalog:
     def due_in(self) -> float | None:
         """Seconds until a batch may be due by its age; None: nothing is waiting."""
         since = [
-            max(when + self._limits.seconds, file.again_at)
+            max(when + self._limits.seconds, file.not_before)
             for file in self._files
             if file.size > file.position
             and not file.busy
@@ -162,7 +162,7 @@ class Catalog:
     def exhausted(self) -> bool:
         """Whether everything that was there is stored (when not following)."""
         now = time.monotonic()
-        return not any(f.is_held or f.is_readable or f.again_at > now for f in self._files)
+        return not any(f.is_held or f.is_readable or f.not_before > now for f in self._files)
 
     def status(self) -> SourceStatus:
         """Files, and how far the store is behind them; waits for nothing."""
@@ -211,7 +211,7 @@ class Catalog:
             return
         with self._lock:
             before = set(self._in_doubt)
-        ledger = self._positions.ledger()
+        ledger = self._positions.ledger().of("file")
         # Files that are here move under their claim only: what another left in doubt shows then.
         here = {file.file_id for file in self._files}
         self._files.know(span for span in ledger.files if span.stream.id not in here)
@@ -236,7 +236,7 @@ class Catalog:
                     file.busy = True
                     claimed.append(file)
                 else:
-                    file.again_at = time.monotonic() + RETRY_SECONDS
+                    file.not_before = time.monotonic() + RETRY_SECONDS
                     file.let_go()
             except ClaimError as error:
                 self._put_off(file, error)
@@ -252,7 +252,7 @@ class Catalog:
 
     def _put_off(self, file: TailedFile, error: ClaimError) -> None:
         """A claim cannot be written: its file has to wait."""
-        file.again_at = time.monotonic() + PUT_OFF_SECONDS
+        file.not_before = time.monotonic() + PUT_OFF_SECONDS
         self._files.problems.cannot_claim(error, file)
         self._release([file])
 
@@ -334,7 +334,7 @@ class Catalog:
             ):
                 continue
             files = list(found.values())
-            if any(file.is_held or file.again_at > now for file in files):
+            if any(file.is_held or file.not_before > now for file in files):
                 continue
             claimed = self._claim(files, to_read=False)
             if len(claimed) == len(files):
@@ -342,7 +342,7 @@ class Catalog:
             self._release(claimed)
         return None
 
-    def _read_again(self, block: BlockId, files: list[TailedFile]) -> Taken | None:
+    def _reread(self, block: BlockId, files: list[TailedFile]) -> Taken | None:
         """The bytes of a block in doubt, as far as they are there."""
         with self._lock:
             spans = self._in_doubt.get(block)
@@ -350,13 +350,13 @@ class Catalog:
             self._release(files)
             return None
         by_id = {file.file_id: file for file in files}
-        again: list[Piece] = []
+        pieces: list[Piece] = []
         for span in spans:
             file = by_id.get(span.stream.id)
             if file is None:
                 continue
             try:
-                again.append(file.read_again(span))
+                pieces.append(file.reread(span))
                 with self._lock:
                     self._unreadable.pop((block, file.file_id), None)
             except OSError:
@@ -365,8 +365,8 @@ class Catalog:
                     self._unreadable[block, file.file_id] = until
                 self._release([file])
                 files.remove(file)
-        is_whole = len(again) == len(spans)
-        if not again or (not is_whole and self._is_too_early()):
+        is_whole = len(pieces) == len(spans)
+        if not pieces or (not is_whole and self._is_too_early()):
             self._release(files)
             return None
 
@@ -381,7 +381,7 @@ class Catalog:
             self._release(files)
 
         return taken(
-            again,
+            pieces,
             self._encoding,
             self._limits.line_bytes,
             in_doubt=block,
@@ -399,7 +399,7 @@ class Catalog:
         now = time.monotonic()
         waiting: list[tuple[float, TailedFile]] = []
         for file in self._files:
-            if file.size <= file.position or file.again_at > now or not file.hold():
+            if file.size <= file.position or file.not_before > now or not file.hold():
                 continue
             try:
                 if file.is_followed:

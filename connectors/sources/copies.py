@@ -9,11 +9,11 @@ from typing import Protocol
 
 from connectors.batch import Span
 from connectors.encodings import Encoding
+from connectors.sources.absent import Absent
 from connectors.sources.claims import Key
 from connectors.sources.content import Content, may_become_compressed
 from connectors.sources.evidence import REACH, Evidence, fits
 from connectors.sources.handles import Handles
-from connectors.sources.recognising import Absent
 from connectors.sources.tailed_file import FIRST, TailedFile
 
 STILL_SECONDS = 2.0
@@ -85,8 +85,8 @@ class Copies:
         copy.likes = {file_id for file_id, _ in likes if file_id} or copy.likes
         return now - copy.since < STILL_SECONDS or not all(is_named for _, is_named in likes)
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._copies
+    def __len__(self) -> int:
+        return len(self._copies)
 
     def _find_like(self, content: Content, head: bytes, size: int) -> Iterator[tuple[int, bool]]:
         """Files with the same bytes, as far as both have them, and whether they have a name.

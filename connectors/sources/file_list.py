@@ -8,24 +8,23 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.batch import Span
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
+from connectors.sources.absent import Absent
 from connectors.sources.claims import ClaimError, IsTaken, Key
 from connectors.sources.content import Content, open_content
 from connectors.sources.copies import Copies, Known
 from connectors.sources.elsewhere import Elsewhere
 from connectors.sources.endings import Endings
-from connectors.sources.evidence import REACH
 from connectors.sources.handles import Handles, may_grow
 from connectors.sources.names import Names
 from connectors.sources.problems import Problems
-from connectors.sources.recognising import Absent, has_bytes, objection
-from connectors.sources.tailed_file import FIRST, Limits, TailedFile, read_head
+from connectors.sources.recognising import Recogniser
+from connectors.sources.tailed_file import Limits, State, TailedFile
 from connectors.sources.watcher import Watcher
 from connectors.sources.writers import Writers
 
@@ -34,14 +33,6 @@ SCAN_SECONDS = 2.0
 
 GRACE_SECONDS = 10.0
 """How long a file that is gone with unread bytes may take to turn up under another name."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why nothing of a file is read that is in this state."""
-
-    state: tuple[int, ...]
-    problem: str
 
 
 class Files:
@@ -74,26 +65,32 @@ class Files:
         self._names = names
         self._limits = limits
         self._encoding = encoding
-        self._known = known
-        self._mint = mint
         self._follow = follow
         self._linger = linger
         self._endings = Endings(archives, say)
         self._writers = Writers()
         self.problems = Problems(say)
         self.handles = Handles(self._endings, self.problems)
-        self._absent = Absent()
-        self._copies = Copies(encoding, known, self._absent, self.handles)
-        self._elsewhere = Elsewhere(names)
         self._by_key: dict[Key, TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
         self._by_id: dict[int, TailedFile] = {}
-        self._moved: set[TailedFile] = set()
+        self._absent = Absent()
+        self._copies = Copies(encoding, known, self._absent, self.handles)
+        self._recogniser = Recogniser(
+            limits,
+            encoding,
+            known,
+            mint,
+            self._absent,
+            self._copies,
+            self._endings,
+            is_there=self._by_id.__contains__,
+            may_be_copies=follow,
+        )
+        self._elsewhere = Elsewhere(names)
         self._lost: dict[int, TailedFile] = {}  # with unread bytes, by id
         self._failed: list[tuple[OSError, TailedFile]] = []  # held since reading them failed
         self._postponed: dict[str, float] = {}  # what grew while it was held, and when
-        self._unmet: dict[Key, str] = {}  # among the names of this poll
-        self._refused: dict[str, Refusal] = {}  # at the last look at all names
         self._next_scan = 0.0
         self._watcher = Watcher() if follow else None
 
@@ -116,7 +113,7 @@ class Files:
     @property
     def refused(self) -> dict[str, str]:
         """Covered files of which nothing is read, by path, and why."""
-        return {path: refusal.problem for path, refusal in self._refused.items()}
+        return self._recogniser.refused
 
     def know(self, spans: Iterable[Span]) -> None:
         """Take over what a ledger says of files; those that a batch is on its way of are left."""
@@ -133,11 +130,7 @@ class Files:
 
     def identify(self, content: Content, path: str) -> int:
         """The id of the known file that this is, or of which it is the beginning; 0: of none."""
-        head = read_head(content, self._encoding)
-        file = self._absent.recognise(content, head, path)
-        size = content.size()
-        if not file and size:
-            file = self._copies.original(content, head, size)
+        file = self._recogniser.identify(content, path)
         return file.file_id if file else 0
 
     def forget(self, file_ids: Iterable[int]) -> None:
@@ -153,8 +146,9 @@ class Files:
         """Stop watching, close all files."""
         if self._watcher:
             self._watcher.close()
-        for file in self._moved if self._follow else ():
-            self._report_end(file)
+        for file in self:
+            if self._follow and file.has_moved:
+                self._report_end(file)
         self.handles.close_all()
 
     # A poll
@@ -178,8 +172,9 @@ class Files:
         else:
             self._look_at_growth(grown, now)
         # 4. Files that have left their names.
-        for file in list(self._moved):
-            self._look_after(file, now)
+        for file in self:
+            if file.has_moved:
+                self._look_after(file, now)
         # 5. Files that are gone, and do not turn up.
         for file in list(self._lost.values()):
             if now - file.lost_at > GRACE_SECONDS or not self._follow:
@@ -241,29 +236,20 @@ class Files:
         for file in self:
             self._look_at(file, now, paths)
         # 3. The others.
-        self._refused = {
-            path: refusal
-            for path, refusal in self._refused.items()
-            if path in there and refusal.state == _state(there[path])
-        }
-        unknown = {
-            key: path
-            for key, path in paths.items()
-            if key not in self._by_key
-            and path not in self._refused
-            and has_bytes(path, there[path], self._encoding)
-        }
-        self._unmet = dict(unknown)
-        self._copies.keep(unknown)
+        unknown = self._recogniser.begin(
+            {key: path for key, path in paths.items() if key not in self._by_key}, there
+        )
         if unknown:
             refresh()
-        for path in sorted(unknown.values()):
+        for path in sorted(unknown):
             self._meet(path, there[path], now)
+        if self._copies:
+            self._next_scan = min(self._next_scan, now + 0.5)
         # 4. Names that no glob covers.
         self._search(names, now)
         # 5. Problems that are none any more.
-        for path, refusal in self._refused.items():
-            self.problems.keep(path, refusal.problem)
+        for path, problem in self._recogniser.refused.items():
+            self.problems.keep(path, problem)
         for path, of_reading in self.problems.not_renewed():
             if not (of_reading and self._is_still_unreadable(path)):
                 self.problems.overcome(path)
@@ -317,7 +303,7 @@ class Files:
             if not is_gone and not (paths and file.key in paths):  # nobody knows: nothing is lost
                 self._report(error)
                 if file.content and not file.is_compressed:
-                    file.grew(file.content.size() or 0, when)
+                    self._see_end(file, file.content, when)
                 return
             found = None
         if found and (found.st_dev, found.st_ino) == file.key:
@@ -337,9 +323,9 @@ class Files:
         moved_to = paths.get(file.key)
         if moved_to:
             self._name(file, moved_to)
-            self._left_its_name(file, when)
+            self._move(file, State.RENAMED, when)
         elif file.content or self._find_again(file, when):
-            self._left_its_name(file, when)
+            self._move(file, State.UNNAMED, when)
         else:
             self._lose(file, when)
 
@@ -347,8 +333,8 @@ class Files:
         """Note how far the bytes of an open file go, of `size` with what may be filler."""
         if file.content and self._see_end(file, file.content, when):
             file.is_padded = size > file.size
-            if file.path != file.name:  # so that its last line is taken some time
-                self._left_its_name(file, when)
+            if file.path != file.name and file.is_named:  # so that its last line is taken some time
+                self._move(file, State.RENAMED, when)
 
     def _see_end(self, file: TailedFile, content: Content, when: float) -> bool:
         """Note where the bytes of a file end; False: that cannot be read now, which is said."""
@@ -405,18 +391,17 @@ class Files:
         file.size = max(file.position, file.scanned) + self._limits.bytes
 
     def _name(self, file: TailedFile, path: str) -> None:
-        file.path, file.is_named = path, True
+        file.path = path
         self._by_path[path] = file
 
     def _unname(self, file: TailedFile) -> None:
-        file.is_named = False
         if self._by_path.get(file.path) is file:
             del self._by_path[file.path]
 
-    def _left_its_name(self, file: TailedFile, when: float) -> None:
-        if file not in self._moved:
+    def _move(self, file: TailedFile, state: State, when: float) -> None:
+        if not file.has_moved:
             file.moved_at = when
-            self._moved.add(file)
+        file.state = state
 
     def _look_after(self, file: TailedFile, now: float) -> None:
         """Read a file that has left its name to its end; give up its handle when that was it."""
@@ -444,7 +429,7 @@ class Files:
         )
         file.expect_end(grows)
         if file.is_named and (not grows or file.position == file.size):
-            self._moved.discard(file)
+            file.state = State.FOLLOWED
         elif not file.is_named and not file.content:
             self._lose(file, now)
         elif not (file.is_named or grows) and file.start >= file.size:
@@ -467,15 +452,14 @@ class Files:
     def _lose(self, file: TailedFile, now: float) -> None:
         """The content of a held file is not there any more; it may turn up elsewhere."""
         self.handles.close(file)
-        self._moved.discard(file)
-        file.is_followed = False
+        file.state = State.LOST if file.size > file.position else State.ABSENT
         del self._by_key[file.key]
         self._by_id.pop(file.file_id, None)
         self._unname(file)
         self._copies.discard(file)
         self.problems.damaged(file)
         file.lost_at = now
-        if file.size > file.position:
+        if file.state is State.LOST:
             self._lost[file.file_id] = file
         elif not file.position:
             return  # nothing of it is known to anybody
@@ -491,6 +475,7 @@ class Files:
     def _report_gap(self, file: TailedFile, refresh: Callable[[], None]) -> None:
         refresh()
         del self._lost[file.file_id]
+        file.state = State.ABSENT
         known = self._absent.get(file.file_id)
         end = file.position + 1 if file.is_compressed else file.size  # whose size may be unknown
         if known and known.position >= end:  # another process has read them
@@ -508,51 +493,22 @@ class Files:
     # Meeting files
 
     def _meet(self, path: str, found: os.stat_result, now: float) -> None:
-        """Say which file is at a covered path: a known one, a copy, or a new one."""
-        key = (found.st_dev, found.st_ino)
+        """Follow the file that is at a covered path, if it can be said which that is."""
         try:
-            content = open_content(path)
-        except OSError as error:
-            self._report(error)
-            return
-        if content.key != key:  # renamed since it was looked at
-            content.close()
-            self.poll_soon()
-            return
-        try:
-            self._endings.recall(content)
-            head = read_head(content, self._encoding)
-            file = self._absent.recognise(content, head, path) if head else None
-            size = found.st_size if content.is_compressed else content.end(self._encoding.unit)
-            if not file and not self._wait_for(content, head, size, now):
-                if problem := objection(content, head, self._encoding):
-                    said = f"cannot read {path!r}: {problem}"
-                    self._refused[path] = Refusal(_state(found), said)
-                elif head:
-                    file = self._begin(content, head, path)
+            met = self._recogniser.meet(path, found, now)
         except ClaimError as error:
             problem = self.problems.cannot_claim(error)
             if not self._follow:  # nobody comes back to it
                 raise LogwaxError(problem) from error
-            file = None
         except OSError as error:
             error.filename = path
             self._report(error)
-            file = None
-        if file is None:
-            content.close()
-            return
-        self._follow_at(file, path, content, found, now)
-
-    def _wait_for(self, content: Content, head: bytes, size: int, now: float) -> bool:
-        """Whether this may be a copy that is about to take the place of another file."""
-        waits = self._follow and self._copies.wait_for(content, head, size, now)
-        if waits and content.key in self._copies:
-            self._next_scan = min(self._next_scan, now + 0.5)
-        return waits
+        else:
+            if met:
+                self._follow_at(*met, path, found, now)
 
     def _follow_at(
-        self, file: TailedFile, path: str, content: Content, found: os.stat_result, now: float
+        self, file: TailedFile, content: Content, path: str, found: os.stat_result, now: float
     ) -> None:
         """Follow a file that was met, or has turned up again, at this path."""
         file.hold(wait=True)  # a worker may be about to see that it was not followed
@@ -562,7 +518,7 @@ class Files:
         file.is_final = content.is_compressed or not self._follow
         file.place, file.is_link = self._names.place(path)
         file.is_padded = False
-        file.is_followed = True
+        file.state = State.FOLLOWED
         self._name(file, path)
         self._by_key[file.key] = self._by_id[file.file_id] = file
         self._copies.add(file)
@@ -570,7 +526,7 @@ class Files:
         self._lost.pop(file.file_id, None)
         file.forget_size()
         if path != file.name:
-            self._left_its_name(file, now)
+            self._move(file, State.RENAMED, now)
         if file.is_compressed:
             file.compressed = found.st_size, found.st_mtime_ns
             file.look_for_end(content, file.position)
@@ -580,45 +536,6 @@ class Files:
             self._grow(file, found.st_size, now)
         file.let_go()
         self.handles.limit()
-
-    def _begin(self, content: Content, head: bytes, path: str) -> TailedFile:
-        """A new file; one that is the beginning of what is stored already starts at its end."""
-        self._unmet.pop(content.key, None)
-        enough = FIRST if content.is_compressed else REACH  # plain files may share a first line
-        if not head.strip(b"\0"):
-            enough = REACH + 1  # filler is no sign of anything
-        file_id = self._mint(content.key, head, enough, self._is_taken)
-        file = TailedFile(file_id, path, path, content.key, self._limits, self._encoding)
-        size = content.size() if content.is_compressed else file.end_of(content)
-        if size and self._copies.original(content, head, size):
-            file.see(content)
-            file.size = size
-            whole = file.span(content, size, 0, 0, start=size)
-            self._known.start_at([whole])
-            file.move_to(whole)
-            file.store(whole)
-        return file
-
-    def _is_taken(self, file_id: int, key: Key, head: bytes) -> bool:
-        """Whether another file has this id, which may be one that is still to be met in this poll.
-
-        Raises `FileNotFoundError` if that cannot be said now.
-        """
-        if file_id in self._by_id or self._absent.get(file_id):
-            return True
-        path = self._unmet.get(key)
-        if path is None:
-            return False
-        try:
-            content = open_content(path)
-        except PermissionError:
-            return True  # as likely as not
-        try:
-            if content.key != key:
-                raise FileNotFoundError(0, "renamed since it was looked at", path)
-            return content.read(len(head), 0) == head  # else its inode was used again
-        finally:
-            content.close()
 
     def _search(self, names: Collection[str], now: float) -> None:
         """Look for known files under names that no glob covers."""
@@ -632,20 +549,12 @@ class Files:
             self._meet_elsewhere(path, found, now)
 
     def _meet_elsewhere(self, path: str, found: os.stat_result, now: float) -> None:
-        try:
-            content = open_content(path)
-        except OSError:  # it is none of ours, as far as anybody knows
-            return
-        file = None
-        with suppress(OSError):
-            if content.key == (found.st_dev, found.st_ino):  # else it was renamed since
-                self._endings.recall(content)
-                head = read_head(content, self._encoding)
-                file = self._absent.recognise(content, head, path)
-        if file and self._names.cover(file.name):
-            self._follow_at(file, path, content, found, now)
-        else:
-            content.close()
+        with suppress(OSError):  # it is none of ours, as far as anybody knows
+            met = self._recogniser.meet_known(path, found)
+            if met and self._names.cover(met[0].name):
+                self._follow_at(*met, path, found, now)
+            elif met:
+                met[1].close()
 
     def _report(self, error: OSError, file: TailedFile | None = None) -> None:
         """Say once, on stderr and in the status, what cannot be read; give up what has changed.
@@ -662,7 +571,3 @@ class Files:
             return
         problem = f"cannot read {path!r}: {error.strerror}"
         self.problems.keep(path, problem, of_reading=bool(file or not error.errno))
-
-
-def _state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

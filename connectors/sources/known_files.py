@@ -65,7 +65,7 @@ def known_files(
     must not be read is like one that the ledger does not know. One that no glob covers is there if
     it is where it was when it was read. Nothing is recorded.
     """
-    names, known = Names(patterns), positions.ledger().files
+    names, known = Names(patterns), positions.ledger().of("file").files
     files = _file_list(names, positions, archives)
     files.know(known)
     files.poll()

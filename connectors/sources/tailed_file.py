@@ -6,6 +6,7 @@ import errno
 import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from xxhash import xxh3_64_intdigest
 
@@ -40,12 +41,21 @@ class Limits:
     line_bytes: int = 1024 * 1024
 
 
+class State(Enum):
+    """Where a file is: docs/files.md says what moves it from one state to the next."""
+
+    FOLLOWED = "under a name that the globs cover"
+    RENAMED = "under another name than before"
+    UNNAMED = "without a name, read through its handle"
+    LOST = "gone with unread bytes; it may turn up"
+    ABSENT = "known, and not there"
+
+
 @dataclass(eq=False)
 class TailedFile:
     """A file and the state of reading it.
 
-    Whoever opens it, or changes anything of it, has to `hold` it; everybody may look at it. It
-    `is_followed` while it is there, and `is_named` while a path leads to it.
+    Whoever opens it, or changes anything of it, has to `hold` it; everybody may look at it.
 
     `name` is the path by which the globs covered it first, `path` where it is now, `place` the same
     without links when it was met, `key` its device and inode. Everything before `position` has been
@@ -58,7 +68,7 @@ class TailedFile:
     NULs follow its `size`. `is_copied`: another file has its bytes. `compressed`: size and time of
     the last change of a compressed file; `damage`: why it ends at `size` too early. `moved_at`:
     when it left its name; `lost_at`: when it was gone; `grown_at`, `served_at`: when it grew and
-    was read last; `again_at`: not before.
+    was read last; it is not asked `not_before` then.
     """
 
     file_id: int
@@ -83,8 +93,7 @@ class TailedFile:
     complete: int = 0
     lines: int = 0
     busy: bool = False
-    is_followed: bool = False
-    is_named: bool = False
+    state: State = State.ABSENT
     is_link: bool = False
     is_final: bool = False
     is_padded: bool = False
@@ -94,7 +103,7 @@ class TailedFile:
     damage: str = ""
     moved_at: float = 0.0
     lost_at: float = 0.0
-    again_at: float = 0.0
+    not_before: float = 0.0
     served_at: float = 0.0
     grown_at: float = 0.0
     place: str = ""
@@ -120,6 +129,21 @@ class TailedFile:
         """Let others have the file; not only the thread that holds it may say so."""
         self.busy = False
         self._holding.release()
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it is there."""
+        return self.state not in (State.LOST, State.ABSENT)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether `path` leads to it."""
+        return self.state in (State.FOLLOWED, State.RENAMED)
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether it has left the name that it had, so that nobody may write to it any more."""
+        return self.state in (State.RENAMED, State.UNNAMED)
 
     @property
     def is_held(self) -> bool:
@@ -420,7 +444,7 @@ class TailedFile:
             span = self.span(content, end, 1, 0)
         return Piece.of(span, data, self.encoding)
 
-    def read_again(self, span: Span) -> Piece:
+    def reread(self, span: Span) -> Piece:
         """The bytes of an earlier span. Raises `OSError`, also if they are gone."""
         content = self.open()
         length = span.end - span.start

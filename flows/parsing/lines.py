@@ -51,7 +51,8 @@ class Lines:
         if not dropped:
             return self, None
         kept = np.delete(np.arange(len(self)), dropped)
-        return Lines(self.join(kept)), kept
+        sizes = np.diff(self.starts)[kept]
+        return Lines(self.join(kept), np.concatenate(([0], np.cumsum(sizes)))), kept
 
     def join(self, numbers: Numbers) -> bytes:
         """The bytes of the lines with these numbers, one after another."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -151,7 +151,7 @@ class SqliteStore:
         values["instance"] = self._instance
         return self._retry(lambda: self._db.execute(query, values).fetchall(), trouble)
 
-    def _change(self, work: Any) -> None:
+    def _change(self, work: Callable[[sqlite3.Connection], None]) -> None:
         with closing(connect(self._path)) as db, transaction(db):
             work(db)
 

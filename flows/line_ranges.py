@@ -18,7 +18,7 @@ NO_CUTS: Offsets = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Walk:
+class LineRanges:
     """The non-empty lines of a file up to `end`, in chunks; a line itself is never loaded.
 
     A line is what ends with a newline, at one of the sorted `cuts`, or at `end`; it begins behind

@@ -1,4 +1,4 @@
-"""Lines that are parsed outside of the tail, by the same steps."""
+"""The parse and the enrich step of the settings, for the pipeline and for commands."""
 
 from __future__ import annotations
 
