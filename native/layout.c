@@ -21,9 +21,9 @@ static inline bool is_here(const Literal *literal, const byte *at, const byte *e
            (literal->size <= 8 || !memcmp(at, literal->text, literal->size));
 }
 
-static inline bool is(Text text, const Literal *literal)
+static inline bool is(const byte *at, const byte *end, const Literal *literal)
 {
-    return text.end - text.at == literal->size && is_here(literal, text.at, text.end);
+    return end - at == literal->size && is_here(literal, at, end);
 }
 
 /* Where the byte comes first; NULL if nowhere. Most words are short. */
@@ -43,16 +43,16 @@ static inline const byte *find(const byte *at, const byte *end, byte which)
 #endif
 }
 
-static bool has(Text text, byte which)
+static bool has(const byte *at, const byte *end, byte which)
 {
 #ifdef __SSE2__
-    int64_t size = text.end - text.at;
+    int64_t size = end - at;
     if (size <= LANES) { /* as most are */
-        unsigned found = size ? bits(_mm_cmpeq_epi8(load(text.at), all(which))) : 0;
+        unsigned found = size ? bits(_mm_cmpeq_epi8(load(at), all(which))) : 0;
         return found << (LANES - size) & 0xffff;
     }
 #endif
-    return memchr(text.at, which, text.end - text.at);
+    return memchr(at, which, end - at);
 }
 
 static bool is_digit(byte found)
@@ -68,36 +68,16 @@ static const byte *end_of_escaped(const byte *at, const byte *end)
     return at < end ? at : NULL;
 }
 
-/* Where a word ends, or several up to the literal; NULL if it does not end as usual. */
-static inline const byte *end_of_words(const Step *step, const byte *at, const byte *end)
+/* Where the field ends, of which `at` is the first byte that may be its end; NULL: nowhere. */
+static const byte *find_end(const Step *step, const byte *begin, const byte *at, const byte *end)
 {
-    const Literal *behind = &step->behind;
-    const byte *begin = at;
-
-    if (step->shape == TWO_WORDS) {
-        at = find(at, end, ' ');
-        if (!at || at++ == begin)
-            return NULL;
-        begin = at;
-    }
-    if (!behind->size) {
-        const byte *space = step->shape == WORDS ? NULL : find(at, end, ' ');
-        at = space ? space : end;
-    } else {
-        const byte which = *behind->text, *first = at = find(at, end, which);
-        while (at && behind->size > 1 && !is_here(behind, at, end))
-            at = find(at + 1, end, which);
-        if (!at)
-            return NULL;
-        if (step->shape != WORDS &&
-            (which == ' ' ? at > first : has((Text){begin, at, NULL, IN_LINES}, ' ')))
-            return NULL;
-    }
-    if (step->shape == DIGITS)
-        for (const byte *digit = begin; digit < at; digit++)
-            if (!is_digit(*digit))
-                return NULL;
-    return step->shape != WORDS && at == begin ? NULL : at;
+    if (!step->behind.size)
+        return at ? at : end;
+    if (step->shape == ESCAPED)
+        return NULL;
+    while (at && !is_here(&step->behind, at, end))
+        at = find(at + 1, end, step->until);
+    return at && (step->shape == WORDS || !has(begin, at, ' ')) ? at : NULL;
 }
 
 static int hexadecimal(byte digit)
@@ -151,21 +131,22 @@ static bool unescape_json(Reading *reading, Text *text)
     return true;
 }
 
-static void put_text(const Reading *reading, int64_t key, int64_t line, Text text)
+/* A part of a text as the value of a key. */
+static void put_text(const Reading *reading, int64_t key, int64_t line, const Text *text,
+                     const byte *at, const byte *end)
 {
-    ((View *)reading->keys[key].out)[line] =
-        view_of(text.at, text.end - text.at, text.buffer, text.base);
+    ((View *)reading->keys[key].out)[line] = view_of(at, end - at, text->buffer, text->base);
 }
 
 /* `"name":"text",`, of which the key's name is what is before the text. */
-static bool append_attribute(Made *made, const Key *key, Text text)
+static bool append_attribute(Made *made, const Key *key, const byte *at, const byte *end)
 {
     append(made, key->name, key->size);
-    for (;; text.at++) {
-        const byte *stop = end_of_plain(text.at, text.end, '"');
-        append(made, text.at, stop - text.at);
-        text.at = stop;
-        if (stop == text.end)
+    for (;; at++) {
+        const byte *stop = end_of_plain(at, end, '"');
+        append(made, at, stop - at);
+        at = stop;
+        if (stop == end)
             break;
         if (*stop < ' ')
             return false;
@@ -177,61 +158,56 @@ static bool append_attribute(Made *made, const Key *key, Text text)
 }
 
 /* Whether the text ends with ` HTTP/1.1` or ` HTTP/2`; `protocol` is where the space is. */
-static bool find_protocol(Text text, const byte **protocol)
+static bool find_protocol(const byte *at, const byte *end, const byte **protocol)
 {
-    int64_t size = text.end - text.at;
+    int64_t size = end - at;
 
-    if (size >= 9 && text.end[-2] == '.' && is_digit(text.end[-1]) && is_digit(text.end[-3]))
-        *protocol = text.end - 9;
-    else if (size >= 7 && is_digit(text.end[-1]))
-        *protocol = text.end - 7;
+    if (size >= 9 && end[-2] == '.' && is_digit(end[-1]) && is_digit(end[-3]))
+        *protocol = end - 9;
+    else if (size >= 7 && is_digit(end[-1]))
+        *protocol = end - 7;
     else
         return false;
     return !memcmp(*protocol, " HTTP/", 6);
 }
 
 /* `method path protocol`: of three keys. */
-static bool put_request(Reading *reading, int64_t key, int64_t line, Text request)
+static bool put_request(Reading *reading, int64_t key, int64_t line, const Text *request)
 {
-    const byte *protocol, *at = request.at;
-    Text method = request, path = request, rest = request;
+    const byte *protocol, *at = request->at, *end = request->end;
 
-    if (!find_protocol(request, &protocol))
+    if (!find_protocol(at, end, &protocol))
         return false;
     while (at < protocol && *at >= 'A' && *at <= 'Z')
         at++;
-    method.end = at;
-    path.at = at + 1;
-    path.end = protocol;
-    rest.at = protocol + 1;
-    if (at == request.at || path.at >= path.end || *at != ' ' || *path.at == ' ' ||
-        path.end[-1] == ' ')
+    const byte *path = at + 1;
+    if (at == request->at || path >= protocol || *at != ' ' || *path == ' ' || protocol[-1] == ' ')
         return false;
-    put_text(reading, key, line, method);
-    put_text(reading, key + 1, line, path);
-    return append_attribute(&reading->objects, &reading->keys[key + 2], rest);
+    put_text(reading, key, line, request, request->at, at);
+    put_text(reading, key + 1, line, request, path, protocol);
+    return append_attribute(&reading->objects, &reading->keys[key + 2], protocol + 1, end);
 }
 
 /* A time as Apache writes it is mostly the one of the line before. */
-static bool read_clf_again(Reading *reading, Text text, int64_t *micros)
+static bool read_clf_again(Reading *reading, const Text *text, int64_t *micros)
 {
     enum { SIZE = 26, HALF = 13 };
     const byte *last = reading->last_time;
 
-    if (text.end - text.at != SIZE)
+    if (text->end - text->at != SIZE)
         return false;
     /* The seconds differ most often, and are in the second half. */
-    if (!last || !is_same(last + HALF, text.at + HALF, HALF) || !is_same(last, text.at, HALF)) {
-        if (!read_clf(text.at, text.end, micros))
+    if (!last || !is_same(last + HALF, text->at + HALF, HALF) || !is_same(last, text->at, HALF)) {
+        if (!read_clf(text->at, text->end, micros))
             return false;
-        reading->last_time = text.at;
+        reading->last_time = text->at;
         reading->last_micros = *micros;
     }
     *micros = reading->last_micros;
     return true;
 }
 
-static bool put_moment(Reading *reading, const Step *step, int64_t line, Text text)
+static bool put_moment(Reading *reading, const Step *step, int64_t line, const Text *text)
 {
     int64_t micros;
     bool is_zoned = true;
@@ -244,40 +220,40 @@ static bool put_moment(Reading *reading, const Step *step, int64_t line, Text te
         break;
     case HAPROXY:
         is_zoned = false;
-        if (!read_haproxy(text.at, text.end, &micros))
+        if (!read_haproxy(text->at, text->end, &micros))
             return false;
         break;
     case EPOCH:
-        if (read_number(text.at, text.end, &number) != text.end ||
+        if (read_number(text->at, text->end, &number) != text->end ||
             !micros_since_1970(&number, &micros))
             return false;
         break;
     default:
-        if (!read_iso(text.at, text.end, &micros, &is_zoned))
+        if (!read_iso(text->at, text->end, &micros, &is_zoned))
             return false;
     }
     return put_time(reading, &reading->keys[step->key], line, micros, is_zoned);
 }
 
-static bool put_status(const Key *key, int64_t line, Text text)
+static bool put_status(const Key *key, int64_t line, const Text *text)
 {
     int status;
 
-    if (text.end - text.at != 3 || !read_digits(text.at, 3, &status) || status < 100 ||
+    if (text->end - text->at != 3 || !read_digits(text->at, 3, &status) || status < 100 ||
         status > 599)
         return false;
     ((uint16_t *)key->out)[line] = (uint16_t)status;
     return true;
 }
 
-static bool put_count(const Key *key, int64_t line, Text text)
+static bool put_count(const Key *key, int64_t line, const Text *text)
 {
     uint64_t count = 0;
 
-    if (text.end - text.at > 20)
+    if (text->end - text->at > 20)
         return false;
-    for (; text.at < text.end; text.at++) {
-        unsigned digit = *text.at - '0';
+    for (const byte *at = text->at; at < text->end; at++) {
+        unsigned digit = *at - '0';
         if (digit > 9 || count > (UINT64_MAX - digit) / 10)
             return false;
         count = count * 10 + digit;
@@ -287,51 +263,62 @@ static bool put_count(const Key *key, int64_t line, Text text)
 }
 
 /* A number as programs write what is small, such as 1e-05. */
-static bool read_small(Text text, Number *number)
+static bool read_small(const Text *text, Number *number)
 {
-    const byte *e = memchr(text.at, 'e', text.end - text.at);
+    const byte *e = memchr(text->at, 'e', text->end - text->at);
     int exponent;
 
-    if (!e || text.end - e < 3 || text.end - e > 4 || e[1] != '-' ||
-        !read_digits(e + 2, (int)(text.end - e - 2), &exponent) ||
-        read_number(text.at, e, number) != e)
+    if (!e || text->end - e < 3 || text->end - e > 4 || e[1] != '-' ||
+        !read_digits(e + 2, (int)(text->end - e - 2), &exponent) ||
+        read_number(text->at, e, number) != e)
         return false;
     number->decimals += exponent;
     return true;
 }
 
-static bool put_seconds(const Key *key, int64_t line, Text text)
+static bool put_seconds(const Key *key, int64_t line, const Text *text)
 {
     Number number;
 
-    if (read_number(text.at, text.end, &number) == text.end || read_small(text, &number))
+    if (read_number(text->at, text->end, &number) == text->end || read_small(text, &number))
         return put_number(key, line, &number);
-    return !key->shift && put_duration(key, line, text.at, text.end);
+    return !key->shift && put_duration(key, line, text->at, text->end);
 }
 
 /* Whether one space is between all words, and none around them. */
-static bool is_evenly_spaced(Text text)
+static bool is_evenly_spaced(const byte *at, const byte *end)
 {
-    if (text.at == text.end || *text.at == ' ' || text.end[-1] == ' ')
+    if (at == end || *at == ' ' || end[-1] == ' ')
         return false;
-    for (; (text.at = memchr(text.at, ' ', text.end - text.at)); text.at++)
-        if (text.at[1] == ' ')
+    for (; (at = memchr(at, ' ', end - at)); at++)
+        if (at[1] == ' ')
             return false;
     return true;
 }
 
 /* Whether the field is nothing that the definition has to look at. */
-static bool is_usual(const Step *step, Text text)
+static bool is_usual(const Step *step, Text *text)
 {
+    bool is_word = is(text->at, text->end, &step->words[0]) ||
+                   is(text->at, text->end, &step->words[1]);
+
     for (int64_t which = 0; which < step->odd.size; which++)
-        if (has(text, step->odd.text[which]))
+        if (has(text->at, text->end, step->odd.text[which]))
             return false;
-    if (step->is_even && !is_evenly_spaced(text))
+    if (step->shape == DIGITS)
+        for (const byte *digit = text->at; digit < text->end; digit++)
+            if (!is_digit(*digit))
+                return false;
+    if (step->shape != WORDS && step->until != ' ' && has(text->at, text->end, ' '))
         return false;
-    return !step->is_choice || is(text, &step->words[0]) || is(text, &step->words[1]);
+    if (step->is_even && !is_evenly_spaced(text->at, text->end))
+        return false;
+    if (is_word && !step->is_choice)
+        text->end = text->at;
+    return is_word || !step->is_choice;
 }
 
-static inline bool put_field(Reading *reading, const Step *step, int64_t line, Text text)
+static inline bool put_field(Reading *reading, const Step *step, int64_t line, Text *text)
 {
     const Key *key = &reading->keys[step->key];
 
@@ -339,44 +326,44 @@ static inline bool put_field(Reading *reading, const Step *step, int64_t line, T
     case TIME:
         return put_moment(reading, step, line, text);
     case SMALL:
-        return is_no_number(text.at, text.end) || put_status(key, line, text);
+        return is_no_number(text->at, text->end) || put_status(key, line, text);
     case LARGE:
-        return is_no_number(text.at, text.end) || put_count(key, line, text);
+        return is_no_number(text->at, text->end) || put_count(key, line, text);
     case SECONDS:
-        return is_no_number(text.at, text.end) || put_seconds(key, line, text);
+        return is_no_number(text->at, text->end) || put_seconds(key, line, text);
     }
     if (step->meaning == REQUEST)
         return put_request(reading, step->key, line, text);
-    if (text.end - text.at <= 2 && !step->is_choice &&
-        (is(text, &step->words[0]) || is(text, &step->words[1])))
-        text.end = text.at;
+    if (text->end - text->at == 1 && *text->at == '-' && step->dash_is_none)
+        text->end = text->at;
     if (key->kind == ATTRIBUTE)
-        return text.at == text.end || append_attribute(&reading->objects, key, text);
-    put_text(reading, step->key, line, text);
+        return text->at == text->end || append_attribute(&reading->objects, key, text->at, text->end);
+    put_text(reading, step->key, line, text, text->at, text->end);
     return true;
 }
 
 static bool read_steps(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
-    int has_escapes = -1; /* nobody has looked yet */
+    const bool has_escapes = reading->may_escape && memchr(at, '\\', end - at);
 
     for (const Step *step = reading->steps, *last = step + reading->step_count; step < last;
          step++) {
-        const byte *stop = NULL, *begin = at + step->before.size;
-        bool is_escaped = false;
-        if (step->before.size && !is_here(&step->before, at, end)) {
-            /* There is no such field. */
-        } else if (step->shape == ESCAPED) {
-            if (has_escapes < 0)
-                has_escapes = memchr(begin, '\\', end - begin) != NULL;
-            stop = memchr(begin, '"', end - begin);
-            is_escaped = has_escapes && stop && memchr(begin, '\\', stop - begin);
-            if (is_escaped)
-                stop = end_of_escaped(begin, end);
-            if (stop && !is_here(&step->behind, stop, end))
+        const byte *begin = at + step->before.size, *stop = NULL;
+        bool is_escaped = has_escapes && step->shape == ESCAPED;
+        if (!step->before.size || is_here(&step->before, at, end)) {
+            const byte *from = begin;
+            if (step->shape == TWO_WORDS) {
+                from = find(from, end, ' ');
+                from = from && from > begin ? from + 1 : end;
+            }
+            stop = is_escaped                ? end_of_escaped(begin, end)
+                   : step->shape == ESCAPED ? memchr(begin, '"', end - begin)
+                   : step->until            ? find(from, end, step->until)
+                                            : end;
+            if (!stop || !is_here(&step->behind, stop, end))
+                stop = find_end(step, begin, stop, end);
+            if (stop == from && step->shape < WORDS)
                 stop = NULL;
-        } else {
-            stop = end_of_words(step, begin, end);
         }
         if (!stop) {
             if (!step->is_optional)
@@ -386,16 +373,16 @@ static bool read_steps(Reading *reading, int64_t line, const byte *at, const byt
         at = stop + step->behind.size;
         Text text = {begin, stop, reading->lines, IN_LINES};
         if (step->usual.text) {
-            if (!is(text, &step->usual))
+            if (!is(begin, stop, &step->usual))
                 return false;
             continue;
         }
-        if (step->is_watched && !is_usual(step, text))
+        if (step->is_watched && !is_usual(step, &text))
             return false;
-        if (is_escaped &&
+        if (is_escaped && memchr(begin, '\\', stop - begin) &&
             !(step->is_json ? unescape_json(reading, &text) : unescape(reading, &text)))
             return false;
-        if (!put_field(reading, step, line, text))
+        if (!put_field(reading, step, line, &text))
             return false;
     }
     return at == end;

@@ -54,8 +54,8 @@ class Shape(IntEnum):
 
     WORD = 0
     TWO_WORDS = 1
-    WORDS = 2
-    DIGITS = 3
+    DIGITS = 2
+    WORDS = 3
     ESCAPED = 4
 
 
@@ -89,6 +89,20 @@ class Step(NamedTuple):
     is_json: bool = False
     is_even: bool = False
     is_choice: bool = False
+
+    @property
+    def until(self) -> int:
+        """The byte that may end the field; 0: the line does."""
+        if self.behind:
+            return self.behind.encode()[0]
+        return 0 if self.shape is Shape.WORDS else ord(" ")
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is more to be known of the field than where it ends."""
+        is_word = self.shape < Shape.WORDS and self.until != ord(" ")
+        is_odd = bool(self.odd or self.is_even or self.is_choice or len(self.words) > 1)
+        return is_odd or is_word or self.shape is Shape.DIGITS
 
 
 class Read(NamedTuple):
@@ -145,6 +159,8 @@ class _Step(ctypes.Structure):
         ("is_even", ctypes.c_bool),
         ("is_choice", ctypes.c_bool),
         ("is_watched", ctypes.c_bool),
+        ("dash_is_none", ctypes.c_bool),
+        ("until", ctypes.c_uint8),
     )
 
     @classmethod
@@ -162,7 +178,9 @@ class _Step(ctypes.Structure):
             step.is_json,
             step.is_even,
             step.is_choice,
-            bool(step.odd or step.is_even or step.is_choice),
+            step.is_watched,
+            "-" in step.words,
+            step.until,
         )
 
 

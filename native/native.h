@@ -77,7 +77,7 @@ typedef struct {
 } Literal;
 
 /* How far a field of a layout goes, and what it means beyond the kind of its key. */
-enum { WORD, TWO_WORDS, WORDS, DIGITS, ESCAPED };
+enum { WORD, TWO_WORDS, DIGITS, WORDS, ESCAPED };
 enum { ISO, CLF, HAPROXY, EPOCH, REQUEST };
 
 /* A field of a layout, and the literals around it: see flows/parsing/layout.py. */
@@ -87,7 +87,8 @@ typedef struct {
     Literal odd;   /* bytes with any of which it is */
     Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
     int64_t key, shape, meaning;
-    bool is_optional, is_json, is_even, is_choice, is_watched;
+    bool is_optional, is_json, is_even, is_choice, is_watched, dash_is_none;
+    byte until; /* the first byte of what is behind; 0: nothing is */
 } Step;
 
 /* Where the reading of lines is. What was `last` found is often found again. */
@@ -97,6 +98,7 @@ typedef struct {
     int64_t key_count;
     const Step *steps;   /* of a layout */
     int64_t step_count;
+    bool may_escape;     /* whether a step is of a text with escapes */
     int64_t room;        /* what an object takes beside what is in the line */
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made texts, objects; /* unescaped texts, and objects of JSON */

@@ -96,6 +96,8 @@ int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int6
     int64_t *times = NULL;
     int64_t line;
 
+    for (int64_t step = 0; step < step_count; step++)
+        reading.may_escape |= steps[step].shape == ESCAPED;
     for (int64_t key = 0; key < key_count; key++)
         if (keys[key].kind == TIME)
             times = keys[key].out;
