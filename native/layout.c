@@ -139,7 +139,7 @@ static void put_text(const Reading *reading, int64_t key, int64_t line, const Te
 }
 
 /* `"name":"text",`, of which the key's name is what is before the text. */
-static bool append_attribute(Made *made, const Key *key, const byte *at, const byte *end)
+static bool append_member(Made *made, const Key *key, const byte *at, const byte *end)
 {
     append(made, key->name, key->size);
     for (;; at++) {
@@ -155,6 +155,23 @@ static bool append_attribute(Made *made, const Key *key, const byte *at, const b
     }
     append(made, "\",", 2);
     return true;
+}
+
+/* Many lines have one attribute, which is that of the line before: it is not written again. */
+static bool append_attribute(Reading *reading, const Key *key, const byte *at, const byte *end)
+{
+    const Member *last = &reading->last;
+
+    if (!reading->members++) {
+        reading->is_again = last->key == key && last->size == end - at &&
+                            is_same(last->at, at, last->size);
+        if (!reading->is_again)
+            reading->last = (Member){key, at, end - at};
+    } else if (reading->is_again) {
+        reading->is_again = false;
+        append_member(&reading->objects, last->key, last->at, last->at + last->size);
+    }
+    return reading->is_again || append_member(&reading->objects, key, at, end);
 }
 
 /* Whether the text ends with ` HTTP/1.1` or ` HTTP/2`; `protocol` is where the space is. */
@@ -185,19 +202,18 @@ static bool put_request(Reading *reading, int64_t key, int64_t line, const Text 
         return false;
     put_text(reading, key, line, request, request->at, at);
     put_text(reading, key + 1, line, request, path, protocol);
-    return append_attribute(&reading->objects, &reading->keys[key + 2], protocol + 1, end);
+    return append_attribute(reading, &reading->keys[key + 2], protocol + 1, end);
 }
 
 /* A time as Apache writes it is mostly the one of the line before. */
 static bool read_clf_again(Reading *reading, const Text *text, int64_t *micros)
 {
-    enum { SIZE = 26, HALF = 13 };
+    enum { SIZE = 26 };
     const byte *last = reading->last_time;
 
     if (text->end - text->at != SIZE)
         return false;
-    /* The seconds differ most often, and are in the second half. */
-    if (!last || !is_same(last + HALF, text->at + HALF, HALF) || !is_same(last, text->at, HALF)) {
+    if (!last || !is_same(last, text->at, SIZE)) {
         if (!read_clf(text->at, text->end, micros))
             return false;
         reading->last_time = text->at;
@@ -337,7 +353,7 @@ static inline bool put_field(Reading *reading, const Step *step, int64_t line, T
     if (text->end - text->at == 1 && *text->at == '-' && step->dash_is_none)
         text->end = text->at;
     if (key->kind == ATTRIBUTE)
-        return text->at == text->end || append_attribute(&reading->objects, key, text->at, text->end);
+        return text->at == text->end || append_attribute(reading, key, text->at, text->end);
     put_text(reading, step->key, line, text, text->at, text->end);
     return true;
 }
@@ -372,11 +388,6 @@ static bool read_steps(Reading *reading, int64_t line, const byte *at, const byt
         }
         at = stop + step->behind.size;
         Text text = {begin, stop, reading->lines, IN_LINES};
-        if (step->usual.text) {
-            if (!is(begin, stop, &step->usual))
-                return false;
-            continue;
-        }
         if (step->is_watched && !is_usual(step, &text))
             return false;
         if (is_escaped && memchr(begin, '\\', stop - begin) &&
@@ -391,7 +402,18 @@ static bool read_steps(Reading *reading, int64_t line, const byte *at, const byt
 bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
     int64_t object = begin_object(reading);
+
+    reading->members = reading->is_again = 0;
     bool is_read = read_steps(reading, line, at, end);
+    if (reading->is_again) {
+        reading->objects.size = object;
+        reading->attributes[line] = reading->last_object;
+        return is_read;
+    }
     end_object(reading, line, object);
+    if (reading->members == 1 && is_read)
+        reading->last_object = reading->attributes[line];
+    else
+        reading->last.key = NULL;
     return is_read;
 }

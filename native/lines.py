@@ -72,9 +72,8 @@ class Meaning(IntEnum):
 class Step(NamedTuple):
     """A field of a layout: the number of its key, and the texts around it.
 
-    A line is left open if the field is not the `usual` text, where there is one, or has an `odd`
-    byte; if it `is_even`, so is one with more than a space between words. Two `words` stand for
-    none, or are all there are, if it `is_choice`.
+    A line is left open if the field has an `odd` byte; if it `is_even`, so is one with more than a
+    space between words. Two `words` stand for none, or are all there are, if it `is_choice`.
     """
 
     key: int
@@ -82,7 +81,6 @@ class Step(NamedTuple):
     meaning: Meaning
     before: str
     behind: str
-    usual: str | None = None
     odd: str = ""
     words: tuple[str, ...] = ()
     is_optional: bool = False
@@ -135,10 +133,8 @@ class _Literal(ctypes.Structure):
     )
 
     @classmethod
-    def of(cls, text: str | None) -> _Literal:
-        """The text; None has no bytes, nor a place."""
-        if text is None:
-            return cls()
+    def of(cls, text: str) -> _Literal:
+        """What C is told of a text."""
         data = text.encode()
         word, mask = data[:8], b"\xff" * len(data[:8])
         return cls(data, len(data), *(int.from_bytes(part, "little") for part in (word, mask)))
@@ -148,7 +144,6 @@ class _Step(ctypes.Structure):
     _fields_ = (
         ("before", _Literal),
         ("behind", _Literal),
-        ("usual", _Literal),
         ("odd", _Literal),
         ("words", _Literal * 2),
         ("key", ctypes.c_int64),
@@ -167,7 +162,7 @@ class _Step(ctypes.Structure):
     def of(cls, step: Step) -> _Step:
         """What C is told of a step."""
         words = (*step.words, "", "")[:2]
-        texts = (step.before, step.behind, step.usual, step.odd)
+        texts = (step.before, step.behind, step.odd)
         return cls(
             *map(_Literal.of, texts),
             (_Literal * 2)(*map(_Literal.of, words)),

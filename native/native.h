@@ -83,13 +83,19 @@ enum { ISO, CLF, HAPROXY, EPOCH, REQUEST };
 /* A field of a layout, and the literals around it: see flows/parsing/layout.py. */
 typedef struct {
     Literal before, behind;
-    Literal usual; /* the only text with which a line is not left open */
     Literal odd;   /* bytes with any of which it is */
     Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
     int64_t key, shape, meaning;
     bool is_optional, is_json, is_even, is_choice, is_watched, dash_is_none;
     byte until; /* the first byte of what is behind; 0: nothing is */
 } Step;
+
+/* An attribute of a line of a layout; no key: none. */
+typedef struct {
+    const Key *key;
+    const byte *at;
+    int64_t size;
+} Member;
 
 /* Where the reading of lines is. What was `last` found is often found again. */
 typedef struct {
@@ -105,7 +111,10 @@ typedef struct {
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
     const byte *last_time;
     int64_t last_micros;
+    Member last; /* the attribute of the line before, if that had one, with its object */
     View last_object;
+    int64_t members; /* of the line so far */
+    bool is_again;   /* whether the first of them is the last one, which is not written yet */
 } Reading;
 
 /* Reads one line, less its line end; false leaves it open. */
@@ -230,9 +239,12 @@ static inline byte *put_view(byte *to, const View *view, const byte *text)
 static inline bool is_same(const byte *one, const byte *other, int64_t size)
 {
 #ifdef __SSE2__
-    if (size <= LANES) {
+    if (size <= 2 * LANES) {
         unsigned equal = bits(_mm_cmpeq_epi8(load(one), load(other)));
-        return !(~equal << (LANES - size) & 0xffff);
+        if (size <= LANES)
+            return !(~equal << (LANES - size) & 0xffff);
+        const int64_t last = size - LANES;
+        return (equal & bits(_mm_cmpeq_epi8(load(one + last), load(other + last)))) == 0xffff;
     }
 #endif
     return !memcmp(one, other, size);

@@ -35,27 +35,20 @@ int64_t begin_object(Reading *reading)
     return reading->objects.size - 1;
 }
 
-/* Of a line without attributes, and of one with those of the line before, nothing is kept. */
+/* Of a line without attributes nothing is kept. */
 void end_object(Reading *reading, int64_t line, int64_t begin)
 {
     static const byte NOTHING[16] = "{}";
     Made *made = &reading->objects;
-    const View *last = &reading->last_object;
-    int64_t size = made->size - begin;
 
-    if (size == 1 || !reading->attributes) {
+    if (!reading->attributes || made->size == begin + 1) {
         made->size = begin;
         if (reading->attributes)
             reading->attributes[line] = view_of(NOTHING, 2, IN_LINES, NOTHING);
         return;
     }
     made->data[made->size - 1] = '}'; /* in the place of the last comma */
-    if (last->size == size && size > (int64_t)sizeof last->here &&
-        is_same(made->data + begin, made->data + last->there.offset, size))
-        made->size = begin;
-    else
-        reading->last_object = made_view(made, begin);
-    reading->attributes[line] = reading->last_object;
+    reading->attributes[line] = made_view(made, begin);
 }
 
 /* The most that is made of a line: see native/lines.py. */

@@ -241,11 +241,14 @@ class Layout:
         before = ""
         key = 0
         for part in self.parts:
+            if isinstance(part, Field) and part.usual is not None:
+                key += len(list(part.read_as()))
+                part = part.usual  # to the kernel, it is all there may be
             if isinstance(part, str):
                 if steps and not steps[-1].is_optional:
-                    steps[-1] = steps[-1]._replace(behind=part)
+                    steps[-1] = steps[-1]._replace(behind=steps[-1].behind + part)
                 else:
-                    before = part
+                    before += part
                 continue
             field = part.field if isinstance(part, Maybe) else part
             is_request = field.column == REQUEST
@@ -255,7 +258,6 @@ class Layout:
                 Meaning.REQUEST if is_request else field.time or Meaning.ISO,
                 before,
                 "",
-                field.usual,
                 field.odd,
                 field.choices or field.empty,
                 is_json=field.escapes is Escapes.JSON,
