@@ -260,7 +260,7 @@ def test_ends_while_its_store_hangs(start: Callable[..., Api], name: str, url: s
 @pytest.mark.parametrize(
     ("settings", "sentences"),
     [
-        ({"STORE": "influxdb", "INFLUXDB_URL": "x", "API_PORT": "y"}, ["INFLUXDB_URL", "API_PORT"]),
+        ({"STORE": "influxdb", "INFLUXDB_URL": "x", "API_PORT": "y"}, ["API_PORT", "INFLUXDB_URL"]),
         ({"STORE": "embedded"}, ["STORE=embedded: its pipeline serves the API; "]),
         (
             {"STORE": "null", "API_PORT": "0"},

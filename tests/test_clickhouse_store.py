@@ -415,9 +415,9 @@ def test_a_start_with_thousands_of_known_files_takes_each_where_it_was(open_it, 
 
     store = open_it()
     source, writer = start(store), store.writer()
-    while parsed := source._catalog.collect():
-        writer.write(parsed)
-        parsed.acknowledge()
+    while taken := source._catalog.collect():
+        writer.write(taken.parsed())
+        taken.acknowledge()
     writer.close()
     before = {file.path: file for file in source.files()}
     source.close()

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import native
 from connectors.encodings import Encoding
+from flows.parsing import compiled
 from flows.parsing.lines import Lines
 from flows.parsing.parser import parser
+from native.lines import can_read
 from tests.parsing_checks import batch, parse, piece, together
 
 pytestmark = pytest.mark.usefixtures("both_ways")
@@ -264,14 +265,12 @@ def test_utf_8_is_parsed_from_the_very_bytes_that_were_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[bytes] = []
-    read = pl.read_ndjson
 
-    def spy(data: bytes, **options: Any) -> pl.DataFrame:
-        seen.append(data)
-        return read(data, **options)
+    def spy(text: bytes, *others: Any) -> bool:
+        seen.append(text)
+        return can_read(text, *others)
 
-    monkeypatch.setattr(native, "library", None)
-    monkeypatch.setattr(pl, "read_ndjson", spy)
+    monkeypatch.setattr(compiled, "can_read", spy)
     one, two = (piece(f"{LINE}\n".encode(), number, start=number) for number in (1, 2))
     for whole in (together(one), together(one, two)):
         parser("json", "UTC")(whole)

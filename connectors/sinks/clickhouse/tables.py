@@ -108,7 +108,7 @@ CREATE TABLE IF NOT EXISTS {LEDGER} (
     writer UInt64,
     sequence UInt64,
     kind Enum8('block' = 1, 'stored' = 2, 'position' = 3, 'gone' = 4),
-    stream LowCardinality(String),
+    stream LowCardinality(String) DEFAULT 'file',
     file_id UInt64,
     path String,
     start UInt64,
