@@ -173,6 +173,35 @@ def test_a_copy_of_less_than_is_stored_is_known_after_a_restart(tail, tmp_path):
     assert everything(first.memory) == OLD + b"in between\n"
 
 
+def test_a_file_that_is_compressed_while_its_batch_is_stored_is_not_read_again(
+    tail, tmp_path, monkeypatch
+):
+    log = tmp_path / "app.log"
+    log.write_bytes(OLD)
+    reader = tail(f"{log}*")
+    (batch,) = reader.partition.next_batch()
+    packed = gzip.compress(OLD)
+    (tmp_path / "app.log.2.gz").write_bytes(packed)
+    log.unlink()
+    reader.poll_soon()
+    assert reader.partition.next_batch() == []  # it may be a copy
+    monkeypatch.setattr(copies, "STILL_SECONDS", 0.0)
+    waits = copies.Copies.wait_for
+
+    def store_in_the_midst_of_the_poll(*arguments):
+        monkeypatch.undo()
+        monkeypatch.setattr(copies, "STILL_SECONDS", 0.0)
+        reader.memory.record(batch)
+        batch.acknowledge()
+        return waits(*arguments)
+
+    monkeypatch.setattr(copies.Copies, "wait_for", store_in_the_midst_of_the_poll)
+    reader.poll_soon()
+    reader.batch()
+    wait_until_quiet(reader)
+    assert (everything(reader.memory), len(reader.memory.files)) == (OLD, 1)
+
+
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_file_that_begins_like_half_a_line_is_no_copy_and_is_met_at_once(tail, tmp_path, ends):
     log, half = tmp_path / "app.log", tmp_path / "app.log.1"

@@ -110,7 +110,7 @@ class Copies:
                 ):
                     file.is_copied = True
                     is_within = not content.is_compressed and size <= has
-                    found = [(file.file_id * is_within, file.is_named)]
+                    found = [(file.file_id * is_within, file.is_named and file.has_its_name())]
             except OSError:  # it has changed or cannot be read: wait until that has been seen
                 found = [(0, False)]
             finally:

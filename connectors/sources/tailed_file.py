@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -139,6 +140,14 @@ class TailedFile:
     def is_named(self) -> bool:
         """Whether `path` leads to it."""
         return self.state in (State.FOLLOWED, State.RENAMED)
+
+    def has_its_name(self) -> bool:
+        """Whether `path` leads to it now: nobody looks at a file that somebody else has."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self.key
 
     @property
     def has_moved(self) -> bool:
