@@ -108,6 +108,19 @@ class Span:
     proof: str = ""
     continued: bool = False
 
+    @property
+    def entry(self) -> dict[str, str | int]:
+        """What a ledger keeps of it, by the names of its columns, beside the stream's id."""
+        return {
+            "stream": self.stream.kind,
+            "path": self.stream.name,
+            "start": self.start,
+            "end": self.end,
+            "first_line": self.first,
+            "lines": self.records,
+            "proof": self.proof,
+        }
+
 
 @dataclass(frozen=True)
 class Fit:

@@ -69,17 +69,10 @@ def together(*pieces: Piece, encoding: str = "utf-8", longest: int = 1024 * 1024
 
 
 def batch(
-    data: bytes,
-    file_id: int = FILE_ID,
-    path: str = PATH,
-    start: int = 0,
-    *,
-    encoding: str = "utf-8",
-    continued: bool = False,
-    longest: int = 1024 * 1024,
+    data: bytes, *place: Any, encoding: str = "utf-8", longest: int = 1024 * 1024, **more: Any
 ) -> Taken:
-    """One batch of one span that begins at `start` of its file."""
-    one = piece(data, file_id, path, start, encoding=encoding, continued=continued)
+    """One batch of one `piece`, whose other parameters these are."""
+    one = piece(data, *place, encoding=encoding, **more)
     return together(one, encoding=encoding, longest=longest)
 
 

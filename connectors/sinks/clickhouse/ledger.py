@@ -31,14 +31,8 @@ def insert_ledger(
             "writer": block.writer,
             "sequence": block.sequence,
             "kind": kind,
-            "stream": span.stream.kind,
             "file_id": span.stream.id,
-            "path": span.stream.name,
-            "start": span.start,
-            "end": span.end,
-            "first_line": span.first,
-            "lines": span.records,
-            "proof": span.proof,
+            **span.entry,
         }
         for span in spans
     ]

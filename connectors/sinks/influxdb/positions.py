@@ -325,15 +325,8 @@ def _today(now: int) -> int:
 
 
 def _fields(position: Position) -> Mapping[str, str | int]:
-    span = position.span
     return {
-        "stream": span.stream.kind,
-        "path": span.stream.name,
-        "start": span.start,
-        "end": span.end,
-        "first_line": span.first,
-        "lines": span.records,
-        "proof": span.proof,
+        **position.span.entry,
         "last_event": position.last_event,
         "gone_since": position.gone_since,
     }
