@@ -82,6 +82,13 @@ def test_two_halves_of_characters_that_look_like_a_newline_are_none() -> None:
     assert parsed.rejected.select("raw", "reason").rows() == [(b"\n\0", "continued")]
 
 
+def test_two_halves_of_characters_that_look_like_filler_are_none() -> None:
+    rest = batch(b"\0\0\n\n", start=7, encoding="utf-16-be", continued=True)
+    parsed = parser("json", "UTC")(rest)
+    refused = parsed.rejected.select("offset", "raw", "reason").rows()
+    assert refused == [(7, b"\0", "continued"), (10, b"\n", "bad_json")]
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), encoding=st.sampled_from(ENCODINGS))
 def test_any_bytes_become_rows_and_dead_letters(data: st.DataObject, encoding: str) -> None:

@@ -123,6 +123,8 @@ class _Lines:
     def _without_filler(self) -> _Lines:
         begins = self.starts[:-1]
         is_filler = self.encoding.begin_with_filler(self.data, begins)
+        if self.stray:
+            is_filler[:1] = False  # it begins within a character, so two NULs are halves of two
         if not is_filler.any():
             return self
         filler = np.zeros(len(begins), np.int64)
@@ -140,7 +142,7 @@ class _Lines:
             starts=np.concatenate(([0], np.cumsum(ends - begins - filler))),
             places=self.places + filler,
             filler=int(filler.sum()),
-            continued=self.continued and (self.stray > 0 or not is_filler[0]),
+            continued=self.continued and not is_filler[0],
         )
 
     @property
