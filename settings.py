@@ -41,16 +41,6 @@ def _time_zone(name: str) -> str:
     return name
 
 
-def _format(text: str) -> str:
-    from flows.parsing import FORMATS
-
-    if text not in FORMATS:
-        from flows.parsing.choice import describe
-
-        describe(text)
-    return text
-
-
 def _store(name: str) -> str:
     return _one_of(name, STORES)
 
@@ -91,7 +81,7 @@ class _Common(BaseSettings):
         description="Files to read: globs, separated by commas (`**` crosses directories). "
         "Default: LOG_FILE_PATH.",
     )
-    log_format: Annotated[str, AfterValidator(_format)] = Field(
+    log_format: str = Field(
         "api_requests",
         description="Format of the lines: a name such as json, combined or cri:json, nginx's "
         "`log_format`, Apache's `LogFormat`, or a regular expression with named groups.",
@@ -292,14 +282,14 @@ def hints() -> list[str]:
     ]
 
 
-def load() -> Settings:
-    """Read and validate all settings.
+def load(kind: type[Settings] = Settings) -> Settings:
+    """Read and validate all settings. What parses lines loads them by `flows.settings`.
 
     Raises `SettingsError` with one sentence for everything that is wrong, all at once.
     """
     problems = [*read_env_file()[1], *PROBLEMS]
     try:
-        settings = Settings(**from_file())  # type: ignore[arg-type]  # texts, as in the environment
+        settings = kind(**from_file())  # type: ignore[arg-type]  # texts, as in the environment
     except ValidationError as error:
         problems += [
             f"{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"

@@ -13,7 +13,8 @@ from connectors import preflight
 from connectors.encodings import Encoding
 from connectors.errors import SettingsError
 from connectors.saying import shown
-from settings import ENV_FILE, Settings, from_file, load
+from flows.settings import load
+from settings import ENV_FILE, Settings, from_file
 
 
 def run() -> int:

@@ -15,7 +15,8 @@ from connectors.saying import say
 from connectors.sinks import STORES
 from connectors.sinks.clickhouse import EMBEDDED
 from connectors.sinks.lock import holder
-from settings import Settings, load
+from flows.settings import load
+from settings import Settings
 
 DEMO = Path("data/demo")
 _EARLIER_DEMO = Path("data")  # where the demo was in earlier versions

@@ -13,7 +13,7 @@ from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
 from connectors.sinks.console.store import as_text
-from settings import load
+from flows.settings import load
 
 _SIZE = 1024 * 1024  # plain bytes of a file that are tried
 _ROWS = 20

@@ -21,8 +21,9 @@ from connectors.status import Status
 from connectors.store import Store, open_store
 from flows.enrichment.enricher import enricher
 from flows.process import run_beside, tune
+from flows.settings import load
 from flows.steps import parse_step
-from settings import Settings, load
+from settings import Settings
 
 
 def build(settings: Settings, source: SourceInput, store: Store, status: Status) -> Dataflow:

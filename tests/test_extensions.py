@@ -9,7 +9,7 @@ import pytest
 
 from connectors.errors import SettingsError
 from flows.enrichment.enricher import enricher
-from settings import load
+from flows.settings import load
 from tests.parsing_checks import parse, row_of
 
 SOURCE = """
