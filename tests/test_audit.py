@@ -255,8 +255,9 @@ def test_lines_past_the_retention_are_expired_not_missing(pipeline):
 def test_a_killed_pipeline_is_audited_and_again_after_it_was_settled(pipeline):
     write_log(pipeline, "")
     with pipeline.generator(LOG_GENERATOR_BAD_RATIO=0.01):
-        pipeline.start("-w", "2", API_PORT=0, STREAM_MAX_SIZE=1000)
-        time.sleep(3)  # any moment will do
+        pipeline.start("-w", "2", STREAM_MAX_SIZE=1000)
+        pipeline.wait_until_healthy()
+        pipeline.wait_until_stored(10_000)
         pipeline.running.kill()
         pipeline.running.communicate()
     found = total(logwax(pipeline, "audit").stdout)
