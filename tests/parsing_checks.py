@@ -110,7 +110,7 @@ def filled(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def certain(form: Format, lines: Sequence[str], *, spelled: bool = False) -> list[bool]:
-    """Which lines the compiled part is sure of; checks each of them against the definition.
+    """Which lines the compiled part is certain of; checks each of them against the definition.
 
     `spelled`: attributes are to be spelled as there, too.
     """
@@ -121,8 +121,8 @@ def certain(form: Format, lines: Sequence[str], *, spelled: bool = False) -> lis
     assert frame.schema[OK] == pl.Boolean
     for name, dtype in frame.drop(OK).schema.items():
         assert dtype == COLUMNS[name], name
-    sure: list[bool] = frame[OK].to_list()
-    accepted = [line for line, is_sure in zip(lines, sure, strict=True) if is_sure]
+    flags: list[bool] = frame[OK].to_list()
+    accepted = [line for line, flag in zip(lines, flags, strict=True) if flag]
     for line, row in zip(accepted, frame.filter(OK).iter_rows(named=True), strict=True):
         try:
             expected = form.line(line.removesuffix("\r"))
@@ -131,7 +131,7 @@ def certain(form: Format, lines: Sequence[str], *, spelled: bool = False) -> lis
         assert filled(row) == filled(expected), line
         if spelled:
             assert row.get("attributes", "{}") == expected.get("attributes", "{}")
-    return sure
+    return flags
 
 
 def mutated(lines: st.SearchStrategy[str], inserts: str) -> st.SearchStrategy[str]:

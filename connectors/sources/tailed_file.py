@@ -59,7 +59,7 @@ class TailedFile:
     Whoever opens it, or changes anything of it, has to `hold` it; everybody may look at it.
 
     `name` is the path by which the globs covered it first, `path` where it is now, `place` the same
-    without links when it was met, `key` its device and inode. Everything before `position` has been
+    without links at first sight, `key` its device and inode. Everything before `position` has been
     handed out, everything before `stored` is in the store. Up to `scanned` newlines have been
     counted: `complete` is where the last whole line ends, `lines` how many wait before it; no line
     ends before `barren`. `evidence` belongs to `position`, `head` is that of the first look. While
