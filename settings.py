@@ -143,7 +143,7 @@ class _Common(BaseSettings):
     # Where it is stored
     store: Annotated[str, AfterValidator(_store)] = Field(
         EMBEDDED.name,
-        description=" ".join(f"{kind.name}: {kind.meaning}" for kind in STORES.values()),
+        description=f"Where lines are stored: {', '.join(STORES)}.",
     )
     data_dir: Path = Field(Path("data"), description="Directory of everything Logwax keeps.")
     ledger_keep_days: int = Field(

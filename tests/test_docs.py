@@ -23,6 +23,7 @@ from api.schemas import Health
 from cli.main import app as commands
 from connectors.batch import COLUMNS, REJECTED, Taken
 from connectors.encodings import UTF_8
+from connectors.sinks import STORES
 from connectors.sinks.clickhouse.tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
 from connectors.sources.records import Piece, taken
 from connectors.status import SourceStatus, Status
@@ -99,6 +100,11 @@ def test_every_setting_is_documented_with_its_default_and_its_meaning() -> None:
     missing = ["| " + " | ".join(map(str, row)) + " |" for row in expected if row not in found]
     assert missing == [], "lines to put into docs/configuration.md"
     assert sorted(found) == sorted(expected)  # each once, and no others
+
+
+def test_every_store_is_documented() -> None:
+    found = table(page("docs/configuration.md"), "Store", "What it is")
+    assert found == [[f"`{kind.name}`", kind.meaning] for kind in STORES.values()]
 
 
 @pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in PAGES])
@@ -216,6 +222,12 @@ def test_every_metric_is_explained() -> None:
 def test_every_route_of_the_api_is_in_the_readme() -> None:
     app = create_app(cast(Reader, None))
     assert [path for path in app.openapi()["paths"] if path not in page("README.md")] == []
+
+
+@pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in PAGES])
+def test_no_cell_of_a_table_is_a_paragraph(name: str) -> None:
+    rows = [line for line in page(name).splitlines() if line.startswith("|")]
+    assert [cell for row in rows for cell in cells(row) if len(cell) > 200] == []
 
 
 # --- links, and tests that are named ---------------------------------------------------------
