@@ -279,11 +279,14 @@ def test_the_layout_is_that_of_the_files() -> None:
     layout = page("docs/architecture.md").partition("## Layout")[2]
     folder, named = "", set()
     for line in code_blocks(layout)[0].splitlines():
-        indent, first = len(line) - len(line.lstrip()), line.split()[0]
-        if not indent:
-            folder = first if first.endswith("/") else ""
-        for path in line.split() if "benchmarks/" in line else [first]:
-            named.add((folder if indent else "") + path)
+        paths = re.findall(r"(?:^|(?<= ))[\w/]+(?:\.py|/)(?= |$)", line)
+        if not line.startswith(" "):
+            folder = paths[0] if paths[0].endswith("/") else ""
+            named |= set(paths)
+        elif paths[0].endswith("/"):
+            folder, named = paths[0], named | {paths[0]}
+        else:
+            named |= {folder + path for path in paths}
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "connectors").rglob("*.py")}
     assert {path for path in modules if not path.endswith("__init__.py")} - named == set()
