@@ -17,11 +17,12 @@ from connectors.accounts import BUCKET, FRAGMENTS, Answer, Places
 from connectors.batch import PLACE, BlockId, Span
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse.errors import is_too_much, may_be_lines
-from connectors.sinks.clickhouse.insert import hash_of, insert_lines, insert_what_fits
+from connectors.sinks.clickhouse.insert import insert_lines, insert_what_fits
 from connectors.sinks.clickhouse.ledger import insert_ledger
-from connectors.sinks.clickhouse.lists import with_short_lists
 from connectors.sinks.clickhouse.query import select
-from connectors.sinks.clickhouse.tables import DEAD_LETTERS, LEDGER
+from connectors.sinks.clickhouse.sql import with_short_lists
+from connectors.sinks.sql import DEAD_LETTERS, LEDGER
+from connectors.sinks.writers import hash_of
 
 _LINES = f"""
     SELECT file_id, offset, false AS dead FROM {{table:Identifier}} WHERE {{where}}
