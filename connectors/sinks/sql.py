@@ -6,11 +6,16 @@ Parameters are named `:name`; a store makes its own dialect of them. `:table` is
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
-from connectors.batch import Span, Stream
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from connectors.accounts import FRAGMENTS, Places
+from connectors.batch import PLACE, Span, Stream
 from connectors.sinks.ledger import LAST, Entry, LedgerStore
 
 DEAD_LETTERS = "dead_letters"
@@ -34,12 +39,43 @@ _LINES = f"""
 SELECT file_id, offset, 0 AS dead FROM :table WHERE {{where}}
 UNION ALL SELECT file_id, offset, 1 AS dead FROM {DEAD_LETTERS} WHERE {{where}}
 """
-LINES = _LINES.format(where="file_id = file_id")
+LINES = _LINES.format(where="1 = 1")
 """Every line, be it a row or a dead letter."""
 
 _PLACES = f"""
 SELECT offset, dead FROM (
     {_LINES.format(where="file_id = :file AND offset >= :first AND offset < :last")}) AS found
+"""
+_BEGINS = f"""
+SELECT file_id, max("end") AS "end" {_OURS} AND kind = 'position' AND file_id != 0 GROUP BY file_id
+"""
+_BLOCKS = f"""
+SELECT DISTINCT start, "end", proof {_OURS} AND file_id = :file AND kind = 'block'
+ORDER BY start, "end"
+"""
+_CONTINUED = f"""
+SELECT offset FROM {DEAD_LETTERS} WHERE file_id = :file AND reason = 'continued'
+"""
+_LETTERS = f"""
+FROM {DEAD_LETTERS} WHERE (file_id, offset) > (:file, :offset) AND reason NOT IN {FRAGMENTS}
+    AND (:reason = '' OR reason = :reason) AND (:any_source OR source IN :sources)
+"""
+_SIZES = f"""
+SELECT file_id, offset, length(raw) AS bytes {_LETTERS} ORDER BY file_id, offset LIMIT :lines
+"""
+_PAGE = f"""
+SELECT file_id, offset, source, raw, reason, detail {_LETTERS}
+    AND (file_id, offset) <= (:last_file, :last_offset)
+ORDER BY file_id, offset
+"""
+_REASONS = f"""
+SELECT reason, count(*) AS letters FROM {DEAD_LETTERS} GROUP BY reason
+ORDER BY letters DESC, reason
+"""
+_SOURCES = f"SELECT DISTINCT source FROM {DEAD_LETTERS}"
+_SAMPLES = f"""
+SELECT source, offset, reason, detail, substr(raw, 1, 1024) AS raw FROM {DEAD_LETTERS}
+WHERE reason = :reason ORDER BY seen_at DESC, file_id, offset LIMIT :most
 """
 
 
@@ -91,3 +127,62 @@ def span_of(row: Sequence[Any]) -> Span:
     """The span of the columns `SPAN`."""
     kind, id, name, start, end, first, records, proof = row[:8]
     return Span(Stream(id, name, kind), start, end, first, records, proof)
+
+
+class SqlAccounts(ABC):
+    """The questions of `Accounts` that are the same in every SQL."""
+
+    @abstractmethod
+    def ask(self, statement: str, **values: object) -> pl.DataFrame:
+        """The answer, with texts as `String`, and `raw` as `Binary`. Raises `StoreError`."""
+
+    def places(self, file_id: int, first: int, last: int) -> tuple[Places, npt.NDArray[np.bool_]]:
+        """The offsets that are stored in [first, last), and whether each is a dead letter."""
+        found = self.ask(_PLACES, file=file_id, first=first, last=last)
+        return found["offset"].to_numpy(), found["dead"].cast(pl.Boolean).to_numpy()
+
+    def begins(self) -> dict[int, int]:
+        """Where reading began in the files in which it did not begin at 0."""
+        return dict(self.ask(_BEGINS).rows())
+
+    def blocks(self, file_id: int) -> pl.DataFrame:
+        """`start`, `end` and `proof` of the blocks that the ledger has of a file."""
+        return self.ask(_BLOCKS, file=file_id)
+
+    def cuts(self, file_id: int) -> npt.NDArray[np.int64]:
+        """Where lines of a file begin though no newline is before: blocks, rests of lines."""
+        starts = self.blocks(file_id)["start"].to_numpy()
+        rests = self.ask(_CONTINUED, file=file_id)["offset"].to_numpy()
+        return np.union1d(starts, rests).astype(np.int64)
+
+    def reasons(self) -> dict[str, int]:
+        """How many dead letters there are of each reason, the most frequent first."""
+        return dict(self.ask(_REASONS).rows())
+
+    def samples(self, reason: str, most: int) -> pl.DataFrame:
+        """The newest dead letters of a reason: `source`, `offset`, `reason`, `detail`, `raw`."""
+        return self.ask(_SAMPLES, reason=reason, most=most)
+
+    def letters(
+        self, after: tuple[int, int], reason: str, sources: Sequence[str], lines: int, size: int
+    ) -> pl.DataFrame:
+        """The next dead letters behind the place `after`."""
+        chosen = {
+            "file": after[0],
+            "offset": after[1],
+            "reason": reason,
+            "sources": list(sources),
+            "any_source": int(not sources),
+        }
+        sizes = self.ask(_SIZES, lines=lines, **chosen)
+        if sizes.is_empty():
+            return sizes
+        within = int((sizes["bytes"].cum_sum() <= size).sum())
+        last_file, last_offset, _ = sizes.row(max(within, 1) - 1)
+        found = self.ask(_PAGE, last_file=last_file, last_offset=last_offset, **chosen)
+        return found.unique(PLACE, keep="first", maintain_order=True)
+
+    def sources(self) -> list[str]:
+        """Every path that dead letters came from."""
+        found: list[str] = self.ask(_SOURCES)["source"].to_list()
+        return found

@@ -18,7 +18,7 @@ _MEANINGS = {
     "files": "{files:Array(UInt64)}",
     "places": "{places:Array(Tuple(UInt64, UInt64))}",
     "reason": "{reason:String}",
-    "sources": "{sources:Array(String)}",
+    **{name: f"{{{name}:Array(String)}}" for name in ("sources", "names", "reasons", "details")},
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 from polars import selectors
 
-from connectors.batch import COLUMNS, PLACE, REFUSED, REJECTED, Span
+from connectors.batch import COLUMNS, PLACE, REFUSED, Span
 from connectors.errors import StoreError
 from connectors.sinks.retry import Trouble
 
@@ -132,7 +132,3 @@ def record(db: sqlite3.Connection, instance: str, kind: str, spans: Sequence[Spa
     ]
     marks = ", ".join("?" * 11)
     db.executemany(f"INSERT OR REPLACE INTO ingest_blocks VALUES ({marks})", entries)
-
-
-DEAD = [name for name in REJECTED if name != "line"]
-"""The columns of a dead letter."""
