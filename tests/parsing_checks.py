@@ -22,7 +22,9 @@ from flows.parsing.parser import OK, Format, parser
 COMPILED = native.library
 FILE_ID = 2**64 - 1
 PATH = "/var/log/access.log"
-_EMPTY = {pl.String(): "", pl.Boolean(): False}
+_EMPTY = {
+    name: {pl.String(): "", pl.Boolean(): False}.get(dtype, 0) for name, dtype in COLUMNS.items()
+}
 _IDENTITY = ("file_id", "offset", "line", "source")
 
 
@@ -104,9 +106,9 @@ def refusal_of(name: str, line: str) -> tuple[str, str]:
 
 def filled(row: dict[str, Any]) -> dict[str, Any]:
     """The row with every column of the store; attributes as JSON of one spelling."""
-    whole = {name: row.get(name, _EMPTY.get(dtype, 0)) for name, dtype in COLUMNS.items()}
-    whole["attributes"] = json.dumps(json.loads(whole["attributes"] or "{}"), sort_keys=True)
-    return whole
+    attributes = json.dumps(json.loads(row.get("attributes", "{}")), sort_keys=True)
+    found = {name: value for name, value in row.items() if name in COLUMNS}
+    return {**_EMPTY, **found, "attributes": attributes}
 
 
 def certain(form: Format, lines: Sequence[str], *, spelled: bool = False) -> list[bool]:

@@ -133,6 +133,16 @@ def test_a_file_that_has_just_gone_is_not_forgotten(open_it):
     assert list(open_it().ledger().files) == [span(0, 5)]
 
 
+def test_a_file_that_comes_back_was_read_from_where_it_was_read(open_it):
+    store = open_it()
+    store.writer().write(batch(0, 5))
+    store.keep([], [FILE])
+    store.keep([FILE], [])
+    accounts = store.accounts()
+    assert accounts
+    assert accounts.begins() == {}
+
+
 def test_several_writers_do_not_mix_up_their_batches(open_it):
     store = open_it()
     one, other = store.writer(), store.writer()

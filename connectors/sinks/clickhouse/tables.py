@@ -12,9 +12,7 @@ from connectors.errors import StoreError
 from connectors.saying import say
 from connectors.sinks.clickhouse.errors import reason
 from connectors.sinks.clickhouse.insert import check_insert
-
-DEAD_LETTERS = "dead_letters"
-LEDGER = "ingest_blocks"
+from connectors.sinks.sql import DEAD_LETTERS, LEDGER
 
 _DURABLE = ", ".join(
     [

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 from polars import selectors
 
-from connectors.batch import COLUMNS, PLACE, REFUSED, REJECTED, Span
+from connectors.batch import COLUMNS, PLACE, REFUSED, Span
 from connectors.errors import StoreError
 from connectors.sinks.retry import Trouble
 
@@ -24,7 +25,8 @@ _COLUMNS = ", ".join(
     if name != "line"
 ).replace("attributes TEXT NOT NULL DEFAULT ''", "attributes TEXT NOT NULL DEFAULT '{}'")
 
-SPAN = 'stream, file_id, path, start, "end", first_line, lines, proof'
+_LIST = "IN (SELECT value FROM json_each(:{0}))"
+_PAIRS = "IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:{0}))"
 
 # Times are microseconds since 1970, UTC. Were a line ever to come twice, its place would refuse it.
 # The index is all that the statistics read.
@@ -38,8 +40,6 @@ CREATE TABLE IF NOT EXISTS dead_letters (file_id INTEGER, offset INTEGER, source
 CREATE TABLE IF NOT EXISTS ingest_blocks (instance TEXT, kind TEXT, stream TEXT, file_id INTEGER,
     path TEXT, start INTEGER, "end" INTEGER, first_line INTEGER, lines INTEGER, proof TEXT,
     recorded_at INTEGER, PRIMARY KEY (instance, file_id, "end", kind)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS gone (instance TEXT, file_id INTEGER, since INTEGER,
-    PRIMARY KEY (instance, file_id)) WITHOUT ROWID;
 """
 
 
@@ -87,6 +87,18 @@ def trouble(error: Exception) -> Trouble | None:
     return Trouble(f"SQLite: {error}", needs_help="locked" not in str(error))
 
 
+def run(db: sqlite3.Connection, statement: str, values: Mapping[str, object]) -> sqlite3.Cursor:
+    """Run a statement of `connectors/sinks/sql.py`: lists are JSON here."""
+    given = {}
+    for name, value in values.items():
+        if isinstance(value, list):
+            listed = _PAIRS if name == "places" else _LIST
+            statement = statement.replace(f"IN :{name}", listed.format(name))
+            value = json.dumps(value)
+        given[name] = value
+    return db.execute(statement.replace(":table", "logs"), given)
+
+
 def insert(db: sqlite3.Connection, table: str, lines: pl.DataFrame, verb: str = "INSERT") -> int:
     """Insert lines, column by column; returns how many."""
     lines = lines.drop("line", strict=False).with_columns(selectors.temporal().to_physical())
@@ -120,7 +132,3 @@ def record(db: sqlite3.Connection, instance: str, kind: str, spans: Sequence[Spa
     ]
     marks = ", ".join("?" * 11)
     db.executemany(f"INSERT OR REPLACE INTO ingest_blocks VALUES ({marks})", entries)
-
-
-DEAD = [name for name in REJECTED if name != "line"]
-"""The columns of a dead letter."""
