@@ -348,7 +348,7 @@ def test_the_store_in_the_text_works_as_a_store_of_another_package(tmp_path: Pat
     for title in ("lines_store", "lines_printer"):
         _, after = text.split(f"\n`{title}.py`", 1)
         (tmp_path / f"{title}.py").write_text(code_blocks(after, "python")[0])
-    named = re.search(r'entry-points\."(.+?)"\]`, `(.+?)`', text)
+    named = re.search(r'entry-points\."(.+?)"\]`,\s`(.+?)`', text)
     assert named
     metadata = tmp_path / "lines_store-1.dist-info"
     metadata.mkdir()
