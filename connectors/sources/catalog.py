@@ -212,7 +212,7 @@ class Catalog:
         with self._lock:
             before = set(self._in_doubt)
         ledger = self._positions.ledger().of("file")
-        # A file moves to this process under its claim, which shows what another left in doubt.
+        # A followed file moves on only under its claim, which shows what another left in doubt.
         here = {file.file_id for file in self._files}
         self._files.know(span for span in ledger.files if span.stream.id not in here)
         with self._lock:
