@@ -1,4 +1,4 @@
-"""Where data is kept: of the demo, of one's own files, and which of them a command means."""
+"""Where the demo and one's own files keep their data, and which of it a command means."""
 
 from __future__ import annotations
 

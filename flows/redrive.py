@@ -56,7 +56,7 @@ def redrive(
             still_dead = pl.concat([still_dead, tried.reject(refused)])
             held = accounts.held(letters)
             accounts.delete_dead(letters.join(held, on=PLACE, how="semi"))
-            accounts.update_dead(_news(still_dead, letters).join(held, on=PLACE, how="anti"))
+            accounts.update_dead(_changed(still_dead, letters).join(held, on=PLACE, how="anti"))
         done = letters.join(rows, on=PLACE, how="semi")
         counts.tried.update(letters["reason"].to_list())
         counts.stored.update(done["reason"].to_list())
@@ -77,7 +77,7 @@ def _pieces(letters: pl.DataFrame, encoding: Encoding) -> list[Piece]:
     return pieces
 
 
-def _news(still_dead: pl.DataFrame, letters: pl.DataFrame) -> pl.DataFrame:
-    """Those that are refused for another reason than before, or in other words."""
+def _changed(still_dead: pl.DataFrame, letters: pl.DataFrame) -> pl.DataFrame:
+    """The dead letters whose reason or detail is another one now."""
     before = letters.select(*PLACE, "reason", "detail")
     return still_dead.join(before, on=[*PLACE, "reason", "detail"], how="anti")

@@ -33,7 +33,7 @@ _BZIP2 = tuple(
 SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
 
 Whole = tuple[int, int, int, int]
-"""Of a compressed file: inode, size, time of its last change (ns), digest of its last bytes."""
+"""A compressed file: inode, size, time of its last change (ns), digest of its last bytes."""
 
 
 class Content:

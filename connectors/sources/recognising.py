@@ -64,7 +64,7 @@ class Recogniser:
     def begin(
         self, unknown: Mapping[Key, str], there: Mapping[str, os.stat_result]
     ) -> Collection[str]:
-        """Of these paths, at which no known file is, those that are worth opening."""
+        """Those of the paths without a known file that are worth opening."""
         self._refused = {
             path: refusal
             for path, refusal in self._refused.items()

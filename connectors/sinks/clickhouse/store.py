@@ -43,7 +43,7 @@ from connectors.sinks.clickhouse.ledger import record
 from connectors.sinks.clickhouse.reader import ClickHouseReader
 from connectors.sinks.clickhouse.sql import in_own_words, with_short_lists
 from connectors.sinks.clickhouse.tables import prepare_tables
-from connectors.sinks.retry import STRANGERS_WORDS, Retry, Trouble
+from connectors.sinks.retry import PROXY_REFUSALS, Retry, Trouble
 from connectors.sinks.sql import DEAD_LETTERS, ENTRY, LEDGER, SPAN, SqlStore, span_of
 from connectors.sinks.writers import TokenWriter
 from connectors.store import Reader
@@ -303,7 +303,7 @@ class ClickHouseWriter(TokenWriter):
             if is_too_much(error) or 1 < len(lines) < len(batch.rows):
                 raise
             # Nobody knows whether it is about lines: not while the table takes none at all.
-            for _ in range(1 if error.code else STRANGERS_WORDS):
+            for _ in range(1 if error.code else PROXY_REFUSALS):
                 self._retry(lambda: check_insert(self._client, table, lines.columns), trouble)
                 try:
                     return insert()

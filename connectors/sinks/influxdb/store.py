@@ -32,7 +32,7 @@ from connectors.sinks.influxdb.positions import NO_EVENT, Plan, Positions
 from connectors.sinks.influxdb.reader import InfluxReader
 from connectors.sinks.influxdb.server import InfluxError, InfluxServer, lasting, overload, trouble
 from connectors.sinks.influxdb.tag_guard import TagGuard
-from connectors.sinks.retry import STRANGERS_WORDS, Retry
+from connectors.sinks.retry import PROXY_REFUSALS, Retry
 from connectors.store import Ledger, Reader
 from settings import Settings
 
@@ -242,7 +242,7 @@ class InfluxWriter:
 
     def _refuses(self, error: InfluxError, points: bytes | memoryview) -> bool:
         """Whether the server takes other points, and never these, whatever it calls the reason."""
-        for _ in range(1 if error.is_its_own else STRANGERS_WORDS):
+        for _ in range(1 if error.is_its_own else PROXY_REFUSALS):
             self._positions.check()
             try:
                 self._retry(partial(self._server.write, points), trouble)
