@@ -452,6 +452,15 @@ def test_requests_that_are_too_large_are_cut(open_it, influxd):
         server.close()
 
 
+def test_a_line_that_a_proxy_calls_too_large_once_is_no_dead_letter(open_it, influxd, faulty):
+    given = {"influxdb_api": "v2", "influxdb_token": "secret", "influxdb_org": "us"}
+    writer = open_it(faulty.url, **given).writer()
+    faulty.faults.extend([None, Answer(413, "<html>Come back later</body>")])
+    writer.write(batch(0, 1))
+    assert offsets(influxd) == [0]
+    assert offsets(influxd, "dead_letters") == []
+
+
 # --- failures ---------------------------------------------------------------------------------
 
 
