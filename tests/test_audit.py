@@ -9,8 +9,9 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import clickhouse_connect
@@ -285,16 +286,30 @@ def test_positions_is_a_row_a_file(pipeline, stored):
 
 def test_a_bar_on_the_terminal_leaves_the_output_alone(pipeline, stored):
     terminal, of_the_command = os.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", "audit"],
-        cwd=pipeline.directory,
-        env=pipeline.environment(TERM="xterm"),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=of_the_command,
-        timeout=DEADLINE,
-    )
-    shown = os.read(terminal, 100_000)
+    shown = b""
+
+    def look() -> None:
+        nonlocal shown
+        with suppress(OSError):  # the command has ended
+            while seen := os.read(terminal, 100_000):
+                shown += seen
+
+    looking = threading.Thread(target=look)
+    looking.start()  # a terminal that nobody looks at makes a slow command wait
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", "audit"],
+            cwd=pipeline.directory,
+            env=pipeline.environment(TERM="xterm"),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=of_the_command,
+            timeout=DEADLINE,
+        )
+    finally:
+        os.close(of_the_command)
+        looking.join()
+        os.close(terminal)
     assert (done.returncode, total(done.stdout)["lines"]) == (0, 1000)
     assert b"auditing" in shown
     assert b"total of" not in shown
