@@ -37,7 +37,7 @@ class InfluxAccounts:
     def __init__(self, server: InfluxServer, ledger: InfluxLedger) -> None:
         self._server = server
         self._ledger = ledger
-        self._ends = {one.span.stream.id: one.span.end for one in ledger.newest()}
+        self._ends = {span.stream.id: span.end for span in ledger.ledger().files}
         self._cancelled = False
 
     def sums(self) -> pl.DataFrame:
@@ -61,7 +61,7 @@ class InfluxAccounts:
 
     def blocks(self, file_id: int) -> pl.DataFrame:
         """`start`, `end` and `proof` of the last block of a file: no other is kept."""
-        spans = [one.span for one in self._ledger.newest([file_id])]
+        spans = self._ledger.ledger([file_id]).files
         kept = [(span.start, span.end, span.proof) for span in spans]
         schema = {"start": pl.UInt64, "end": pl.UInt64, "proof": pl.String}
         return pl.DataFrame(kept, schema=schema, orient="row")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,8 +111,7 @@ class InfluxLedger(LedgerStore):
         """Write a point that is good for sure; waits until the server takes it."""
         self._send(self._opened)
 
-    def newest(self, file_ids: Collection[int] | None = None, end: int = LAST) -> Collection[Entry]:
-        """See `LedgerStore`; earlier entries than the last are not kept."""
+    def _newest(self, file_ids: Collection[int] | None = None, end: int = LAST) -> Iterable[Entry]:
         stored, _ = self._retry(lambda: self._read(file_ids), lasting)
         before = time.time_ns() - self._keep
         return [
@@ -121,8 +120,7 @@ class InfluxLedger(LedgerStore):
             if one.span.end <= end
         ]
 
-    def is_empty(self) -> bool:
-        """See `LedgerStore`."""
+    def _is_empty(self) -> bool:
         return not (self._stored or self._was_here or self._has_started())
 
     def start_at(self, files: Sequence[Span]) -> None:
@@ -135,8 +133,7 @@ class InfluxLedger(LedgerStore):
         self._send(lambda: self._points(chosen, begun))
         self._send(lambda: self._note({"started": True}))
 
-    def append(self, kind: str, spans: Sequence[Span], block: BlockId | None = None) -> None:
-        """See `LedgerStore`: only of files that are gone, or back."""
+    def _append(self, kind: str, spans: Sequence[Span], block: BlockId | None = None) -> None:
         since = time.time_ns() if kind == "gone" else 0
         with self._lock:
             known = {span.stream.id: self._stored[span.stream.id] for span in spans}
@@ -189,8 +186,7 @@ class InfluxLedger(LedgerStore):
         """Record that a column is a field from now on."""
         self._send(lambda: self._demotion(column))
 
-    def forget(self, file_ids: Collection[int]) -> Collection[int]:
-        """See `LedgerStore`; also renews what is needed, before the bucket drops it."""
+    def _forget(self, file_ids: Collection[int]) -> Collection[int]:
         today = _today(time.time_ns())
         positions, begun = self._retry(lambda: self._read(None), lasting)
         copied = {id: one for id, one in positions.items() if one.time < today}

@@ -143,15 +143,13 @@ class InfluxWriter(OverwritingWriter):
         self._tags = tags
         self._retry = retry
 
-    def begin(self, batch: Parsed) -> _Points:
-        """See `OverwritingWriter`."""
+    def _begin(self, batch: Parsed) -> _Points:
         rows = batch.rows
         tags = {name: distinct(rows[name]) for name in self._tags if name in rows.columns}
         plans = self._ledger.begin(batch.spans, self._guard.demoted(tags))
         return _Points(self, rows, self._tags, tags, plans)
 
-    def finish(self, batch: Parsed) -> None:
-        """See `OverwritingWriter`."""
+    def _finish(self, batch: Parsed) -> None:
         self._ledger.finish(batch.spans, _last_events(batch.rows))
 
     def write_points(self, lines: Encoded) -> list[tuple[int, int, str]]:
