@@ -30,9 +30,9 @@ SELECT {ENTRY} {_OURS} AND (file_id, "end") IN (
     SELECT file_id, max("end") {_OURS} AND {{these}} AND "end" <= :end GROUP BY file_id)
 ORDER BY file_id, recorded_at
 """
-_OLD = f"""
-{_OURS} AND recorded_at < :before AND kind IN ('block', 'gone')
-    AND (file_id, "end") NOT IN (SELECT file_id, max("end") {_OURS} GROUP BY file_id)
+_FOLLOWED = f"""
+"end" < (SELECT max(one."end") FROM {LEDGER} AS one
+    WHERE one.instance = :instance AND one.file_id = {LEDGER}.file_id)
 """
 
 _LINES = f"""
@@ -85,8 +85,10 @@ class SqlStore(LedgerStore):
 
     _NEWEST_ENTRIES: ClassVar[str] = _NEWEST
     """The statement of `_newest`; of several of one stream the last counts."""
-    _SETTLED: ClassVar[str] = ""
-    """What else holds of an entry that may be deleted: `AND ...`."""
+    _FOLLOWED: ClassVar[str] = _FOLLOWED
+    """Whether an entry is not one of those of its stream that end last."""
+    _SETTLED: ClassVar[str] = "1 = 1"
+    """Whether no block in doubt needs an entry."""
 
     @abstractmethod
     def _ask(self, statement: str, **values: object) -> Sequence[Sequence[Any]]:
@@ -109,11 +111,14 @@ class SqlStore(LedgerStore):
 
     def _forget(self, file_ids: Collection[int]) -> Collection[int]:
         if file_ids:
-            self._change(
-                f"DELETE {_OURS} AND file_id IN :files {self._SETTLED}", files=list(file_ids)
-            )
-        if self._ask(f"SELECT count(*) {_OLD} {self._SETTLED}")[0][0]:
-            self._change(f"DELETE {_OLD} {self._SETTLED}")
+            these = f"{_OURS} AND file_id IN :files AND {self._SETTLED}"
+            self._change(f"DELETE {these}", files=list(file_ids))
+        old = (
+            f"{_OURS} AND recorded_at < :before AND kind IN ('block', 'gone') "
+            f"AND {self._FOLLOWED} AND {self._SETTLED}"
+        )
+        if self._ask(f"SELECT count(*) {old}")[0][0]:
+            self._change(f"DELETE {old}")
         return file_ids
 
     def offsets(self, file_id: int, first: int, last: int) -> set[int]:

@@ -88,7 +88,9 @@ class ClickHouseStore(SqlStore):
     """A store behind `connect`, which makes one more client of the same database each time."""
 
     _NEWEST_ENTRIES = _NEWEST
-    _SETTLED = f"""AND (kind != 'block' OR (writer, sequence) NOT IN ({_LAST})
+    _FOLLOWED = f"""(file_id, end) NOT IN (
+        SELECT file_id, max(end) FROM {LEDGER} WHERE instance = :instance GROUP BY file_id)"""
+    _SETTLED = f"""(kind != 'block' OR (writer, sequence) NOT IN ({_LAST})
         OR (writer, sequence) IN ({_CLOSED}))"""
 
     def __init__(
