@@ -42,7 +42,8 @@ class InfluxAccounts:
 
     def sums(self) -> pl.DataFrame:
         """See `Accounts`; every line is read, file by file."""
-        found = [self._sums_of(int(row["value"])) for row in self._ask(_FILES)]
+        files = {int(row["value"]) for row in self._ask(_FILES)}  # of each measurement
+        found = [self._sums_of(file_id) for file_id in sorted(files)]
         schema = ("file_id", "bucket", "lines", "dead_lines", "total", "squares")
         return pl.concat([pl.DataFrame(schema=dict.fromkeys(schema, pl.UInt64)), *found])
 
