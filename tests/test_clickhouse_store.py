@@ -516,7 +516,7 @@ def test_settles_a_block_of_which_every_line_was_rejected(open_it):
     ((block, _),) = open_it().ledger().in_doubt.items()
     for _ in range(2):  # and killed before it was said that it is settled
         settling = open_it().writer()
-        settling.record = lambda *_: None
+        settling._record = lambda *_: None
         settling.write(batch(0, 5, bad=everything, in_doubt=block))
     open_it().writer().write(batch(0, 5, bad=everything, in_doubt=block))
     store = open_it()

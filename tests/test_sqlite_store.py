@@ -74,8 +74,8 @@ def test_rows_dead_letters_and_the_entry_come_together_or_not_at_all(store, file
 
 
 def test_a_commit_returns_when_it_is_on_disk(store):
-    [(synchronous,)] = store.writer()._db.execute("PRAGMA synchronous")
-    [(journal,)] = store.writer()._db.execute("PRAGMA journal_mode")
+    [(synchronous,)] = store.writer()._table.connection.execute("PRAGMA synchronous")
+    [(journal,)] = store.writer()._table.connection.execute("PRAGMA journal_mode")
     assert (synchronous, journal) == (2, "wal")  # sqlite.org/pragma.html: FULL
 
 
