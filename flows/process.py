@@ -37,7 +37,7 @@ def tune() -> None:
     seconds. So it does where each worker has an arena of its own, whatever it is told.
     """
     raise_limit()
-    gc.freeze()  # what has been imported by now is not looked through for garbage again
+    gc.freeze()  # the collector skips what has been imported by now
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_TRIM_THRESHOLD, 512 * 1024 * 1024)

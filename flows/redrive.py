@@ -71,7 +71,7 @@ def _pieces(letters: pl.DataFrame, encoding: Encoding) -> list[Piece]:
         *PLACE[:1], "source", "offset", "raw"
     ).rows():
         raw = raw[encoding.filler(raw) :]  # it would move the place
-        # A line end is taken off again: of one that ends with CR, it must not be that CR.
+        # The parser takes the line end off. It must not take a CR that the line itself ends with.
         end = carriage_return + newline if raw.endswith(carriage_return) else newline
         pieces.append(Piece.at((file_id, source, offset), raw + end, encoding))
     return pieces
