@@ -25,11 +25,12 @@ _DAY = 86_400 * 10**6  # microseconds
 _LARGEST = 2**63 - 1  # integers have a sign here
 
 _DEFAULTS = {pl.String(): "TEXT NOT NULL DEFAULT ''", pl.Float64(): "REAL DEFAULT 0"}
-_COLUMNS = ", ".join(
-    f"{name} {_DEFAULTS.get(dtype, 'INTEGER NOT NULL DEFAULT 0')}"
+_TYPES = {
+    name: _DEFAULTS.get(dtype, "INTEGER NOT NULL DEFAULT 0")
     for name, dtype in COLUMNS.items()
     if name != "line"
-).replace("attributes TEXT NOT NULL DEFAULT ''", "attributes TEXT NOT NULL DEFAULT '{}'")
+} | {"attributes": "TEXT NOT NULL DEFAULT '{}'"}
+_COLUMNS = ", ".join(f"{name} {type_}" for name, type_ in _TYPES.items())
 
 _LIST = "IN (SELECT value FROM json_each(:{0}))"
 _PAIRS = "IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:{0}))"
@@ -77,6 +78,9 @@ def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:
         )
         if make:
             db.executescript(f"PRAGMA journal_mode = WAL; {_TABLES}")
+            there = {row[1] for row in db.execute("PRAGMA table_info(logs)")}
+            for name in _TYPES.keys() - there:
+                db.execute(f"ALTER TABLE logs ADD COLUMN {name} {_TYPES[name]}")
         db.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error as error:
         raise StoreError(f"Cannot open {path}: {error}.") from error
