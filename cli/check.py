@@ -27,7 +27,7 @@ def run() -> int:
     if not console.is_terminal:
         console.width = 1000
     console.print(_table(settings, wrong))
-    for warning in preflight.warnings(settings):
+    for warning in [*preflight.warnings(settings), *preflight.unmatched(settings)]:
         console.print(f"Warning: {shown(warning)}")
     if not wrong:
         _show_samples(console, settings)

@@ -28,6 +28,8 @@ def run(path: str, *, form: str) -> int:
         return _run(path)
     except LogwaxError as error:
         say(str(error))
+    except BrokenPipeError:  # whoever reads what is shown has seen enough
+        raise
     except OSError as error:
         say(f"Cannot read {path!r}: {error.strerror}.")
     return 1

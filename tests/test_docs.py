@@ -269,7 +269,7 @@ def test_every_path_that_is_named_exists(name: str) -> None:
     )
     made_up = {
         "flows/parsing/formats/tabs.py",
-        "flows/enrichment/severity.py",
+        "flows/enrichment/level.py",
         "connectors/sources/memory.py",
     }
     assert [path for path in named if path not in made_up and not (ROOT / path).exists()] == []
@@ -335,7 +335,7 @@ def test_the_format_in_the_text_is_read_the_fast_way(monkeypatch: pytest.MonkeyP
 
 
 def test_the_enricher_in_the_text_works_as_an_enricher(monkeypatch: pytest.MonkeyPatch) -> None:
-    enrich = extension("flows.enrichment.severity", monkeypatch).enrich
+    enrich = extension("flows.enrichment.level", monkeypatch).enrich
     rows = pl.DataFrame({"status_code": pl.Series([200, 404, 503], dtype=pl.UInt16)})
     assert enrich(rows)["level"].to_list() == ["info", "warning", "error"]
     without = pl.DataFrame({"customer_id": ["c"]})
@@ -396,3 +396,20 @@ def test_the_source_in_the_text_has_each_record_stored_once(
     run_main(build(settings, SourceInput(source, follow=False), store, Status()))
     assert stored() == (4, 1, {10, 12, 20, 40, 41})
     store.close()
+
+
+def test_the_job_in_the_text_stores_all_records_and_none_again(tmp_path: Path) -> None:
+    blocks = code_blocks(page("docs/extending.md"), "python")
+    (tmp_path / "numbers_job.py").write_text(next(b for b in blocks if "`numbers_job`" in b))
+    source = next(block for block in blocks if "`memory`" in block)
+    where = "import sys, types\nfrom connectors import sources\n"
+    where += "memory = types.ModuleType('connectors.sources.memory')\n"
+    where += f"exec({source!r}, memory.__dict__)\nsys.modules[memory.__name__] = memory\n"
+    (tmp_path / "sitecustomize.py").write_text(where)
+    pipeline = Pipeline(tmp_path, 0)
+    chosen = {"STORE": "sqlite", "INSTANCE": "host", "LOG_FORMAT": "json"}
+    chosen["PYTHONPATH"] = f"{ROOT}{os.pathsep}{tmp_path}"
+    for stored in (1000, 0):
+        done = pipeline.run(job="numbers_job", **chosen)
+        assert done.returncode == 0, done.stderr
+        assert f"stored={stored} dead=0" in done.stdout

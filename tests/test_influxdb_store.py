@@ -206,7 +206,7 @@ def die_writing(store: InfluxStore, one: Parsed, monkeypatch: pytest.MonkeyPatch
         raise StoreError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(store._positions, "finish", die)
+        patched.setattr(store, "finish", die)
         with pytest.raises(StoreError, match="killed"):
             store.writer().write(one)
 
@@ -231,7 +231,7 @@ def test_a_position_that_arrives_late_does_not_lead_to_another_point(open_it, in
     writer = open_it().writer()
     for start, end, bad in ((0, 5, (3,)), (5, 9, (6,))):
         writer.write(batch(start, end, bad=bad))
-    late = open_it()._positions
+    late = open_it()
     late.begin([span(0, 5)], frozenset())  # as sent by one that was killed
     late._stored.clear()
     late.finish([span(0, 5)], {})

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
@@ -19,6 +19,7 @@ import polars as pl
 from connectors.batch import PLACE, BlockId, Parsed, Span, Stored
 from connectors.errors import StoreError
 from connectors.sinks.ledger import NO_STREAM
+from connectors.sinks.retry import Retry, Trouble
 
 _SHORT = 1024  # bytes of a dead letter that is too large for the way to the store
 
@@ -47,25 +48,46 @@ class Lines(ABC):
         return Stored.of(batch, len(refused))
 
 
-class TransactionWriter(Lines):
+class TransactionTable(Lines):
+    """A database with transactions."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[None]:
+        """All that is done in it, or nothing; when it ends, it is on disk."""
+
+    @abstractmethod
+    def record(self, kind: str, spans: Sequence[Span]) -> None:
+        """Record an entry for each span."""
+
+    @abstractmethod
+    def trouble(self, error: Exception) -> Trouble | None:
+        """See `Retry`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close it."""
+
+
+class TransactionWriter:
     """Rows, dead letters and the entry in the ledger come together: no block is ever in doubt."""
 
-    @abstractmethod
-    def transaction(self, work: Callable[[], Stored]) -> Stored:
-        """What `work` returns, once all that it has done is on disk; it is repeated until then."""
-
-    @abstractmethod
-    def record(self, spans: Sequence[Span]) -> None:
-        """Record that these spans are stored."""
+    def __init__(self, table: TransactionTable, retry: Retry) -> None:
+        self._table = table
+        self._retry = retry
 
     def write(self, batch: Parsed) -> Stored:
         """Store the batch; when this returns it is on disk. Raises `StoreError`."""
 
         def store() -> Stored:
-            self.record(batch.spans)
-            return self.insert_all(batch)
+            with self._table.transaction():
+                self._table.record("block", batch.spans)
+                return self._table.insert_all(batch)
 
-        return self.transaction(store)
+        return self._retry(store, self._table.trouble)
+
+    def close(self) -> None:
+        """Nothing is left to say."""
+        self._table.close()
 
 
 class OverwritingWriter(ABC):
@@ -76,17 +98,17 @@ class OverwritingWriter(ABC):
     """
 
     @abstractmethod
-    def begin(self, batch: Parsed) -> Lines:
+    def _begin(self, batch: Parsed) -> Lines:
         """Record that lines of this batch may be there from now on; returns where they go."""
 
     @abstractmethod
-    def finish(self, batch: Parsed) -> None:
+    def _finish(self, batch: Parsed) -> None:
         """Record how far each stream is stored."""
 
     def write(self, batch: Parsed) -> Stored:
         """Store the batch; when this returns, the store has acknowledged all of it."""
-        stored = self.begin(batch).insert_all(batch)
-        self.finish(batch)
+        stored = self._begin(batch).insert_all(batch)
+        self._finish(batch)
         return stored
 
     def close(self) -> None:  # noqa: B027 - of nothing that is open
@@ -107,11 +129,11 @@ class TokenWriter(ABC):
         self._stored = True  # whether `_block` is: Bytewax closes a sink that has failed, too
 
     @abstractmethod
-    def record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
+    def _record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
         """Record an entry for each span."""
 
     @abstractmethod
-    def insert_once(
+    def _insert_once(
         self, batch: Parsed, lines: pl.DataFrame, token: str, first: int, *, dead: bool
     ) -> pl.DataFrame:
         """Insert lines, from number `first` on, under a token; returns those that are `REFUSED`.
@@ -120,21 +142,21 @@ class TokenWriter(ABC):
         """
 
     @abstractmethod
-    def held(self, spans: Sequence[Span]) -> pl.DataFrame:
+    def _held(self, spans: Sequence[Span]) -> pl.DataFrame:
         """The places of these spans that are stored, be it as rows or as dead letters."""
 
     def write(self, batch: Parsed) -> Stored:
         """Store the batch; when this returns it is on disk. Raises `StoreError` when stopped."""
         if batch.in_doubt:
-            stored = self._insert_all(batch, batch.in_doubt, self.held(batch.spans))
+            stored = self._insert_all(batch, batch.in_doubt, self._held(batch.spans))
             if batch.is_whole:
-                self.record(batch.in_doubt, "stored", [NO_STREAM])
+                self._record(batch.in_doubt, "stored", [NO_STREAM])
             return stored
         if not self._stored:
             raise StoreError("The batch before this one is in doubt: restart to settle it.")
         self._block = BlockId(self._block.writer, self._block.sequence + 1)
         self._stored = False
-        self.record(self._block, "block", batch.spans)
+        self._record(self._block, "block", batch.spans)
         stored = self._insert_all(batch, self._block, None)
         self._stored = True
         return stored
@@ -143,7 +165,7 @@ class TokenWriter(ABC):
         """Say that the last block is stored, if it is: a clean stop."""
         if self._block.sequence and self._stored:
             with suppress(StoreError):  # unsaid, the next start finds it out
-                self.record(self._block, "stored", [NO_STREAM])
+                self._record(self._block, "stored", [NO_STREAM])
 
     def _insert_all(self, batch: Parsed, block: BlockId, held: pl.DataFrame | None) -> Stored:
         token = f"{self._instance}:{block.writer}:{block.sequence}"
@@ -170,14 +192,14 @@ class _UnderTokens(Lines):
                 pl.col("raw").bin.slice(0, _SHORT)
             )
             token = f"{self.token}:short:{hash_of(short)}"
-            self.writer.insert_once(self.batch, short, token, 0, dead=True)
+            self.writer._insert_once(self.batch, short, token, 0, dead=True)
 
     def insert_rejected(self, letters: pl.DataFrame) -> None:
         token = f"{self.token}:refused:{hash_of(letters)}"
         replace(self, token=token, held=None).insert_dead(letters)
 
     def _insert(self, lines: pl.DataFrame, *, dead: bool) -> pl.DataFrame:
-        insert = partial(self.writer.insert_once, self.batch, dead=dead)
+        insert = partial(self.writer._insert_once, self.batch, dead=dead)
         if self.held is None:
             return insert(lines, self.token, 0)
         # Of the lines before the last one held, none is under way any more.

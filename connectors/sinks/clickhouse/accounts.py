@@ -28,8 +28,6 @@ SELECT file_id, intDiv(offset, {BUCKET}) AS bucket, count() AS lines, countIf(de
     sum(offset) AS total, sum(offset * offset) AS squares
 FROM ({LINES}) GROUP BY file_id, bucket ORDER BY file_id, bucket
 """
-_HELD = "SELECT DISTINCT file_id, offset FROM :table WHERE (file_id, offset) IN :places"
-
 _CHOSEN = f"WHERE (file_id, offset) IN :places AND reason NOT IN {FRAGMENTS}"
 _DELETE = f"ALTER TABLE {DEAD_LETTERS} DELETE {_CHOSEN}"
 
@@ -76,17 +74,13 @@ class ClickHouseAccounts(SqlAccounts):
 
     def sums(self) -> pl.DataFrame:
         """See `Accounts`; summed up by the engine."""
-        return self.ask(_SUMS)
+        return self._ask(_SUMS)
 
     def select(self, sql: str, most: int) -> Answer:
         """The answer to a question of a person's own, which can change nothing: `most` rows."""
         if self._cancelled:
             raise StoreError(_ENDING)
         return select(self._connect, sql, most, self._mark)
-
-    def held(self, places: pl.DataFrame) -> pl.DataFrame:
-        """Which of these places the table of lines holds: `file_id`, `offset`."""
-        return self.ask(_HELD, places=_tuples(places))
 
     def insert(
         self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]
@@ -133,8 +127,7 @@ class ClickHouseAccounts(SqlAccounts):
         with suppress(ClickHouseError):  # it only saves time
             self._second.command(_CANCEL, {"mark": self._mark})
 
-    def ask(self, statement: str, **values: object) -> pl.DataFrame:
-        """See `SqlAccounts`."""
+    def _ask(self, statement: str, **values: object) -> pl.DataFrame:
         try:
             query, bound = self._own(statement, values)
             found = pl.from_arrow(

@@ -87,8 +87,10 @@ WHERE file_id IN {files:Array(UInt64)} AND offset >= {first:UInt64} AND offset <
 class ClickHouseStore(SqlStore):
     """A store behind `connect`, which makes one more client of the same database each time."""
 
-    newest_entries = _NEWEST
-    settled = f"""AND (kind != 'block' OR (writer, sequence) NOT IN ({_LAST})
+    _NEWEST_ENTRIES = _NEWEST
+    _FOLLOWED = f"""(file_id, end) NOT IN (
+        SELECT file_id, max(end) FROM {LEDGER} WHERE instance = :instance GROUP BY file_id)"""
+    _SETTLED = f"""(kind != 'block' OR (writer, sequence) NOT IN ({_LAST})
         OR (writer, sequence) IN ({_CLOSED}))"""
 
     def __init__(
@@ -119,16 +121,14 @@ class ClickHouseStore(SqlStore):
         """The engine's version."""
         return str(self._client.server_version)
 
-    def append(self, kind: str, spans: Sequence[Span], block: BlockId | None = None) -> None:
-        """See `LedgerStore`."""
+    def _append(self, kind: str, spans: Sequence[Span], block: BlockId | None = None) -> None:
         block = block or BlockId(secrets.randbits(63), 0)
         record(self._retry, self._client, self._settings.instance, block, kind, spans)
 
-    def in_doubt(self, file_ids: Collection[int] | None) -> dict[BlockId, list[Span]]:
-        """See `LedgerStore`."""
+    def _in_doubt(self, file_ids: Collection[int] | None) -> dict[BlockId, list[Span]]:
         found: dict[BlockId, list[Span]] = {}
         if file_ids is None or file_ids:
-            for *row, writer, sequence in self.ask(_IN_DOUBT, files=list(file_ids or ())):
+            for *row, writer, sequence in self._ask(_IN_DOUBT, files=list(file_ids or ())):
                 found.setdefault(BlockId(writer, sequence), []).append(span_of(row))
         return found
 
@@ -138,15 +138,13 @@ class ClickHouseStore(SqlStore):
             self._look_for_damage()
         return super().keep(found, gone)
 
-    def ask(self, statement: str, **values: object) -> Sequence[Sequence[Any]]:
-        """See `SqlStore`."""
+    def _ask(self, statement: str, **values: object) -> Sequence[Sequence[Any]]:
         query, values = self._own(statement, values)
         return self._retry(
             lambda: self._client.query(query, parameters=values), trouble
         ).result_rows
 
-    def change(self, statement: str, **values: object) -> None:
-        """See `SqlStore`."""
+    def _change(self, statement: str, **values: object) -> None:
         command, values = self._own(statement, values)
         # Which puts long parameters into the body, unlike `command`.
         self._retry(lambda: self._client.raw_query(command, parameters=values), trouble)
@@ -242,22 +240,19 @@ class ClickHouseWriter(TokenWriter):
         self._retry = retry
         self._table = settings.clickhouse_table
 
-    def record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
-        """See `TokenWriter`."""
+    def _record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
         record(self._retry, self._client, self._instance, block, kind, spans)
 
-    def insert_once(
+    def _insert_once(
         self, batch: Parsed, lines: pl.DataFrame, token: str, first: int, *, dead: bool
     ) -> pl.DataFrame:
-        """See `TokenWriter`."""
         table = DEAD_LETTERS if dead else self._table
         return insert_what_fits(lines, token, partial(self._insert, batch, table), first)
 
-    def held(self, spans: Sequence[Span]) -> pl.DataFrame:
-        """See `TokenWriter`."""
-        return pl.concat(self._held(spans, table) for table in (DEAD_LETTERS, self._table))
+    def _held(self, spans: Sequence[Span]) -> pl.DataFrame:
+        return pl.concat(self._held_in(table, spans) for table in (DEAD_LETTERS, self._table))
 
-    def _held(self, spans: Sequence[Span], table: str) -> pl.DataFrame:
+    def _held_in(self, table: str, spans: Sequence[Span]) -> pl.DataFrame:
         """Which lines of these spans a table holds: `file_id`, `offset`."""
         query, wanted = with_short_lists(
             _HELD,
@@ -295,7 +290,7 @@ class ClickHouseWriter(TokenWriter):
                 raise
             # It may have come through before, and its answer have been lost.
             if not rehearse and not len(
-                lines.join(self._held(batch.spans, table), on=PLACE, how="anti")
+                lines.join(self._held_in(table, batch.spans), on=PLACE, how="anti")
             ):
                 if of_a_view:
                     say(f"A view of {table} lacks rows: {reason(error)}")

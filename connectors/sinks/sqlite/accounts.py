@@ -13,7 +13,7 @@ from connectors.accounts import BUCKET, Answer
 from connectors.batch import PLACE, Span
 from connectors.errors import StoreError
 from connectors.sinks.sql import LINES, SqlAccounts
-from connectors.sinks.sqlite.tables import insert, record, run, transaction, what_fits
+from connectors.sinks.sqlite.database import Database, what_fits
 
 _SECONDS = 60  # what an answer to a person's question may take
 _MAY = (
@@ -32,7 +32,6 @@ SELECT file_id, offset / {BUCKET} AS bucket, count(*) AS lines, sum(dead) AS dea
 FROM ({LINES}) GROUP BY file_id, bucket ORDER BY file_id, bucket
 """
 _PARTS = ("bucket", "lines", "dead_lines", "rest", "high", "low")
-_HELD = "SELECT file_id, offset FROM :table WHERE (file_id, offset) IN :places"
 
 _NUMBERS = ("file_id", "offset", "start", "end", "bytes", "letters", "dead")
 _TYPES = {**dict.fromkeys((*_NUMBERS, *_PARTS), pl.UInt64()), "raw": pl.Binary()}
@@ -41,9 +40,8 @@ _TYPES = {**dict.fromkeys((*_NUMBERS, *_PARTS), pl.UInt64()), "raw": pl.Binary()
 class SqliteAccounts(SqlAccounts):
     """The `Accounts` of an SQLite store, by a connection of its own."""
 
-    def __init__(self, db: sqlite3.Connection, instance: str) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._instance = instance
         self._cancelled = False
 
     def sums(self) -> pl.DataFrame:
@@ -51,40 +49,27 @@ class SqliteAccounts(SqlAccounts):
         base = pl.col("bucket") * BUCKET
         lines, rest = pl.col("lines"), pl.col("rest")
         squares = lines * base * base + 2 * base * rest + pl.col("high") * BUCKET + pl.col("low")
-        return self.ask(_SUMS).select(
+        return self._ask(_SUMS).select(
             *("file_id", "bucket", "lines", "dead_lines"),
             total=lines * base + rest,
             squares=squares,
         )
 
-    def ask(self, statement: str, **values: object) -> pl.DataFrame:
-        """See `SqlAccounts`."""
-        try:
-            found = run(self._db, statement, {"instance": self._instance, **values})
-            schema = {name: _TYPES.get(name, pl.String()) for name, *_ in found.description}
-            return pl.DataFrame(found.fetchall(), schema, orient="row")
-        except sqlite3.Error as error:
-            raise StoreError(f"SQLite cannot answer: {error}.") from error
-
     def select(self, sql: str, most: int) -> Answer:
         """The answer to a question of a person's own, which can change nothing: `most` rows."""
-        end = time.monotonic() + _SECONDS
-        self._db.set_authorizer(lambda what, *_: sqlite3.SQLITE_DENY * (what not in _MAY))
-        self._db.set_progress_handler(lambda: time.monotonic() > end, 100_000)
+        connection, end = self._db.connection, time.monotonic() + _SECONDS
+        connection.set_authorizer(lambda what, *_: sqlite3.SQLITE_DENY * (what not in _MAY))
+        connection.set_progress_handler(lambda: time.monotonic() > end, 100_000)
         try:
-            cursor = self._db.execute(sql)
+            cursor = connection.execute(sql)
             rows = [[_text(value) for value in row] for row in cursor.fetchmany(most + 1)]
             names = [column[0] for column in cursor.description or ()]
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise StoreError(f"SQLite does not answer that, only one SELECT: {error}.") from error
         finally:
-            self._db.set_authorizer(lambda *_: sqlite3.SQLITE_OK)
-            self._db.set_progress_handler(None, 0)
+            connection.set_authorizer(lambda *_: sqlite3.SQLITE_OK)
+            connection.set_progress_handler(None, 0)
         return Answer(names, rows[:most], len(rows) <= most)
-
-    def held(self, places: pl.DataFrame) -> pl.DataFrame:
-        """Which of these places hold a row: `file_id`, `offset`."""
-        return self.ask(_HELD, places=places.select(PLACE).rows())
 
     def insert(
         self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]
@@ -110,28 +95,36 @@ class SqliteAccounts(SqlAccounts):
 
     def choose_position(self, span: Span) -> None:
         """Record that nothing before the span's end is the tail's to read."""
-        self._write(lambda: record(self._db, self._instance, "position", [span]))
+        self._write(lambda: self._db.record("position", [span]))
 
     def cancel(self) -> None:
         """Give up the question under way, and do nothing more: the process is about to end."""
         self._cancelled = True
-        self._db.interrupt()
+        self._db.connection.interrupt()
+
+    def _ask(self, statement: str, **values: object) -> pl.DataFrame:
+        try:
+            found = self._db.run(statement, values)
+            schema = {name: _TYPES.get(name, pl.String()) for name, *_ in found.description}
+            return pl.DataFrame(found.fetchall(), schema, orient="row")
+        except sqlite3.Error as error:
+            raise StoreError(f"SQLite cannot answer: {error}.") from error
 
     def _insert(self, table: str, lines: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
         def insert_rest() -> int:  # what is held cannot change in the midst of it
             rest = lines.join(held(), on=PLACE, how="anti") if len(lines) else lines
-            return insert(self._db, table, rest)
+            return self._db.add(table, rest)
 
         return int(self._write(insert_rest))
 
     def _change(self, statement: str, lines: pl.DataFrame, names: list[str]) -> None:
-        self._write(lambda: self._db.executemany(statement, lines.select(names).rows()))
+        self._write(lambda: self._db.connection.executemany(statement, lines.select(names).rows()))
 
     def _write(self, work: Callable[[], Any]) -> Any:
         if self._cancelled:
             raise StoreError("The process is about to end.")
         try:
-            with transaction(self._db):
+            with self._db.transaction():
                 return work()
         except sqlite3.Error as error:
             raise StoreError(f"SQLite refuses a change: {error}.") from error
