@@ -22,7 +22,7 @@ typedef struct {
     const byte *const *buffers;
 } Part;
 
-enum { MOST_DIGITS = 24, SLACK = 16 };
+enum { MOST_DIGITS = 24, SLACK = 64 };
 
 static byte *write_digits(byte *to, uint64_t value)
 {

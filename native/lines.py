@@ -34,10 +34,11 @@ class Kind(IntEnum):
 
     TEXT = 0
     TIME = 1
-    SMALL = 2
-    LARGE = 3
-    SECONDS = 4
-    ATTRIBUTE = 5
+    STATUS = 2
+    SMALL = 3
+    LARGE = 4
+    SECONDS = 5
+    ATTRIBUTE = 6
 
 
 class Key(NamedTuple):
@@ -99,7 +100,7 @@ class Step(NamedTuple):
     def is_watched(self) -> bool:
         """Whether there is more to be known of the field than where it ends."""
         is_word = self.shape < Shape.WORDS and self.until != ord(" ")
-        is_odd = bool(self.odd or self.is_even or self.is_choice or len(self.words) > 1)
+        is_odd = bool(self.odd or self.is_even or self.is_choice)
         return is_odd or is_word or self.shape is Shape.DIGITS
 
 
@@ -149,19 +150,20 @@ class _Step(ctypes.Structure):
         ("key", ctypes.c_int64),
         ("shape", ctypes.c_int64),
         ("meaning", ctypes.c_int64),
+        ("longest_empty", ctypes.c_int64),
         ("is_optional", ctypes.c_bool),
         ("is_json", ctypes.c_bool),
         ("is_even", ctypes.c_bool),
         ("is_choice", ctypes.c_bool),
         ("is_watched", ctypes.c_bool),
-        ("dash_is_none", ctypes.c_bool),
         ("until", ctypes.c_uint8),
     )
 
     @classmethod
     def of(cls, step: Step) -> _Step:
         """What C is told of a step."""
-        words = (*step.words, "", "")[:2]
+        words = (*step.words, *step.words, "", "")[:2]
+        longest_empty = 0 if step.is_choice else max(len(word.encode()) for word in words)
         texts = (step.before, step.behind, step.odd)
         return cls(
             *map(_Literal.of, texts),
@@ -169,12 +171,12 @@ class _Step(ctypes.Structure):
             step.key,
             step.shape,
             step.meaning,
+            longest_empty,
             step.is_optional,
             step.is_json,
             step.is_even,
             step.is_choice,
             step.is_watched,
-            "-" in step.words,
             step.until,
         )
 
@@ -199,6 +201,7 @@ _View = np.dtype("V16")
 _DTYPES = {
     Kind.TEXT: (_View, pa.string_view()),
     Kind.TIME: (np.dtype(np.int64), pa.timestamp("us", "UTC")),
+    Kind.STATUS: (np.dtype(np.uint16), pa.uint16()),
     Kind.SMALL: (np.dtype(np.uint16), pa.uint16()),
     Kind.LARGE: (np.dtype(np.uint64), pa.uint64()),
     Kind.SECONDS: (np.dtype(np.float64), pa.float64()),
@@ -288,14 +291,12 @@ def read(
         if key.kind in _DTYPES
     }
     attributes, ok = next(cells), next(cells).view(np.bool_)[:count]
-    names = [
-        f'"{key.name}":"'.encode() if form is Form.LAYOUT else key.name.encode() for key in keys
-    ]
+    names = [f'"{key.name}":'.encode() for key in keys]
     table = (_Key * len(keys))(
         *(
             _Key(
                 name + bytes(SLACK),
-                len(name),
+                len(name) - len('"":'),
                 key.kind,
                 key.shift,
                 values[key.name].ctypes.data if key.name in values else None,

@@ -37,56 +37,28 @@ static const byte *find_value(const byte *at, const byte *end, Value *value)
     return is_end(stop, end) ? stop : NULL;
 }
 
-static bool append_attribute(Made *made, const Key *key, const Value *value)
-{
-    append(made, "\"", 1);
-    append(made, key->name, key->size);
-    append(made, "\":\"", 3);
-    if (value->has_escapes) {
-        if (!append_text(made, value->at, value->end + 1, true))
-            return false;
-    } else {
-        const byte *at = value->at, *escape;
-        for (; (escape = memchr(at, '\\', value->end - at)); at = escape + 1) {
-            append(made, at, escape - at); /* where there are no quotes, it means itself */
-            append(made, "\\\\", 2);
-        }
-        append(made, at, value->end - at);
-    }
-    append(made, "\",", 2);
-    return true;
-}
-
 static bool put_value(Reading *reading, const Key *key, int64_t line, const Value *value)
 {
     const byte *at = value->at, *end = value->end;
-    View *views = key->out;
-    Number number;
+    Made *made = key->kind == ATTRIBUTE ? &reading->objects : &reading->texts;
+    int64_t begin = made->size;
 
-    if (key->kind == ATTRIBUTE)
-        return append_attribute(&reading->objects, key, value);
-    if (at == end || (!value->is_quoted && end - at == 4 && !memcmp(at, "null", 4)))
+    if (key->kind != ATTRIBUTE &&
+        (at == end || (!value->is_quoted && end - at == 4 && !memcmp(at, "null", 4))))
         return true; /* as good as missing */
-    if (key->kind == TEXT) {
-        if (value->has_escapes)
-            return read_text(reading, at, end + 1, views + line);
-        views[line] = view_of(at, end - at, IN_LINES, reading->lines);
-        return true;
+    if (!value->has_escapes)
+        return put_text(reading, key, line, at, end);
+    if (key->kind == ATTRIBUTE) {
+        begin_member(reading, key);
+        append(made, "\"", 1);
+        at = append_text(made, at, end + 1, true);
+        append(made, "\"", 1);
+        return at;
     }
-    if (key->kind == TIME) {
-        int64_t micros;
-        bool is_zoned = true;
-        if (read_number(at, end, &number) == end)
-            return micros_since_1970(&number, &micros) &&
-                   put_time(reading, key, line, micros, is_zoned);
-        return read_iso(at, end, &micros, &is_zoned) &&
-               put_time(reading, key, line, micros, is_zoned);
-    }
-    if (is_no_number(at, end))
-        return true;
-    if (read_number(at, end, &number) == end)
-        return put_number(key, line, &number);
-    return key->kind == SECONDS && !value->has_escapes && put_duration(key, line, at, end);
+    if (key->kind != TEXT || !append_text(made, at, end + 1, false))
+        return false;
+    ((View *)key->out)[line] = made_view(made, begin);
+    return true;
 }
 
 /* Which key stands here alone, without a value; -1: none of them. */
@@ -95,13 +67,13 @@ static int64_t find_bare(const Reading *reading, const byte *at, const byte *end
     for (int64_t which = 0; which < reading->key_count; which++) {
         const Key *key = &reading->keys[which];
         if (end - at >= key->size && is_end(at + key->size, end) &&
-            !memcmp(at, key->name, key->size))
+            !memcmp(at, key->name + 1, key->size))
             return which;
     }
     return -1;
 }
 
-static bool read_pairs(Reading *reading, int64_t line, const byte *at, const byte *end)
+bool read_logfmt(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
     uint64_t seen = 0;
     int64_t likely = 0;
@@ -127,17 +99,8 @@ static bool read_pairs(Reading *reading, int64_t line, const byte *at, const byt
             if (!at || !put_value(reading, key, line, &value))
                 return false;
         } else if (key->kind == ATTRIBUTE) {
-            append(&reading->objects, "\"", 1);
-            append(&reading->objects, key->name, key->size);
-            append(&reading->objects, "\":true,", 7);
+            begin_member(reading, key);
+            append(&reading->objects, "true", 4);
         }
     }
-}
-
-bool read_logfmt(Reading *reading, int64_t line, const byte *at, const byte *end)
-{
-    int64_t object = begin_object(reading);
-    bool is_read = read_pairs(reading, line, at, end);
-    end_object(reading, line, object);
-    return is_read;
 }

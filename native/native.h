@@ -45,11 +45,12 @@ typedef struct {
 } Made;
 
 /* What a value becomes. */
-enum { TEXT, TIME, SMALL, LARGE, SECONDS, ATTRIBUTE };
+enum { TEXT, TIME, STATUS, SMALL, LARGE, SECONDS, ATTRIBUTE };
 
 /*
  * A key of a line, and where its values go: one a line, in `out`, but for attributes. Of SECONDS,
- * 10^shift of the values' units are one.
+ * 10^shift of the values' units are one. `name` is in quotes, with a colon behind them; `size` is
+ * without these.
  */
 typedef struct {
     const byte *name;
@@ -83,38 +84,36 @@ enum { ISO, CLF, HAPROXY, EPOCH, REQUEST };
 /* A field of a layout, and the literals around it: see flows/parsing/layout.py. */
 typedef struct {
     Literal before, behind;
-    Literal odd;   /* bytes with any of which it is */
+    Literal odd;      /* bytes with any of which it is */
     Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
-    int64_t key, shape, meaning;
-    bool is_optional, is_json, is_even, is_choice, is_watched, dash_is_none;
+    int64_t key, shape, meaning, longest_empty;
+    bool is_optional, is_json, is_even, is_choice, is_watched;
     byte until; /* the first byte of what is behind; 0: nothing is */
 } Step;
 
-/* An attribute of a line of a layout; no key: none. */
+/* The only attribute of a line of a layout; no key: none. */
 typedef struct {
     const Key *key;
     const byte *at;
-    int64_t size;
+    int64_t size, line;
 } Member;
 
 /* Where the reading of lines is. What was `last` found is often found again. */
 typedef struct {
-    const byte *lines;
     const Key *keys;
     int64_t key_count;
-    const Step *steps;   /* of a layout */
+    const Step *steps; /* of a layout */
     int64_t step_count;
-    bool may_escape;     /* whether a step is of a text with escapes */
     int64_t room;        /* what an object takes beside what is in the line */
     View *attributes;    /* one a line; NULL if no key is an attribute */
+    Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
+    int64_t object;      /* where the one of this line begins */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
     const byte *last_time;
     int64_t last_micros;
-    Member last; /* the attribute of the line before, if that had one, with its object */
-    View last_object;
-    int64_t members; /* of the line so far */
-    bool is_again;   /* whether the first of them is the last one, which is not written yet */
+    Member last;
+    bool is_again; /* whether this line has the last member, too, which is not written yet */
 } Reading;
 
 /* Reads one line, less its line end; false leaves it open. */
@@ -231,8 +230,8 @@ static inline byte *put_view(byte *to, const View *view, const byte *text)
 }
 
 /*
- * Lines, names of keys and what is made of lines have 16 bytes behind them that may be read. So the
- * functions here read 16 bytes where a text may have less: most are short.
+ * Lines, names of keys and what is made of lines have 64 bytes behind them that may be read. So the
+ * functions here read whole vectors where a text may have less: most are short.
  */
 
 /* Whether two texts of this size, which is not 0, are equal. */
@@ -364,23 +363,17 @@ bool read_digits(const byte *at, int count, int *value);
 /* Powers of ten that a double holds exactly. */
 extern const double TENS[23];
 
-/* Up to 18 digits without an exponent; returns where it ends, NULL if it is no such number. */
+/* Digits of 64 bits without an exponent; returns where it ends, NULL if it is no such number. */
 const byte *read_number(const byte *at, const byte *end, Number *number);
-
-/* A duration as Go writes it, such as 1m3.5s, as the value of a key of SECONDS. */
-bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end);
-
-/* Whether there is no number: nothing, or `-`. */
-static inline bool is_no_number(const byte *at, const byte *end)
-{
-    return at == end || (end - at == 1 && *at == '-');
-}
 
 /* Seconds, milli-, micro- or nanoseconds since 1970, told by their size. */
 bool micros_since_1970(const Number *number, int64_t *micros);
 
 /* The number as the value of a key; false if it is out of its range. */
 bool put_number(const Key *key, int64_t line, const Number *number);
+
+/* A text as the value of a key of numbers; false if it is not a usual one. */
+bool put_amount(const Key *key, int64_t line, const byte *at, const byte *end);
 
 /* As `put`. There is room for 16 bytes more. */
 __attribute__((always_inline)) static inline void append(Made *made, const void *text, int64_t size)
@@ -394,9 +387,6 @@ __attribute__((always_inline)) static inline void append(Made *made, const void 
  */
 const byte *append_text(Made *made, const byte *at, const byte *end, bool as_json);
 
-/* A text behind its quote; returns what follows it, NULL if it is none. */
-const byte *read_text(Reading *reading, const byte *at, const byte *end, View *view);
-
 /* read.c */
 
 /* Which key is here, tried first for the `likely` one; -1: none of them. */
@@ -406,9 +396,14 @@ int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const b
 /* The time as the value of a key; false if others differ in whether they carry their zone. */
 bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned);
 
-/* Around the attributes of a line, each of which ends with a comma: returns where they begin. */
-int64_t begin_object(Reading *reading);
-void end_object(Reading *reading, int64_t line, int64_t begin);
+/* Appends `"name":` to the attributes of the line. */
+void begin_member(Reading *reading, const Key *key);
+
+/* Appends `"name":"text"`; false if there are control characters. */
+bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end);
+
+/* A text without escapes as the value of a key. */
+bool put_text(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end);
 
 #pragma GCC visibility pop
 

@@ -10,33 +10,31 @@ const double TENS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
 
 const byte *read_number(const byte *at, const byte *end, Number *number)
 {
-    const byte *begin, *point = NULL;
+    uint64_t digits = 0;
+    unsigned digit;
 
-    memset(number, 0, sizeof *number);
     number->is_negative = at < end && *at == '-';
     at += number->is_negative;
-    begin = at;
-    for (; at < end; at++) {
-        if (*at == '.' && !point && at > begin) {
-            point = at;
-            continue;
-        }
-        unsigned digit = *at - '0';
-        if (digit > 9)
-            break;
-        if (++number->size > 18)
-            return NULL;
-        number->digits = number->digits * 10 + digit;
-    }
-    if (at == begin || (at < end && (*at == 'e' || *at == 'E')))
+    const byte *begin = at;
+    for (; at < end && (digit = *at - '0') <= 9; at++)
+        digits = digits * 10 + digit;
+    const byte *point = at;
+    number->is_whole = at == end || *at != '.';
+    if (!number->is_whole)
+        for (at++; at < end && (digit = *at - '0') <= 9; at++)
+            digits = digits * 10 + digit;
+    number->decimals = (int)(at - point) - !number->is_whole;
+    number->size = (int)(point - begin) + number->decimals;
+    number->digits = digits;
+    if (point == begin || at[-1] == '.' || number->size > 20)
         return NULL;
-    if (*begin == '0' && at > begin + 1 && begin + 1 != point)
+    if (number->size == 20 && (*begin != '1' || digits < 10000000000000000000U)) /* too large */
         return NULL;
-    number->is_whole = !point;
-    number->decimals = point ? (int)(at - point - 1) : 0;
-    if (point && !number->decimals)
+    if (at < end && (*at == 'e' || *at == 'E'))
         return NULL;
-    return number->is_negative && !number->digits ? NULL : at; /* of -0 the sign matters */
+    if (*begin == '0' && point > begin + 1)
+        return NULL;
+    return number->is_negative && !digits ? NULL : at; /* of -0 the sign matters */
 }
 
 /* The number divided by 10^shift: both are exact, hence the quotient is the nearest to it. */
@@ -64,7 +62,7 @@ bool micros_since_1970(const Number *number, int64_t *micros)
     } else if (number->digits < 100000000000000000ULL) {
         *micros = (int64_t)number->digits;
     } else if (!number->is_negative) {
-        *micros = (int64_t)number->digits / 1000;
+        *micros = (int64_t)(number->digits / 1000);
     } else {
         return false;
     }
@@ -174,22 +172,6 @@ const byte *append_text(Made *made, const byte *at, const byte *end, bool as_jso
     }
 }
 
-const byte *read_text(Reading *reading, const byte *at, const byte *end, View *view)
-{
-    const byte *quote = end_of_plain(at, end, '"');
-
-    if (quote < end && *quote == '"') {
-        *view = view_of(at, quote - at, IN_LINES, reading->lines);
-        return quote + 1;
-    }
-    Made *made = &reading->texts;
-    int64_t begin = made->size;
-    const byte *stop = append_text(made, at, end, false);
-    if (stop)
-        *view = made_view(made, begin);
-    return stop;
-}
-
 /* How many nanoseconds the unit is that is here; 0: none is. */
 static uint64_t read_unit_of_time(const byte **at, const byte *end)
 {
@@ -211,7 +193,7 @@ static uint64_t read_unit_of_time(const byte **at, const byte *end)
     return 0;
 }
 
-bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end)
+static bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end)
 {
     static const uint64_t MOST = 1000000000000000; /* what is less a double holds exactly */
     uint64_t total = 0, last = UINT64_MAX;
@@ -238,18 +220,43 @@ bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end)
     return true;
 }
 
+/* A number as programs write what is small, such as 1e-05. */
+static bool read_small(const byte *at, const byte *end, Number *number)
+{
+    const byte *e = memchr(at, 'e', end - at);
+    int exponent;
+
+    if (!e || end - e < 3 || end - e > 4 || e[1] != '-' ||
+        !read_digits(e + 2, (int)(end - e - 2), &exponent) || read_number(at, e, number) != e)
+        return false;
+    number->decimals += exponent;
+    number->is_whole = false;
+    return true;
+}
+
 bool put_number(const Key *key, int64_t line, const Number *number)
 {
     if (number->is_negative)
         return false;
-    switch (key->kind) {
-    case SECONDS:
+    if (key->kind == SECONDS)
         return value_of(number, key->shift, (double *)key->out + line);
-    case LARGE:
+    if (key->kind == LARGE) {
         ((uint64_t *)key->out)[line] = number->digits;
         return number->is_whole;
-    default:
-        ((uint16_t *)key->out)[line] = (uint16_t)number->digits;
-        return number->is_whole && number->digits <= UINT16_MAX;
     }
+    ((uint16_t *)key->out)[line] = (uint16_t)number->digits;
+    return number->is_whole && number->digits <= UINT16_MAX &&
+           (key->kind == SMALL || (number->digits >= 100 && number->digits <= 599));
+}
+
+bool put_amount(const Key *key, int64_t line, const byte *at, const byte *end)
+{
+    Number number;
+
+    if (at == end || (end - at == 1 && *at == '-')) /* there is none */
+        return true;
+    if (read_number(at, end, &number) == end)
+        return put_number(key, line, &number);
+    return key->kind == SECONDS && (read_small(at, end, &number) ? put_number(key, line, &number)
+                                                                 : put_duration(key, line, at, end));
 }

@@ -37,7 +37,7 @@ _PATTERNS = {
 _BETWEEN_BRACKETS = r"([^\[\]]*?)"
 _KINDS = {
     "timestamp": Kind.TIME,
-    "status_code": Kind.SMALL,
+    "status_code": Kind.STATUS,
     "bytes_sent": Kind.LARGE,
     "duration": Kind.SECONDS,
     "": Kind.ATTRIBUTE,
