@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -181,6 +182,11 @@ class _Step(ctypes.Structure):
         )
 
 
+@cache
+def _path(steps: tuple[Step, ...]) -> ctypes.Array[_Step]:
+    return (_Step * len(steps))(*map(_Step.of, steps))
+
+
 class _Made(ctypes.Structure):
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -271,12 +277,22 @@ def _room_beside(keys: Sequence[Key]) -> int:
     return len("{}") + len('"":true,') * len(keys) + names
 
 
+def _zeros(count: int, types: Sequence[np.dtype[Any]]) -> Iterator[npt.NDArray[Any]]:
+    """So many zeros of each type; all memory at once."""
+    room = -(-count // 16) * 16  # so that each begins where its type may
+    memory = np.zeros(room * sum(each.itemsize for each in types), np.uint8)
+    begin = 0
+    for each in types:
+        yield memory[begin : begin + count * each.itemsize].view(each)
+        begin += room * each.itemsize
+
+
 def read(
     form: Form,
     text: bytes,
     starts: npt.NDArray[np.int64],
     keys: Sequence[Key],
-    steps: Sequence[Step] = (),
+    steps: tuple[Step, ...] = (),
 ) -> Read:
     """Lines of this format; what an `ATTRIBUTE` is goes into the column `attributes`, if any is.
 
@@ -284,13 +300,9 @@ def read(
     """
     assert native.library
     count = len(starts) - 1
-    cells = iter(np.zeros((len(keys) + 2, count), _View))  # all memory at once
-    values = {
-        key.name: next(cells).view(_DTYPES[key.kind][0])[:count]
-        for key in keys
-        if key.kind in _DTYPES
-    }
-    attributes, ok = next(cells), next(cells).view(np.bool_)[:count]
+    typed = {key.name: _DTYPES[key.kind][0] for key in keys if key.kind in _DTYPES}
+    *cells, attributes, ok = _zeros(count, [*typed.values(), _View, np.dtype(np.bool_)])
+    values = dict(zip(typed, cells, strict=True))
     names = [f'"{key.name}":'.encode() for key in keys]
     table = (_Key * len(keys))(
         *(
@@ -306,7 +318,6 @@ def read(
     )
     has_attributes = len(values) < len(keys)
     some = False
-    path = (_Step * len(steps))(*map(_Step.of, steps))
     zoned = ctypes.c_int64(-1)
     call = native.library.logwax_read
     call.restype = ctypes.c_int64
@@ -329,7 +340,7 @@ def read(
             ctypes.c_int64(safe if is_safe else count),
             table,
             ctypes.c_int64(len(keys)),
-            path,
+            _path(steps),
             ctypes.c_int64(len(steps)),
             ctypes.c_int64(_room_beside(keys)),
             ctypes.c_void_p(attributes.ctypes.data if has_attributes else None),

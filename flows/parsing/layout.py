@@ -235,7 +235,7 @@ class Layout:
         return [key for field in self.fields for key in field.read_as()]
 
     @cached_property
-    def steps(self) -> list[Step]:
+    def steps(self) -> tuple[Step, ...]:
         """How the compiled part reads a line."""
         steps: list[Step] = []
         before = ""
@@ -271,7 +271,7 @@ class Layout:
             steps.append(step)
             key += len(list(field.read_as()))
         assert not before, "a literal at the end follows a field that a line has"
-        return steps
+        return tuple(steps)
 
     def _misfit(self, text: str) -> str:
         """Which field of a line is the first that does not fit."""
