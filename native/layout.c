@@ -266,9 +266,8 @@ static bool is_evenly_spaced(const byte *at, const byte *end)
 /* Whether the field is nothing that the definition has to look at. */
 static bool is_usual(const Step *step, const byte *at, const byte *end)
 {
-    for (int64_t which = 0; which < step->odd.size; which++)
-        if (find(at, end, step->odd.text[which], step->odd.text[which]))
-            return false;
+    if (find(at, end, step->odd[0], step->odd[1]))
+        return false;
     if (step->shape == DIGITS)
         for (const byte *digit = at; digit < end; digit++)
             if (!is_digit(*digit))

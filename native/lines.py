@@ -74,8 +74,9 @@ class Meaning(IntEnum):
 class Step(NamedTuple):
     """A field of a layout: the number of its key, and the texts around it.
 
-    A line is left open if the field has an `odd` byte; if it `is_even`, so is one with more than a
-    space between words. Two `words` stand for none, or are all there are, if it `is_choice`.
+    A line is left open if the field has one of two `odd` bytes; if it `is_even`, so is one with
+    more than a space between words. Two `words` stand for none, or are all there are, if it
+    `is_choice`.
     """
 
     key: int
@@ -146,7 +147,6 @@ class _Step(ctypes.Structure):
     _fields_ = (
         ("before", _Literal),
         ("behind", _Literal),
-        ("odd", _Literal),
         ("words", _Literal * 2),
         ("key", ctypes.c_int64),
         ("shape", ctypes.c_int64),
@@ -158,6 +158,7 @@ class _Step(ctypes.Structure):
         ("is_choice", ctypes.c_bool),
         ("is_watched", ctypes.c_bool),
         ("until", ctypes.c_uint8),
+        ("odd", ctypes.c_uint8 * 2),
     )
 
     @classmethod
@@ -165,9 +166,9 @@ class _Step(ctypes.Structure):
         """What C is told of a step."""
         words = (*step.words, *step.words, "", "")[:2]
         longest_empty = 0 if step.is_choice else max(len(word.encode()) for word in words)
-        texts = (step.before, step.behind, step.odd)
+        odd = (*step.odd.encode(), *step.odd.encode(), 0, 0)[:2]
         return cls(
-            *map(_Literal.of, texts),
+            *map(_Literal.of, (step.before, step.behind)),
             (_Literal * 2)(*map(_Literal.of, words)),
             step.key,
             step.shape,
@@ -179,6 +180,7 @@ class _Step(ctypes.Structure):
             step.is_choice,
             step.is_watched,
             step.until,
+            odd,
         )
 
 

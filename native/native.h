@@ -84,11 +84,11 @@ enum { ISO, CLF, HAPROXY, EPOCH, REQUEST };
 /* A field of a layout, and the literals around it: see flows/parsing/layout.py. */
 typedef struct {
     Literal before, behind;
-    Literal odd;      /* bytes with any of which it is */
     Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
     int64_t key, shape, meaning, longest_empty;
     bool is_optional, is_json, is_even, is_choice, is_watched;
-    byte until; /* the first byte of what is behind; 0: nothing is */
+    byte until;  /* the first byte of what is behind; 0: nothing is */
+    byte odd[2]; /* with any of which the definition is asked */
 } Step;
 
 /* The only attribute of a line of a layout; no key: none. */

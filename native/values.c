@@ -249,13 +249,33 @@ bool put_number(const Key *key, int64_t line, const Number *number)
            (key->kind == SMALL || (number->digits >= 100 && number->digits <= 599));
 }
 
+/* A whole number of up to 8 digits, all of them at once; false if it is none. */
+static bool read_short(const byte *at, int64_t size, Number *number)
+{
+    const uint64_t ZEROS = 0x3030303030303030, HIGH = 0xF0F0F0F0F0F0F0F0, SIXES = ZEROS / 8;
+
+    if (size > 8 || (*at == '0' && size > 1))
+        return false;
+    uint64_t word = (uint64_t)((Wide)word_at(at) << 8 * (8 - size)) | (uint64_t)((Wide)ZEROS >> 8 * size);
+    if ((word & HIGH) != ZEROS || ((word + SIXES) & HIGH) != ZEROS)
+        return false;
+    word -= ZEROS;
+    word = word * 10 + (word >> 8); /* pairs of digits, then fours of them, then all */
+    word = ((word & 0x000000FF000000FF) * 0x000F424000000064 +
+            (word >> 16 & 0x000000FF000000FF) * 0x0000271000000001) >>
+           32;
+    *number = (Number){.is_whole = true, .digits = word, .size = (int)size};
+    return true;
+}
+
 bool put_amount(const Key *key, int64_t line, const byte *at, const byte *end)
 {
     Number number;
 
     if (at == end || (end - at == 1 && *at == '-')) /* there is none */
         return true;
-    if (read_number(at, end, &number) == end)
+    if ((key->kind != SECONDS && read_short(at, end - at, &number)) ||
+        read_number(at, end, &number) == end)
         return put_number(key, line, &number);
     return key->kind == SECONDS && (read_small(at, end, &number) ? put_number(key, line, &number)
                                                                  : put_duration(key, line, at, end));

@@ -55,8 +55,8 @@ class Field:
 
     `time`: how a time is written (None: in any way). `empty`: texts that stand for none, two at
     most; `-` never means a number. `usual`: what is nearly always here, and not worth to be kept.
-    A line with an `odd` character here is decided by the definition. `choices`: all that it can
-    be, two at most. Of durations, 10^shift of the unit are a second.
+    A line with one of two `odd` characters here is decided by the definition. `choices`: all that
+    it can be, two at most. Of durations, 10^shift of the unit are a second.
     """
 
     name: str
