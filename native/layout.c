@@ -24,35 +24,27 @@ static bool is_one_of(const Literal *two, const byte *at, const byte *end)
            (end - at == two[1].size && is_here(&two[1], at, end));
 }
 
-#ifdef __SSE2__
 /* Which of 16 bytes are one of two. */
-static inline uint64_t which_are(const byte *at, __m128i one, __m128i other)
+static inline uint64_t which_are(const byte *at, byte one, byte other)
 {
-    __m128i text = load(at);
-    return bits(_mm_or_si128(_mm_cmpeq_epi8(text, one), _mm_cmpeq_epi8(text, other)));
+    Vector text = load(at);
+    return bits((text == one) | (text == other));
 }
-#endif
 
 /* Where one of two bytes comes first; NULL if nowhere. Most words are short, others any size. */
 static inline const byte *find(const byte *at, const byte *end, byte one, byte other)
 {
-#ifdef __SSE2__
-    __m128i ones = all(one), others = all(other);
-    uint64_t found = which_are(at, ones, others);
+    uint64_t found = which_are(at, one, other);
 
     if (!found)
         for (at += LANES; at < end; at += 4 * LANES) {
-            found = which_are(at, ones, others) | which_are(at + LANES, ones, others) << LANES |
-                    which_are(at + 2 * LANES, ones, others) << 2 * LANES |
-                    which_are(at + 3 * LANES, ones, others) << 3 * LANES;
+            found = which_are(at, one, other) | which_are(at + LANES, one, other) << LANES |
+                    which_are(at + 2 * LANES, one, other) << 2 * LANES |
+                    which_are(at + 3 * LANES, one, other) << 3 * LANES;
             if (found)
                 break;
         }
     at += found ? __builtin_ctzll(found) : 0;
-#else
-    while (at < end && *at != one && *at != other)
-        at++;
-#endif
     return at < end ? at : NULL;
 }
 

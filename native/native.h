@@ -149,39 +149,45 @@ __attribute__((always_inline)) static inline void expect(const View *views, int6
         __builtin_prefetch(bytes_of(views + row + AHEAD, buffers));
 }
 
-#ifdef __SSE2__
-enum { LANES = 16 };
+/* 16 bytes with which all is done at once, and for each of them all bits or none. */
+typedef byte Vector __attribute__((vector_size(16)));
+typedef uint64_t Words __attribute__((vector_size(16)));
+typedef __typeof__((Vector){0} == (Vector){0}) Flags;
+
+enum { LANES = sizeof(Vector) };
 
 /* A byte of it 16 times. */
-static inline __m128i all(int value)
+static inline Vector all(byte value)
 {
-    return _mm_set1_epi8((char)value);
+    return value - (Vector){0};
 }
 
 /* 16 bytes from `at`, all of which may be read. */
-static inline __m128i load(const void *at)
+static inline Vector load(const void *at)
 {
-    return _mm_loadu_si128(at);
+    Vector loaded;
+    memcpy(&loaded, at, sizeof loaded);
+    return loaded;
 }
 
-/* A bit for each byte that is not 0. */
-static inline unsigned bits(__m128i found)
+/* A bit for each byte. */
+static inline unsigned bits(Flags found)
 {
-    return (unsigned)_mm_movemask_epi8(found);
-}
-
-/* All bits where a byte is no more than `most`. */
-static inline __m128i up_to(__m128i bytes, int most)
-{
-    return _mm_cmpeq_epi8(_mm_min_epu8(bytes, all(most)), bytes);
+#ifdef __SSE2__
+    return (unsigned)_mm_movemask_epi8((__m128i)found);
+#else
+    const uint64_t FIRST = 0x0101010101010101, GATHER = 0x0102040810204080;
+    Words words = (Words)found & FIRST;
+    return (unsigned)(words[0] * GATHER >> 56 | words[1] * GATHER >> 56 << 8);
+#endif
 }
 
 /* The view of the first bytes of a text, up to 12. */
-static inline View view_here(__m128i text, int64_t size)
+static inline View view_here(Vector text, int64_t size)
 {
-    const __m128i places = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m128i here = _mm_and_si128(text, _mm_cmplt_epi8(places, all((int)size)));
-    __m128i whole = _mm_or_si128(_mm_cvtsi32_si128((int)size), _mm_slli_si128(here, 4));
+    const Vector PLACES = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    Words here = (Words)(text & (Vector)(PLACES < all((byte)size)));
+    Words whole = {here[0] << 32 | (uint32_t)size, here[1] << 32 | here[0] >> 32};
     View view;
 
     memcpy(&view, &whole, sizeof view);
@@ -192,7 +198,7 @@ static inline View view_here(__m128i text, int64_t size)
  * 16 bytes of the text of a view, from byte number `from` on, of which there is one or the text is
  * empty; those behind the end are anything. No byte is read that is not of the text or the view.
  */
-static inline __m128i piece_of(const View *view, const byte *text, int64_t from)
+static inline Vector piece_of(const View *view, const byte *text, int64_t from)
 {
     const int64_t size = view->size;
     Wide piece;
@@ -208,24 +214,26 @@ static inline __m128i piece_of(const View *view, const byte *text, int64_t from)
         memcpy(&piece, view, sizeof piece);
         piece >>= 8 * ((int64_t)sizeof view->size + from);
     }
-    return _mm_set_epi64x((int64_t)(piece >> 64), (int64_t)piece);
+    return (Vector)(Words){(uint64_t)piece, (uint64_t)(piece >> 64)};
 }
-#endif
+
+/* Puts 16 bytes anywhere. */
+static inline void store(byte *to, Vector these)
+{
+    memcpy(to, &these, sizeof these);
+}
 
 /* Copies the text of a view; 16 bytes behind it may be written over. */
 static inline byte *put_view(byte *to, const View *view, const byte *text)
 {
     const int64_t size = view->size;
 
-#ifdef __SSE2__
-    if (size <= 8 * LANES) {
-        byte *stop = to + size;
-        for (int64_t from = 0; from < size; from += LANES, to += LANES)
-            _mm_storeu_si128((__m128i *)to, piece_of(view, text, from));
-        return stop;
+    if (size > 8 * LANES) {
+        memcpy(to, text, size);
+    } else {
+        for (int64_t from = 0; from < size; from += LANES)
+            store(to + from, piece_of(view, text, from));
     }
-#endif
-    memcpy(to, text, size);
     return to + size;
 }
 
@@ -237,34 +245,30 @@ static inline byte *put_view(byte *to, const View *view, const byte *text)
 /* Whether two texts of this size, which is not 0, are equal. */
 static inline bool is_same(const byte *one, const byte *other, int64_t size)
 {
-#ifdef __SSE2__
-    if (size <= 2 * LANES) {
-        unsigned equal = bits(_mm_cmpeq_epi8(load(one), load(other)));
-        if (size <= LANES)
-            return !(~equal << (LANES - size) & 0xffff);
-        const int64_t last = size - LANES;
-        return (equal & bits(_mm_cmpeq_epi8(load(one + last), load(other + last)))) == 0xffff;
-    }
-#endif
-    return !memcmp(one, other, size);
+    if (size > 2 * LANES)
+        return !memcmp(one, other, size);
+    unsigned equal = bits(load(one) == load(other));
+    if (size <= LANES)
+        return !(~equal << (LANES - size) & 0xffff);
+    const int64_t last = size - LANES;
+    return (equal & bits(load(one + last) == load(other + last))) == 0xffff;
 }
 
 /*
  * Copies a text; 16 bytes behind it may be read, and be written over in the new place. Of a literal
- * none are read: its size is known, which takes always inline to see.
+ * none are read: its size is known, which takes always inline to see. GCC would call memcpy for a
+ * loop that counts.
  */
 __attribute__((always_inline)) static inline byte *put(byte *to, const byte *at, int64_t size)
 {
-#ifdef __SSE2__
-    if (!__builtin_constant_p(size) && size <= 8 * LANES) {
-        byte *stop = to + size;
+    byte *stop = to + size;
+
+    if (__builtin_constant_p(size) || size > 8 * LANES)
+        memcpy(to, at, size);
+    else
         for (; to < stop; at += LANES, to += LANES)
-            _mm_storeu_si128((__m128i *)to, load(at));
-        return stop;
-    }
-#endif
-    memcpy(to, at, size);
-    return to + size;
+            store(to, load(at));
+    return stop;
 }
 
 /* In words, since what was written in pieces is slow to be read as a whole. */
@@ -281,13 +285,7 @@ static inline View view_of(const byte *text, int64_t size, int32_t buffer, const
         memcpy(&view, words, sizeof view);
         return view;
     }
-#ifdef __SSE2__
     return view_here(load(text), size);
-#else
-    memcpy(&view, words, sizeof view);
-    memcpy(view.here, text, size);
-    return view;
-#endif
 }
 
 /* What was made from `begin` on. */
@@ -299,43 +297,29 @@ static inline View made_view(const Made *made, int64_t begin)
 /* Where the first byte is that ends plain text: `quote`, a backslash, or a control character. */
 static inline const byte *end_of_plain(const byte *at, const byte *end, byte quote)
 {
-#ifdef __SSE2__
     for (; at < end; at += LANES) {
-        __m128i text = load(at);
-        __m128i found = _mm_or_si128(_mm_cmpeq_epi8(text, all(quote)),
-                                     _mm_cmpeq_epi8(text, all('\\')));
-        unsigned which = bits(_mm_or_si128(found, up_to(text, ' ' - 1)));
+        Vector text = load(at);
+        unsigned which = bits((text == quote) | (text == '\\') | (text < ' '));
         if (which) {
             at += __builtin_ctz(which);
             break;
         }
     }
     return at < end ? at : end;
-#else
-    while (at < end && *at != quote && *at != '\\' && *at >= ' ')
-        at++;
-    return at;
-#endif
 }
 
 /* Where the first byte is that ends a word: a space, a control character, or a quote. */
 static inline const byte *end_of_word(const byte *at, const byte *end)
 {
-#ifdef __SSE2__
     for (; at < end; at += LANES) {
-        __m128i text = load(at);
-        unsigned which = bits(_mm_or_si128(_mm_cmpeq_epi8(text, all('"')), up_to(text, ' ')));
+        Vector text = load(at);
+        unsigned which = bits((text == '"') | (text <= ' '));
         if (which) {
             at += __builtin_ctz(which);
             break;
         }
     }
     return at < end ? at : end;
-#else
-    while (at < end && *at > ' ' && *at != '"')
-        at++;
-    return at;
-#endif
 }
 
 /* times.c */
