@@ -104,26 +104,26 @@ static const byte *append_value(Made *made, const byte *at, const byte *end, int
         return NULL;
     if (*at == '{' || *at == '[')
         return depth < DEEPEST ? append_nested(made, at, end, depth + 1) : NULL;
-    if (*at == '"') {
-        append(made, at, 1);
-        stop = append_text(made, at + 1, end, true);
-        append(made, "\"", 1);
-        return stop;
-    }
+    if (*at == '"')
+        return append_json(made, at + 1, end);
     stop = skip_plain(at, end);
     if (stop)
         append(made, at, stop - at);
     return stop;
 }
 
-/* A value that is no text, or one with escapes; returns what follows it, NULL if it is not usual. */
-static const byte *put_other(Reading *reading, const Key *key, int64_t line, const byte *at,
+/* Returns what follows the value, NULL if it is not as usual. */
+static const byte *put_value(Reading *reading, const Key *key, int64_t line, const byte *at,
                              const byte *end)
 {
     Made *texts = &reading->texts;
     int64_t begin = texts->size, micros;
     Number number;
 
+    if (at == end)
+        return NULL;
+    if (*at == '"')
+        return put_quoted(reading, key, line, at + 1, end);
     if (key->kind == ATTRIBUTE) {
         begin_member(reading, key);
         return append_value(&reading->objects, at, end, 0);
@@ -131,29 +131,15 @@ static const byte *put_other(Reading *reading, const Key *key, int64_t line, con
     if (*at == 'n') /* as good as missing */
         return skip_plain(at, end);
     if (key->kind == TEXT) {
-        at = *at == '"' ? append_text(texts, at + 1, end, false) : append_value(texts, at, end, 0);
+        at = append_value(texts, at, end, 0);
         ((View *)key->out)[line] = made_view(texts, begin);
         return at;
     }
     at = read_number(at, end, &number);
-    if (!at || key->kind != TIME)
-        return at && put_number(key, line, &number) ? at : NULL;
-    return micros_since_1970(&number, &micros) && put_time(reading, key, line, micros, true) ? at
-                                                                                            : NULL;
-}
-
-/* Returns what follows the value, NULL if it is not as usual. */
-static const byte *put_value(Reading *reading, const Key *key, int64_t line, const byte *at,
-                             const byte *end)
-{
-    if (at == end)
-        return NULL;
-    if (*at == '"') {
-        const byte *quote = end_of_plain(at + 1, end, '"');
-        if (quote < end && *quote == '"')
-            return put_text(reading, key, line, at + 1, quote) ? quote + 1 : NULL;
-    }
-    return put_other(reading, key, line, at, end);
+    bool is_put = at && (key->kind == TIME ? micros_since_1970(&number, &micros) &&
+                                                 put_time(reading, key, line, micros, true)
+                                           : put_number(key, line, &number));
+    return is_put ? at : NULL;
 }
 
 bool read_json(Reading *reading, int64_t line, const byte *at, const byte *end)

@@ -84,14 +84,6 @@ static inline const byte *end_of_field(const Step *step, const byte *begin, cons
     return stop == from && step->shape < WORDS ? NULL : stop;
 }
 
-static int hexadecimal(byte digit)
-{
-    return digit >= '0' && digit <= '9' ? digit - '0'
-           : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
-           : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
-                                          : -1;
-}
-
 /* Appends a text, the escapes of Apache and nginx undone; false if one is not as usual. */
 static bool append_unescaped(Made *made, const byte *at, const byte *end)
 {
@@ -197,53 +189,6 @@ static bool put_request(Reading *reading, const Key *key, int64_t line, const Te
     return append_attribute(reading, key + 2, line, protocol + 1, end);
 }
 
-/* A time as Apache writes it is mostly the one of the line before. */
-static bool read_clf_again(Reading *reading, const Text *text, int64_t *micros)
-{
-    enum { SIZE = 26 };
-    const byte *last = reading->last_time;
-
-    if (text->end - text->at != SIZE)
-        return false;
-    if (!last || !is_same(last, text->at, SIZE)) {
-        if (!read_clf(text->at, text->end, micros))
-            return false;
-        reading->last_time = text->at;
-        reading->last_micros = *micros;
-    }
-    *micros = reading->last_micros;
-    return true;
-}
-
-static bool put_moment(Reading *reading, const Step *step, const Key *key, int64_t line,
-                       const Text *text)
-{
-    int64_t micros;
-    bool is_zoned = true;
-    Number number;
-
-    switch (step->meaning) {
-    case CLF:
-        if (!read_clf_again(reading, text, &micros))
-            return false;
-        break;
-    case HAPROXY:
-        is_zoned = false;
-        if (!read_haproxy(text->at, text->end, &micros))
-            return false;
-        break;
-    case EPOCH:
-        if (read_number(text->at, text->end, &number) != text->end ||
-            !micros_since_1970(&number, &micros))
-            return false;
-        break;
-    default:
-        if (!read_iso(text->at, text->end, &micros, &is_zoned))
-            return false;
-    }
-    return put_time(reading, key, line, micros, is_zoned);
-}
-
 /* Whether one space is between all words, and none around them. */
 static bool is_evenly_spaced(const byte *at, const byte *end)
 {
@@ -272,10 +217,12 @@ static bool is_usual(const Step *step, const byte *at, const byte *end)
 
 static inline bool put_field(Reading *reading, const Step *step, int64_t line, Text *text)
 {
+    static ReadTime *const TIMES[] = {
+        [ISO] = read_iso, [CLF] = read_clf, [HAPROXY] = read_haproxy, [EPOCH] = read_epoch};
     const Key *key = &reading->keys[step->key];
 
     if (key->kind == TIME)
-        return put_moment(reading, step, key, line, text);
+        return put_moment(reading, key, line, text->at, text->end, TIMES[step->meaning]);
     if (key->kind != TEXT && key->kind != ATTRIBUTE)
         return put_amount(key, line, text->at, text->end);
     if (step->meaning == REQUEST)

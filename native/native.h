@@ -98,7 +98,7 @@ typedef struct {
     int64_t size, line;
 } Member;
 
-/* Where the reading of lines is. What was `last` found is often found again. */
+/* Where the reading of lines is. The last time and the last attribute are often found again. */
 typedef struct {
     const Key *keys;
     int64_t key_count;
@@ -110,8 +110,9 @@ typedef struct {
     Made texts, objects; /* unescaped texts, and objects of JSON */
     int64_t object;      /* where the one of this line begins */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
-    const byte *last_time;
-    int64_t last_micros;
+    const byte *time; /* the last one, of which there may be none */
+    int64_t time_size, micros;
+    bool is_zoned;
     Member last;
     bool is_again; /* whether this line has the last member, too, which is not written yet */
 } Reading;
@@ -324,14 +325,14 @@ static inline const byte *end_of_word(const byte *at, const byte *end)
 
 /* times.c */
 
-/* A time like 2026-11-01T12:00:00.123+01:00 in microseconds: of UTC, if it `is_zoned`. */
-bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned);
+/* Reads a time in microseconds: of UTC, if it `is_zoned`. */
+typedef bool ReadTime(const byte *at, const byte *end, int64_t *micros, bool *is_zoned);
 
-/* A time like 17/May/2015:10:05:03 +0000 in microseconds of UTC. */
-bool read_clf(const byte *at, const byte *end, int64_t *micros);
-
-/* A time like 17/May/2015:10:05:03.655, of no zone, in microseconds. */
-bool read_haproxy(const byte *at, const byte *end, int64_t *micros);
+ReadTime read_iso;     /* 2026-11-01T12:00:00.123+01:00, less much of it */
+ReadTime read_clf;     /* 17/May/2015:10:05:03 +0000 */
+ReadTime read_haproxy; /* 17/May/2015:10:05:03.655, of no zone */
+ReadTime read_epoch;   /* a number since 1970 */
+ReadTime read_moment;  /* the first or the last of these */
 
 /* Microseconds since 1970 of a moment; false if there is no such day or time. */
 bool micros_of(int year, int month, int day, int hour, int minute, int second, int64_t *micros);
@@ -371,6 +372,12 @@ __attribute__((always_inline)) static inline void append(Made *made, const void 
  */
 const byte *append_text(Made *made, const byte *at, const byte *end, bool as_json);
 
+/* The same in quotes, as Python writes them; `at` is behind the first one. */
+const byte *append_json(Made *made, const byte *at, const byte *end);
+
+/* The value of a hexadecimal digit; -1: it is none. */
+int hexadecimal(byte digit);
+
 /* read.c */
 
 /* Which key is here, tried first for the `likely` one; -1: none of them. */
@@ -386,8 +393,16 @@ void begin_member(Reading *reading, const Key *key);
 /* Appends `"name":"text"`; false if there are control characters. */
 bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end);
 
+/* A text as the time of a line. */
+bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
+                ReadTime *read);
+
 /* A text without escapes as the value of a key. */
 bool put_text(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end);
+
+/* The text behind a quote as the value of a key; returns what follows, NULL if it is not usual. */
+const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byte *at,
+                       const byte *end);
 
 #pragma GCC visibility pop
 

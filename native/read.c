@@ -15,7 +15,8 @@ int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const b
         if (likely >= reading->key_count)
             likely = 0;
         const Key *key = &reading->keys[likely];
-        if (end - at > key->size && at[key->size] == closing && is_same(at, key->name + 1, key->size))
+        if (end - at > key->size && at[key->size] == closing &&
+            is_same(at, key->name + 1, key->size))
             return likely;
     }
     return -1;
@@ -58,12 +59,23 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
     return true;
 }
 
+bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
+                ReadTime *read)
+{
+    int64_t size = end - at;
+
+    if (!size || size != reading->time_size || !is_same(at, reading->time, size)) {
+        reading->time_size = 0;
+        if (!read(at, end, &reading->micros, &reading->is_zoned))
+            return false;
+        reading->time = at;
+        reading->time_size = size;
+    }
+    return put_time(reading, key, line, reading->micros, reading->is_zoned);
+}
+
 bool put_text(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end)
 {
-    int64_t micros;
-    bool is_zoned = true;
-    Number number;
-
     switch (key->kind) {
     case TEXT:
         ((View *)key->out)[line] = view_of(at, end - at, IN_LINES, reading->lines.data);
@@ -71,15 +83,29 @@ bool put_text(Reading *reading, const Key *key, int64_t line, const byte *at, co
     case ATTRIBUTE:
         return append_member(reading, key, at, end);
     case TIME:
-        if (!read_iso(at, end, &micros, &is_zoned)) {
-            is_zoned = true;
-            if (read_number(at, end, &number) != end || !micros_since_1970(&number, &micros))
-                return false;
-        }
-        return put_time(reading, key, line, micros, is_zoned);
+        return put_moment(reading, key, line, at, end, read_moment);
     default:
         return put_amount(key, line, at, end);
     }
+}
+
+const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byte *at,
+                       const byte *end)
+{
+    const byte *quote = end_of_plain(at, end, '"');
+    int64_t begin = reading->texts.size;
+
+    if (quote < end && *quote == '"')
+        return put_text(reading, key, line, at, quote) ? quote + 1 : NULL;
+    if (key->kind == ATTRIBUTE) {
+        begin_member(reading, key);
+        return append_json(&reading->objects, at, end);
+    }
+    if (key->kind != TEXT)
+        return NULL;
+    at = append_text(&reading->texts, at, end, false);
+    ((View *)key->out)[line] = made_view(&reading->texts, begin);
+    return at;
 }
 
 static void end_object(Reading *reading, int64_t line)

@@ -71,21 +71,38 @@ bool micros_since_1970(const Number *number, int64_t *micros)
     return is_storable(*micros);
 }
 
+bool read_epoch(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
+{
+    Number number;
+
+    *is_zoned = true;
+    return read_number(at, end, &number) == end && micros_since_1970(&number, micros);
+}
+
+bool read_moment(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
+{
+    return read_iso(at, end, micros, is_zoned) || read_epoch(at, end, micros, is_zoned);
+}
+
+int hexadecimal(byte digit)
+{
+    return digit >= '0' && digit <= '9' ? digit - '0'
+           : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
+           : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
+                                          : -1;
+}
+
 /* Four hexadecimal digits. */
 static bool read_unit(const byte *at, const byte *end, uint32_t *unit)
 {
+    int digit = end - at < 4 ? -1 : 0;
+
     *unit = 0;
-    if (end - at < 4)
-        return false;
-    for (int place = 0; place < 4; place++) {
-        static const char DIGITS[] = "0123456789abcdefABCDEF";
-        const char *digit = at[place] ? strchr(DIGITS, at[place]) : NULL;
-        if (!digit)
-            return false;
-        int value = (int)(digit - DIGITS);
-        *unit = *unit * 16 + (uint32_t)(value < 16 ? value : value - 6);
+    for (int place = 0; place < 4 && digit >= 0; place++) {
+        digit = hexadecimal(at[place]);
+        *unit = *unit * 16 + (uint32_t)digit;
     }
-    return true;
+    return digit >= 0;
 }
 
 static bool is_half(uint32_t unit, uint32_t first)
@@ -135,7 +152,8 @@ static byte *write_character(byte *to, uint32_t character)
 /* A character within a text of JSON, as Python writes it. */
 static byte *write_escaped(byte *to, uint32_t character)
 {
-    static const char WHICH[] = "\"\\\n\r\t\b\f", NAMES[] = "\"\\nrtbf", DIGITS[] = "0123456789abcdef";
+    static const char WHICH[] = "\"\\\n\r\t\b\f", NAMES[] = "\"\\nrtbf";
+    static const char DIGITS[] = "0123456789abcdef";
     const char *which = character && character < 0x80 ? strchr(WHICH, (int)character) : NULL;
 
     if (which) {
@@ -170,6 +188,14 @@ const byte *append_text(Made *made, const byte *at, const byte *end, bool as_jso
             return NULL;
         to = as_json ? write_escaped(to, character) : write_character(to, character);
     }
+}
+
+const byte *append_json(Made *made, const byte *at, const byte *end)
+{
+    append(made, "\"", 1);
+    at = append_text(made, at, end, true);
+    append(made, "\"", 1);
+    return at;
 }
 
 /* How many nanoseconds the unit is that is here; 0: none is. */
@@ -256,7 +282,7 @@ static bool read_short(const byte *at, int64_t size, Number *number)
 
     if (size > 8 || (*at == '0' && size > 1))
         return false;
-    uint64_t word = (uint64_t)((Wide)word_at(at) << 8 * (8 - size)) | (uint64_t)((Wide)ZEROS >> 8 * size);
+    uint64_t word = word_at(at) << 8 * (8 - size) | (size < 8 ? ZEROS >> 8 * size : 0);
     if ((word & HIGH) != ZEROS || ((word + SIXES) & HIGH) != ZEROS)
         return false;
     word -= ZEROS;
@@ -277,6 +303,8 @@ bool put_amount(const Key *key, int64_t line, const byte *at, const byte *end)
     if ((key->kind != SECONDS && read_short(at, end - at, &number)) ||
         read_number(at, end, &number) == end)
         return put_number(key, line, &number);
-    return key->kind == SECONDS && (read_small(at, end, &number) ? put_number(key, line, &number)
-                                                                 : put_duration(key, line, at, end));
+    if (key->kind != SECONDS)
+        return false;
+    return read_small(at, end, &number) ? put_number(key, line, &number)
+                                        : put_duration(key, line, at, end);
 }
