@@ -139,8 +139,9 @@ static bool append_attribute(Reading *reading, const Key *key, int64_t line, con
             reading->is_again = true;
             return true;
         }
-        *last = (Member){key, at, end - at, line};
-        return append_member(reading, key, at, end);
+        bool is_put = append_member(reading, key, at, end);
+        *last = (Member){is_put ? key : NULL, at, end - at, line};
+        return is_put;
     }
     last->key = NULL;
     return append_member(reading, key, at, end);

@@ -44,7 +44,7 @@ typedef struct {
     int32_t buffer;
 } Made;
 
-/* What a value becomes. */
+/* What a value becomes; a STATUS is SMALL, from 100 to 599. */
 enum { TEXT, TIME, STATUS, SMALL, LARGE, SECONDS, ATTRIBUTE };
 
 /*
