@@ -397,8 +397,18 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
 bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
                 ReadTime *read);
 
+/* What a text without escapes means as the value of a key that is not one of TEXT. */
+bool put_meaning(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end);
+
 /* A text without escapes as the value of a key. */
-bool put_text(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end);
+static inline bool put_text(Reading *reading, const Key *key, int64_t line, const byte *at,
+                            const byte *end)
+{
+    if (key->kind != TEXT)
+        return put_meaning(reading, key, line, at, end);
+    ((View *)key->out)[line] = view_of(at, end - at, IN_LINES, reading->lines.data);
+    return true;
+}
 
 /* The text behind a quote as the value of a key; returns what follows, NULL if it is not usual. */
 const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byte *at,

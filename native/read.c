@@ -74,19 +74,13 @@ bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, 
     return put_time(reading, key, line, reading->micros, reading->is_zoned);
 }
 
-bool put_text(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end)
+bool put_meaning(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end)
 {
-    switch (key->kind) {
-    case TEXT:
-        ((View *)key->out)[line] = view_of(at, end - at, IN_LINES, reading->lines.data);
-        return true;
-    case ATTRIBUTE:
+    if (key->kind == ATTRIBUTE)
         return append_member(reading, key, at, end);
-    case TIME:
+    if (key->kind == TIME)
         return put_moment(reading, key, line, at, end, read_moment);
-    default:
-        return put_amount(key, line, at, end);
-    }
+    return put_amount(key, line, at, end);
 }
 
 const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byte *at,
