@@ -28,6 +28,7 @@ MOST_AT_EXIT = 5.0
 """Seconds that the end of a process waits for the last batch."""
 
 _LONGEST_PAUSE = 30.0
+_MOST_AT_ONCE = 1000
 
 
 class RefusedError(Exception):
@@ -35,8 +36,9 @@ class RefusedError(Exception):
 
 
 class Background:
-    """Hands entries to `send` in batches: of `size`, or what came in `interval` seconds.
+    """Hands entries to `send` in batches: as soon as there are `size`, and after `interval` seconds.
 
+    A batch is what is there then, at most 1,000 entries unless `size` is more.
     `put` never waits: at most `bound` entries are in memory. What comes then is written to the
     spill, or, without one, takes the place of the oldest ones. A batch that fails is kept and tried
     again, at longer and longer intervals; an entry that is refused is found, counted and said.
@@ -125,7 +127,7 @@ class Background:
             self._deliver(batch, False)
             self._in_hand = ()
         if self._spill is not None:
-            for batch in self._spill.take(self._size):
+            for batch in self._spill.take(max(self._size, _MOST_AT_ONCE)):
                 self._deliver(batch, True)
                 if self._is_closed:
                     return
@@ -155,7 +157,7 @@ class Background:
 
     def _next(self) -> Sequence[Entry]:
         with self._lock:
-            count = min(self._size, len(self._waiting))
+            count = min(max(self._size, _MOST_AT_ONCE), len(self._waiting))
             self._in_hand = [self._waiting.popleft() for _ in range(count)]
         return self._in_hand
 

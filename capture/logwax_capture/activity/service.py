@@ -34,7 +34,9 @@ SETTINGS: dict[str, Any] = {
 class ActivityThreadService(threading.Thread):
     """Inserts activities in batches, in a thread of its own.
 
-    A batch is `LOGS_QUEUE_MAX_SIZE` entries, or what came in `DRF_LOGGER_INTERVAL` seconds.
+    It does so as soon as `LOGS_QUEUE_MAX_SIZE` entries wait, and every `DRF_LOGGER_INTERVAL`
+    seconds.
+
     Without `connect`, into the table of the Django app; else over a connection of Python's DB-API
     that `connect` opens, into the table that `create_table` makes. Settings are those of the Django
     project, if there is one, or given by name: `ActivityThreadService(DRF_LOGGER_INTERVAL=5)`.
