@@ -36,9 +36,10 @@ class RefusedError(Exception):
 
 
 class Background:
-    """Hands entries to `send` in batches: as soon as there are `size`, and after `interval` seconds.
+    """Hands entries to `send`: as soon as there are `size`, and every `interval` seconds.
 
-    A batch is what is there then, at most 1,000 entries unless `size` is more.
+    A batch is what is there then: at most 1,000 entries, or `size` if that is more.
+
     `put` never waits: at most `bound` entries are in memory. What comes then is written to the
     spill, or, without one, takes the place of the oldest ones. A batch that fails is kept and tried
     again, at longer and longer intervals; an entry that is refused is found, counted and said.
