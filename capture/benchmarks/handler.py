@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from logwax_capture.handler import LogwaxHandler, LogwaxLogger
 
-CALLS = 20_000
-ROUNDS = 15
+CALLS = 1_000
+ROUNDS = 200
 EXTRA = {"customer_id": "c-1042", "order": 271828, "duration_ms": 48.31, "paid": True}
 
 

@@ -18,9 +18,9 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from logwax_capture.jsontext import encode, quoted, whole
 
@@ -30,14 +30,17 @@ LONGEST = 1024 * 1024 - 1
 """Bytes of the longest line: what Logwax takes by default (`LOG_MAX_LINE_BYTES`)."""
 
 _CHECK_EVERY = 0.25  # seconds from one look for a rotation to the next: a look costs 2 us
-_MOST = 1_000  # keys remembered: applications have few, but for mistakes
+_MOST = 1_000  # beginnings and shapes remembered: most programs have fewer
 _CUTS = (100_000, 1_000, 10)
 _PIPE = 4096  # bytes that a pipe takes at once if it says that it takes any (PIPE_BUF)
 _OWN = {"timestamp", "level", "logger", "message", "process", "thread"}
 _OWN |= {"exception", "stack", "trace_id", "span_id"}
-_RECORD = frozenset(logging.makeLogRecord({}).__dict__)
-_FORMATTED = frozenset({"message", "asctime"})  # what formatters of others leave in a record
+_RECORD = {*logging.makeLogRecord({}).__dict__, "message", "asctime"}
 _trace = logging.Formatter().formatException
+
+
+_Found = TypeVar("_Found")
+_Shape: TypeAlias = "tuple[tuple[str, str], ...]"
 
 
 class LogwaxHandler(logging.Handler):
@@ -83,20 +86,19 @@ class LogwaxHandler(logging.Handler):
         """Write the record."""
         try:
             message = record.msg
-            if record.args or type(message) is not str or type(record) is not logging.LogRecord:
+            if type(message) is not str or type(record) is not logging.LogRecord:
                 message = _message(record)
+            elif record.args:
+                try:
+                    message = message % record.args
+                except Exception:
+                    message = _message(record)
             more = ""
             if record.exc_info or record.exc_text or record.stack_info:
                 more = _traces(record)
-            self._put(
-                record.created,
-                _HEADS[record.name, record.levelname],
-                message,
-                record.process,
-                record.threadName,
-                _extra(record.__dict__),
-                more,
-            )
+            head = _HEADS[record.levelname, record.name, record.process, record.threadName]
+            fields = record.__dict__
+            self._put(record.created, head, message, fields, _SHAPES[tuple(fields)], more)
         except Exception:
             self._count("lost")
             self.handleError(record)
@@ -111,9 +113,8 @@ class LogwaxHandler(logging.Handler):
         now: float,
         head: str,
         message: str,
-        process: int | None,
-        thread: str | None,
-        extra: Collection[tuple[Any, object]],
+        fields: Mapping[str, object],
+        shape: _Shape,
         more: str = "",
     ) -> None:
         second, micros = divmod(int(now * 1e6 + 0.5), 1_000_000)
@@ -121,16 +122,13 @@ class LogwaxHandler(logging.Handler):
         if second != cached:
             begin = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(second))
             self._second = second, begin
-        text = f'{begin}{micros:06d}{head}{quoted(message)},"process":{process or "null"},"thread":'
-        text += quoted(thread) if thread else "null"
-        for key, value in extra:
-            kind = type(value)
-            if kind is str:
-                text += _KEYS[key] + quoted(value)  # type: ignore[arg-type]
-            elif kind is float and value - value == 0:  # type: ignore[operator]
-                text += f"{_KEYS[key]}{value!r}"
+        text = f"{begin}{micros:06d}{head}{quoted(message)}"
+        for key, begin in shape:
+            value = fields[key]
+            if type(value) is str:
+                text += begin + quoted(value)
             else:
-                text += _KEYS[key] + encode(value)
+                text += begin + encode(value)
         if more:
             text += more
         if "opentelemetry.trace" in sys.modules:
@@ -207,11 +205,12 @@ class LogwaxLogger(logging.Logger):
                     if len(args) == 1 and args[0] and isinstance(args[0], Mapping):
                         args = args[0]
                     message = message % args
-                head = _HEADS[self.name, logging.getLevelName(level)]
                 thread = threading.current_thread().name
-                handler._put(
-                    time.time(), head, message, _process, thread, extra.items() if extra else ()
-                )
+                head = _HEADS[logging.getLevelName(level), self.name, _process, thread]
+                shape = _SHAPES[tuple(extra)] if extra else ()
+                if len(shape) != len(extra or ()):
+                    raise KeyError("a field that records have themselves")
+                handler._put(time.time(), head, message, extra or {}, shape)
             except Exception:  # the long way knows what to do
                 super()._log(level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
 
@@ -268,32 +267,39 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-class _Heads(dict[tuple[str, str], str]):
-    """What stands between time and message, by logger and level."""
+class _Heads(dict["tuple[str, str, int | None, str | None]", str]):
+    """What stands between time and message, by level, logger, process and thread."""
 
-    def __missing__(self, key: tuple[str, str]) -> str:
-        name, level = key
+    def __missing__(self, key: tuple[str, str, int | None, str | None]) -> str:
+        level, logger, process, thread = map(encode, key)
+        text = f'Z","level":{level},"logger":{logger},"process":{process},"thread":{thread}'
+        return _remember(self, key, text + ',"message":')
+
+
+class _Shapes(dict["tuple[str, ...]", "_Shape"]):
+    """Which fields an application has put among these, and what stands before their values."""
+
+    def __missing__(self, fields: tuple[str, ...]) -> _Shape:
         return _remember(
-            self, key, f'Z","level":{encode(level)},"logger":{encode(name)},"message":'
+            self,
+            fields,
+            tuple(
+                (key, f",{quoted(f'extra_{key}' if key in _OWN else str(key))}:")
+                for key in fields
+                if key not in _RECORD
+            ),
         )
 
 
-class _Keys(dict[Any, str]):
-    """What stands before a value, by its field."""
-
-    def __missing__(self, key: object) -> str:
-        name = f"extra_{key}" if key in _OWN else str(key)
-        return _remember(self, key, f",{quoted(name)}:")
-
-
-def _remember(known: dict[Any, str], key: object, text: str) -> str:
-    if len(known) < _MOST:
-        known[key] = text
-    return text
+def _remember(known: dict[Any, _Found], key: object, found: _Found) -> _Found:
+    if len(known) >= _MOST:
+        known.clear()
+    known[key] = found
+    return found
 
 
 _HEADS = _Heads()
-_KEYS = _Keys()
+_SHAPES = _Shapes()
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -302,23 +308,6 @@ def _message(record: logging.LogRecord) -> str:
         return record.getMessage()
     except Exception:
         return f"{encode(record.msg)} % {encode(record.args)}"
-
-
-def _extra(fields: dict[str, object]) -> Collection[tuple[str, object]]:
-    """What the application has put among the fields of a record."""
-    extra = []
-    others = len(_RECORD)
-    for field in reversed(fields.items()):  # that came last: the others need not be looked at
-        if field[0] in _RECORD:
-            break
-        if field[0] in _FORMATTED:
-            others += 1
-        else:
-            extra.append(field)
-    if len(extra) + others == len(fields):
-        return extra[::-1]
-    own = _RECORD | _FORMATTED
-    return [field for field in fields.items() if field[0] not in own]
 
 
 def _traces(record: logging.LogRecord) -> str:
