@@ -10,11 +10,14 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import date, datetime, time
-from json.encoder import encode_basestring as quoted
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 
 __all__ = ["encode", "quoted", "whole"]
 
 _DEEPEST = 50
+
+quoted = encode_basestring
+"""A text as JSON."""
 
 
 def encode(value: object) -> str:
@@ -64,9 +67,12 @@ def _text(value: object) -> object:
     return str(value)
 
 
-_dumps = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_text
-).encode
+_encoder = c_make_encoder(None, _text, quoted, None, ":", ",", False, False, False)
+
+
+def _dumps(value: object) -> str:
+    """As `JSONEncoder.encode`, which makes an encoder for each call, for half the price."""
+    return "".join(_encoder(value, 0))
 
 
 def _plain(value: object, within: tuple[int, ...]) -> object:
