@@ -16,8 +16,9 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from logwax_capture.jsontext import whole
 
@@ -80,7 +81,7 @@ class Rows:
         """
         return self.waiting[: min(self.most, 1 << count.bit_length() - 1)]
 
-    def insert(self, connection: sqlite3.Connection, some: list[tuple[object, ...]]) -> None:
+    def insert(self, some: list[tuple[object, ...]], connection: sqlite3.Connection) -> None:
         """Insert and commit these."""
         count = len(some)
         statement = self._inserts.get(count)
@@ -178,7 +179,7 @@ class SqliteWorker:
         Raises what it raises, and `LocalLoggerError`.
         """
         if threading.current_thread() is self._thread:  # a hook asks
-            return job(self._connection)
+            return self._use(job)
         waiting: Future[_Value] = Future()
         self._jobs.append((waiting, job))
         if self._attention:
@@ -285,6 +286,7 @@ class SqliteWorker:
         self._free: list[sqlite3.Connection] = []
         self._readers = threading.BoundedSemaphore(self._max_readers)
         self._starting = threading.Lock()
+        self._gate = threading.Lock()  # held while the writer's connection is in use
         self._wake = threading.Lock()  # held while there is no need to wake up
         self._wake.acquire()
         self._attention = False  # whether who adds a row has to look at more than that
@@ -293,7 +295,7 @@ class SqliteWorker:
         self._trouble: str = ""
         self._chores_at = 0.0
         self._patient_until = math.inf
-        self._connection = self._open()
+        self._connection: sqlite3.Connection | None = self._open()
         self._thread: threading.Thread = threading.Thread(
             target=self._work, name=f"writer of {self.db_path}", daemon=True
         )
@@ -367,7 +369,9 @@ class SqliteWorker:
             for waiting, _ in self._jobs:
                 if waiting.set_running_or_notify_cancel():
                     waiting.set_exception(LocalLoggerError(f"{self.db_path} is closed."))
-            self._connection.close()
+            with self._gate:
+                if self._connection:
+                    self._connection.close()
 
     def _sleep(self) -> None:
         """Until somebody adds something: who does so after the look sees `_attention`."""
@@ -386,7 +390,7 @@ class SqliteWorker:
         while left > 0:
             some = rows.first(left)
             try:
-                rows.insert(self._connection, some)
+                self._use(partial(rows.insert, some))
             except UnicodeEncodeError:  # half of a surrogate pair
                 rows.waiting[: len(some)] = [tuple(map(_whole, row)) for row in some]
                 continue
@@ -409,7 +413,7 @@ class SqliteWorker:
         for row in some:
             while True:
                 try:
-                    self._connection.execute(rows.one, row)
+                    self._use(partial(rows.insert, [row]))
                     rows.stored += 1
                     self._tell(rows.one, [row])
                 except _ROW_IS_WRONG as error:
@@ -432,16 +436,24 @@ class SqliteWorker:
         if not waiting.set_running_or_notify_cancel():
             return
         try:
-            waiting.set_result(job(self._connection))
+            waiting.set_result(self._use(job))
         except BaseException as error:
             waiting.set_exception(error)
-        finally:
-            if self._connection.in_transaction:
-                self._connection.rollback()
+
+    def _use(self, job: Callable[[sqlite3.Connection], _Value]) -> _Value:
+        """Do something with the writer's connection, which a fork may have closed."""
+        with self._gate:
+            if self._connection is None:
+                self._connection = self._open()
+            try:
+                return job(self._connection)
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.rollback()
 
     def _is_unfinished(self, chore: _Job) -> bool:
         try:
-            return bool(chore(self._connection))
+            return bool(self._use(chore))
         except sqlite3.Error as error:  # in a minute it may be better
             self._trouble = f"{type(error).__name__}: {error}."
             return False
@@ -462,6 +474,9 @@ class SqliteWorker:
 
 _EVENTS = ("on_query", "on_insert", "on_select", "on_update", "on_delete")
 _WORKERS: weakref.WeakSet[SqliteWorker] = weakref.WeakSet()
+_FORKING = threading.Lock()
+_Lock: TypeAlias = "threading.Lock | threading.BoundedSemaphore"
+_HELD: list[_Lock] = []
 _ABANDONED: list[object] = []
 
 
@@ -479,10 +494,37 @@ def _whole(value: object) -> object:
     return whole(value).decode() if isinstance(value, str) else value
 
 
-def _forked() -> None:
-    """In a child: nothing of the parent's is used, nor closed, which SQLite could not bear."""
+def _before_fork() -> None:
+    """Close all connections: a child of a process that has one open believes that it has its locks.
+
+    The parent would remove the log of its last transactions under such a child's feet.
+    """
+    _FORKING.acquire()
     for worker in list(_WORKERS):
-        _ABANDONED.append((worker._connection, worker._free))
+        locks: list[_Lock] = [worker._gate, *[worker._readers] * worker._max_readers]
+        for lock in locks:
+            if lock.acquire(timeout=worker.timeout):
+                _HELD.append(lock)
+        while worker._free:
+            worker._free.pop().close()
+        if worker._connection and worker._gate in _HELD and not worker._in_memory:
+            worker._connection.close()
+            worker._connection = None
+
+
+def _after_in_parent() -> None:
+    while _HELD:
+        _HELD.pop().release()
+    _FORKING.release()
+
+
+def _after_in_child() -> None:
+    """What waits is the parent's; a thread and a connection are made when they are needed."""
+    global _FORKING
+    _FORKING = threading.Lock()
+    _HELD.clear()
+    for worker in list(_WORKERS):
+        _ABANDONED.append(worker._connection)  # one in memory, perhaps in use
         for rows in worker._rows:
             rows.waiting.clear()
         worker._starting = threading.Lock()
@@ -504,5 +546,7 @@ def _close_all() -> None:
             print(error, file=sys.stderr)
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+)
 atexit.register(_close_all)
