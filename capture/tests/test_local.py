@@ -775,6 +775,7 @@ def test_what_waits_is_stored_when_the_program_ends(path):
     assert found == [("child", 500), ("parent", 501)]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_has_a_writer_of_its_own_and_takes_no_rows_of_its_parent(path, soak):
     """Forked under load, while other threads hold whatever locks there are."""
     forks = 500 if soak else 20
