@@ -29,9 +29,10 @@ __all__ = ["LONGEST", "LogwaxHandler", "LogwaxLogger"]
 LONGEST = 1024 * 1024 - 1
 """Bytes of the longest line: what Logwax takes by default (`LOG_MAX_LINE_BYTES`)."""
 
-_CHECK_EVERY = 0.25  # seconds from one look for a rotation to the next: a look costs 2 us
+_CHECK_EVERY = 250_000  # microseconds from one look for a rotation to the next: it costs 2 us
 _MOST = 1_000  # beginnings and shapes remembered: most programs have fewer
 _CUTS = (100_000, 1_000, 10)
+_LARGE = 10**300  # numbers of more digits are for `encode`
 _PIPE = 4096  # bytes that a pipe takes at once if it says that it takes any (PIPE_BUF)
 _OWN = {"timestamp", "level", "logger", "message", "process", "thread"}
 _OWN |= {"exception", "stack", "trace_id", "span_id"}
@@ -68,8 +69,7 @@ class LogwaxHandler(logging.Handler):
         self.lost = 0
         self._file = _File(self.path)
         self._sure = False  # that the last line has an end
-        self._checked = 0.0
-        self._second = (-1, "")
+        self._clock = (-_CHECK_EVERY, 0, "")  # when the file was looked for, and the second
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Write the record if the filters let it pass; unlike others it takes no lock."""
@@ -117,16 +117,19 @@ class LogwaxHandler(logging.Handler):
         shape: _Shape,
         more: str = "",
     ) -> None:
-        second, micros = divmod(int(now * 1e6 + 0.5), 1_000_000)
-        cached, begin = self._second
-        if second != cached:
-            begin = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(second))
-            self._second = second, begin
-        text = f"{begin}{micros:06d}{head}{quoted(message)}"
+        micros = int(now * 1e6 + 0.5)
+        checked, second, begin = self._clock
+        if not 0 <= micros - checked < _CHECK_EVERY:
+            second, begin = self._tick(micros)
+        digits = str(micros - second + 1_000_000)[1:]
+        text = f"{begin}{digits}{head}{quoted(message)}"
         for key, begin in shape:
             value = fields[key]
-            if type(value) is str:
-                text += begin + quoted(value)
+            kind = type(value)
+            if kind is str:
+                text += begin + quoted(value)  # type: ignore[arg-type]
+            elif kind is int and -_LARGE < value < _LARGE:  # type: ignore[operator]
+                text += f"{begin}{value}"
             else:
                 text += begin + encode(value)
         if more:
@@ -139,9 +142,6 @@ class LogwaxHandler(logging.Handler):
             line = whole(text + "}\n")
         if len(line) > LONGEST:
             line = _shortened(line)
-        if not 0 <= now - self._checked < _CHECK_EVERY:
-            self._checked = now
-            self._follow()
         file = self._file  # it stays open as long as this holds it
         try:
             if self._sure and os.write(file.number, line) == len(line):
@@ -149,6 +149,16 @@ class LogwaxHandler(logging.Handler):
         except OSError:
             pass  # it is tried once more
         self._write_anew(line)
+
+    def _tick(self, micros: int) -> tuple[int, str]:
+        """Note the time: its second, and how lines of that second begin; look for a rotation."""
+        self._follow()
+        second = micros // 1_000_000 * 1_000_000
+        moment = time.gmtime(second // 1_000_000)
+        begin = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', moment)
+        checked = second + (micros - second) // _CHECK_EVERY * _CHECK_EVERY
+        self._clock = checked, second, begin
+        return second, begin
 
     def _follow(self) -> None:
         """Open the file that has the name now, if it is another one."""
