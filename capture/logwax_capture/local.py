@@ -80,7 +80,7 @@ class MultiThreadedLogger:
         self.max_workers = max_workers
         self._logs = self.worker.rows("logs", tables.COLUMNS["logs"][1:])
         self._metrics = self.worker.rows("metrics", tables.COLUMNS["metrics"][1:])
-        self._second = (-1, "")
+        self._second = (-1_000_000, "")  # in microseconds, and as text
         if ship:
             for table in tables.COLUMNS:
                 self.worker.execute(tables.SET_MARK, (tables.shipped(table), 0))
@@ -278,12 +278,13 @@ class MultiThreadedLogger:
         self.close()
 
     def _now(self) -> str:
-        second, micros = divmod(int(time.time() * 1e6), 1_000_000)
-        cached, begin = self._second
-        if second != cached:
-            begin = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
+        micros = int(time.time() * 1e6)
+        second, begin = self._second
+        if not 0 <= micros - second < 1_000_000:
+            second = micros // 1_000_000 * 1_000_000
+            begin = time.strftime("%Y-%m-%d %H:%M:%S.", time.gmtime(second // 1_000_000))
             self._second = second, begin
-        return f"{begin}.{micros:06d}"
+        return begin + str(micros - second + 1_000_000)[1:]
 
     def _newest(self, table: str, conditions: dict[str, Any], limit: int) -> list[tuple[Any, ...]]:
         if not isinstance(limit, int) or limit < 0:

@@ -32,7 +32,7 @@ _VARIABLES = 32_766 if sqlite3.sqlite_version_info >= (3, 32) else 999
 _GATHER = 0.01  # seconds that rows wait for others to be committed with
 _CHORES_EVERY = 60.0
 _RETRY_AFTER = 0.1
-_BUSY = 1.0  # seconds that SQLite itself waits for another process
+_BUSY = 5.0  # seconds that SQLite itself waits for another process
 _ROW_IS_WRONG = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -131,6 +131,7 @@ class SqliteWorker:
         self._hooks: dict[str, list[Hook]] = {}
         self._failed_hooks: set[Hook] = set()
         self._told = 0
+        self._jobs: list[tuple[Future[Any], _Job]] = []
         self._start()
         _WORKERS.add(self)
 
@@ -144,12 +145,11 @@ class SqliteWorker:
 
     def add(self, rows: Rows, row: tuple[object, ...]) -> None:
         """Hand over a row; it is committed soon. Raises `LocalLoggerError`."""
-        waiting = rows.waiting
-        waiting.append(row)
+        if len(rows.waiting) >= self._max_pending:
+            self._wait_for_room()
+        rows.waiting.append(row)
         if self._attention:
             self._attend()
-        if len(waiting) > self._max_pending:
-            self._wait_for_room()
 
     def execute(self, query: str, values: Sequence[object] = ()) -> Result | None:
         """Run a statement, in a transaction of its own. Returns a token if there are rows.
@@ -188,13 +188,12 @@ class SqliteWorker:
         try:
             return waiting.result(self.timeout)
         except FutureTimeoutError:
-            if waiting.done():
-                raise  # the job's own
-            waiting.cancel()
-            raise LocalLoggerError(
-                f"{self.db_path}: no answer within {self.timeout} s."
-                f" {self._trouble or 'It has too much to do.'}"
-            ) from None
+            if waiting.cancel() or not waiting.done():
+                raise LocalLoggerError(
+                    f"{self.db_path}: no answer within {self.timeout} s."
+                    f" {self._trouble or 'It has too much to do.'}"
+                ) from None
+            return waiting.result()
 
     def read(self, job: Callable[[sqlite3.Connection], _Value]) -> _Value:
         """The same on a connection for reading, beside which rows are written."""
@@ -237,7 +236,7 @@ class SqliteWorker:
         self._closed = True
         self._attention = True
         _release(self._wake)
-        self._thread.join(self.timeout + 2 * _BUSY)
+        self._thread.join(2 * self.timeout + _BUSY)
         if self._thread.is_alive() or self.queue_size:
             raise LocalLoggerError(
                 f"{self.db_path}: {self.queue_size} rows could not be stored. {self._trouble}"
@@ -282,7 +281,6 @@ class SqliteWorker:
     def _start(self) -> None:
         """Begin, or begin anew in a forked child."""
         self._in_memory = self.db_path in ("", ":memory:")
-        self._jobs: list[tuple[Future[Any], _Job]] = []
         self._free: list[sqlite3.Connection] = []
         self._readers = threading.BoundedSemaphore(self._max_readers)
         self._starting = threading.Lock()
@@ -303,7 +301,10 @@ class SqliteWorker:
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(
-            self.db_path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+            self.db_path,
+            timeout=min(self.timeout, _BUSY),
+            isolation_level=None,
+            check_same_thread=False,
         )
 
     def _open(self) -> sqlite3.Connection:
@@ -527,6 +528,7 @@ def _after_in_child() -> None:
         _ABANDONED.append(worker._connection)  # one in memory, perhaps in use
         for rows in worker._rows:
             rows.waiting.clear()
+            rows.stored = 0
         worker._starting = threading.Lock()
         worker._jobs = []
         worker._forked = worker._attention = not worker._closed

@@ -790,8 +790,11 @@ def test_a_forked_child_has_a_writer_of_its_own_and_takes_no_rows_of_its_parent(
                 time.sleep(0)
 
         def child(number):
+            if number % 2:  # the first call of a child may be a question
+                assert len(logger.get_logs(limit=1)) == 1
             logger.log("INFO", "child", str(number))
             logger.flush()
+            assert logger.log_count == 1
 
         threads = [threading.Thread(target=load, args=(number,)) for number in range(2)]
         for thread in threads:
