@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import logging
 import math
 import os
@@ -26,7 +25,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from logwax_capture import local_tables as tables
-from logwax_capture.jsontext import encode, whole
+from logwax_capture.jsontext import encode
 from logwax_capture.sqlite_worker import LocalLoggerError, Result, SqliteWorker
 
 __all__ = [
@@ -220,8 +219,7 @@ class MultiThreadedLogger:
     ) -> int:
         """Write logs, oldest first, as lines of JSON; returns how many.
 
-        Logwax reads them (`json`): `timestamp`, `level`, `logger`, `message`, `thread_id`, and the
-        fields of extra. The file is there when it is complete.
+        Logwax reads them (`json`): see `local_tables.line`. The file is there when it is complete.
         """
         part = f"{os.fspath(path)}.part"
         begin = _text(since) if since else ""
@@ -231,19 +229,8 @@ class MultiThreadedLogger:
             count = 0
             query = "SELECT * FROM logs WHERE timestamp >= ? AND timestamp < ? ORDER BY id"
             with open(part, "wb") as file:
-                for _, stamp, level, thread, module, message, extra, *_ in connection.execute(
-                    query, (begin, end)
-                ):
-                    own = {
-                        "timestamp": f"{stamp.replace(' ', 'T')}Z",
-                        "level": level,
-                        "logger": module,
-                        "message": message,
-                        "thread_id": thread,
-                    }
-                    fields = json.loads(extra or "{}")
-                    more = {f"extra_{key}" if key in own else key: fields[key] for key in fields}
-                    file.write(whole(encode({**own, **more}) + "\n"))
+                for row in connection.execute(query, (begin, end)):
+                    file.write(tables.line("logs", row))
                     count += 1
             return count
 

@@ -12,6 +12,12 @@ grows: `SET_MARK` is right whatever comes twice or late.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from logwax_capture.jsontext import encode, whole
+
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS logs (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -58,6 +64,27 @@ GET_MARK = "SELECT id FROM marks WHERE name = ?"
 SET_MARK = """INSERT INTO marks VALUES (?, ?)
 ON CONFLICT (name) DO UPDATE SET id = max(id, excluded.id)"""
 """Name and id of what has arrived; an id of 0 says that somebody will ship this table."""
+
+
+def streams(stream: int) -> dict[str, int]:
+    """By table, the id of its stream, made of the mark `stream`: 63 bits."""
+    return {"logs": stream, "metrics": stream ^ 1}
+
+
+def line(table: str, row: Sequence[Any]) -> bytes:
+    """A row as a line of JSON, as Logwax reads it; `row` has the columns of the table first.
+
+    Of a log these are `timestamp`, `level`, `logger`, `message`, `thread_id`, and the fields of
+    extra; of a metric `timestamp`, `metric`, `value` and `unit`.
+    """
+    own: dict[str, Any] = {"timestamp": f"{row[1].replace(' ', 'T')}Z"}
+    if table == "metrics":
+        own |= {"metric": row[2], "value": row[3], "unit": row[4]}
+        return whole(encode(own) + "\n")
+    own |= {"level": row[2], "logger": row[4], "message": row[5], "thread_id": row[3]}
+    fields = json.loads(row[6]) if row[6] else {}
+    own |= {f"extra_{key}" if key in own else key: fields[key] for key in fields}
+    return whole(encode(own) + "\n")
 
 
 def shipped(table: str) -> str:
