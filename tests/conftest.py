@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import secrets
@@ -52,7 +53,8 @@ def wait_for(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak", action="store_true", help="run the long tests at full length")
+    with contextlib.suppress(ValueError):  # the tests of the package for applications have it, too
+        parser.addoption("--soak", action="store_true", help="run the long tests at full length")
     parser.addoption(
         "--compiled", type=Path, help="another file in the place of native/compiled.so"
     )

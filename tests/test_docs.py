@@ -261,6 +261,19 @@ def test_every_test_that_is_named_exists() -> None:
         assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
+def test_every_test_that_the_page_for_applications_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", page("docs/capture.md")))
+    files = [*(ROOT / "capture" / "tests").rglob("test_*.py"), *(ROOT / "tests").glob("test_*.py")]
+    there = {
+        (file.name, node.name)
+        for file in files
+        if file.name in {name for name, _ in named}
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert named - there == set()
+
+
 @pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in PAGES])
 def test_every_path_that_is_named_exists(name: str) -> None:
     named = re.findall(

@@ -1,21 +1,17 @@
-"""What several tests use."""
+"""What the tests of the package share."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
 import pytest
 
-DEADLINE = 30.0
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The same option as for the other tests, unless those have it."""
-    try:
+    with contextlib.suppress(ValueError):  # the tests of Logwax have it, too
         parser.addoption("--soak", action="store_true", help="run the long tests at full length")
-    except ValueError:
-        return  # they run together
 
 
 @pytest.fixture
@@ -24,9 +20,14 @@ def soak(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--soak"))
 
 
-def wait_for(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
-    """Return when `condition` is true; fail with `what` if it is not in time."""
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, f"waited {deadline} s for {what}"
-        time.sleep(0.01)
+@pytest.fixture
+def wait_for() -> Callable[..., None]:
+    """`wait_for(condition, what)` returns when it is true, and fails after 30 s."""
+
+    def wait(condition: Callable[[], object], what: str = "what was expected") -> None:
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end, f"waited 30 s for {what}"
+            time.sleep(0.01)
+
+    return wait

@@ -8,12 +8,11 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for
 
 from logwax_capture.activity import ActivityThreadService, create_table
 from logwax_capture.errors import SettingError
@@ -87,7 +86,9 @@ def put(service: ActivityThreadService, *numbers: object) -> None:
         service.put_log_data("7", "", "", "", str(number), "", None, None)
 
 
-def test_an_entry_is_inserted_with_all_that_was_given(make: Any, database: Path) -> None:
+def test_an_entry_is_inserted_with_all_that_was_given(
+    make: Any, database: Path, wait_for: Callable[..., None]
+) -> None:
     make().put_log_data(*ENTRY)
     wait_for(lambda: messages(database), "the row")
     connection = sqlite3.connect(database)
@@ -103,7 +104,9 @@ def test_an_entry_is_inserted_with_all_that_was_given(make: Any, database: Path)
     }
 
 
-def test_a_batch_goes_as_soon_as_it_is_full(make: Any, database: Path) -> None:
+def test_a_batch_goes_as_soon_as_it_is_full(
+    make: Any, database: Path, wait_for: Callable[..., None]
+) -> None:
     service = make(DRF_LOGGER_INTERVAL=3600, LOGS_QUEUE_MAX_SIZE=2)
     put(service, 1)
     assert service.get_status()["queue_backlog"] == 1
@@ -111,7 +114,9 @@ def test_a_batch_goes_as_soon_as_it_is_full(make: Any, database: Path) -> None:
     wait_for(lambda: messages(database) == ["1", "2"], "both rows")
 
 
-def test_less_than_a_batch_goes_after_the_interval(make: Any, database: Path) -> None:
+def test_less_than_a_batch_goes_after_the_interval(
+    make: Any, database: Path, wait_for: Callable[..., None]
+) -> None:
     put(make(LOGS_QUEUE_MAX_SIZE=1000), 1)
     wait_for(lambda: messages(database) == ["1"], "the row")
 
@@ -133,7 +138,9 @@ def test_the_caller_does_not_wait_for_a_database_that_hangs(make: Any, database:
     assert messages(database) == [str(number) for number in range(100)]
 
 
-def test_a_failed_batch_is_kept_and_tried_again(make: Any, database: Path) -> None:
+def test_a_failed_batch_is_kept_and_tried_again(
+    make: Any, database: Path, wait_for: Callable[..., None]
+) -> None:
     service = make()
     service.is_away = True
     put(service, 1, 2)
@@ -144,7 +151,7 @@ def test_a_failed_batch_is_kept_and_tried_again(make: Any, database: Path) -> No
 
 
 def test_a_batch_of_which_nobody_knows_whether_it_came_in_is_there_once(
-    make: Any, database: Path
+    make: Any, database: Path, wait_for: Callable[..., None]
 ) -> None:
     class Lost(sqlite3.Connection):
         fails = True
@@ -166,7 +173,9 @@ def test_a_batch_of_which_nobody_knows_whether_it_came_in_is_there_once(
     service.close()
 
 
-def test_a_full_queue_spills_and_all_is_inserted_later(make: Any, database: Path) -> None:
+def test_a_full_queue_spills_and_all_is_inserted_later(
+    make: Any, database: Path, wait_for: Callable[..., None]
+) -> None:
     service = make(LOGS_QUEUE_BOUND=10)
     service.is_away = True
     put(service, *range(50))
@@ -178,7 +187,7 @@ def test_a_full_queue_spills_and_all_is_inserted_later(make: Any, database: Path
 
 
 def test_a_full_queue_drops_the_oldest_and_counts_them_if_that_was_chosen(
-    make: Any, database: Path, caplog: pytest.LogCaptureFixture
+    make: Any, database: Path, caplog: pytest.LogCaptureFixture, wait_for: Callable[..., None]
 ) -> None:
     service = make(LOGS_QUEUE_BOUND=10, LOGS_WHEN_FULL="drop", LOGS_QUEUE_MAX_SIZE=10)
     service.goes_on.clear()
@@ -238,7 +247,9 @@ def test_the_service_is_a_thread_that_can_be_started_and_started_again(make: Any
     assert service.is_alive()
 
 
-def test_many_threads_lose_nothing(make: Any, database: Path) -> None:
+def test_many_threads_lose_nothing(
+    make: Any, database: Path, wait_for: Callable[..., None]
+) -> None:
     service = make(LOGS_QUEUE_BOUND=100)
     threads = [
         threading.Thread(target=put, args=(service, *range(first, first + 500)))
@@ -253,7 +264,7 @@ def test_many_threads_lose_nothing(make: Any, database: Path) -> None:
 
 
 def test_a_forked_process_inserts_its_own_entries_and_none_of_the_parent_s(
-    make: Any, database: Path
+    make: Any, database: Path, wait_for: Callable[..., None]
 ) -> None:
     service = make()
     service.goes_on.clear()

@@ -11,10 +11,10 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import wait_for
 
 from logwax_capture.activity import ActivityThreadService, create_table
 
@@ -60,7 +60,9 @@ def workers(connection: sqlite3.Connection) -> list[int]:
     return [row[0] for row in connection.execute(f"{query} GROUP BY 1 ORDER BY max(id)")]
 
 
-def test_gunicorn_with_preload_whose_workers_are_terminated(tmp_path: Path, soak: bool) -> None:
+def test_gunicorn_with_preload_whose_workers_are_terminated(
+    tmp_path: Path, soak: bool, wait_for: Callable[..., None]
+) -> None:
     requests = 1000 if soak else 100  # of a hundred entries each
     connection = sqlite3.connect(tmp_path / "app.sqlite")
     connection.execute("PRAGMA journal_mode = WAL")
