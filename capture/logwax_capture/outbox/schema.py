@@ -88,7 +88,7 @@ _TYPES = {
         "time": "timestamptz",
     },
     "sqlite": {
-        "key": "INTEGER PRIMARY KEY AUTOINCREMENT",  # an id never comes again
+        "key": "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT",  # an id never comes again
         "number": "INTEGER",
         "integer": "INTEGER",
         "text": "TEXT",

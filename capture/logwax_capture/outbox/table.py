@@ -328,8 +328,8 @@ class Outbox:
             last = ids[-1]
 
     def depth(self) -> Depth:
-        """How much is not delivered."""
-        with self._transaction() as cursor:
+        """How much is not delivered; waits for nobody."""
+        with self._cursor() as cursor:
             (new, age), (again, old), (failed, _) = (
                 _row(cursor, statement, ()) or (0, None) for statement in self._sql.depth
             )
@@ -339,10 +339,12 @@ class Outbox:
     def name(self) -> int:
         """What this outbox is known by: a random number of 63 bits, chosen once."""
         if self._name is None:
-            with self._transaction() as cursor:
-                cursor.execute(self._sql.name_it, (secrets.randbits(62) + 1,))
-                cursor.execute(self._sql.name)
-                self._name = int(cursor.fetchone()[0])
+            with self._cursor() as cursor:
+                found = _row(cursor, self._sql.name, ())
+                if not found:
+                    cursor.execute(self._sql.name_it, (secrets.randbits(62) + 1,))
+                    found = _row(cursor, self._sql.name, ())
+                self._name = int(found[0])
         return self._name
 
     def wait(self, seconds: float) -> bool:
