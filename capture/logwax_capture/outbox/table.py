@@ -176,6 +176,9 @@ class _Statements:
             f"WHERE {_OF_BATCH} AND {_OPEN}"
         )
         self.over = of(f"DELETE FROM {BATCHES} WHERE number = %s")
+        self.renew = of(
+            f"UPDATE {BATCHES} SET free_at = {dialect.later} WHERE owner = %s AND number > {ITSELF}"
+        )
         self.give_back = of(
             f"UPDATE {BATCHES} SET owner = NULL, free_at = {dialect.later}, failure = %s "
             "WHERE number = %s AND owner = %s"
@@ -293,6 +296,11 @@ class Outbox:
             return events
         age = _row(cursor, self._sql.age, (self._ids(events),))
         return events if age and age[0] is not None and age[0] >= max_age else []
+
+    def renew(self) -> None:
+        """Begin the leases of all batches that are ours anew."""
+        with self._cursor() as cursor:
+            cursor.execute(self._sql.renew, (self._lease, self._owner))
 
     def delivered(self, batch: Batch, refused: Mapping[int, str] | None = None) -> None:
         """Say that the store has the events, except those that it refused, with its reasons."""
