@@ -11,7 +11,6 @@ import clickhouse_connect
 import psycopg
 import pytest
 from clickhouse_connect.driver.client import Client
-from postgres_server import Postgres
 
 from logwax_capture.outbox import (
     EventLogClient,
@@ -26,27 +25,7 @@ from tests.servers.clickhouse_http import Answer, Reset, Server
 N = 10
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A cluster for all tests: each has a database of its own."""
-    server = Postgres()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def url(postgres: Postgres) -> str:
-    made = postgres.new_database()
-    with closing(Outbox.open(made)) as outbox:
-        outbox.create()
-    return made
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "engine")
-    yield made
-    made.close()
+pytest_plugins = ["tests.outbox_fixtures"]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ LEASE = 30.0
 """Seconds after which another process sends what one that died had claimed."""
 
 _LEAST, _MOST = 0.25, 5.0  # seconds between two looks while nothing is told of
-_TELL = 5.0  # seconds between two looks at how much there is, and two renewals of leases
+_TELL = 2.0  # seconds between two looks at how much there is, and two renewals of leases
 
 Stored = Callable[[int, int, int], Collection[int]]
 """Of a `Store`: which places of a stream it has, from one to before another."""
@@ -70,6 +70,7 @@ class OutboxSource(Source):
             try:
                 while self._is_time():
                     batch = self._outbox.claim(self._most, self._max_age)
+                    self._problem = ""
                     self._is_empty = batch is None
                     if batch is None:
                         self._look_at = time.monotonic() + self._pause
@@ -81,8 +82,6 @@ class OutboxSource(Source):
             except OutboxError as error:
                 self._problem = str(error)
                 self._look_at = time.monotonic() + self._pause
-            else:
-                self._problem = ""
         return None
 
     def due_in(self) -> float | None:
