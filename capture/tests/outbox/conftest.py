@@ -14,6 +14,7 @@ from logwax_capture.outbox import Outbox
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A cluster for all tests: each has a database of its own."""
+    pytest.importorskip("psycopg")
     server = Postgres()
     yield server
     server.close()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import itertools
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from postgres_server import Postgres
 
@@ -33,6 +35,11 @@ N = 10
 """Events in a batch of these tests."""
 
 
+def connect(url: str, **options: Any) -> Any:
+    """A connection of psycopg, which the fixtures of PostgreSQL ask for."""
+    return importlib.import_module("psycopg").connect(url, **options)
+
+
 class App:
     """An application's connection: each statement is committed at once."""
 
@@ -41,7 +48,7 @@ class App:
         self.connection: Any = (
             sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, timeout=30)
             if self.is_sqlite
-            else psycopg.connect(url, autocommit=True)
+            else connect(url, autocommit=True)
         )
 
     def write(self, events: int) -> None:
@@ -301,6 +308,44 @@ def test_senders_at_once_never_send_the_same_event(app: App, url: str) -> None:
     assert store.ids == list(range(1, 30 * N + 1))
 
 
+def test_every_change_of_a_row_says_when_it_was(app: App, outbox: Outbox) -> None:
+    app.write(1)
+
+    def changed() -> Any:
+        ((when,),) = app.ask("SELECT updated_at FROM events_log_outbox")
+        time.sleep(0.002)  # a clock of milliseconds
+        return when
+
+    times = [changed()]
+    batch = outbox.claim(1, 0)
+    assert batch
+    times.append(changed())
+    outbox.release(batch, "down", 0)
+    times.append(changed())
+    batch = outbox.claim(1, 0)
+    assert batch
+    times.append(changed())
+    outbox.delivered(batch)
+    times.append(changed())
+    assert times == sorted(set(times))
+
+
+def test_a_lock_that_somebody_keeps_is_not_waited_for_without_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logwax_capture.outbox.connections._SQLITE_WAITS", 0.05)
+    url = f"sqlite:///{tmp_path / 'app.db'}"
+    with closing(Outbox.open(url)) as outbox, closing(App(url).connection) as other:
+        outbox.create()
+        other.execute("BEGIN IMMEDIATE")
+        for use in (lambda: outbox.claim(1, 0), outbox.clean):
+            with pytest.raises(OutboxError, match="database is locked"):
+                use()
+        assert outbox.depth().waiting == 0  # reading waits for nobody
+        other.execute("ROLLBACK")
+        assert outbox.claim(1, 0) is None
+
+
 def test_pauses_grow_and_differ_from_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("logwax_capture.outbox.table._FIRST_PAUSE", 1.0)
     pauses = [[Batch(1, 1, (), attempts).pause for _ in range(50)] for attempts in (1, 4, 50)]
@@ -345,7 +390,7 @@ def test_ids_that_commit_out_of_order_are_not_passed_over(
     """Whatever is behind a low-water mark is found, at the latest when there is nothing else."""
     app, outbox, url = server
     store = Store()
-    with psycopg.connect(url) as slow:
+    with connect(url) as slow:
         log_event(slow, LogEvent("early", {}))
         app.write(2 * N)
         assert EventLogService(outbox=outbox, client=store).process_log_events() == (2, 0)
@@ -357,7 +402,7 @@ def test_ids_that_commit_out_of_order_are_not_passed_over(
 
 def test_a_rolled_back_event_leaves_a_gap_that_stops_nobody(server: Server) -> None:
     app, outbox, url = server
-    with psycopg.connect(url) as undone:
+    with connect(url) as undone:
         log_event(undone, LogEvent("undone", {}))
         undone.rollback()
     app.write(N)
@@ -393,6 +438,7 @@ def test_a_database_that_is_away_costs_an_attempt_and_the_next_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where it went away between sending and marking: the same batch is sent again."""
+    pytest.importorskip("psycopg")
     monkeypatch.setattr("logwax_capture.outbox.service._LONGEST_WAIT", 0.0)
     with closing(Postgres()) as postgres:
         url = postgres.url()

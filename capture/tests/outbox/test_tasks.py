@@ -12,14 +12,12 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import psycopg
 import pytest
 from postgres_server import Postgres
 from redis_server import Redis
 
 import logwax_capture
 from logwax_capture.outbox import LogEvent, Outbox, log_event
-from logwax_capture.outbox.tasks import beat_schedule
 
 APP = """
 from celery import Celery
@@ -45,6 +43,9 @@ class _Discarding(BaseHTTPRequestHandler):
 
 def test_beat_runs_them_as_often_as_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where that is no minute of an hour: once a day is not once an hour."""
+    pytest.importorskip("celery")
+    from logwax_capture.outbox.tasks import beat_schedule
+
     assert {name: entry["schedule"] for name, entry in beat_schedule().items()} == {
         "process_events": timedelta(minutes=10),
         "clean_events_outbox": timedelta(days=1),
@@ -63,10 +64,12 @@ def test_beat_runs_them_as_often_as_the_variables_say(monkeypatch: pytest.Monkey
 def test_a_worker_sends_what_is_there_once_however_often_it_is_triggered_and_cleans_up(
     tmp_path: Path, postgres: Postgres, wait_for: Callable[..., None]
 ) -> None:
+    pytest.importorskip("celery")
+    pytest.importorskip("redis")
     url = postgres.new_database()
     with closing(Outbox.open(url)) as outbox:
         outbox.create()
-    connection = psycopg.connect(url, autocommit=True)
+    connection = pytest.importorskip("psycopg").connect(url, autocommit=True)
     for number in range(20):
         log_event(connection, LogEvent("tick", {"n": number}))
     store = ThreadingHTTPServer(("127.0.0.1", 0), _Discarding)

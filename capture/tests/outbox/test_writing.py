@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import psycopg
 import pytest
-import sqlalchemy
-from sqlalchemy.orm import Session
 
 from logwax_capture.outbox import (
     Event,
@@ -45,7 +42,7 @@ def opened(library: str, url: str) -> Iterator[Any]:
             with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
                 yield connection
         else:
-            with psycopg.connect(url) as connection:
+            with pytest.importorskip("psycopg").connect(url) as connection:
                 yield connection
     elif library == "django":
         connection = _django(url)
@@ -54,8 +51,12 @@ def opened(library: str, url: str) -> Iterator[Any]:
         finally:
             connection.close()
     else:
-        engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-        made = Session(engine) if library == "session" else engine.connect()
+        engine = engine_of(url)
+        made = (
+            pytest.importorskip("sqlalchemy.orm").Session(engine)
+            if library == "session"
+            else engine.connect()
+        )
         try:
             yield made
         finally:
@@ -63,9 +64,13 @@ def opened(library: str, url: str) -> Iterator[Any]:
             engine.dispose()
 
 
+def engine_of(url: str) -> Any:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    return sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+
+
 def _django(url: str) -> Any:
-    import django
-    import django.conf
+    django = pytest.importorskip("django")
     from django.db import connections
 
     if not django.conf.settings.configured:
@@ -74,7 +79,7 @@ def _django(url: str) -> Any:
     if url.startswith("sqlite"):
         options = {"ENGINE": "django.db.backends.sqlite3", "NAME": url.removeprefix("sqlite:///")}
     else:
-        parts = psycopg.conninfo.conninfo_to_dict(url)
+        parts = pytest.importorskip("psycopg.conninfo").conninfo_to_dict(url)
         options = {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": parts["dbname"],
@@ -213,7 +218,8 @@ def test_what_is_no_event_and_no_connection_is_said() -> None:
 
 def test_the_tables_of_sqlalchemy_are_those_of_the_statements(url: str, outbox: Outbox) -> None:
     """So that Alembic finds nothing to change, and events go through tables made by it."""
-    engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    engine = engine_of(url)
+    sqlalchemy = pytest.importorskip("sqlalchemy")
     metadata = sqlalchemy.MetaData()
     tables = sqlalchemy_tables(metadata)
 
