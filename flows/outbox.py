@@ -44,14 +44,11 @@ def flow() -> Dataflow:
     prepare()
     os.umask(0o077)  # what is stored is for the eyes of its owner
     try:
-        settings = load().model_copy(update={"instance": INSTANCE})
-        outbox = _outbox(settings)
+        settings = load()
+        outbox = open_outbox(settings)
         tune()
         status, stop = Status(), threading.Event()
-        kind = settings.store_kind
-        store = open_store(
-            kind.for_events(settings) if kind.for_events else settings, Retry(stop, status)
-        )
+        store = open_store(for_events(settings), Retry(stop, status))
         source = OutboxSource(
             outbox,
             store.offsets,
@@ -67,9 +64,16 @@ def flow() -> Dataflow:
     return build(settings, reading, store, status)
 
 
-def _outbox(settings: Settings) -> Outbox:
+def for_events(settings: Settings) -> Settings:
+    """The settings with which a store is opened for events."""
+    common = settings.model_copy(update={"instance": INSTANCE})
+    change = settings.store_kind.for_events
+    return change(common) if change else common
+
+
+def open_outbox(settings: Settings) -> Outbox:
     """The outbox, which is there and can be used. Raises `SettingsError` with all problems."""
-    found = problems(settings)
+    found = problems(for_events(settings))
     url = settings.database_url.get_secret_value()
     try:
         if not url:

@@ -17,9 +17,13 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from connectors.batch import Parsed
+from connectors.errors import SettingsError
 from connectors.sources.outbox import OutboxSource
+from flows import outbox_audit
 from flows.events import parse_events
-from logwax_capture.outbox import LogEvent, Outbox, log_event
+from flows.outbox import open_outbox
+from logwax_capture.outbox import EventLogService, LogEvent, Outbox, log_event
+from settings import Settings
 from tests.conftest import Pipeline, find_port, wait_for
 from tests.servers.clickhouse_http import Server
 
@@ -163,16 +167,49 @@ def test_health_shows_how_much_waits_and_what_was_refused(
     assert flow.stop() == 0
 
 
-def test_a_flow_without_an_outbox_says_all_that_is_wrong_and_ends(flow: Flow, url: str) -> None:
+def test_an_audit_names_delivered_events_that_are_missing_or_double(
+    url: str, server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has sent them: the flow, the service, or a task."""
+    settings = {"DATABASE_URL": url, "STORE": "clickhouse", "CLICKHOUSE_URL": server.url}
+    for name, value in {**settings, "API_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LOG_EVENTS_PARTITION_QUANTITY", "10")
+
+    def audit() -> tuple[int, str]:
+        code = outbox_audit.main()
+        return code, "".join(capfd.readouterr())
+
+    write(url, range(25))
+    service = EventLogService()
+    assert service.process_log_events() == (2, 0)
+    service.close()
+    assert audit() == (0, "20 delivered events. Each is stored once.\n")
+    with closing(clickhouse_connect.get_client(dsn=server.url)) as clickhouse:
+        clickhouse.command("INSERT INTO event_log SELECT * FROM event_log WHERE offset = 7")
+        clickhouse.command("DELETE FROM event_log WHERE offset IN (3, 4)")
+    assert audit() == (
+        1,
+        "20 delivered events. Events 3, 4 are not stored. Events 7 are stored more than once.\n",
+    )
+
+
+def test_a_flow_without_an_outbox_says_all_that_is_wrong_and_ends(
+    flow: Flow, url: str, tmp_path: Path
+) -> None:
     done = flow.run(STORE="null")
     assert done.returncode == 1
     assert done.stderr.startswith("DATABASE_URL is not set")
     assert "Traceback" not in done.stderr
     with psycopg.connect(url) as connection:
         connection.execute("DROP TABLE events_log_outbox")
-    done = flow.run(STORE="null", DATABASE_URL=url)
-    assert done.returncode == 1
-    assert 'relation "events_log_outbox" does not exist' in done.stderr
+    settings = Settings(database_url=url, store="null", data_dir=tmp_path / "file" / "data")
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError) as caught:
+        open_outbox(settings)
+    in_the_way, missing = caught.value.problems
+    assert "cannot write in" in in_the_way
+    assert 'relation "events_log_outbox" does not exist' in missing
 
 
 def test_a_batch_that_the_store_has_is_marked_and_not_handed_out_again(url: str) -> None:

@@ -187,10 +187,11 @@ class _Statements:
             f"UPDATE {TABLE} SET send_status = 'AWAITING_DELIVERY', updated_at = {now} "
             f"WHERE {_OF_BATCH} AND send_status = 'SENDING'"
         )
-        self.oldest_delivered = of(
+        self.are_delivered = of(
             f"SELECT id FROM {TABLE} WHERE send_status = 'DELIVERED' AND id > %s "
-            f"ORDER BY id LIMIT %s{dialect.lock}"
+            "ORDER BY id LIMIT %s"
         )
+        self.to_delete = self.are_delivered + dialect.lock
         self.delete = of(
             f"DELETE FROM {TABLE} WHERE send_status = 'DELIVERED' AND id {dialect.among}"
         )
@@ -327,13 +328,19 @@ class Outbox:
         deleted = last = 0
         while True:
             with self._transaction() as cursor:
-                cursor.execute(self._sql.oldest_delivered, (last, step))
+                cursor.execute(self._sql.to_delete, (last, step))
                 ids = [row[0] for row in cursor.fetchall()]
                 if not ids:
                     return deleted
                 cursor.execute(self._sql.delete, (self._among(ids),))
                 deleted += cursor.rowcount
             last = ids[-1]
+
+    def ids_delivered(self, after: int, most: int) -> list[int]:
+        """The ids of the next delivered events behind an id, for audits."""
+        with self._cursor() as cursor:
+            cursor.execute(self._sql.are_delivered, (after, most))
+            return [row[0] for row in cursor.fetchall()]
 
     def depth(self) -> Depth:
         """How much is not delivered; waits for nobody."""
