@@ -31,6 +31,7 @@ from flows.parsing import FORMATS
 from flows.parsing.choice import describe
 from flows.parsing.keys import ALIASES
 from flows.parsing.parser import parser
+from logwax_capture.outbox.service import Variables
 from settings import Settings
 from tests.conftest import Pipeline
 from tests.parsing_checks import certain
@@ -105,7 +106,8 @@ def test_every_setting_is_documented_with_its_default_and_its_meaning() -> None:
 def test_no_page_speaks_of_a_setting_that_does_not_exist(name: str) -> None:
     families = "LOG|STREAM|API|CLICKHOUSE|MAX|RETENTION|DATA|STORE|LEDGER|INFLUXDB"
     named = set(re.findall(rf"\b(?:{families})_[A-Z_]*[A-Z]\b", page(name)))
-    assert named - {field.upper() for field in Settings.model_fields} == set()
+    known = [*Settings.model_fields, *Variables._fields]
+    assert named - {field.upper() for field in known} == set()
 
 
 def test_every_command_and_option_is_documented() -> None:
@@ -247,6 +249,19 @@ def test_every_test_that_is_named_exists() -> None:
     for file, test in named:
         tree = ast.parse(page(f"tests/{file}"))
         assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_test_that_the_page_for_applications_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", page("docs/capture.md")))
+    files = [*(ROOT / "capture" / "tests").rglob("test_*.py"), *(ROOT / "tests").glob("test_*.py")]
+    there = {
+        (file.name, node.name)
+        for file in files
+        if file.name in {name for name, _ in named}
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert named - there == set()
 
 
 @pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in PAGES])

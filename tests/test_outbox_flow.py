@@ -175,6 +175,7 @@ def test_an_audit_names_delivered_events_that_are_missing_or_double(
     for name, value in {**settings, "API_PORT": "0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOG_EVENTS_PARTITION_QUANTITY", "10")
+    monkeypatch.setattr(outbox_audit, "prepare", lambda: None)  # it is about the whole process
 
     def audit() -> tuple[int, str]:
         code = outbox_audit.main()
