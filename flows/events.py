@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import polars as pl
 
@@ -17,6 +18,11 @@ _EVENT = {
     "event_context": pl.String(),
     "metadata_version": pl.Int32(),
 }
+_TIME = "%Y-%m-%d %H:%M:%S%.6f"
+_BEYOND = "its time is not of the years from 1900 to 2299"
+
+
+_YEARS = 1900, 2299  # of which every store has all times unchanged
 
 
 def parse_events(*, as_lines: bool) -> Callable[[Taken], Parsed]:
@@ -24,17 +30,23 @@ def parse_events(*, as_lines: bool) -> Callable[[Taken], Parsed]:
 
     def parse(batch: Taken) -> Parsed:
         found = pl.read_ndjson(batch.data, schema=_EVENT)
-        moment = pl.col("event_date_time").str.to_datetime(time_unit="us", time_zone="UTC")
+        found = found.with_columns(pl.col("event_date_time").str.to_datetime(_TIME, strict=False))
+        year = found["event_date_time"].dt.year()
+        fits = year.is_between(*_YEARS).fill_null(False)
+        rows = found.with_columns(pl.col("event_date_time").dt.replace_time_zone("UTC"))
         if as_lines:
             rest = pl.struct("environment", "metadata_version", "event_context")
-            rows = found.select(
-                timestamp=moment, message=pl.col("event_type"), attributes=rest.struct.json_encode()
+            rows = rows.select(
+                timestamp="event_date_time",
+                message="event_type",
+                attributes=rest.struct.json_encode(),
             )
-        else:
-            rows = found.with_columns(event_date_time=moment)
+        rows = rows.hstack(batch.identity.drop("source"))
+        if fits.all():
+            return batch.parsed(rows, reject=partial(_reject, batch))
+        beyond = rows.filter(~fits).select(*PLACE, "line", detail=pl.lit(_BEYOND))
         return batch.parsed(
-            rows.hstack(batch.identity.drop("source")),
-            reject=lambda refused: _reject(batch, refused),
+            rows.filter(fits), rejected=_reject(batch, beyond), reject=partial(_reject, batch)
         )
 
     return parse

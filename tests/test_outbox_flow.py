@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import cast
 
 import clickhouse_connect
 import psycopg
@@ -22,7 +24,14 @@ from connectors.sources.outbox import OutboxSource
 from flows import outbox_audit
 from flows.events import parse_events
 from flows.outbox import open_outbox
-from logwax_capture.outbox import EventLogService, LogEvent, Outbox, log_event
+from logwax_capture.outbox import (
+    Batch,
+    Event,
+    EventLogService,
+    LogEvent,
+    Outbox,
+    log_event,
+)
 from settings import Settings
 from tests.conftest import Pipeline, find_port, wait_for
 from tests.servers.clickhouse_http import Server
@@ -231,6 +240,50 @@ def test_a_batch_that_the_store_has_is_marked_and_not_handed_out_again(url: str)
         assert asked == [(outbox.name, 1, 11)]
         source.close()
     assert statuses(url) == {"DELIVERED": 10}
+
+
+@pytest.mark.parametrize("as_lines", [False, True])
+def test_events_are_columns_whatever_their_times_and_texts(as_lines: bool) -> None:
+    """A time that some store would change is refused alone, and the outbox is told so."""
+    moments = [
+        datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+        datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc),
+        datetime(1, 1, 1, tzinfo=timezone.utc),
+        datetime(2300, 1, 1, tzinfo=timezone.utc),
+        datetime(1900, 1, 1, tzinfo=timezone.utc),
+    ]
+    text = '{"name": "Zoë \\u0000 \\" \\n"}'
+    events = [Event(n, "a\tb", at, "Local", text, n) for n, at in enumerate(moments, 1)]
+    marked: list[dict[int, str]] = []
+
+    class OneBatch:
+        vendor, name = "sqlite", 5
+
+        def claim(self, quantity: int, max_age: float) -> Batch | None:
+            return None if marked else Batch(5, 77, events)
+
+        def delivered(self, batch: Batch, refused: dict[int, str]) -> None:
+            marked.append(refused)
+
+        def close(self) -> None:
+            pass
+
+    source = OutboxSource(cast("Outbox", OneBatch()), lambda *places: (), most=10, max_age=0)
+    taken = source.collect()
+    assert taken
+    parsed = parse_events(as_lines=as_lines)(taken)
+    when = "timestamp" if as_lines else "event_date_time"
+    assert parsed.rows[when].to_list() == [moments[0], moments[1], moments[4]]
+    assert parsed.rows["offset"].to_list() == [1, 2, 5]
+    assert parsed.rows["message" if as_lines else "event_type"].to_list() == ["a\tb"] * 3
+    if as_lines:
+        assert json.loads(parsed.rows["attributes"][0])["event_context"] == text
+    else:
+        assert parsed.rows["event_context"].to_list() == [text] * 3
+    assert parsed.rejected["offset"].to_list() == [3, 4]
+    parsed.acknowledge()
+    assert marked[0].keys() == {3, 4}
+    source.close()
 
 
 def test_a_connection_that_is_lost_is_a_problem_until_it_is_back(

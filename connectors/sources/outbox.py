@@ -13,6 +13,7 @@ import msgspec
 from connectors.batch import BlockId, Span, Stream, Taken
 from connectors.sources.source import Source
 from connectors.status import SourceStatus
+from logwax_capture.outbox.connections import as_text
 from logwax_capture.outbox.table import Batch, Depth, Event, Outbox, OutboxError
 
 KIND = "outbox"
@@ -159,7 +160,7 @@ def _line(event: Event) -> bytes:
         msgspec.json.encode(
             {
                 "event_type": event.event_type,
-                "event_date_time": event.event_date_time,
+                "event_date_time": as_text(event.event_date_time),
                 "environment": event.environment,
                 "event_context": event.event_context,
                 "metadata_version": event.metadata_version,
