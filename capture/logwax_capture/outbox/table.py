@@ -106,6 +106,7 @@ _POSTGRESQL = _Dialect(
     "extract(epoch FROM clock_timestamp() - {0})::float8",
     session=(
         "SET TimeZone = 'UTC'",
+        "SET synchronous_commit = on",  # which events are in a batch is on disk before it is sent
         # Statistics lag behind: else all new events would be read and sorted for each batch.
         "SET enable_seqscan = off",
         "SET enable_bitmapscan = off",

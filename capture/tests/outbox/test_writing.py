@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import logwax_capture
 from logwax_capture.outbox import (
     Event,
     LogEvent,
@@ -214,6 +218,29 @@ def test_what_is_no_event_and_no_connection_is_said() -> None:
         log_event(sqlite3.connect(":memory:"), {})
     with pytest.raises(TypeError, match="object is no connection"):
         log_event(object(), LogEvent("a", "{}"))
+
+
+def test_it_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
+    """In a process without site-packages nothing else could be loaded."""
+    code = (
+        "import sqlite3\n"
+        "from logwax_capture.outbox import LogEvent, Outbox, log_event\n"
+        "outbox = Outbox.open('sqlite:///app.db')\n"
+        "outbox.create()\n"
+        "with sqlite3.connect('app.db') as connection:\n"
+        "    log_event(connection, LogEvent('tick', {}))\n"
+        "print(outbox.claim(1, 0).events[0].event_type)\n"
+        "Outbox.open('postgresql://nowhere').claim(1, 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(logwax_capture.__path__[0]).parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "tick\n"
+    assert "pip install 'logwax-capture[postgres]'" in done.stderr
 
 
 def test_the_tables_of_sqlalchemy_are_those_of_the_statements(url: str, outbox: Outbox) -> None:
