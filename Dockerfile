@@ -11,13 +11,14 @@ RUN apt-get update \
     && python -m venv --without-pip /opt/logwax
 COPY pyproject.toml setup.py constraints.txt LICENSE README.md settings.py ./
 COPY api api
+COPY capture/logwax_capture capture/logwax_capture
 COPY cli cli
 COPY connectors connectors
 COPY flows flows
 COPY log_generator log_generator
 COPY native native
 # STORE=embedded is not for containers, and its engine would be more than half of the image.
-RUN pip install . \
+RUN pip install ".[outbox]" \
     && pip uninstall --yes chdb chdb-core pandas
 
 FROM python:3.11.16-slim-bookworm
