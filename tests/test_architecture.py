@@ -80,6 +80,30 @@ def test_imports_point_one_way(package: str) -> None:
     assert upwards == {}
 
 
+OF_APPLICATIONS = ROOT / "capture" / "logwax_capture"
+
+
+def test_the_package_of_applications_knows_nothing_of_the_rest() -> None:
+    modules = [path for path in OF_APPLICATIONS.rglob("*.py") if path.is_file()]
+    assert modules
+    strangers = {name for path in modules for name in imported(path)}
+    assert {name for name in strangers if name.partition(".")[0] in {*OURS, "settings"}} == set()
+
+
+def test_the_rest_knows_of_it_only_what_its_tables_are_and_are_asked() -> None:
+    known = {
+        name
+        for package in MAY_IMPORT
+        for path in sources(package)
+        for name in imported(path)
+        if name.startswith("logwax_capture")
+    }
+    outbox = {f"logwax_capture.outbox.{part}" for part in ("table", "connections", "clickhouse")}
+    tables = {"logwax_capture.local_tables", *outbox}
+    names = {name if name in tables else name.rpartition(".")[0] for name in known}
+    assert names - {"", "logwax_capture"} <= tables
+
+
 def test_a_flow_knows_the_api_only_where_its_process_is_put_together() -> None:
     importing = [path.name for path in sources("flows") if "api" in packages(path)]
     assert importing == ["process.py"]
