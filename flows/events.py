@@ -41,7 +41,7 @@ def parse_events(*, as_lines: bool) -> Callable[[Taken], Parsed]:
                 message="event_type",
                 attributes=rest.struct.json_encode(),
             )
-        rows = rows.hstack(batch.identity.drop("source"))
+        rows = rows.hstack(batch.identity if as_lines else batch.identity.drop("source"))
         if fits.all():
             return batch.parsed(rows, reject=partial(_reject, batch))
         beyond = rows.filter(~fits).select(*PLACE, "line", detail=pl.lit(_BEYOND))

@@ -111,8 +111,10 @@ def test_a_store_without_a_table_for_events_has_them_as_lines(tmp_path: Path, fl
     done = flow.run(DATABASE_URL=url, STORE="sqlite")
     assert "lines=1 stored=1 dead=0" in done.stdout, done.stderr
     with closing(sqlite3.connect(tmp_path / "data" / "logwax.sqlite")) as stored:
-        ((message, attributes),) = stored.execute("SELECT message, attributes FROM logs")
-    assert message == "user_created"
+        ((message, source, attributes),) = stored.execute(
+            "SELECT message, source, attributes FROM logs"
+        )
+    assert (message, source) == ("user_created", "events_log_outbox")
     found = json.loads(attributes)
     assert json.loads(found.pop("event_context")) == {"email": "a@b.c"}
     assert found == {"environment": "Local", "metadata_version": 1}
@@ -275,6 +277,7 @@ def test_events_are_columns_whatever_their_times_and_texts(as_lines: bool) -> No
     when = "timestamp" if as_lines else "event_date_time"
     assert parsed.rows[when].to_list() == [moments[0], moments[1], moments[4]]
     assert parsed.rows["offset"].to_list() == [1, 2, 5]
+    assert parsed.rows["line"].to_list() == [1, 2, 5]  # by which InfluxDB tells points apart
     assert parsed.rows["message" if as_lines else "event_type"].to_list() == ["a\tb"] * 3
     if as_lines:
         assert json.loads(parsed.rows["attributes"][0])["event_context"] == text

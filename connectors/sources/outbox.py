@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import msgspec
+import polars as pl
 
 from connectors.batch import BlockId, Span, Stream, Taken
 from connectors.sources.source import Source
@@ -33,6 +35,11 @@ class TakenEvents(Taken):
     """Events as lines of JSON; into `refused` goes what the store says of those it refuses."""
 
     refused: dict[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def identity(self) -> pl.DataFrame:
+        """See `Taken`. An event's number is its id: batches are not one behind the other."""
+        return super().identity.with_columns(line="offset")
 
 
 class OutboxSource(Source):
