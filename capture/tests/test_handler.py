@@ -329,6 +329,22 @@ def test_a_file_that_was_removed_is_made_anew_and_nothing_is_said_to_be_lost(
     assert (handler.lost, handler.fallen_back) == (0, 0)
 
 
+def test_a_line_for_a_file_that_is_gone_with_its_directory_is_told_to_be_lost(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "stderr", None)
+    (tmp_path / "logs").mkdir()
+    handler = LogwaxHandler(tmp_path / "logs" / "app.log")
+    (tmp_path / "logs" / "app.log").unlink()
+    (tmp_path / "logs").rmdir()
+    handler.handle(logging.makeLogRecord({"msg": "x", "created": 4e9}))
+    assert handler.lost == 1
+    (tmp_path / "logs").mkdir()
+    handler.handle(logging.makeLogRecord({"msg": "y", "created": 4e9}))
+    handler.close()
+    assert [line["message"] for line in lines(tmp_path / "logs" / "app.log")] == ["y"]
+
+
 def test_a_clock_that_goes_back_does_not_keep_it_from_looking(handler, file, tmp_path):
     handler.handle(logging.makeLogRecord({"msg": "future", "created": 4e9}))
     file.rename(tmp_path / "app.log.1")
