@@ -143,6 +143,7 @@ def test_what_has_the_same_time_comes_in_the_order_it_was_logged(logger):
     for number in range(5):
         at(logger, "2026-11-26 12:00:00.000000", str(number))
     assert [log[5] for log in logger.get_logs()] == ["4", "3", "2", "1", "0"]
+    assert [log[5] for log in logger.get_logs(level="INFO")] == ["4", "3", "2", "1", "0"]
 
 
 @pytest.mark.parametrize("limit", [-1, "10", None, 1.5])
