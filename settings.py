@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from dotenv.parser import parse_stream
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    create_model,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingsError
@@ -126,6 +133,12 @@ class _Common(BaseSettings):
         le=7 * 86_400,
         description="A file that has been renamed or deleted is read on for as long as a process "
         "has it open for writing. Where that cannot be ruled out: for so long after it grew last.",
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="The database with the outbox that `flows.outbox` reads: "
+        "`postgresql://user:password@host/name`, or `sqlite:///path`.",
+        repr=False,
     )
     follow: bool = Field(
         True,

@@ -195,6 +195,7 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
         dead_letters=store.dead_letters,
         files=reading.files,
         lag_bytes=reading.lag_bytes,
+        lag_records=reading.lag_records,
         lag_seconds=reading.lag_seconds,
         lines_in=status.lines,
         lines_stored=status.stored,

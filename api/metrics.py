@@ -55,8 +55,13 @@ def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
                 reading.lag_bytes,
             ),
             Gauge(
+                "logwax_lag_records",
+                "Events of an outbox that are not stored yet.",
+                reading.lag_records,
+            ),
+            Gauge(
                 "logwax_lag_seconds",
-                "Seconds that the oldest of these lines has waited.",
+                "Seconds that the oldest of these has waited.",
                 reading.lag_seconds,
             ),
             Gauge(

@@ -14,12 +14,16 @@ from connectors.refusals import Refusals
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """How far reading is: files followed, and what of them is not stored yet."""
+    """How far reading is: files followed, and what of them is not stored yet.
+
+    Of a source that is no files, `lag_records` are those that are not stored yet.
+    """
 
     files: int = 0
     lag_bytes: int = 0
     lag_seconds: float = 0.0
     problems: tuple[str, ...] = ()
+    lag_records: int = 0
 
 
 @dataclass(frozen=True)

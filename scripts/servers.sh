@@ -4,9 +4,13 @@
 # Prints the Debian packages of the programs that are not on the PATH.
 missing_packages() {
     local pair
-    for pair in influxd:influxdb ip:iproute2 openssl:openssl "cc:gcc libc6-dev" "clang:clang libclang-rt-dev"; do
+    for pair in influxd:influxdb ip:iproute2 openssl:openssl redis-server:redis-server \
+        "cc:gcc libc6-dev" "clang:clang libclang-rt-dev"; do
         command -v "${pair%:*}" >/dev/null || echo -n "${pair#*:} "
     done
+    # Debian has PostgreSQL's programs not on the PATH.
+    compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || command -v initdb >/dev/null ||
+        echo -n "postgresql "
 }
 
 as_root() {
@@ -31,8 +35,11 @@ install_servers() {
     apt_get install $packages >/dev/null 2>&1 || # the lists of packages may be old, or missing
         { apt_get update && apt_get install $packages; } || fail "$advice"
     if [[ -n $(missing_packages) ]]; then fail "$advice"; fi
-    # The tests start their own; Debian's service listens on every interface, without a password.
-    if [[ $packages == *influxdb* ]] && systemctl is-active --quiet influxdb 2>/dev/null; then
-        as_root systemctl disable --quiet --now influxdb
-    fi
+    # The tests start their own; InfluxDB's service listens on every interface, without a password.
+    local service
+    for service in influxdb postgresql redis-server; do
+        if [[ $packages == *$service* ]] && systemctl is-active --quiet $service 2>/dev/null; then
+            as_root systemctl disable --quiet --now $service
+        fi
+    done
 }

@@ -421,7 +421,7 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
     store.command("INSERT INTO dead_letters VALUES ('?')")
     pipeline.status.add(lines=3, stored=2, dead={"bad_json": 1}, filler=9, misfits={"duration": 1})
     pipeline.status.add(lines=0, stored=0, dead={}, misfits={"duration": 1, "bytes_sent": 3})
-    pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",))
+    pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",), lag_records=7)
 
     answer = api.get("/health")
 
@@ -431,6 +431,7 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
         "store": "ok",
         "files": 2,
         "lag_bytes": 100,
+        "lag_records": 7,
         "lag_seconds": 0.5,
         "lines_in": 3,
         "lines_stored": 2,
@@ -473,7 +474,7 @@ def samples(answer: httpx.Response) -> dict[str, float]:
 def test_metrics_are_those_of_the_pipeline_now(api: httpx.Client, pipeline: Running) -> None:
     pipeline.status.add(lines=4, stored=2, dead={"bad_json": 1}, filler=9)
     pipeline.status.demoted_tags = frozenset({"customer_id"})
-    pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",))
+    pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",), lag_records=7)
 
     assert samples(api.get("/metrics")) == {
         "logwax_store_usable": 1,
@@ -484,6 +485,7 @@ def test_metrics_are_those_of_the_pipeline_now(api: httpx.Client, pipeline: Runn
         "logwax_filler_bytes_total": 9,
         "logwax_files": 2,
         "logwax_lag_bytes": 100,
+        "logwax_lag_records": 7,
         "logwax_lag_seconds": 0.5,
         "logwax_problems": 1,
         "logwax_demoted_tags": 1,

@@ -31,6 +31,7 @@ from flows.parsing import FORMATS
 from flows.parsing.choice import describe
 from flows.parsing.keys import ALIASES
 from flows.parsing.parser import parser
+from logwax_capture.outbox.service import Variables
 from settings import Settings
 from tests.conftest import Pipeline
 from tests.parsing_checks import certain
@@ -105,7 +106,8 @@ def test_every_setting_is_documented_with_its_default_and_its_meaning() -> None:
 def test_no_page_speaks_of_a_setting_that_does_not_exist(name: str) -> None:
     families = "LOG|STREAM|API|CLICKHOUSE|MAX|RETENTION|DATA|STORE|LEDGER|INFLUXDB"
     named = set(re.findall(rf"\b(?:{families})_[A-Z_]*[A-Z]\b", page(name)))
-    assert named - {field.upper() for field in Settings.model_fields} == set()
+    known = [*Settings.model_fields, *Variables._fields]
+    assert named - {field.upper() for field in known} == set()
 
 
 def test_every_command_and_option_is_documented() -> None:

@@ -109,7 +109,7 @@ class Checkout:
             found = shutil.which(tool)
             assert found, f"{tool} is needed"
             (self._bin / tool).symlink_to(found)
-        for server in ("influxd", "ip", "openssl", "cc", "clang"):
+        for server in ("influxd", "ip", "openssl", "redis-server", "initdb", "cc", "clang"):
             self.add_program(server, "")
         self.add_program("id", "#!/usr/bin/env bash\necho ${USER_ID:-0}")
 

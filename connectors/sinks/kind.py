@@ -45,6 +45,8 @@ class StoreKind:
     """A question that `logwax query` takes; empty: it takes none."""
     shows_lines: bool = False
     """Whether stdout is for the lines, and for nothing else."""
+    for_events: Callable[[Any], Any] | None = None
+    """Its settings when it stores events of an outbox in a table of their own; None: as lines."""
     batch_bytes: int = 12 * MEBIBYTE
     """What `STREAM_MAX_BYTES` is by default."""
     problems: Callable[[Settings], Iterable[str]] = lambda settings: ()

@@ -15,6 +15,9 @@ from connectors.sinks.kind import MEBIBYTE, StoreKind
 if TYPE_CHECKING:
     from settings import Settings
 
+EVENT_LOG = "event_log"
+"""The table of events."""
+
 _ADDRESS_SPACE = 3 * 1024**3 // 2  # below it, the engine does not always start (measured)
 
 DESCRIPTORS = 256
@@ -24,7 +27,7 @@ DESCRIPTORS = 256
 def _table(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError("a table's name has letters, digits and underscores")
-    if name in ("dead_letters", "ingest_blocks"):
+    if name in ("dead_letters", "ingest_blocks", EVENT_LOG):
         raise ValueError("Logwax has a table of that name for itself")
     return name
 
@@ -93,6 +96,10 @@ def _problems_of_embedded(settings: Settings) -> Iterator[str]:
         )
 
 
+def _for_events(settings: Settings) -> Settings:
+    return settings.model_copy(update={"clickhouse_table": EVENT_LOG, "retention_days": 0})
+
+
 _EXAMPLE = "SELECT count() FROM logs"
 _BATCH_BYTES = 24 * MEBIBYTE  # it merges what came in small
 
@@ -104,6 +111,7 @@ EMBEDDED = StoreKind(
     kept_in="clickhouse",
     example=_EXAMPLE,
     batch_bytes=_BATCH_BYTES,
+    for_events=_for_events,
     problems=_problems_of_embedded,
 )
 CLICKHOUSE = StoreKind(
@@ -115,4 +123,5 @@ CLICKHOUSE = StoreKind(
     address=lambda settings: settings.clickhouse_url,
     example=_EXAMPLE,
     batch_bytes=_BATCH_BYTES,
+    for_events=_for_events,
 )

@@ -10,8 +10,10 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.errors import StoreError
 from connectors.saying import say
+from connectors.sinks.clickhouse import EVENT_LOG
 from connectors.sinks.clickhouse.errors import reason
 from connectors.sinks.clickhouse.insert import check_insert
+from logwax_capture.outbox.clickhouse import EVENT_LOG as EVENT_LOG_DDL
 
 DEAD_LETTERS = "dead_letters"
 LEDGER = "ingest_blocks"
@@ -91,6 +93,9 @@ CREATE TABLE IF NOT EXISTS {{table:Identifier}} (
 ) ENGINE = MergeTree ORDER BY (customer_id, timestamp)
 SETTINGS {_REBUILD}, {_LAZY}, """
 
+# That of `logwax_capture.outbox`, which writes into it, too.
+EVENT_LOG_TABLE = EVENT_LOG_DDL.partition("SETTINGS")[0] + "SETTINGS "
+
 DEAD_LETTERS_TABLE = f"""
 CREATE TABLE IF NOT EXISTS {DEAD_LETTERS} (
     file_id UInt64,
@@ -167,7 +172,11 @@ def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
     a column, has one that would change values, or must not be written and read by this user. Other
     columns are left alone.
     """
-    tables = {logs: LOGS_TABLE, DEAD_LETTERS: DEAD_LETTERS_TABLE, LEDGER: _LEDGER_TABLE}
+    tables = {
+        logs: EVENT_LOG_TABLE if logs == EVENT_LOG else LOGS_TABLE,
+        DEAD_LETTERS: DEAD_LETTERS_TABLE,
+        LEDGER: _LEDGER_TABLE,
+    }
     try:
         found: dict[str, dict[str, str]] = {}
         for table, name, type_ in client.query(_COLUMNS, {"tables": list(tables)}).result_rows:
@@ -185,7 +194,7 @@ def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
                 client.command(_STREAM_ADDITIONS)
             else:
                 _check_columns(table, columns, found[table])
-                if table == logs:
+                if table == logs != EVENT_LOG:
                     _add_projections(client, table, made)
             # Whether this user may do what is going to be done.
             check_insert(client, table, columns)
@@ -196,7 +205,7 @@ def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
 def columns_of(ddl: str) -> dict[str, str]:
     """The names and types of the columns that a statement makes."""
     return dict(
-        re.findall(r"^    (?!PROJECTION)(\w+) (.+?)(?: DEFAULT .*?)?,?$", ddl, re.MULTILINE)
+        re.findall(r"^    (?!PROJECTION|INDEX)(\w+) (.+?)(?: DEFAULT .*?)?,?$", ddl, re.MULTILINE)
     )
 
 
