@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,18 @@ class LocalSource(Source):
                 f"{self._path} is older than what was shipped of it: {table} ends at {given}, and"
                 f" {span.end - 1} is stored. It is a backup: let the logger begin a new file."
             )
+
+
+def logger_file(url: str) -> Path | None:
+    """The file of a local logger that a URL `sqlite:///path` names, None if it names another."""
+    path = Path(url.removeprefix("sqlite:///"))
+    if not url.startswith("sqlite:///") or not path.is_file():
+        return None
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        try:
+            return path if database.execute(tables.GET_MARK, ("stream",)).fetchone() else None
+        except sqlite3.Error:
+            return None
 
 
 def _open(path: Path) -> sqlite3.Connection:
