@@ -506,8 +506,10 @@ def test_no_fork_under_load_ends_in_a_deadlock(file, soak):
     forks = 10_000 if soak else 100
     code = """if True:
     import logging, os, sys, threading
-    from logwax_capture.handler import LogwaxHandler
+    from logwax_capture.handler import LogwaxHandler, LogwaxLogger
     logging.basicConfig(handlers=[LogwaxHandler(sys.argv[1])], level=logging.INFO)
+    logging.setLoggerClass(LogwaxLogger)
+    logger = logging.getLogger("child")
     counts, over = [0] * 4, threading.Event()
     def load(thread):
         while not over.is_set():
@@ -519,7 +521,7 @@ def test_no_fork_under_load_ends_in_a_deadlock(file, soak):
     for number in range(int(sys.argv[2])):
         child = os.fork()
         if not child:
-            logging.info("child", extra={"pid": os.getpid()})
+            (logger if number % 2 else logging).info("child", extra={"pid": os.getpid()})
             os._exit(0)
         os.waitpid(child, 0)
     over.set()
