@@ -128,6 +128,12 @@ def test_a_field_of_extra_never_takes_the_place_of_the_lines_own(kind, handler, 
     )
 
 
+@BOTH
+def test_a_field_of_extra_that_records_have_themselves_is_refused_as_logging_does(kind, handler):
+    with pytest.raises(KeyError, match="Attempt to overwrite 'name'"):
+        logger_of(kind, handler).info("x", extra={"name": "y", "order": 7})
+
+
 def test_what_others_leave_in_a_record_is_no_field_of_extra(handler, file, tmp_path):
     other = logging.FileHandler(tmp_path / "other.log")
     other.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
