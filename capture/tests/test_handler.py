@@ -128,6 +128,12 @@ def test_a_field_of_extra_never_takes_the_place_of_the_lines_own(kind, handler, 
     )
 
 
+@BOTH
+def test_a_field_of_extra_that_records_have_themselves_is_refused_as_logging_does(kind, handler):
+    with pytest.raises(KeyError, match="Attempt to overwrite 'name'"):
+        logger_of(kind, handler).info("x", extra={"name": "y", "order": 7})
+
+
 def test_what_others_leave_in_a_record_is_no_field_of_extra(handler, file, tmp_path):
     other = logging.FileHandler(tmp_path / "other.log")
     other.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -506,8 +512,10 @@ def test_no_fork_under_load_ends_in_a_deadlock(file, soak):
     forks = 10_000 if soak else 100
     code = """if True:
     import logging, os, sys, threading
-    from logwax_capture.handler import LogwaxHandler
+    from logwax_capture.handler import LogwaxHandler, LogwaxLogger
     logging.basicConfig(handlers=[LogwaxHandler(sys.argv[1])], level=logging.INFO)
+    logging.setLoggerClass(LogwaxLogger)
+    logger = logging.getLogger("child")
     counts, over = [0] * 4, threading.Event()
     def load(thread):
         while not over.is_set():
@@ -519,7 +527,7 @@ def test_no_fork_under_load_ends_in_a_deadlock(file, soak):
     for number in range(int(sys.argv[2])):
         child = os.fork()
         if not child:
-            logging.info("child", extra={"pid": os.getpid()})
+            (logger if number % 2 else logging).info("child", extra={"pid": os.getpid()})
             os._exit(0)
         os.waitpid(child, 0)
     over.set()
