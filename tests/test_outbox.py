@@ -120,6 +120,19 @@ def test_a_batch_that_the_store_has_is_known_there_when_its_token_is_forgotten(
     late.close()
 
 
+def test_a_batch_that_two_senders_send_at_once_is_stored_once(
+    url: str, server: Server, clickhouse: Client
+) -> None:
+    """As where an insert that nobody waited for any more comes through behind the next one."""
+    write(url, N)
+    with closing(Outbox.open(url)) as outbox:
+        batch = outbox.claim(N, 0)
+        assert batch
+        for _ in range(2):
+            assert EventLogClient(server.url).insert(batch) == {}
+    assert numbers(clickhouse) == list(range(N))
+
+
 def test_an_event_that_the_table_refuses_fails_alone(
     url: str, server: Server, clickhouse: Client
 ) -> None:

@@ -55,6 +55,7 @@ _REFUSED = frozenset(
 _TOO_MANY_PARTS = 252
 _UNKNOWN_TABLE = 60
 _YEARS = range(1900, 2300)
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
 _WORDS = 1000  # characters of what the store says
 
 
@@ -146,7 +147,7 @@ class EventLogClient:
 
     def _insert_block(self, outbox: int, events: Sequence[Event], token: str) -> None:
         rows = "\n".join(
-            json.dumps(
+            _as_json(
                 [
                     event.event_type,
                     as_text(event.event_date_time),
@@ -155,8 +156,7 @@ class EventLogClient:
                     event.metadata_version,
                     outbox,
                     event.id,
-                ],
-                ensure_ascii=False,
+                ]
             )
             for event in events
         )

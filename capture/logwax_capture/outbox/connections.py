@@ -13,7 +13,6 @@ from logwax_capture import extra
 Execute = Callable[[str, Sequence[object]], object]
 
 _SQLITE_WAITS = 30.0  # seconds for a lock of another process, at most
-_TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 
 def sqlite_connection(path: str) -> sqlite3.Connection:
@@ -54,7 +53,7 @@ def django_connection(alias: str = "default") -> Any:
 
 def as_text(moment: datetime) -> str:
     """A time as SQLite's columns have it: UTC, of one length, so that texts sort as times do."""
-    return moment.astimezone(timezone.utc).strftime(_TIME)
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def from_text(text: str) -> datetime:

@@ -18,6 +18,8 @@ from logwax_capture.outbox.schema import CHANNEL, NOW, TABLE
 _QUIET = 1.0  # seconds: a process tells of new events no more often, for each NOTIFY costs a lock
 _told = float("-inf")
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
+
 
 @dataclass(frozen=True)
 class LogEvent:
@@ -85,7 +87,7 @@ def snake_case(name: str) -> str:
 
 def _as_json(context: Mapping[str, Any]) -> str:
     try:
-        text = json.dumps(context, ensure_ascii=False, allow_nan=False, default=str)
+        text = _encode(context)
         text.encode()
     except UnicodeEncodeError:  # half a character: its escape is JSON
         return json.dumps(context, allow_nan=False, default=str)

@@ -148,6 +148,11 @@ def sqlalchemy_tables(metadata: Any) -> tuple[Any, Any]:
         "time": sql.DateTime(timezone=True).with_variant(sql.Text(), "sqlite"),
     }
 
+    def default(column: Column) -> Any:
+        if column.name in ("created_at", "updated_at"):
+            return sql.func.now()
+        return None if column.default is None else str(column.default)
+
     def table(name: str, columns: Sequence[Column], *more: Any) -> Any:
         return sql.Table(
             name,
@@ -159,18 +164,13 @@ def sqlalchemy_tables(metadata: Any) -> tuple[Any, Any]:
                     primary_key=column.name in ("id", "number"),
                     autoincrement=column.kind == "key",
                     nullable=column.is_null,
-                    server_default=_sqlalchemy_default(column),
+                    server_default=default(column),
                 )
                 for column in columns
             ),
             *more,
             sqlite_autoincrement=True,
         )
-
-    def _sqlalchemy_default(column: Column) -> Any:
-        if column.name in ("created_at", "updated_at"):
-            return sql.func.now()
-        return None if column.default is None else str(column.default)
 
     indexes = (
         sql.Index(

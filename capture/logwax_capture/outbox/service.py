@@ -113,11 +113,10 @@ class EventLogService:
         """Send the next batch; returns whether there was one."""
         quantity = self.variables.log_events_partition_quantity
         age = self.variables.log_sending_frequency_in_minutes * 60.0
-        self.event_partition_collector = batch = None  # a failed claim has no batch
-        batch = self._outbox.claim(quantity, age)
+        self.event_partition_collector = None  # of a claim that fails
+        self.event_partition_collector = batch = self._outbox.claim(quantity, age)
         if not batch:
             return False
-        self.event_partition_collector = batch
         refused = self._client.insert(batch)
         self._outbox.delivered(batch, refused)
         _tell_of(refused)
