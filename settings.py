@@ -48,16 +48,6 @@ def _time_zone(name: str) -> str:
     return name
 
 
-def _format(text: str) -> str:
-    from flows.parsing import FORMATS
-
-    if text not in FORMATS:
-        from flows.parsing.choice import describe
-
-        describe(text)
-    return text
-
-
 def _store(name: str) -> str:
     return _one_of(name, STORES)
 
@@ -98,10 +88,10 @@ class _Common(BaseSettings):
         description="Files to read: globs, separated by commas (`**` crosses directories). "
         "Default: LOG_FILE_PATH.",
     )
-    log_format: Annotated[str, AfterValidator(_format)] = Field(
+    log_format: str = Field(
         "api_requests",
-        description="Format of the lines: a name such as json, combined or cri:json, nginx's "
-        "`log_format`, Apache's `LogFormat`, or a regular expression with named groups.",
+        description="Format of the lines: a name such as json or cri:json, nginx's `log_format`, "
+        "Apache's `LogFormat`, or a regular expression.",
     )
     log_timezone: Annotated[str, AfterValidator(_time_zone)] = Field(
         "UTC",
@@ -109,8 +99,7 @@ class _Common(BaseSettings):
     )
     log_duration_unit: Literal["s", "ms", "us", "ns"] = Field(
         "s",
-        description="Unit of plain numbers under the key `duration` of json and logfmt. Other keys "
-        "name their units, and so do values such as `1.2ms`.",
+        description="Unit of plain numbers under the key `duration` of json and logfmt.",
     )
     log_encoding: Literal["utf-8", "latin-1", "cp1252", "utf-16-le", "utf-16-be"] = Field(
         "utf-8",
@@ -124,15 +113,14 @@ class _Common(BaseSettings):
     )
     log_start: Literal["beginning", "end"] = Field(
         "beginning",
-        description="Where to begin in the files that exist at the very first start. Later files "
-        "are read from their beginning; after the first start the store knows the position.",
+        description="Where to begin in the files that exist at the very first start.",
     )
     log_linger_seconds: float = Field(
         300.0,
         ge=0,
         le=7 * 86_400,
-        description="A file that has been renamed or deleted is read on for as long as a process "
-        "has it open for writing. Where that cannot be ruled out: for so long after it grew last.",
+        description="Where nobody can see who writes to a renamed or deleted file: for how long it "
+        "is read on after it grew last.",
     )
     database_url: SecretStr = Field(
         SecretStr(""),
@@ -155,7 +143,7 @@ class _Common(BaseSettings):
         ge=1024,
         le=1024**3,
         description="Bytes in a batch, at most (a single longer line excepted). "
-        "Default: 24 MiB for ClickHouse, embedded or a server, 12 MiB for other stores.",
+        "Default: 24 MiB for ClickHouse, 12 MiB for other stores.",
     )
     stream_max_wait_time_in_seconds: float = Field(
         1.0,
@@ -167,20 +155,19 @@ class _Common(BaseSettings):
     # Where it is stored
     store: Annotated[str, AfterValidator(_store)] = Field(
         EMBEDDED.name,
-        description=" ".join(f"{kind.name}: {kind.meaning}" for kind in STORES.values()),
+        description=f"Where lines are stored: {', '.join(STORES)}.",
     )
     data_dir: Path = Field(Path("data"), description="Directory of everything Logwax keeps.")
     ledger_keep_days: int = Field(
         30,
         ge=1,
         le=36_500,
-        description="Files that have been gone for so long are forgotten, and so are the entries "
-        "of the ledger that nothing needs any more.",
+        description="Files that have been gone for so long are forgotten, and so are old entries "
+        "of the ledger.",
     )
     instance: Annotated[str, StringConstraints(min_length=1)] = Field(
         default_factory=_default_instance,
-        description="Name of this host in the ledger, so that equal bytes on two hosts stay "
-        "two files. Default: the machine id, else the host name.",
+        description="Name of this host in the ledger. Default: the machine id, else the host name.",
     )
 
     # The API
@@ -188,24 +175,24 @@ class _Common(BaseSettings):
     api_port: int = Field(8000, ge=0, le=65_535, description="Port of the API; 0 serves none.")
 
     # The log generator
-    log_batch_size: int = Field(10, ge=1, description="Generator: lines appended at a time.")
+    log_batch_size: int = Field(10, ge=1, description="Lines appended at a time.")
     log_interval_seconds: float = Field(
         1.0,
         ge=0,
         le=86_400,
-        description="Generator: pause between appends; 0 writes as fast as it can.",
+        description="Pause between appends; 0 writes as fast as it can.",
     )
     max_logs_to_generate: int = Field(
-        0, ge=0, description="Generator: stop after this many lines; 0 goes on for ever."
+        0, ge=0, description="Stop after this many lines; 0 goes on for ever."
     )
     log_generator_format: Literal["api_requests", "json", "combined", "logfmt"] = Field(
-        "api_requests", description="Generator: format of the lines."
+        "api_requests", description="Format of the lines it writes."
     )
     log_generator_seed: int | None = Field(
-        None, description="Generator: the same seed writes the same values. Default: random."
+        None, description="The same seed writes the same values. Default: random."
     )
     log_generator_bad_ratio: float = Field(
-        0.0, ge=0, le=1, description="Generator: share of lines that are malformed on purpose."
+        0.0, ge=0, le=1, description="Share of lines that are malformed on purpose."
     )
 
     @property
@@ -306,14 +293,14 @@ def hints() -> list[str]:
     ]
 
 
-def load() -> Settings:
-    """Read and validate all settings.
+def load(kind: type[Settings] = Settings) -> Settings:
+    """Read and validate all settings. What parses lines loads them by `flows.settings`.
 
     Raises `SettingsError` with one sentence for everything that is wrong, all at once.
     """
     problems = [*read_env_file()[1], *PROBLEMS]
     try:
-        settings = Settings(**from_file())  # type: ignore[arg-type]  # texts, as in the environment
+        settings = kind(**from_file())  # type: ignore[arg-type]  # texts, as in the environment
     except ValidationError as error:
         problems += [
             f"{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"

@@ -46,7 +46,7 @@ IsoDay = Annotated[date, BeforeValidator(_iso_day)]
 CustomerId = Annotated[str, Path(description="As it stands in the logs, percent-encoded.")]
 
 
-# In an `Accept`: what `choose_encoder` would stumble over.
+# `choose_encoder` would stumble over this in an `Accept`.
 _NO_VERSION = re.compile(r"version=(?![0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\s*([;,]|$))[^;,]*")
 
 

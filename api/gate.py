@@ -1,4 +1,4 @@
-"""What every request meets before the app."""
+"""What looks at every request before the app."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def gate(app: ASGIApp, own_name: str) -> ASGIApp:
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if own_name and (stranger := _stranger(Headers(scope=scope), own_name)):
-                refusal = JSONResponse({"detail": _not_for(stranger)}, 403)
+            if own_name and (other := _other(Headers(scope=scope), own_name)):
+                refusal = JSONResponse({"detail": _not_for(other)}, 403)
                 return await refusal(scope, receive, send)
             if scope["method"] == "HEAD":  # the server leaves the body out
                 scope = {**scope, "method": "GET"}
@@ -43,7 +43,7 @@ def is_of_this_machine(name: str) -> bool:
         return name == "localhost" or name.endswith(".localhost")  # RFC 6761, 6.3
 
 
-def _stranger(headers: Headers, own_name: str) -> str:
+def _other(headers: Headers, own_name: str) -> str:
     """The foreign name in these headers; empty if there is none."""
     for address in (f"//{headers.get('host', '')}", headers.get("origin", "")):
         if address.strip("/"):
@@ -56,8 +56,8 @@ def _stranger(headers: Headers, own_name: str) -> str:
     return ""
 
 
-def _not_for(stranger: str) -> str:
+def _not_for(other: str) -> str:
     return (
-        f"{stranger!r} is none of this machine's own names, and API_HOST serves this machine only: "
+        f"{other!r} is none of this machine's own names, and API_HOST serves this machine only: "
         "ask for localhost, let a proxy do so, or set API_HOST to an address of the network."
     )

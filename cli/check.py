@@ -13,7 +13,8 @@ from connectors import preflight
 from connectors.encodings import Encoding
 from connectors.errors import SettingsError
 from connectors.saying import shown
-from settings import ENV_FILE, Settings, from_file, load
+from flows.settings import load
+from settings import ENV_FILE, Settings, from_file
 
 
 def run() -> int:
@@ -26,7 +27,7 @@ def run() -> int:
     if not console.is_terminal:
         console.width = 1000
     console.print(_table(settings, wrong))
-    for warning in preflight.warnings(settings):
+    for warning in [*preflight.warnings(settings), *preflight.unmatched(settings)]:
         console.print(f"Warning: {shown(warning)}")
     if not wrong:
         _show_samples(console, settings)

@@ -1,4 +1,4 @@
-"""Where data is kept: of the demo, of one's own files, and which of them a command means."""
+"""Where the demo and one's own files keep their data, and which of it a command means."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from connectors.saying import say
 from connectors.sinks import STORES
 from connectors.sinks.clickhouse import EMBEDDED
 from connectors.sinks.lock import holder
-from settings import Settings, load
+from flows.settings import load
+from settings import Settings
 
 DEMO = Path("data/demo")
 _EARLIER_DEMO = Path("data")  # where the demo was in earlier versions

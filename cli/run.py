@@ -17,7 +17,8 @@ from connectors.errors import LogwaxError
 from connectors.saying import say, shown
 from flows.parsing import FORMATS
 from flows.parsing.suggest import fitting, misfits
-from settings import Settings, load
+from flows.settings import load
+from settings import Settings
 
 _SHOWN = 10  # files that are named
 _LONGEST = 200  # characters of a line that is shown

@@ -13,7 +13,7 @@ from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
 from connectors.sinks.console.store import as_text
-from settings import load
+from flows.settings import load
 
 _SIZE = 1024 * 1024  # plain bytes of a file that are tried
 _ROWS = 20
@@ -28,6 +28,8 @@ def run(path: str, *, form: str) -> int:
         return _run(path)
     except LogwaxError as error:
         say(str(error))
+    except BrokenPipeError:  # whoever reads what is shown has seen enough
+        raise
     except OSError as error:
         say(f"Cannot read {path!r}: {error.strerror}.")
     return 1

@@ -18,7 +18,8 @@ from cli.wipe import wipe
 from connectors import preflight
 from connectors.errors import LogwaxError, SettingsError
 from connectors.saying import last_words, say
-from settings import Settings, load
+from flows.settings import load
+from settings import Settings
 
 HEALTHY_WITHIN_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.1

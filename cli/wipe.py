@@ -10,7 +10,7 @@ from cli.places import DEMO, RUN
 from connectors.errors import LogwaxError
 from connectors.saying import last_words, say
 from connectors.sinks.lock import LOCK, holder
-from settings import load
+from flows.settings import load
 
 MADE_BY_PIPELINES = {"claims", "archive_ends", LOCK, RUN}
 MADE_BY_THE_DEMO = {"logs", DEMO.name}

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 def share(part: float, at_most: int) -> int:
-    """So many descriptors are a `part` of all that this process may have: 1 to `at_most`."""
+    """How many descriptors are a `part` of all that this process may have: 1 to `at_most`."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return at_most

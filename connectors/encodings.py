@@ -111,7 +111,7 @@ class Encoding:
             raw = self.without_end(piece)
             yield b"?" * len(raw) + piece[len(raw) :].decode(self.name).encode()
         else:
-            # In halves: a few bad lines cost little more than none, and many not their square.
+            # Halving: a few bad lines cost little more than none, and many not their square.
             middle = len(starts) // 2
             yield from self._pieces(data, starts[: middle + 1])
             yield from self._pieces(data, starts[middle:])

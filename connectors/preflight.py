@@ -53,13 +53,17 @@ def api_problems(settings: Settings) -> list[str]:
 
 def warnings(settings: Settings) -> list[str]:
     """One sentence for everything that is worth a look, but may well be meant."""
+    return hints() + native.problems()
+
+
+def unmatched(settings: Settings) -> list[str]:
+    """One sentence for each pattern of files that matches none."""
     then = "yet; files are read as soon as they appear" if settings.follow else "and is skipped"
-    unmatched = [
+    return [
         f"{pattern if settings.log_paths else settings.log_file_path} matches no file {then}."
         for pattern in settings.patterns
         if not Names([pattern]).expand()
     ]
-    return hints() + native.problems() + unmatched
 
 
 def unreadable(settings: Settings) -> list[str]:

@@ -10,22 +10,22 @@ from os.path import exists
 from connectors.batch import Fit
 from connectors.saying import say
 
-ENOUGH = 3  # lines: of fewer nothing is said
-RECENT = 1_000  # lines: so many of those before count, hence a change of format soon shows
+ENOUGH = 3  # lines: fewer say nothing
+RECENT = 1_000  # lines that count, so that a change of format soon shows
 MOST_FILES, MOST_TOLD = 1_000, 10
 
 
 class Refusals:
-    """Says once of each file that its lines are mostly refused; safe to use from any thread.
+    """Says once a file that its lines are mostly refused; safe to use from any thread.
 
     Files are known by their path, so a file that takes the place of another takes back what was
-    said of that one. Of a bounded number of them something is known.
+    said of that one. It knows a bounded number of them.
     """
 
     def __init__(self, say: Callable[[str], None] = say) -> None:
         self._say = say
         self._lock = threading.Lock()
-        self._fits: dict[str, Fit] = {}  # of files of which a line was refused
+        self._fits: dict[str, Fit] = {}  # of files with refused lines
         self._told: set[str] = set()
 
     def add(self, fits: Iterable[Fit]) -> None:

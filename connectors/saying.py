@@ -105,7 +105,7 @@ def in_words(function: Callable[P, R]) -> Callable[P, R]:
 def prepare() -> None:
     """Make this process say what it has to say in sentences."""
     _fill_the_gaps()
-    # Python's own streams may say what nobody foresaw: in whatever encoding they have.
+    # Python's own streams must be able to say anything, whatever their encoding.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

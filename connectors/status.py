@@ -82,7 +82,7 @@ class Status:
 
     @property
     def problems(self) -> list[str]:
-        """One sentence for everything that somebody should put right, but what reading meets."""
+        """One sentence for everything that somebody should put right, but what reading finds."""
         return [*native.problems(), *self.store_problems]
 
     def overcome(self, trouble: object) -> None:

@@ -147,7 +147,7 @@ class Store(Protocol):
         """Note which known files are there and which are gone, and clear the ledger.
 
         Forgets what is older than `LEDGER_KEEP_DAYS` and not needed any more, and files that have
-        been gone for so long; returns the ids of these. Never what is in doubt.
+        been gone for so long; returns the ids of these. It keeps what is in doubt.
         """
 
     def accounts(self) -> Accounts | None:

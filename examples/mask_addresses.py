@@ -19,7 +19,7 @@ from connectors.sinks.store_sink import StoreSink
 from connectors.sources.files import FileSource
 from connectors.store import open_store
 from flows.parsing.parser import parser
-from settings import load
+from flows.settings import load
 
 
 def mask(batch: Parsed) -> Parsed:

@@ -18,7 +18,7 @@ def workers() -> int | None:
     return max(1, count)
 
 
-# What a batch is made of goes with its last reference, and imports leave next to no garbage.
+# The last reference frees a batch, and imports leave next to no garbage.
 gc.set_threshold(50_000)
 # Nothing here multiplies matrices: OpenBLAS's threads only cost, a tenth of a second a start.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -63,8 +63,8 @@ def backfill(
 ) -> Iterator[Backfilled]:
     """Store the lines of a file up to the end of `ranges`; yields the counts after every block.
 
-    Dead letters have no time: they are stored if there is no bound only. Of a line that is longer
-    than `longest` bytes the first ones are.
+    Dead letters have no time: they are stored only if there is no bound. A line that is longer
+    than `longest` bytes keeps its first ones.
     """
     counts = Backfilled()
     for starts, ends in ranges.lines(0):

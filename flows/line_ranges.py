@@ -72,7 +72,7 @@ class LineRanges:
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
     def _behind_filler(self, starts: Offsets, chunk: bytes, position: int) -> Offsets:
-        """Where lines begin that would begin here, if not with NULs in this chunk."""
+        """The starts of lines, moved behind the NULs with which this chunk begins them."""
         places = starts - position
         is_filler = (places >= 0) & (places < len(chunk))
         is_filler[is_filler] = self.encoding.begin_with_filler(chunk, places[is_filler])

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
-from connectors.errors import LogwaxError
-from connectors.preflight import refuse_problems
-from connectors.saying import in_words, prepare, say
-from connectors.sinks.retry import Retry
+from connectors.preflight import unmatched
+from connectors.saying import in_words, say
 from connectors.sinks.store_sink import StoreSink
 from connectors.sources.files import FileSource
 from connectors.sources.source import SourceInput
 from connectors.sources.tailed_file import Limits
 from connectors.status import Status
-from connectors.store import Store, open_store
+from connectors.store import Store
 from flows.enrichment.enricher import enricher
-from flows.process import run_beside, tune
+from flows.process import job
 from flows.steps import parse_step
-from settings import Settings, load
+from settings import Settings
 
 
 def build(settings: Settings, source: SourceInput, store: Store, status: Status) -> Dataflow:
@@ -35,35 +31,29 @@ def build(settings: Settings, source: SourceInput, store: Store, status: Status)
     return flow
 
 
+def tail(settings: Settings, store: Store, stop: threading.Event) -> SourceInput:
+    """The source of this job, the files of the settings; it ends when `stop` is set."""
+    for warning in unmatched(settings):
+        say(warning)
+    return FileSource(
+        settings.patterns,
+        store,
+        Limits(
+            settings.stream_max_size,
+            settings.batch_bytes,
+            settings.stream_max_wait_time_in_seconds,
+            settings.log_max_line_bytes,
+        ),
+        encoding=settings.log_encoding,
+        follow=settings.follow,
+        from_end=settings.log_start == "end",
+        linger=settings.log_linger_seconds,
+        claims=settings.data_dir / "claims" if settings.store_kind.is_shared else None,
+        archives=settings.archives,
+        stop=stop,
+    )
+
+
 def flow() -> Dataflow:
-    """What `bytewax.run` calls: settings first, all their errors at once, then everything opens."""
-    prepare()
-    os.umask(0o077)  # what is stored is for the eyes of its owner
-    try:
-        settings = load()
-        refuse_problems(settings)
-        tune()
-        status, stop = Status(), threading.Event()
-        store = open_store(settings, Retry(stop, status))
-        source = FileSource(
-            settings.patterns,
-            store,
-            Limits(
-                settings.stream_max_size,
-                settings.batch_bytes,
-                settings.stream_max_wait_time_in_seconds,
-                settings.log_max_line_bytes,
-            ),
-            encoding=settings.log_encoding,
-            follow=settings.follow,
-            from_end=settings.log_start == "end",
-            linger=settings.log_linger_seconds,
-            claims=settings.data_dir / "claims" if settings.store_kind.is_shared else None,
-            archives=settings.archives,
-            stop=stop,
-        )
-        run_beside(settings, source, store, status, stop)  # signals, API, summary, orderly exit
-    except LogwaxError as error:
-        say(str(error))
-        sys.exit(1)
-    return build(settings, source, store, status)
+    """What `bytewax.run` calls."""
+    return job(tail, build)

@@ -25,8 +25,9 @@ from connectors.store import Store, open_store
 from flows import main
 from flows.events import parse_events
 from flows.process import run_beside, tune
+from flows.settings import load
 from logwax_capture.outbox.table import Outbox, OutboxError
-from settings import Settings, load
+from settings import Settings
 
 _MOST = 10_000  # events in a batch: larger claims are no faster
 

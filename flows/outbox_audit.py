@@ -17,8 +17,8 @@ from connectors.errors import LogwaxError, StoreError
 from connectors.saying import prepare, say
 from connectors.store import open_store
 from flows.outbox import for_events, open_outbox
+from flows.settings import load
 from logwax_capture.outbox.table import Outbox, OutboxError
-from settings import load
 
 _STEP = 100_000  # events that are looked at together
 _NAMED = 10  # events of a kind

@@ -1,10 +1,11 @@
-"""What surrounds a dataflow in its process: signals, the API, the closing line, an orderly exit."""
+"""What surrounds a dataflow in its process: settings, signals, the API, an orderly exit."""
 
 from __future__ import annotations
 
 import atexit
 import ctypes
 import gc
+import os
 import signal
 import sys
 import threading
@@ -13,21 +14,51 @@ from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from bytewax.dataflow import Dataflow
+
 from connectors.api_token import make_token, remove_token
 from connectors.descriptors import raise_limit
 from connectors.errors import LogwaxError
-from connectors.saying import last_words, say
+from connectors.preflight import refuse_problems
+from connectors.saying import last_words, prepare, say
+from connectors.sinks.retry import Retry
 from connectors.sources.files import FileSource
 from connectors.sources.source import SourceInput
 from connectors.status import Status
-from connectors.store import Store
+from connectors.store import Store, open_store
+from flows.settings import load
 from settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+OpenSource = Callable[[Settings, Store, threading.Event], SourceInput]
+Build = Callable[[Settings, SourceInput, Store, Status], Dataflow]
+
 _NEVER = timedelta(days=100 * 365)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
+
+
+def job(open_source: OpenSource, build: Build) -> Dataflow:
+    """A job: settings first, all their errors at once, then everything opens, then it is built.
+
+    `open_source` makes the source, which ends when the event is set, and unless `FOLLOW` is set at
+    its end. Returns what `bytewax.run` runs; what is wrong is said, and ends the process.
+    """
+    prepare()
+    os.umask(0o077)  # what is stored is for the eyes of its owner
+    try:
+        settings = load()
+        refuse_problems(settings)
+        tune()
+        status, stop = Status(), threading.Event()
+        store = open_store(settings, Retry(stop, status))
+        source = open_source(settings, store, stop)
+        run_beside(settings, source, store, status, stop)
+    except LogwaxError as error:
+        say(str(error))
+        sys.exit(1)
+    return build(settings, source, store, status)
 
 
 def tune() -> None:
@@ -37,7 +68,7 @@ def tune() -> None:
     seconds. So it does where each worker has an arena of its own, whatever it is told.
     """
     raise_limit()
-    gc.freeze()  # what has been imported by now is not looked through for garbage again
+    gc.freeze()  # the collector skips what has been imported by now
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_TRIM_THRESHOLD, 512 * 1024 * 1024)

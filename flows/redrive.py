@@ -56,7 +56,7 @@ def redrive(
             still_dead = pl.concat([still_dead, tried.reject(refused)])
             held = accounts.held(letters)
             accounts.delete_dead(letters.join(held, on=PLACE, how="semi"))
-            accounts.update_dead(_news(still_dead, letters).join(held, on=PLACE, how="anti"))
+            accounts.update_dead(_changed(still_dead, letters).join(held, on=PLACE, how="anti"))
         done = letters.join(rows, on=PLACE, how="semi")
         counts.tried.update(letters["reason"].to_list())
         counts.stored.update(done["reason"].to_list())
@@ -71,13 +71,13 @@ def _pieces(letters: pl.DataFrame, encoding: Encoding) -> list[Piece]:
         *PLACE[:1], "source", "offset", "raw"
     ).rows():
         raw = raw[encoding.filler(raw) :]  # it would move the place
-        # A line end is taken off again: of one that ends with CR, it must not be that CR.
+        # The parser takes the line end off. It must not take a CR that the line itself ends with.
         end = carriage_return + newline if raw.endswith(carriage_return) else newline
         pieces.append(Piece.at((file_id, source, offset), raw + end, encoding))
     return pieces
 
 
-def _news(still_dead: pl.DataFrame, letters: pl.DataFrame) -> pl.DataFrame:
-    """Those that are refused for another reason than before, or in other words."""
+def _changed(still_dead: pl.DataFrame, letters: pl.DataFrame) -> pl.DataFrame:
+    """The dead letters whose reason or detail is another one now."""
     before = letters.select(*PLACE, "reason", "detail")
     return still_dead.join(before, on=[*PLACE, "reason", "detail"], how="anti")

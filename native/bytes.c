@@ -8,14 +8,12 @@ int64_t logwax_find_newlines(const byte *begin, int64_t size, int64_t *places, i
     const byte *at = begin;
     int64_t count = 0;
 
-#ifdef __SSE2__
     for (; begin + size - at >= LANES; at += LANES) {
-        unsigned which = bits(_mm_cmpeq_epi8(load(at), all('\n')));
+        unsigned which = bits(load(at) == '\n');
         for (; which; which &= which - 1, count++)
             if (count < room)
                 places[count] = at + __builtin_ctz(which) + 1 - begin;
     }
-#endif
     for (; at < begin + size; at++) {
         if (*at != '\n')
             continue;
@@ -30,15 +28,12 @@ bool logwax_is_ascii(const byte *at, int64_t size)
 {
     const byte *end = at + size;
 
-#ifdef __SSE2__
-    __m128i any = all(0);
-    for (; end - at >= LANES; at += LANES)
-        any = _mm_or_si128(any, load(at));
-    if (bits(any))
-        return false;
-#endif
+    Vector any = {0};
     byte rest = 0;
+
+    for (; end - at >= LANES; at += LANES)
+        any |= load(at);
     for (; at < end; at++)
         rest |= *at;
-    return rest < 128;
+    return !bits(any >= 128) && rest < 128;
 }

@@ -22,7 +22,7 @@ typedef struct {
     const byte *const *buffers;
 } Part;
 
-enum { MOST_DIGITS = 24, SLACK = 16 };
+enum { MOST_DIGITS = 24, SLACK = 64 };
 
 static byte *write_digits(byte *to, uint64_t value)
 {
@@ -108,13 +108,11 @@ static byte *write_quoted(byte *to, const Part *part, const View *view, const by
         return to;
     to = put(to, part->text, part->size);
     for (int64_t at = 0; at < size;) {
-#ifdef __SSE2__
-        __m128i piece = piece_of(view, text, at);
-        unsigned which = bits(_mm_or_si128(_mm_cmpeq_epi8(piece, all('"')),
-                                           _mm_cmpeq_epi8(piece, all('\\'))));
+        Vector piece = piece_of(view, text, at);
+        unsigned which = bits((piece == '"') | (piece == '\\'));
         int64_t left = size - at < LANES ? size - at : LANES;
         int64_t plain = which ? __builtin_ctz(which) : LANES;
-        _mm_storeu_si128((__m128i *)to, piece);
+        store(to, piece);
         if (plain >= left) {
             to += left;
             at += left;
@@ -122,9 +120,7 @@ static byte *write_quoted(byte *to, const Part *part, const View *view, const by
         }
         to += plain;
         at += plain;
-#endif
-        if (text[at] == '"' || text[at] == '\\')
-            *to++ = '\\';
+        *to++ = '\\';
         *to++ = text[at++];
     }
     memcpy(to, "\",", 2);

@@ -104,106 +104,45 @@ static const byte *append_value(Made *made, const byte *at, const byte *end, int
         return NULL;
     if (*at == '{' || *at == '[')
         return depth < DEEPEST ? append_nested(made, at, end, depth + 1) : NULL;
-    if (*at == '"') {
-        append(made, at, 1);
-        stop = append_text(made, at + 1, end, true);
-        append(made, "\"", 1);
-        return stop;
-    }
+    if (*at == '"')
+        return append_json(made, at + 1, end);
     stop = skip_plain(at, end);
     if (stop)
         append(made, at, stop - at);
     return stop;
 }
 
-/* `"key":value,` */
-static const byte *append_attribute(Made *made, const Key *key, const byte *at, const byte *end)
+/* Returns what follows the value, NULL if it is not as usual. */
+static const byte *put_value(Reading *reading, const Key *key, int64_t line, const byte *at,
+                             const byte *end)
 {
-    append(made, "\"", 1);
-    append(made, key->name, key->size);
-    append(made, "\":", 2);
-    at = append_value(made, at, end, 0);
-    append(made, ",", 1);
-    return at;
-}
-
-/* A text, or any other value as Python writes it. */
-static const byte *read_any(Reading *reading, const byte *at, const byte *end, View *view)
-{
-    if (*at == '"')
-        return read_text(reading, at + 1, end, view);
-    int64_t begin = reading->texts.size;
-    at = append_value(&reading->texts, at, end, 0);
-    *view = made_view(&reading->texts, begin);
-    return at;
-}
-
-static bool read_time(Reading *reading, const Key *key, int64_t line, const byte **at,
-                      const byte *end)
-{
-    int64_t micros;
-    bool is_zoned = true;
-
-    if (**at == '"') {
-        const byte *begin = *at + 1, *quote = end_of_plain(begin, end, '"');
-        if (quote == end || *quote != '"')
-            return false;
-        if (!read_iso(begin, quote, &micros, &is_zoned)) {
-            Number number;
-            is_zoned = true;
-            if (read_number(begin, quote, &number) != quote || !micros_since_1970(&number, &micros))
-                return false;
-        }
-        *at = quote + 1;
-    } else {
-        Number number;
-        *at = read_number(*at, end, &number);
-        if (!*at || !micros_since_1970(&number, &micros))
-            return false;
-    }
-    return put_time(reading, key, line, micros, is_zoned);
-}
-
-/* A number, or a text that is one. */
-static bool read_amount(const Key *key, int64_t line, const byte **at, const byte *end)
-{
-    const byte *begin = *at;
+    Made *texts = &reading->texts;
+    int64_t begin = texts->size, micros;
     Number number;
 
-    if (*begin != '"')
-        return (*at = read_number(begin, end, &number)) && put_number(key, line, &number);
-    const byte *quote = end_of_plain(++begin, end, '"');
-    if (quote == end || *quote != '"')
-        return false;
-    *at = quote + 1;
-    if (is_no_number(begin, quote))
-        return true;
-    if (read_number(begin, quote, &number) == quote)
-        return put_number(key, line, &number);
-    return key->kind == SECONDS && put_duration(key, line, begin, quote);
-}
-
-/* Returns what follows the value, NULL if it is not as usual. */
-static const byte *read_value(Reading *reading, const Key *key, int64_t line, const byte *at,
-                              const byte *end)
-{
     if (at == end)
         return NULL;
-    if (key->kind == ATTRIBUTE)
-        return append_attribute(&reading->objects, key, at, end);
+    if (*at == '"')
+        return put_quoted(reading, key, line, at + 1, end);
+    if (key->kind == ATTRIBUTE) {
+        begin_member(reading, key);
+        return append_value(&reading->objects, at, end, 0);
+    }
     if (*at == 'n') /* as good as missing */
         return skip_plain(at, end);
-    switch (key->kind) {
-    case TEXT:
-        return read_any(reading, at, end, (View *)key->out + line);
-    case TIME:
-        return read_time(reading, key, line, &at, end) ? at : NULL;
-    default:
-        return read_amount(key, line, &at, end) ? at : NULL;
+    if (key->kind == TEXT) {
+        at = append_value(texts, at, end, 0);
+        ((View *)key->out)[line] = made_view(texts, begin);
+        return at;
     }
+    at = read_number(at, end, &number);
+    bool is_put = at && (key->kind == TIME ? micros_since_1970(&number, &micros) &&
+                                                 put_time(reading, key, line, micros, true)
+                                           : put_number(key, line, &number));
+    return is_put ? at : NULL;
 }
 
-static bool read_members(Reading *reading, int64_t line, const byte *at, const byte *end)
+bool read_json(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
     uint64_t seen = 0;
     int64_t likely = 0;
@@ -224,7 +163,7 @@ static bool read_members(Reading *reading, int64_t line, const byte *at, const b
         at = skip_spaces(at + key->size + 1, end);
         if (at == end || *at++ != ':')
             return false;
-        at = read_value(reading, key, line, skip_spaces(at, end), end);
+        at = put_value(reading, key, line, skip_spaces(at, end), end);
         if (!at)
             return false;
         at = skip_spaces(at, end);
@@ -235,12 +174,4 @@ static bool read_members(Reading *reading, int64_t line, const byte *at, const b
         if (*at++ != ',')
             return false;
     }
-}
-
-bool read_json(Reading *reading, int64_t line, const byte *at, const byte *end)
-{
-    int64_t object = begin_object(reading);
-    bool is_read = read_members(reading, line, at, end);
-    end_object(reading, line, object);
-    return is_read;
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +35,11 @@ class Kind(IntEnum):
 
     TEXT = 0
     TIME = 1
-    SMALL = 2
-    LARGE = 3
-    SECONDS = 4
-    ATTRIBUTE = 5
+    STATUS = 2
+    SMALL = 3
+    LARGE = 4
+    SECONDS = 5
+    ATTRIBUTE = 6
 
 
 class Key(NamedTuple):
@@ -72,8 +74,9 @@ class Meaning(IntEnum):
 class Step(NamedTuple):
     """A field of a layout: the number of its key, and the texts around it.
 
-    A line is left open if the field has an `odd` byte; if it `is_even`, so is one with more than a
-    space between words. Two `words` stand for none, or are all there are, if it `is_choice`.
+    A line is left open if the field has one of two `odd` bytes; if it `is_even`, so is one with
+    more than a space between words. Two `words` stand for none, or are all there are, if it
+    `is_choice`.
     """
 
     key: int
@@ -99,7 +102,7 @@ class Step(NamedTuple):
     def is_watched(self) -> bool:
         """Whether there is more to be known of the field than where it ends."""
         is_word = self.shape < Shape.WORDS and self.until != ord(" ")
-        is_odd = bool(self.odd or self.is_even or self.is_choice or len(self.words) > 1)
+        is_odd = bool(self.odd or self.is_even or self.is_choice)
         return is_odd or is_word or self.shape is Shape.DIGITS
 
 
@@ -144,39 +147,46 @@ class _Step(ctypes.Structure):
     _fields_ = (
         ("before", _Literal),
         ("behind", _Literal),
-        ("odd", _Literal),
         ("words", _Literal * 2),
         ("key", ctypes.c_int64),
         ("shape", ctypes.c_int64),
         ("meaning", ctypes.c_int64),
+        ("longest_empty", ctypes.c_int64),
         ("is_optional", ctypes.c_bool),
         ("is_json", ctypes.c_bool),
         ("is_even", ctypes.c_bool),
         ("is_choice", ctypes.c_bool),
         ("is_watched", ctypes.c_bool),
-        ("dash_is_none", ctypes.c_bool),
         ("until", ctypes.c_uint8),
+        ("odd", ctypes.c_uint8 * 2),
     )
 
     @classmethod
     def of(cls, step: Step) -> _Step:
         """What C is told of a step."""
-        words = (*step.words, "", "")[:2]
-        texts = (step.before, step.behind, step.odd)
+        words = (*step.words, *step.words, "", "")[:2]
+        longest_empty = 0 if step.is_choice else max(len(word.encode()) for word in words)
+        odd = (*step.odd.encode(), *step.odd.encode(), 0, 0)[:2]
         return cls(
-            *map(_Literal.of, texts),
+            *map(_Literal.of, (step.before, step.behind)),
             (_Literal * 2)(*map(_Literal.of, words)),
             step.key,
             step.shape,
             step.meaning,
+            longest_empty,
             step.is_optional,
             step.is_json,
             step.is_even,
             step.is_choice,
             step.is_watched,
-            "-" in step.words,
             step.until,
+            odd,
         )
+
+
+@cache
+def _path(steps: tuple[Step, ...]) -> ctypes.Array[_Step]:
+    return (_Step * len(steps))(*map(_Step.of, steps))
 
 
 class _Made(ctypes.Structure):
@@ -199,6 +209,7 @@ _View = np.dtype("V16")
 _DTYPES = {
     Kind.TEXT: (_View, pa.string_view()),
     Kind.TIME: (np.dtype(np.int64), pa.timestamp("us", "UTC")),
+    Kind.STATUS: (np.dtype(np.uint16), pa.uint16()),
     Kind.SMALL: (np.dtype(np.uint16), pa.uint16()),
     Kind.LARGE: (np.dtype(np.uint64), pa.uint64()),
     Kind.SECONDS: (np.dtype(np.float64), pa.float64()),
@@ -268,12 +279,22 @@ def _room_beside(keys: Sequence[Key]) -> int:
     return len("{}") + len('"":true,') * len(keys) + names
 
 
+def _zeros(count: int, types: Sequence[np.dtype[Any]]) -> Iterator[npt.NDArray[Any]]:
+    """So many zeros of each type; all memory at once."""
+    room = -(-count // 16) * 16  # so that each begins where its type may
+    memory = np.zeros(room * sum(each.itemsize for each in types), np.uint8)
+    begin = 0
+    for each in types:
+        yield memory[begin : begin + count * each.itemsize].view(each)
+        begin += room * each.itemsize
+
+
 def read(
     form: Form,
     text: bytes,
     starts: npt.NDArray[np.int64],
     keys: Sequence[Key],
-    steps: Sequence[Step] = (),
+    steps: tuple[Step, ...] = (),
 ) -> Read:
     """Lines of this format; what an `ATTRIBUTE` is goes into the column `attributes`, if any is.
 
@@ -281,21 +302,15 @@ def read(
     """
     assert native.library
     count = len(starts) - 1
-    cells = iter(np.zeros((len(keys) + 2, count), _View))  # all memory at once
-    values = {
-        key.name: next(cells).view(_DTYPES[key.kind][0])[:count]
-        for key in keys
-        if key.kind in _DTYPES
-    }
-    attributes, ok = next(cells), next(cells).view(np.bool_)[:count]
-    names = [
-        f'"{key.name}":"'.encode() if form is Form.LAYOUT else key.name.encode() for key in keys
-    ]
+    typed = {key.name: _DTYPES[key.kind][0] for key in keys if key.kind in _DTYPES}
+    *cells, attributes, ok = _zeros(count, [*typed.values(), _View, np.dtype(np.bool_)])
+    values = dict(zip(typed, cells, strict=True))
+    names = [f'"{key.name}":'.encode() for key in keys]
     table = (_Key * len(keys))(
         *(
             _Key(
                 name + bytes(SLACK),
-                len(name),
+                len(name) - len('"":'),
                 key.kind,
                 key.shift,
                 values[key.name].ctypes.data if key.name in values else None,
@@ -305,7 +320,6 @@ def read(
     )
     has_attributes = len(values) < len(keys)
     some = False
-    path = (_Step * len(steps))(*map(_Step.of, steps))
     zoned = ctypes.c_int64(-1)
     call = native.library.logwax_read
     call.restype = ctypes.c_int64
@@ -328,7 +342,7 @@ def read(
             ctypes.c_int64(safe if is_safe else count),
             table,
             ctypes.c_int64(len(keys)),
-            path,
+            _path(steps),
             ctypes.c_int64(len(steps)),
             ctypes.c_int64(_room_beside(keys)),
             ctypes.c_void_p(attributes.ctypes.data if has_attributes else None),

@@ -2,91 +2,21 @@
 
 #include "native.h"
 
-/* A value, which `escapes` say is not what it means. */
-typedef struct {
-    const byte *at, *end;
-    bool is_quoted, has_escapes;
-} Value;
-
 static bool is_end(const byte *at, const byte *end)
 {
     return at == end || *at <= ' ';
 }
 
-/* Where the value ends, its quotes included; NULL if it does not end as usual. */
-static const byte *find_value(const byte *at, const byte *end, Value *value)
+/* Returns what follows the value, NULL if it is not as usual. */
+static const byte *put_value(Reading *reading, const Key *key, int64_t line, const byte *at,
+                             const byte *end)
 {
-    const byte *stop;
-
-    value->is_quoted = at < end && *at == '"';
-    value->has_escapes = false;
-    value->at = at + value->is_quoted;
-    if (!value->is_quoted) {
-        stop = value->end = end_of_word(at, end);
-    } else {
-        for (stop = end_of_plain(value->at, end, '"'); stop < end && *stop == '\\';
-             stop = end_of_plain(stop + 2, end, '"')) {
-            value->has_escapes = true;
-            if (end - stop < 2)
-                return NULL;
-        }
-        if (stop == end || *stop != '"')
-            return NULL;
-        value->end = stop++;
-    }
-    return is_end(stop, end) ? stop : NULL;
-}
-
-static bool append_attribute(Made *made, const Key *key, const Value *value)
-{
-    append(made, "\"", 1);
-    append(made, key->name, key->size);
-    append(made, "\":\"", 3);
-    if (value->has_escapes) {
-        if (!append_text(made, value->at, value->end + 1, true))
-            return false;
-    } else {
-        const byte *at = value->at, *escape;
-        for (; (escape = memchr(at, '\\', value->end - at)); at = escape + 1) {
-            append(made, at, escape - at); /* where there are no quotes, it means itself */
-            append(made, "\\\\", 2);
-        }
-        append(made, at, value->end - at);
-    }
-    append(made, "\",", 2);
-    return true;
-}
-
-static bool put_value(Reading *reading, const Key *key, int64_t line, const Value *value)
-{
-    const byte *at = value->at, *end = value->end;
-    View *views = key->out;
-    Number number;
-
-    if (key->kind == ATTRIBUTE)
-        return append_attribute(&reading->objects, key, value);
-    if (at == end || (!value->is_quoted && end - at == 4 && !memcmp(at, "null", 4)))
-        return true; /* as good as missing */
-    if (key->kind == TEXT) {
-        if (value->has_escapes)
-            return read_text(reading, at, end + 1, views + line);
-        views[line] = view_of(at, end - at, IN_LINES, reading->lines);
-        return true;
-    }
-    if (key->kind == TIME) {
-        int64_t micros;
-        bool is_zoned = true;
-        if (read_number(at, end, &number) == end)
-            return micros_since_1970(&number, &micros) &&
-                   put_time(reading, key, line, micros, is_zoned);
-        return read_iso(at, end, &micros, &is_zoned) &&
-               put_time(reading, key, line, micros, is_zoned);
-    }
-    if (is_no_number(at, end))
-        return true;
-    if (read_number(at, end, &number) == end)
-        return put_number(key, line, &number);
-    return key->kind == SECONDS && !value->has_escapes && put_duration(key, line, at, end);
+    if (at < end && *at == '"')
+        return put_quoted(reading, key, line, at + 1, end);
+    const byte *stop = end_of_word(at, end);
+    if (key->kind != ATTRIBUTE && stop - at == 4 && !memcmp(at, "null", 4))
+        return stop; /* as good as missing */
+    return put_text(reading, key, line, at, stop) ? stop : NULL;
 }
 
 /* Which key stands here alone, without a value; -1: none of them. */
@@ -95,13 +25,13 @@ static int64_t find_bare(const Reading *reading, const byte *at, const byte *end
     for (int64_t which = 0; which < reading->key_count; which++) {
         const Key *key = &reading->keys[which];
         if (end - at >= key->size && is_end(at + key->size, end) &&
-            !memcmp(at, key->name, key->size))
+            !memcmp(at, key->name + 1, key->size))
             return which;
     }
     return -1;
 }
 
-static bool read_pairs(Reading *reading, int64_t line, const byte *at, const byte *end)
+bool read_logfmt(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
     uint64_t seen = 0;
     int64_t likely = 0;
@@ -122,22 +52,12 @@ static bool read_pairs(Reading *reading, int64_t line, const byte *at, const byt
         likely = which + 1;
         at += key->size;
         if (!is_bare) {
-            Value value;
-            at = find_value(at + 1, end, &value);
-            if (!at || !put_value(reading, key, line, &value))
+            at = put_value(reading, key, line, at + 1, end);
+            if (!at || !is_end(at, end))
                 return false;
         } else if (key->kind == ATTRIBUTE) {
-            append(&reading->objects, "\"", 1);
-            append(&reading->objects, key->name, key->size);
-            append(&reading->objects, "\":true,", 7);
+            begin_member(reading, key);
+            append(&reading->objects, "true", 4);
         }
     }
-}
-
-bool read_logfmt(Reading *reading, int64_t line, const byte *at, const byte *end)
-{
-    int64_t object = begin_object(reading);
-    bool is_read = read_pairs(reading, line, at, end);
-    end_object(reading, line, object);
-    return is_read;
 }

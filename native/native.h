@@ -44,12 +44,13 @@ typedef struct {
     int32_t buffer;
 } Made;
 
-/* What a value becomes. */
-enum { TEXT, TIME, SMALL, LARGE, SECONDS, ATTRIBUTE };
+/* What a value becomes; a STATUS is SMALL, from 100 to 599. */
+enum { TEXT, TIME, STATUS, SMALL, LARGE, SECONDS, ATTRIBUTE };
 
 /*
  * A key of a line, and where its values go: one a line, in `out`, but for attributes. Of SECONDS,
- * 10^shift of the values' units are one.
+ * 10^shift of the values' units are one. `name` is in quotes, with a colon behind them; `size` is
+ * without these.
  */
 typedef struct {
     const byte *name;
@@ -83,38 +84,37 @@ enum { ISO, CLF, HAPROXY, EPOCH, REQUEST };
 /* A field of a layout, and the literals around it: see flows/parsing/layout.py. */
 typedef struct {
     Literal before, behind;
-    Literal odd;   /* bytes with any of which it is */
     Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
-    int64_t key, shape, meaning;
-    bool is_optional, is_json, is_even, is_choice, is_watched, dash_is_none;
-    byte until; /* the first byte of what is behind; 0: nothing is */
+    int64_t key, shape, meaning, longest_empty;
+    bool is_optional, is_json, is_even, is_choice, is_watched;
+    byte until;  /* the first byte of what is behind; 0: nothing is */
+    byte odd[2]; /* with any of which the definition is asked */
 } Step;
 
-/* An attribute of a line of a layout; no key: none. */
+/* The only attribute of a line of a layout; no key: none. */
 typedef struct {
     const Key *key;
     const byte *at;
-    int64_t size;
+    int64_t size, line;
 } Member;
 
-/* Where the reading of lines is. What was `last` found is often found again. */
+/* Where the reading of lines is. The last time and the last attribute are often found again. */
 typedef struct {
-    const byte *lines;
     const Key *keys;
     int64_t key_count;
-    const Step *steps;   /* of a layout */
+    const Step *steps; /* of a layout */
     int64_t step_count;
-    bool may_escape;     /* whether a step is of a text with escapes */
     int64_t room;        /* what an object takes beside what is in the line */
     View *attributes;    /* one a line; NULL if no key is an attribute */
+    Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
+    int64_t object;      /* where the one of this line begins */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
-    const byte *last_time;
-    int64_t last_micros;
-    Member last; /* the attribute of the line before, if that had one, with its object */
-    View last_object;
-    int64_t members; /* of the line so far */
-    bool is_again;   /* whether the first of them is the last one, which is not written yet */
+    const byte *time; /* the last one, of which there may be none */
+    int64_t time_size, micros;
+    bool is_zoned;
+    Member last;
+    bool is_again; /* whether this line has the last member, too, which is not written yet */
 } Reading;
 
 /* Reads one line, less its line end; false leaves it open. */
@@ -150,39 +150,45 @@ __attribute__((always_inline)) static inline void expect(const View *views, int6
         __builtin_prefetch(bytes_of(views + row + AHEAD, buffers));
 }
 
-#ifdef __SSE2__
-enum { LANES = 16 };
+/* 16 bytes with which all is done at once, and for each of them all bits or none. */
+typedef byte Vector __attribute__((vector_size(16)));
+typedef uint64_t Words __attribute__((vector_size(16)));
+typedef __typeof__((Vector){0} == (Vector){0}) Flags;
+
+enum { LANES = sizeof(Vector) };
 
 /* A byte of it 16 times. */
-static inline __m128i all(int value)
+static inline Vector all(byte value)
 {
-    return _mm_set1_epi8((char)value);
+    return value - (Vector){0};
 }
 
 /* 16 bytes from `at`, all of which may be read. */
-static inline __m128i load(const void *at)
+static inline Vector load(const void *at)
 {
-    return _mm_loadu_si128(at);
+    Vector loaded;
+    memcpy(&loaded, at, sizeof loaded);
+    return loaded;
 }
 
-/* A bit for each byte that is not 0. */
-static inline unsigned bits(__m128i found)
+/* A bit for each byte. */
+static inline unsigned bits(Flags found)
 {
-    return (unsigned)_mm_movemask_epi8(found);
-}
-
-/* All bits where a byte is no more than `most`. */
-static inline __m128i up_to(__m128i bytes, int most)
-{
-    return _mm_cmpeq_epi8(_mm_min_epu8(bytes, all(most)), bytes);
+#ifdef __SSE2__
+    return (unsigned)_mm_movemask_epi8((__m128i)found);
+#else
+    const uint64_t FIRST = 0x0101010101010101, GATHER = 0x0102040810204080;
+    Words words = (Words)found & FIRST;
+    return (unsigned)(words[0] * GATHER >> 56 | words[1] * GATHER >> 56 << 8);
+#endif
 }
 
 /* The view of the first bytes of a text, up to 12. */
-static inline View view_here(__m128i text, int64_t size)
+static inline View view_here(Vector text, int64_t size)
 {
-    const __m128i places = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m128i here = _mm_and_si128(text, _mm_cmplt_epi8(places, all((int)size)));
-    __m128i whole = _mm_or_si128(_mm_cvtsi32_si128((int)size), _mm_slli_si128(here, 4));
+    const Vector PLACES = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    Words here = (Words)(text & (Vector)(PLACES < all((byte)size)));
+    Words whole = {here[0] << 32 | (uint32_t)size, here[1] << 32 | here[0] >> 32};
     View view;
 
     memcpy(&view, &whole, sizeof view);
@@ -193,7 +199,7 @@ static inline View view_here(__m128i text, int64_t size)
  * 16 bytes of the text of a view, from byte number `from` on, of which there is one or the text is
  * empty; those behind the end are anything. No byte is read that is not of the text or the view.
  */
-static inline __m128i piece_of(const View *view, const byte *text, int64_t from)
+static inline Vector piece_of(const View *view, const byte *text, int64_t from)
 {
     const int64_t size = view->size;
     Wide piece;
@@ -209,63 +215,61 @@ static inline __m128i piece_of(const View *view, const byte *text, int64_t from)
         memcpy(&piece, view, sizeof piece);
         piece >>= 8 * ((int64_t)sizeof view->size + from);
     }
-    return _mm_set_epi64x((int64_t)(piece >> 64), (int64_t)piece);
+    return (Vector)(Words){(uint64_t)piece, (uint64_t)(piece >> 64)};
 }
-#endif
+
+/* Puts 16 bytes anywhere. */
+static inline void store(byte *to, Vector these)
+{
+    memcpy(to, &these, sizeof these);
+}
 
 /* Copies the text of a view; 16 bytes behind it may be written over. */
 static inline byte *put_view(byte *to, const View *view, const byte *text)
 {
     const int64_t size = view->size;
 
-#ifdef __SSE2__
-    if (size <= 8 * LANES) {
-        byte *stop = to + size;
-        for (int64_t from = 0; from < size; from += LANES, to += LANES)
-            _mm_storeu_si128((__m128i *)to, piece_of(view, text, from));
-        return stop;
+    if (size > 8 * LANES) {
+        memcpy(to, text, size);
+    } else {
+        for (int64_t from = 0; from < size; from += LANES)
+            store(to + from, piece_of(view, text, from));
     }
-#endif
-    memcpy(to, text, size);
     return to + size;
 }
 
 /*
- * Lines, names of keys and what is made of lines have 16 bytes behind them that may be read. So the
- * functions here read 16 bytes where a text may have less: most are short.
+ * Lines, names of keys and what is made of lines have 64 bytes behind them that may be read. So the
+ * functions here read whole vectors where a text may have less: most are short.
  */
 
 /* Whether two texts of this size, which is not 0, are equal. */
 static inline bool is_same(const byte *one, const byte *other, int64_t size)
 {
-#ifdef __SSE2__
-    if (size <= 2 * LANES) {
-        unsigned equal = bits(_mm_cmpeq_epi8(load(one), load(other)));
-        if (size <= LANES)
-            return !(~equal << (LANES - size) & 0xffff);
-        const int64_t last = size - LANES;
-        return (equal & bits(_mm_cmpeq_epi8(load(one + last), load(other + last)))) == 0xffff;
-    }
-#endif
-    return !memcmp(one, other, size);
+    if (size > 2 * LANES)
+        return !memcmp(one, other, size);
+    unsigned equal = bits(load(one) == load(other));
+    if (size <= LANES)
+        return !(~equal << (LANES - size) & 0xffff);
+    const int64_t last = size - LANES;
+    return (equal & bits(load(one + last) == load(other + last))) == 0xffff;
 }
 
 /*
  * Copies a text; 16 bytes behind it may be read, and be written over in the new place. Of a literal
- * none are read: its size is known, which takes always inline to see.
+ * none are read: its size is known, which takes always inline to see. GCC would call memcpy for a
+ * loop that counts.
  */
 __attribute__((always_inline)) static inline byte *put(byte *to, const byte *at, int64_t size)
 {
-#ifdef __SSE2__
-    if (!__builtin_constant_p(size) && size <= 8 * LANES) {
-        byte *stop = to + size;
+    byte *stop = to + size;
+
+    if (__builtin_constant_p(size) || size > 8 * LANES)
+        memcpy(to, at, size);
+    else
         for (; to < stop; at += LANES, to += LANES)
-            _mm_storeu_si128((__m128i *)to, load(at));
-        return stop;
-    }
-#endif
-    memcpy(to, at, size);
-    return to + size;
+            store(to, load(at));
+    return stop;
 }
 
 /* In words, since what was written in pieces is slow to be read as a whole. */
@@ -282,13 +286,7 @@ static inline View view_of(const byte *text, int64_t size, int32_t buffer, const
         memcpy(&view, words, sizeof view);
         return view;
     }
-#ifdef __SSE2__
     return view_here(load(text), size);
-#else
-    memcpy(&view, words, sizeof view);
-    memcpy(view.here, text, size);
-    return view;
-#endif
 }
 
 /* What was made from `begin` on. */
@@ -300,55 +298,41 @@ static inline View made_view(const Made *made, int64_t begin)
 /* Where the first byte is that ends plain text: `quote`, a backslash, or a control character. */
 static inline const byte *end_of_plain(const byte *at, const byte *end, byte quote)
 {
-#ifdef __SSE2__
     for (; at < end; at += LANES) {
-        __m128i text = load(at);
-        __m128i found = _mm_or_si128(_mm_cmpeq_epi8(text, all(quote)),
-                                     _mm_cmpeq_epi8(text, all('\\')));
-        unsigned which = bits(_mm_or_si128(found, up_to(text, ' ' - 1)));
+        Vector text = load(at);
+        unsigned which = bits((text == quote) | (text == '\\') | (text < ' '));
         if (which) {
             at += __builtin_ctz(which);
             break;
         }
     }
     return at < end ? at : end;
-#else
-    while (at < end && *at != quote && *at != '\\' && *at >= ' ')
-        at++;
-    return at;
-#endif
 }
 
 /* Where the first byte is that ends a word: a space, a control character, or a quote. */
 static inline const byte *end_of_word(const byte *at, const byte *end)
 {
-#ifdef __SSE2__
     for (; at < end; at += LANES) {
-        __m128i text = load(at);
-        unsigned which = bits(_mm_or_si128(_mm_cmpeq_epi8(text, all('"')), up_to(text, ' ')));
+        Vector text = load(at);
+        unsigned which = bits((text == '"') | (text <= ' '));
         if (which) {
             at += __builtin_ctz(which);
             break;
         }
     }
     return at < end ? at : end;
-#else
-    while (at < end && *at > ' ' && *at != '"')
-        at++;
-    return at;
-#endif
 }
 
 /* times.c */
 
-/* A time like 2026-11-01T12:00:00.123+01:00 in microseconds: of UTC, if it `is_zoned`. */
-bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned);
+/* Reads a time in microseconds: of UTC, if it `is_zoned`. */
+typedef bool ReadTime(const byte *at, const byte *end, int64_t *micros, bool *is_zoned);
 
-/* A time like 17/May/2015:10:05:03 +0000 in microseconds of UTC. */
-bool read_clf(const byte *at, const byte *end, int64_t *micros);
-
-/* A time like 17/May/2015:10:05:03.655, of no zone, in microseconds. */
-bool read_haproxy(const byte *at, const byte *end, int64_t *micros);
+ReadTime read_iso;     /* 2026-11-01T12:00:00.123+01:00, less much of it */
+ReadTime read_clf;     /* 17/May/2015:10:05:03 +0000 */
+ReadTime read_haproxy; /* 17/May/2015:10:05:03.655, of no zone */
+ReadTime read_epoch;   /* a number since 1970 */
+ReadTime read_moment;  /* the first or the last of these */
 
 /* Microseconds since 1970 of a moment; false if there is no such day or time. */
 bool micros_of(int year, int month, int day, int hour, int minute, int second, int64_t *micros);
@@ -364,23 +348,17 @@ bool read_digits(const byte *at, int count, int *value);
 /* Powers of ten that a double holds exactly. */
 extern const double TENS[23];
 
-/* Up to 18 digits without an exponent; returns where it ends, NULL if it is no such number. */
+/* Digits of 64 bits without an exponent; returns where it ends, NULL if it is no such number. */
 const byte *read_number(const byte *at, const byte *end, Number *number);
-
-/* A duration as Go writes it, such as 1m3.5s, as the value of a key of SECONDS. */
-bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end);
-
-/* Whether there is no number: nothing, or `-`. */
-static inline bool is_no_number(const byte *at, const byte *end)
-{
-    return at == end || (end - at == 1 && *at == '-');
-}
 
 /* Seconds, milli-, micro- or nanoseconds since 1970, told by their size. */
 bool micros_since_1970(const Number *number, int64_t *micros);
 
 /* The number as the value of a key; false if it is out of its range. */
 bool put_number(const Key *key, int64_t line, const Number *number);
+
+/* A text as the value of a key of numbers; false if it is not a usual one. */
+bool put_amount(const Key *key, int64_t line, const byte *at, const byte *end);
 
 /* As `put`. There is room for 16 bytes more. */
 __attribute__((always_inline)) static inline void append(Made *made, const void *text, int64_t size)
@@ -394,8 +372,11 @@ __attribute__((always_inline)) static inline void append(Made *made, const void 
  */
 const byte *append_text(Made *made, const byte *at, const byte *end, bool as_json);
 
-/* A text behind its quote; returns what follows it, NULL if it is none. */
-const byte *read_text(Reading *reading, const byte *at, const byte *end, View *view);
+/* The same in quotes, as Python writes them; `at` is behind the first one. */
+const byte *append_json(Made *made, const byte *at, const byte *end);
+
+/* The value of a hexadecimal digit; -1: it is none. */
+int hexadecimal(byte digit);
 
 /* read.c */
 
@@ -406,9 +387,32 @@ int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const b
 /* The time as the value of a key; false if others differ in whether they carry their zone. */
 bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned);
 
-/* Around the attributes of a line, each of which ends with a comma: returns where they begin. */
-int64_t begin_object(Reading *reading);
-void end_object(Reading *reading, int64_t line, int64_t begin);
+/* Appends `"name":` to the attributes of the line. */
+void begin_member(Reading *reading, const Key *key);
+
+/* Appends `"name":"text"`; false if there are control characters. */
+bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end);
+
+/* A text as the time of a line. */
+bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
+                ReadTime *read);
+
+/* What a text without escapes means as the value of a key that is not one of TEXT. */
+bool put_meaning(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end);
+
+/* A text without escapes as the value of a key. */
+static inline bool put_text(Reading *reading, const Key *key, int64_t line, const byte *at,
+                            const byte *end)
+{
+    if (key->kind != TEXT)
+        return put_meaning(reading, key, line, at, end);
+    ((View *)key->out)[line] = view_of(at, end - at, IN_LINES, reading->lines.data);
+    return true;
+}
+
+/* The text behind a quote as the value of a key; returns what follows, NULL if it is not usual. */
+const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byte *at,
+                       const byte *end);
 
 #pragma GCC visibility pop
 

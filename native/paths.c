@@ -45,7 +45,6 @@ static byte *put_id(byte *to)
     return to + 3;
 }
 
-#ifdef __SSE2__
 /* The same as `mask` for up to 63 bytes: in a copy, behind which more may be read. */
 static int64_t mask_short(const View *view, const byte *text, byte **made)
 {
@@ -54,15 +53,13 @@ static int64_t mask_short(const View *view, const byte *text, byte **made)
     uint64_t slashes = 0, queries = 1ULL << size, digits = 0, letters = 0, dashes = 0;
 
     for (int64_t at = 0; at < size; at += LANES) {
-        __m128i piece = piece_of(view, text, at);
-        __m128i digit = _mm_sub_epi8(piece, all('0'));
-        __m128i letter = _mm_sub_epi8(_mm_or_si128(piece, all(' ')), all('a'));
-        _mm_storeu_si128((__m128i *)(path + at), piece);
-        slashes |= (uint64_t)bits(_mm_cmpeq_epi8(piece, all('/'))) << at;
-        queries |= (uint64_t)bits(_mm_cmpeq_epi8(piece, all('?'))) << at;
-        digits |= (uint64_t)bits(up_to(digit, 9)) << at;
-        letters |= (uint64_t)bits(up_to(letter, 5)) << at;
-        dashes |= (uint64_t)bits(_mm_cmpeq_epi8(piece, all('-'))) << at;
+        Vector piece = piece_of(view, text, at), letter = (piece | ' ') - 'a';
+        store(path + at, piece);
+        slashes |= (uint64_t)bits(piece == '/') << at;
+        queries |= (uint64_t)bits(piece == '?') << at;
+        digits |= (uint64_t)bits(piece - '0' <= 9) << at;
+        letters |= (uint64_t)bits(letter <= 5) << at;
+        dashes |= (uint64_t)bits(piece == '-') << at;
     }
     int64_t length = __builtin_ctzll(queries);
     uint64_t inside = (1ULL << length) - 1, kinds = (digits | letters | dashes) & inside;
@@ -85,7 +82,6 @@ static int64_t mask_short(const View *view, const byte *text, byte **made)
         *made = put(*made, copied, path + length - copied);
     return length;
 }
-#endif
 
 /* Returns how many bytes are before the query. They are in `made` only if one segment is an id. */
 static int64_t mask(const View *view, const byte *path, byte **made)
@@ -93,10 +89,8 @@ static int64_t mask(const View *view, const byte *path, byte **made)
     const byte *at = path, *end = path + view->size, *copied = path, *segment = NULL;
     unsigned kinds = 0;
 
-#ifdef __SSE2__
     if (view->size < 64)
         return mask_short(view, path, made);
-#endif
     for (;; at++) {
         byte found = at < end ? *at : '?';
         if (found != '/' && found != '?') {
@@ -125,13 +119,7 @@ static View shortened(const View *view, const byte *text, int64_t size)
     made.size = (int32_t)size;
     if (size > (int64_t)sizeof made.here)
         return made;
-#ifdef __SSE2__
     return view_here(piece_of(view, text, 0), size);
-#else
-    memset(made.here, 0, sizeof made.here);
-    memcpy(made.here, text, size);
-    return made;
-#endif
 }
 
 /*

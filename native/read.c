@@ -15,7 +15,8 @@ int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const b
         if (likely >= reading->key_count)
             likely = 0;
         const Key *key = &reading->keys[likely];
-        if (end - at > key->size && at[key->size] == closing && is_same(at, key->name, key->size))
+        if (end - at > key->size && at[key->size] == closing &&
+            is_same(at, key->name + 1, key->size))
             return likely;
     }
     return -1;
@@ -29,26 +30,91 @@ bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bo
     return reading->zoned == is_zoned;
 }
 
-int64_t begin_object(Reading *reading)
+void begin_member(Reading *reading, const Key *key)
 {
-    append(&reading->objects, "{", 1);
-    return reading->objects.size - 1;
-}
-
-/* Of a line without attributes nothing is kept. */
-void end_object(Reading *reading, int64_t line, int64_t begin)
-{
-    static const byte NOTHING[16] = "{}";
     Made *made = &reading->objects;
 
-    if (!reading->attributes || made->size == begin + 1) {
-        made->size = begin;
-        if (reading->attributes)
-            reading->attributes[line] = view_of(NOTHING, 2, IN_LINES, NOTHING);
-        return;
+    append(made, made->size == reading->object ? "{" : ",", 1);
+    append(made, key->name, key->size + 3);
+}
+
+bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end)
+{
+    Made *made = &reading->objects;
+
+    begin_member(reading, key);
+    append(made, "\"", 1);
+    for (;; at++) {
+        const byte *stop = end_of_plain(at, end, '"');
+        append(made, at, stop - at);
+        at = stop;
+        if (stop == end)
+            break;
+        if (*stop < ' ')
+            return false;
+        byte escaped[] = {'\\', *stop};
+        append(made, escaped, sizeof escaped);
     }
-    made->data[made->size - 1] = '}'; /* in the place of the last comma */
-    reading->attributes[line] = made_view(made, begin);
+    append(made, "\"", 1);
+    return true;
+}
+
+bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
+                ReadTime *read)
+{
+    int64_t size = end - at;
+
+    if (!size || size != reading->time_size || !is_same(at, reading->time, size)) {
+        reading->time_size = 0;
+        if (!read(at, end, &reading->micros, &reading->is_zoned))
+            return false;
+        reading->time = at;
+        reading->time_size = size;
+    }
+    return put_time(reading, key, line, reading->micros, reading->is_zoned);
+}
+
+bool put_meaning(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end)
+{
+    if (key->kind == ATTRIBUTE)
+        return append_member(reading, key, at, end);
+    if (key->kind == TIME)
+        return put_moment(reading, key, line, at, end, read_moment);
+    return put_amount(key, line, at, end);
+}
+
+const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byte *at,
+                       const byte *end)
+{
+    const byte *quote = end_of_plain(at, end, '"');
+    int64_t begin = reading->texts.size;
+
+    if (quote < end && *quote == '"')
+        return put_text(reading, key, line, at, quote) ? quote + 1 : NULL;
+    if (key->kind == ATTRIBUTE) {
+        begin_member(reading, key);
+        return append_json(&reading->objects, at, end);
+    }
+    if (key->kind != TEXT)
+        return NULL;
+    at = append_text(&reading->texts, at, end, false);
+    ((View *)key->out)[line] = made_view(&reading->texts, begin);
+    return at;
+}
+
+static void end_object(Reading *reading, int64_t line)
+{
+    static const View NOTHING = {2, {"{}"}};
+    Made *made = &reading->objects;
+
+    if (reading->is_again) {
+        reading->attributes[line] = reading->attributes[reading->last.line];
+    } else if (made->size == reading->object) {
+        reading->attributes[line] = NOTHING;
+    } else {
+        append(made, "}", 1);
+        reading->attributes[line] = made_view(made, reading->object);
+    }
 }
 
 /* The most that is made of a line: see native/lines.py. */
@@ -75,13 +141,13 @@ int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int6
                     const Made *texts, int64_t *zoned, bool *ok)
 {
     Reading reading = {
-        .lines = lines,
         .keys = keys,
         .key_count = key_count,
         .steps = steps,
         .step_count = step_count,
         .room = room,
         .attributes = attributes,
+        .lines = {.data = (byte *)lines, .buffer = IN_LINES},
         .texts = *texts,
         .objects = *objects,
         .zoned = *zoned,
@@ -89,8 +155,6 @@ int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int6
     int64_t *times = NULL;
     int64_t line;
 
-    for (int64_t step = 0; step < step_count; step++)
-        reading.may_escape |= steps[step].shape == ESCAPED;
     for (int64_t key = 0; key < key_count; key++)
         if (keys[key].kind == TIME)
             times = keys[key].out;
@@ -102,7 +166,11 @@ int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int6
         end -= end > at && end[-1] == '\r';
         if (times)
             times[line] = NO_TIME;
+        reading.object = reading.objects.size;
+        reading.is_again = false;
         ok[line] = FORMS[form](&reading, line, at, end) && times && times[line] != NO_TIME;
+        if (attributes)
+            end_object(&reading, line);
     }
     objects->size = reading.objects.size;
     *zoned = reading.zoned;

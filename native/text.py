@@ -20,7 +20,7 @@ import native
 
 Codes = npt.NDArray[np.uint32]
 
-SLACK = 16
+SLACK = 64
 """Bytes that may be read behind a text, and written behind one that is made; of a series none."""
 
 

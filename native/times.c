@@ -107,7 +107,7 @@ bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
 }
 
 /* A time like 17/May/2015:10:05:03, of 20 bytes. */
-static bool read_moment(const byte *at, int64_t *micros)
+static bool read_day_first(const byte *at, int64_t *micros)
 {
     static const char MONTHS[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     int day, month = 0, year, hour, minute, second;
@@ -122,19 +122,21 @@ static bool read_moment(const byte *at, int64_t *micros)
            micros_of(year, month + 1, day, hour, minute, second, micros);
 }
 
-bool read_clf(const byte *at, const byte *end, int64_t *micros)
+bool read_clf(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
 {
     int64_t offset;
 
-    if (end - at != 26 || at[20] != ' ' || !read_moment(at, micros) ||
+    *is_zoned = true;
+    if (end - at != 26 || at[20] != ' ' || !read_day_first(at, micros) ||
         !read_offset(at + 21, end, &offset))
         return false;
     *micros -= offset;
     return is_storable(*micros);
 }
 
-bool read_haproxy(const byte *at, const byte *end, int64_t *micros)
+bool read_haproxy(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
 {
-    return end - at >= 20 && at[end - at > 20 ? 20 : 2] != ',' && read_moment(at, micros) &&
+    *is_zoned = false;
+    return end - at >= 20 && at[end - at > 20 ? 20 : 2] != ',' && read_day_first(at, micros) &&
            add_fraction(at + 20, end, micros) == end;
 }

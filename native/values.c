@@ -10,33 +10,31 @@ const double TENS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
 
 const byte *read_number(const byte *at, const byte *end, Number *number)
 {
-    const byte *begin, *point = NULL;
+    uint64_t digits = 0;
+    unsigned digit;
 
-    memset(number, 0, sizeof *number);
     number->is_negative = at < end && *at == '-';
     at += number->is_negative;
-    begin = at;
-    for (; at < end; at++) {
-        if (*at == '.' && !point && at > begin) {
-            point = at;
-            continue;
-        }
-        unsigned digit = *at - '0';
-        if (digit > 9)
-            break;
-        if (++number->size > 18)
-            return NULL;
-        number->digits = number->digits * 10 + digit;
-    }
-    if (at == begin || (at < end && (*at == 'e' || *at == 'E')))
+    const byte *begin = at;
+    for (; at < end && (digit = *at - '0') <= 9; at++)
+        digits = digits * 10 + digit;
+    const byte *point = at;
+    number->is_whole = at == end || *at != '.';
+    if (!number->is_whole)
+        for (at++; at < end && (digit = *at - '0') <= 9; at++)
+            digits = digits * 10 + digit;
+    number->decimals = (int)(at - point) - !number->is_whole;
+    number->size = (int)(point - begin) + number->decimals;
+    number->digits = digits;
+    if (point == begin || at[-1] == '.' || number->size > 20)
         return NULL;
-    if (*begin == '0' && at > begin + 1 && begin + 1 != point)
+    if (number->size == 20 && (*begin != '1' || digits < 10000000000000000000U)) /* too large */
         return NULL;
-    number->is_whole = !point;
-    number->decimals = point ? (int)(at - point - 1) : 0;
-    if (point && !number->decimals)
+    if (at < end && (*at == 'e' || *at == 'E'))
         return NULL;
-    return number->is_negative && !number->digits ? NULL : at; /* of -0 the sign matters */
+    if (*begin == '0' && point > begin + 1)
+        return NULL;
+    return number->is_negative && !digits ? NULL : at; /* of -0 the sign matters */
 }
 
 /* The number divided by 10^shift: both are exact, hence the quotient is the nearest to it. */
@@ -64,7 +62,7 @@ bool micros_since_1970(const Number *number, int64_t *micros)
     } else if (number->digits < 100000000000000000ULL) {
         *micros = (int64_t)number->digits;
     } else if (!number->is_negative) {
-        *micros = (int64_t)number->digits / 1000;
+        *micros = (int64_t)(number->digits / 1000);
     } else {
         return false;
     }
@@ -73,21 +71,38 @@ bool micros_since_1970(const Number *number, int64_t *micros)
     return is_storable(*micros);
 }
 
+bool read_epoch(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
+{
+    Number number;
+
+    *is_zoned = true;
+    return read_number(at, end, &number) == end && micros_since_1970(&number, micros);
+}
+
+bool read_moment(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
+{
+    return read_iso(at, end, micros, is_zoned) || read_epoch(at, end, micros, is_zoned);
+}
+
+int hexadecimal(byte digit)
+{
+    return digit >= '0' && digit <= '9' ? digit - '0'
+           : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
+           : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
+                                          : -1;
+}
+
 /* Four hexadecimal digits. */
 static bool read_unit(const byte *at, const byte *end, uint32_t *unit)
 {
+    int digit = end - at < 4 ? -1 : 0;
+
     *unit = 0;
-    if (end - at < 4)
-        return false;
-    for (int place = 0; place < 4; place++) {
-        static const char DIGITS[] = "0123456789abcdefABCDEF";
-        const char *digit = at[place] ? strchr(DIGITS, at[place]) : NULL;
-        if (!digit)
-            return false;
-        int value = (int)(digit - DIGITS);
-        *unit = *unit * 16 + (uint32_t)(value < 16 ? value : value - 6);
+    for (int place = 0; place < 4 && digit >= 0; place++) {
+        digit = hexadecimal(at[place]);
+        *unit = *unit * 16 + (uint32_t)digit;
     }
-    return true;
+    return digit >= 0;
 }
 
 static bool is_half(uint32_t unit, uint32_t first)
@@ -137,7 +152,8 @@ static byte *write_character(byte *to, uint32_t character)
 /* A character within a text of JSON, as Python writes it. */
 static byte *write_escaped(byte *to, uint32_t character)
 {
-    static const char WHICH[] = "\"\\\n\r\t\b\f", NAMES[] = "\"\\nrtbf", DIGITS[] = "0123456789abcdef";
+    static const char WHICH[] = "\"\\\n\r\t\b\f", NAMES[] = "\"\\nrtbf";
+    static const char DIGITS[] = "0123456789abcdef";
     const char *which = character && character < 0x80 ? strchr(WHICH, (int)character) : NULL;
 
     if (which) {
@@ -174,20 +190,12 @@ const byte *append_text(Made *made, const byte *at, const byte *end, bool as_jso
     }
 }
 
-const byte *read_text(Reading *reading, const byte *at, const byte *end, View *view)
+const byte *append_json(Made *made, const byte *at, const byte *end)
 {
-    const byte *quote = end_of_plain(at, end, '"');
-
-    if (quote < end && *quote == '"') {
-        *view = view_of(at, quote - at, IN_LINES, reading->lines);
-        return quote + 1;
-    }
-    Made *made = &reading->texts;
-    int64_t begin = made->size;
-    const byte *stop = append_text(made, at, end, false);
-    if (stop)
-        *view = made_view(made, begin);
-    return stop;
+    append(made, "\"", 1);
+    at = append_text(made, at, end, true);
+    append(made, "\"", 1);
+    return at;
 }
 
 /* How many nanoseconds the unit is that is here; 0: none is. */
@@ -211,7 +219,7 @@ static uint64_t read_unit_of_time(const byte **at, const byte *end)
     return 0;
 }
 
-bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end)
+static bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end)
 {
     static const uint64_t MOST = 1000000000000000; /* what is less a double holds exactly */
     uint64_t total = 0, last = UINT64_MAX;
@@ -238,18 +246,65 @@ bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end)
     return true;
 }
 
+/* A number as programs write what is small, such as 1e-05. */
+static bool read_small(const byte *at, const byte *end, Number *number)
+{
+    const byte *e = memchr(at, 'e', end - at);
+    int exponent;
+
+    if (!e || end - e < 3 || end - e > 4 || e[1] != '-' ||
+        !read_digits(e + 2, (int)(end - e - 2), &exponent) || read_number(at, e, number) != e)
+        return false;
+    number->decimals += exponent;
+    number->is_whole = false;
+    return true;
+}
+
 bool put_number(const Key *key, int64_t line, const Number *number)
 {
     if (number->is_negative)
         return false;
-    switch (key->kind) {
-    case SECONDS:
+    if (key->kind == SECONDS)
         return value_of(number, key->shift, (double *)key->out + line);
-    case LARGE:
+    if (key->kind == LARGE) {
         ((uint64_t *)key->out)[line] = number->digits;
         return number->is_whole;
-    default:
-        ((uint16_t *)key->out)[line] = (uint16_t)number->digits;
-        return number->is_whole && number->digits <= UINT16_MAX;
     }
+    ((uint16_t *)key->out)[line] = (uint16_t)number->digits;
+    return number->is_whole && number->digits <= UINT16_MAX &&
+           (key->kind == SMALL || (number->digits >= 100 && number->digits <= 599));
+}
+
+/* A whole number of up to 8 digits, all of them at once; false if it is none. */
+static bool read_short(const byte *at, int64_t size, Number *number)
+{
+    const uint64_t ZEROS = 0x3030303030303030, HIGH = 0xF0F0F0F0F0F0F0F0, SIXES = ZEROS / 8;
+
+    if (size > 8 || (*at == '0' && size > 1))
+        return false;
+    uint64_t word = word_at(at) << 8 * (8 - size) | (size < 8 ? ZEROS >> 8 * size : 0);
+    if ((word & HIGH) != ZEROS || ((word + SIXES) & HIGH) != ZEROS)
+        return false;
+    word -= ZEROS;
+    word = word * 10 + (word >> 8); /* pairs of digits, then fours of them, then all */
+    word = ((word & 0x000000FF000000FF) * 0x000F424000000064 +
+            (word >> 16 & 0x000000FF000000FF) * 0x0000271000000001) >>
+           32;
+    *number = (Number){.is_whole = true, .digits = word, .size = (int)size};
+    return true;
+}
+
+bool put_amount(const Key *key, int64_t line, const byte *at, const byte *end)
+{
+    Number number;
+
+    if (at == end || (end - at == 1 && *at == '-')) /* there is none */
+        return true;
+    if ((key->kind != SECONDS && read_short(at, end - at, &number)) ||
+        read_number(at, end, &number) == end)
+        return put_number(key, line, &number);
+    if (key->kind != SECONDS)
+        return false;
+    return read_small(at, end, &number) ? put_number(key, line, &number)
+                                        : put_duration(key, line, at, end);
 }

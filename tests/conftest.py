@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import clickhouse_connect
 import httpx
@@ -90,10 +90,12 @@ class Pipeline:
             **{name: str(value) for name, value in settings.items()},
         }
 
-    def start(self, *arguments: str, **settings: object) -> subprocess.Popen[str]:
-        """Start it; it is ended with the test."""
+    def start(
+        self, *arguments: str, job: str = "flows.main", **settings: object
+    ) -> subprocess.Popen[str]:
+        """Start it, or another job; it is ended with the test."""
         self.running = subprocess.Popen(
-            [sys.executable, "-m", "bytewax.run", "flows.main", *arguments],
+            [sys.executable, "-m", "bytewax.run", job, *arguments],
             cwd=self.directory,
             env=self.environment(**settings),
             text=True,
@@ -103,7 +105,7 @@ class Pipeline:
         return self.running
 
     def run(
-        self, *arguments: str, deadline: float = DEADLINE, **settings: object
+        self, *arguments: str, deadline: float = DEADLINE, **settings: Any
     ) -> subprocess.CompletedProcess[str]:
         """Read what is there (`FOLLOW=false`), and wait for the end."""
         process = self.start(*arguments, FOLLOW="false", **settings)

@@ -22,7 +22,9 @@ from flows.parsing.parser import OK, Format, parser
 COMPILED = native.library
 FILE_ID = 2**64 - 1
 PATH = "/var/log/access.log"
-_EMPTY = {pl.String(): "", pl.Boolean(): False}
+_EMPTY = {
+    name: {pl.String(): "", pl.Boolean(): False}.get(dtype, 0) for name, dtype in COLUMNS.items()
+}
 _IDENTITY = ("file_id", "offset", "line", "source")
 
 
@@ -104,13 +106,13 @@ def refusal_of(name: str, line: str) -> tuple[str, str]:
 
 def filled(row: dict[str, Any]) -> dict[str, Any]:
     """The row with every column of the store; attributes as JSON of one spelling."""
-    whole = {name: row.get(name, _EMPTY.get(dtype, 0)) for name, dtype in COLUMNS.items()}
-    whole["attributes"] = json.dumps(json.loads(whole["attributes"] or "{}"), sort_keys=True)
-    return whole
+    attributes = json.dumps(json.loads(row.get("attributes", "{}")), sort_keys=True)
+    found = {name: value for name, value in row.items() if name in COLUMNS}
+    return {**_EMPTY, **found, "attributes": attributes}
 
 
 def certain(form: Format, lines: Sequence[str], *, spelled: bool = False) -> list[bool]:
-    """Which lines the compiled part is sure of; checks each of them against the definition.
+    """Which lines the compiled part is certain of; checks each of them against the definition.
 
     `spelled`: attributes are to be spelled as there, too.
     """
@@ -121,8 +123,8 @@ def certain(form: Format, lines: Sequence[str], *, spelled: bool = False) -> lis
     assert frame.schema[OK] == pl.Boolean
     for name, dtype in frame.drop(OK).schema.items():
         assert dtype == COLUMNS[name], name
-    sure: list[bool] = frame[OK].to_list()
-    accepted = [line for line, is_sure in zip(lines, sure, strict=True) if is_sure]
+    flags: list[bool] = frame[OK].to_list()
+    accepted = [line for line, flag in zip(lines, flags, strict=True) if flag]
     for line, row in zip(accepted, frame.filter(OK).iter_rows(named=True), strict=True):
         try:
             expected = form.line(line.removesuffix("\r"))
@@ -131,7 +133,7 @@ def certain(form: Format, lines: Sequence[str], *, spelled: bool = False) -> lis
         assert filled(row) == filled(expected), line
         if spelled:
             assert row.get("attributes", "{}") == expected.get("attributes", "{}")
-    return sure
+    return flags
 
 
 def mutated(lines: st.SearchStrategy[str], inserts: str) -> st.SearchStrategy[str]:

@@ -9,8 +9,9 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import clickhouse_connect
@@ -255,8 +256,9 @@ def test_lines_past_the_retention_are_expired_not_missing(pipeline):
 def test_a_killed_pipeline_is_audited_and_again_after_it_was_settled(pipeline):
     write_log(pipeline, "")
     with pipeline.generator(LOG_GENERATOR_BAD_RATIO=0.01):
-        pipeline.start("-w", "2", API_PORT=0, STREAM_MAX_SIZE=1000)
-        time.sleep(3)  # any moment will do
+        pipeline.start("-w", "2", STREAM_MAX_SIZE=1000)
+        pipeline.wait_until_healthy()
+        pipeline.wait_until_stored(10_000)
         pipeline.running.kill()
         pipeline.running.communicate()
     found = total(logwax(pipeline, "audit").stdout)
@@ -284,16 +286,30 @@ def test_positions_is_a_row_a_file(pipeline, stored):
 
 def test_a_bar_on_the_terminal_leaves_the_output_alone(pipeline, stored):
     terminal, of_the_command = os.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", "audit"],
-        cwd=pipeline.directory,
-        env=pipeline.environment(TERM="xterm"),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=of_the_command,
-        timeout=DEADLINE,
-    )
-    shown = os.read(terminal, 100_000)
+    shown = b""
+
+    def look() -> None:
+        nonlocal shown
+        with suppress(OSError):  # the command has ended
+            while seen := os.read(terminal, 100_000):
+                shown += seen
+
+    looking = threading.Thread(target=look)
+    looking.start()  # a terminal that nobody looks at makes a slow command wait
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", "audit"],
+            cwd=pipeline.directory,
+            env=pipeline.environment(TERM="xterm"),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=of_the_command,
+            timeout=DEADLINE,
+        )
+    finally:
+        os.close(of_the_command)
+        looking.join()
+        os.close(terminal)
     assert (done.returncode, total(done.stdout)["lines"]) == (0, 1000)
     assert b"auditing" in shown
     assert b"total of" not in shown

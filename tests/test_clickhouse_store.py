@@ -324,6 +324,14 @@ def test_says_which_columns_are_missing_and_how_to_add_them(open_it, table):
     open_it().writer().write(batch(0, 5, bad=(1,)))
 
 
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+def test_the_embedded_store_adds_a_column_that_is_missing(open_it):
+    open_it()._client.command("ALTER TABLE logs DROP COLUMN referer")
+    store = open_it()
+    store.writer().write(batch(0, 2))
+    assert store._client.query("SELECT referer FROM logs").result_rows == [("",), ("",)]
+
+
 HARMLESS = [
     "status_code UInt32",
     "status_code Nullable(Int64)",

@@ -23,6 +23,7 @@ from api.schemas import Health
 from cli.main import app as commands
 from connectors.batch import COLUMNS, REJECTED, Taken
 from connectors.encodings import UTF_8
+from connectors.sinks import STORES
 from connectors.sinks.clickhouse.tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
 from connectors.sources.records import Piece, taken
 from connectors.status import SourceStatus, Status
@@ -102,6 +103,11 @@ def test_every_setting_is_documented_with_its_default_and_its_meaning() -> None:
     assert sorted(found) == sorted(expected)  # each once, and no others
 
 
+def test_every_store_is_documented() -> None:
+    found = table(page("docs/configuration.md"), "Store", "What it is")
+    assert found == [[f"`{kind.name}`", kind.meaning] for kind in STORES.values()]
+
+
 @pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in PAGES])
 def test_no_page_speaks_of_a_setting_that_does_not_exist(name: str) -> None:
     families = "LOG|STREAM|API|CLICKHOUSE|MAX|RETENTION|DATA|STORE|LEDGER|INFLUXDB"
@@ -111,18 +117,18 @@ def test_no_page_speaks_of_a_setting_that_does_not_exist(name: str) -> None:
 
 
 def test_every_command_and_option_is_documented() -> None:
-    documented = [
-        code(row[0])[0] for row in table(page("docs/configuration.md"), "Command", "What it does")
-    ]
+    rows = table(page("docs/configuration.md"), "Command", "What it does")
+    said = {code(name)[0]: set(code(meaning)) for name, meaning in rows}
     group = typer.main.get_command(commands)
     subcommands: dict[str, Any] = cast("Any", group).commands
-    wanted = {f"logwax {name}" for name in subcommands}
+    assert {name for name in said if name.startswith("logwax ")} == {
+        f"logwax {name}" for name in subcommands
+    }
     for name, command in subcommands.items():
-        for option in command.params:
-            wanted |= {f"logwax {name} {flag}" for flag in option.opts}
-    assert wanted - set(documented) == set()
-    said = {text for text in documented if text.startswith("logwax ")}
-    assert said == wanted
+        words = said[f"logwax {name}"]
+        options = {flag for option in command.params for flag in option.opts}
+        assert options - words == set(), name
+        assert {word for word in words if word.startswith("--")} - options == set(), name
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in ROOT.glob("*.sh")))
@@ -220,6 +226,12 @@ def test_every_route_of_the_api_is_in_the_readme() -> None:
     assert [path for path in app.openapi()["paths"] if path not in page("README.md")] == []
 
 
+@pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in PAGES])
+def test_no_cell_of_a_table_is_a_paragraph(name: str) -> None:
+    rows = [line for line in page(name).splitlines() if line.startswith("|")]
+    assert [cell for row in rows for cell in cells(row) if len(cell) > 200] == []
+
+
 # --- links, and tests that are named ---------------------------------------------------------
 
 
@@ -272,7 +284,7 @@ def test_every_path_that_is_named_exists(name: str) -> None:
     )
     made_up = {
         "flows/parsing/formats/tabs.py",
-        "flows/enrichment/severity.py",
+        "flows/enrichment/level.py",
         "connectors/sources/memory.py",
     }
     assert [path for path in named if path not in made_up and not (ROOT / path).exists()] == []
@@ -282,11 +294,14 @@ def test_the_layout_is_that_of_the_files() -> None:
     layout = page("docs/architecture.md").partition("## Layout")[2]
     folder, named = "", set()
     for line in code_blocks(layout)[0].splitlines():
-        indent, first = len(line) - len(line.lstrip()), line.split()[0]
-        if not indent:
-            folder = first if first.endswith("/") else ""
-        for path in line.split() if "benchmarks/" in line else [first]:
-            named.add((folder if indent else "") + path)
+        paths = re.findall(r"(?:^|(?<= ))[\w/]+(?:\.py|/)(?= |$)", line)
+        if not line.startswith(" "):
+            folder = paths[0] if paths[0].endswith("/") else ""
+            named |= set(paths)
+        elif paths[0].endswith("/"):
+            folder, named = paths[0], named | {paths[0]}
+        else:
+            named |= {folder + path for path in paths}
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "connectors").rglob("*.py")}
     assert {path for path in modules if not path.endswith("__init__.py")} - named == set()
@@ -335,7 +350,7 @@ def test_the_format_in_the_text_is_read_the_fast_way(monkeypatch: pytest.MonkeyP
 
 
 def test_the_enricher_in_the_text_works_as_an_enricher(monkeypatch: pytest.MonkeyPatch) -> None:
-    enrich = extension("flows.enrichment.severity", monkeypatch).enrich
+    enrich = extension("flows.enrichment.level", monkeypatch).enrich
     rows = pl.DataFrame({"status_code": pl.Series([200, 404, 503], dtype=pl.UInt16)})
     assert enrich(rows)["level"].to_list() == ["info", "warning", "error"]
     without = pl.DataFrame({"customer_id": ["c"]})
@@ -348,7 +363,7 @@ def test_the_store_in_the_text_works_as_a_store_of_another_package(tmp_path: Pat
     for title in ("lines_store", "lines_printer"):
         _, after = text.split(f"\n`{title}.py`", 1)
         (tmp_path / f"{title}.py").write_text(code_blocks(after, "python")[0])
-    named = re.search(r'entry-points\."(.+?)"\]`, `(.+?)`', text)
+    named = re.search(r'entry-points\."(.+?)"\]`,\s`(.+?)`', text)
     assert named
     metadata = tmp_path / "lines_store-1.dist-info"
     metadata.mkdir()
@@ -396,3 +411,20 @@ def test_the_source_in_the_text_has_each_record_stored_once(
     run_main(build(settings, SourceInput(source, follow=False), store, Status()))
     assert stored() == (4, 1, {10, 12, 20, 40, 41})
     store.close()
+
+
+def test_the_job_in_the_text_stores_all_records_and_none_again(tmp_path: Path) -> None:
+    blocks = code_blocks(page("docs/extending.md"), "python")
+    (tmp_path / "numbers_job.py").write_text(next(b for b in blocks if "`numbers_job`" in b))
+    source = next(block for block in blocks if "`memory`" in block)
+    where = "import sys, types\nfrom connectors import sources\n"
+    where += "memory = types.ModuleType('connectors.sources.memory')\n"
+    where += f"exec({source!r}, memory.__dict__)\nsys.modules[memory.__name__] = memory\n"
+    (tmp_path / "sitecustomize.py").write_text(where)
+    pipeline = Pipeline(tmp_path, 0)
+    chosen = {"STORE": "sqlite", "INSTANCE": "host", "LOG_FORMAT": "json"}
+    chosen["PYTHONPATH"] = f"{ROOT}{os.pathsep}{tmp_path}"
+    for stored in (1000, 0):
+        done = pipeline.run(job="numbers_job", **chosen)
+        assert done.returncode == 0, done.stderr
+        assert f"stored={stored} dead=0" in done.stdout

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from connectors.errors import SettingsError
+from connectors.errors import LogwaxError, SettingsError
 from flows.enrichment.enricher import enricher
-from settings import load
+from flows.settings import load
 from tests.parsing_checks import parse, row_of
 
 SOURCE = """
@@ -76,3 +76,10 @@ def test_an_enricher_of_another_distribution_comes_last(installed: Path) -> None
     installed.write_text(POINTS.replace("bars_of_others:enrich", "bars_of_others:nothing"))
     with pytest.raises(SettingsError, match="bars_of_others:nothing cannot be imported"):
         enricher()
+
+
+def test_a_column_that_no_store_has_names_its_enricher(installed: Path) -> None:
+    source = installed.parent.parent / "bars_of_others.py"
+    source.write_text(SOURCE.replace('alias("level")', 'alias("colour")'))
+    with pytest.raises(LogwaxError, match=r"enricher bars_of_others gives .*: colour\. .*COLUMNS"):
+        enricher()(parse("json", b'{"ts":0}\n'))

@@ -51,6 +51,13 @@ def test_what_is_compiled_agrees_with_the_definition(name: str, data: st.DataObj
     certain(describe(name).make(UTC), lines, spelled=True)
 
 
+def test_an_attribute_that_is_left_open_is_not_taken_for_the_next_line() -> None:
+    usual = SAMPLES["haproxy"][0]
+    assert usual.startswith("Nov 22 ")
+    lines = [usual.replace("22", "\x12", 1), usual.replace("22", "\x12", 1), usual]
+    assert certain(describe("haproxy").make(UTC), lines) == [False, False, True]
+
+
 def attributes(row: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(row["attributes"])
     return found

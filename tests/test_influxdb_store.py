@@ -206,7 +206,7 @@ def die_writing(store: InfluxStore, one: Parsed, monkeypatch: pytest.MonkeyPatch
         raise StoreError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(store._positions, "finish", die)
+        patched.setattr(store, "finish", die)
         with pytest.raises(StoreError, match="killed"):
             store.writer().write(one)
 
@@ -231,7 +231,7 @@ def test_a_position_that_arrives_late_does_not_lead_to_another_point(open_it, in
     writer = open_it().writer()
     for start, end, bad in ((0, 5, (3,)), (5, 9, (6,))):
         writer.write(batch(start, end, bad=bad))
-    late = open_it()._positions
+    late = open_it()
     late.begin([span(0, 5)], frozenset())  # as sent by one that was killed
     late._stored.clear()
     late.finish([span(0, 5)], {})
@@ -450,6 +450,15 @@ def test_requests_that_are_too_large_are_cut(open_it, influxd):
         assert (whole, halves) == (8, [4, 4])
     finally:
         server.close()
+
+
+def test_a_line_that_a_proxy_calls_too_large_once_is_no_dead_letter(open_it, influxd, faulty):
+    given = {"influxdb_api": "v2", "influxdb_token": "secret", "influxdb_org": "us"}
+    writer = open_it(faulty.url, **given).writer()
+    faulty.faults.extend([None, Answer(413, "<html>Come back later</body>")])
+    writer.write(batch(0, 1))
+    assert offsets(influxd) == [0]
+    assert offsets(influxd, "dead_letters") == []
 
 
 # --- failures ---------------------------------------------------------------------------------

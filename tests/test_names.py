@@ -138,7 +138,7 @@ def test_check_looks_for_files_as_the_pipeline_does(tmp_path):
     (tmp_path / "now").symlink_to(tmp_path / "srv" / "now")
     there, not_there = (str(tmp_path / "now" / ".." / name) for name in ("*.log", "*.txt"))
     settings = Settings(_env_file=None, log_paths=f"{there},{not_there}", data_dir=tmp_path)
-    (warning,) = preflight.warnings(settings)
+    (warning,) = preflight.unmatched(settings)
     assert warning.startswith(f"{not_there} matches no file")
 
 
@@ -229,10 +229,10 @@ def test_a_path_is_never_a_pattern(tmp_path, name):
     make(directory / "a.log")
     make(directory / "aa.log")
     settings = Settings(_env_file=None, log_file_path=directory / name, data_dir=tmp_path)
-    assert preflight.warnings(settings)[0].startswith(f"{directory / name} matches no file")
+    assert preflight.unmatched(settings)[0].startswith(f"{directory / name} matches no file")
     make(directory / name)
     assert covered(*settings.patterns) == [str(directory / name)]
-    assert preflight.warnings(settings) == []
+    assert preflight.unmatched(settings) == []
 
 
 def test_a_file_that_is_spelt_like_a_glob_is_covered_by_it(tmp_path):

@@ -33,7 +33,7 @@ from native.block import write_block
 from native.lines import Form, Kind, Meaning, Shape, is_ascii
 from native.text import SLACK, Quoted, Rows, Views, _Form, mask_ids, texts_of
 from tests.conftest import ROOT
-from tests.fuzzing import write_corpus
+from tests.fuzzing import MOST_BYTES, write_corpus
 from tests.parsing_checks import parse
 
 SOURCES = [Path(native.__file__).with_name(name) for name in ("native.h", "sources.c")]
@@ -200,7 +200,8 @@ def test_nothing_is_read_or_written_outside_of_what_was_given(tmp_path: Path) ->
         "no:cacheprovider",
         "--capture=sys",
     ]
-    chosen = "not plain and not outside_of and not compiler and not vectors and not many_lines"
+    unwanted = ("plain", "outside_of", "compiler", "vectors", "many_lines", "mutated")
+    chosen = " and ".join(f"not {word}" for word in unwanted)
     done = subprocess.run(
         [*pytest_, f"--compiled={file}", "--hypothesis-profile=few", "-k", chosen, *SANITIZED],
         cwd=ROOT,
@@ -216,21 +217,25 @@ def test_no_mutated_line_is_read_otherwise_than_its_definition_says(
 ) -> None:
     driver = runtime(f"libclang_rt.fuzzer_no_main-{platform.machine()}.a")
     whole = ["-Wl,-Bsymbolic", "-Wl,--whole-archive", driver, "-Wl,--no-whole-archive", "-lstdc++"]
-    file, environment = sanitized(tmp_path, "-fsanitize=fuzzer-no-link", *whole)
+    mutator = str(ROOT / "tests/fuzzing.c")
+    file, environment = sanitized(tmp_path, "-fsanitize=fuzzer-no-link", *whole, mutator)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     write_corpus(corpus)
     seconds = f"-max_total_time={1800 if soak else 60}"
-    limits = [seconds, "-use_value_profile=1", "-max_len=2000", f"-artifact_prefix={tmp_path}/"]
+    lengths = [f"-max_len={MOST_BYTES}", "-len_control=0"]
+    others = ["-use_value_profile=1", f"-artifact_prefix={tmp_path}/"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzzing", file, *limits, corpus],
+        [sys.executable, "-m", "tests.fuzzing", file, seconds, *lengths, *others, corpus],
         cwd=ROOT,
         env={**environment, "POLARS_MAX_THREADS": "1"},
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     found = [file.read_bytes() for file in tmp_path.glob("crash-*")]
     assert (done.returncode, found) == (0, []), done.stderr[-10_000:]
+    print(done.stdout)
+    assert int(done.stdout.split()[0]) >= (10_000_000 if soak else 10_000)
 
 
 TEXTS = st.text(st.sampled_from(',= "\\\n\r\t\0\x1f\x7f#x€😀'), max_size=20)

@@ -94,9 +94,3 @@ def test_text_is_the_data_with_lines_that_are_not_utf_8_masked(data: bytes) -> N
             assert lines.text[begin:end] == b"?" * len(raw) + line[len(raw) :]
         else:
             assert lines.text[begin:end] == line
-
-
-@given(BYTES)
-def test_series_is_the_text_line_by_line(data: bytes) -> None:
-    lines = Lines(data)
-    assert lines.series.to_list() == [line.decode() for line in split(lines.text)]

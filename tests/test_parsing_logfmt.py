@@ -345,7 +345,7 @@ def test_lines_of_several_shapes_are_read_the_fast_way() -> None:
     assert all(certain(UTC, [*shapes * 5_000]))
 
 
-def test_strangers_are_all_found_again() -> None:
+def test_keys_of_few_lines_are_all_found() -> None:
     lines = [line(f"customer=c n={number}") for number in range(5_000)]
     lines[1_700] += " never_seen=1"
     lines[3_300] = lines[3_300].replace(" n", " flag n")

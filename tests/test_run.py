@@ -30,7 +30,9 @@ class Person:
         self.here.mkdir()
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str, **variables: object) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stdout: int = subprocess.PIPE, **variables: object
+    ) -> subprocess.Popen[str]:
         given = {name: str(value) for name, value in variables.items()}
         process = subprocess.Popen(
             [sys.executable, "-m", "cli", *arguments],
@@ -42,7 +44,7 @@ class Person:
                 "STREAM_MAX_WAIT_TIME_IN_SECONDS": "0.1",
                 **given,
             },
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -315,6 +317,15 @@ def test_a_try_shows_rows_and_misfits_and_stores_nothing(person: Person) -> None
         "Cannot read 'nowhere': No such file or directory.\n"
     )
     assert [path.name for path in person.here.iterdir()] == ["access.log"]
+
+
+def test_a_try_whose_reader_has_seen_enough_says_nothing(person: Person) -> None:
+    person.write("access.log", *(ACCESS.format(200) for _ in range(20)))
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = person.start("try", "access.log", "--format", "combined", stdout=writer)
+    os.close(writer)
+    assert process.communicate(timeout=DEADLINE)[1] == ""
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])

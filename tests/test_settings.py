@@ -10,7 +10,8 @@ import pytest
 
 import settings
 from connectors.errors import SettingsError
-from settings import Settings, load
+from flows.settings import load
+from settings import Settings
 from tests.conftest import ROOT, Pipeline
 
 

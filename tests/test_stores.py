@@ -133,6 +133,33 @@ def test_a_file_that_has_just_gone_is_not_forgotten(open_it):
     assert list(open_it().ledger().files) == [span(0, 5)]
 
 
+def test_a_file_that_comes_back_was_read_from_where_it_was_read(open_it):
+    store = open_it()
+    store.writer().write(batch(0, 5))
+    store.keep([], [FILE])
+    store.keep([FILE], [])
+    accounts = store.accounts()
+    assert accounts
+    assert accounts.begins() == {}
+
+
+def test_commands_are_told_which_lines_there_are(open_it):
+    store = open_it()
+    writer = store.writer()
+    writer.write(batch(0, 5, bad=(3,)))
+    writer.write(batch(5, 9))
+    accounts = store.accounts()
+    assert accounts
+    offsets, dead = accounts.places(FILE, 2, 8)
+    assert sorted(zip(offsets.tolist(), dead.tolist(), strict=True)) == [
+        (place, place == 3) for place in range(2, 8)
+    ]
+    assert accounts.sums().rows() == [(FILE, 0, 9, 1, sum(range(9)), sum(n * n for n in range(9)))]
+    assert accounts.reasons() == {"bad": 1}
+    assert accounts.samples("bad", 5).drop("raw").rows() == [("/var/log/a.log", 3, "bad", "why")]
+    assert accounts.cuts(FILE).tolist()[-1] == 5
+
+
 def test_several_writers_do_not_mix_up_their_batches(open_it):
     store = open_it()
     one, other = store.writer(), store.writer()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from connectors.errors import SettingsError
 from flows.parsing.choice import describe
-from settings import load
+from flows.settings import load
 from tests.parsing_checks import certain, filled, misfits_of, mutated, refusal_of, row_of, utc
 
 UTC = ZoneInfo("UTC")

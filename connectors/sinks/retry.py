@@ -22,7 +22,7 @@ _CALM = 1.0, 15.0  # for what waits for a person
 _GRACE = 2.5  # seconds that a request under way has left once the process shall stop
 _MOST_ASKED = 300.0  # seconds that a server is left alone for, at most, if it asks for it
 
-STRANGERS_WORDS = 4
+PROXY_REFUSALS = 4
 """How often something in between must stop a line, and nothing else, until the line is given up."""
 
 T = TypeVar("T")

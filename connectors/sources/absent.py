@@ -62,6 +62,6 @@ def _reaches(content: Content, file: TailedFile) -> bool:
     """Whether `content` begins with all that has been read of `file`."""
     size = content.size()
     if size is None:
-        content.read(1, file.position)  # by what is behind the position, its end may show
+        content.read(1, file.position)  # which may show its end
         return file.is_at(content)
     return size >= file.position and file.is_at(content)

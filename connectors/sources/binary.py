@@ -40,9 +40,9 @@ _MAGICS = {
 }
 _TAR_AT, _TAR = 257, b"ustar"
 
-_ENOUGH = 128  # bytes without which nothing is said
+_ENOUGH = 128  # bytes: fewer say nothing
 _SHARE = 0.05
-# Of random bytes one in ten is such. ESC colours text, and form feeds are in some logs.
+# One in ten random bytes is such. ESC colours text, and form feeds are in some logs.
 _CONTROL = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
 _GOOD_LINE = 16
 

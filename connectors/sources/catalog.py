@@ -212,7 +212,7 @@ class Catalog:
         with self._lock:
             before = set(self._in_doubt)
         ledger = self._positions.ledger().of("file")
-        # Files that are here move under their claim only: what another left in doubt shows then.
+        # A followed file moves on only under its claim, which shows what another left in doubt.
         here = {file.file_id for file in self._files}
         self._files.know(span for span in ledger.files if span.stream.id not in here)
         with self._lock:
@@ -270,8 +270,8 @@ class Catalog:
         with self._lock:
             before = set(self._in_doubt)
         ledger = self._positions.ledger(by_id)
-        # What was recorded behind the place where the last holder left a file is of one that died,
-        # perhaps long before: a server may execute late what it was sent.
+        # A process that died recorded what lies behind the place where the last holder left a file:
+        # perhaps long before, since a server may execute late what it was sent.
         dropped = {s.stream.id for s in ledger.files if s.end > self._claims.left_at(s.stream.id)}
         for span in ledger.files:
             file = by_id[span.stream.id]

@@ -104,7 +104,7 @@ class Claims:
     def mint(self, key: Key, head: bytes, enough: int, is_taken: IsTaken) -> int:
         """The id of a new file, the same for every process that sees it.
 
-        A file that any process has met under the same `key`, or elsewhere with `enough` of the same
+        A file that any process knows under the same `key`, or elsewhere with `enough` of the same
         first bytes, is this one: it was copied or compressed since. The ledger may not know it yet,
         for its bytes may be on their way to the store. `is_taken` knows files that are others:
         inodes are used again, and first bytes may be equal.

@@ -33,7 +33,7 @@ _BZIP2 = tuple(
 SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
 
 Whole = tuple[int, int, int, int]
-"""Of a compressed file: inode, size, time of its last change (ns), digest of its last bytes."""
+"""A compressed file: inode, size, time of its last change (ns), digest of its last bytes."""
 
 
 class Content:
@@ -85,7 +85,7 @@ class Content:
         last = size - (size % unit or unit)
         if size <= known or self._last(max(last, known), size):
             return size
-        # Who goes on where they were is seen at once; all zeros are looked through after a change.
+        # A writer that goes on is seen at once; all zeros are looked through only after a change.
         end = self._last(known, min(known + _NEAR, size)) or known
         found_last, *when = self._blank
         if when == [size, found.st_mtime_ns]:

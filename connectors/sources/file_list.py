@@ -242,7 +242,7 @@ class Files:
         if unknown:
             refresh()
         for path in sorted(unknown):
-            self._meet(path, there[path], now)
+            self._recognise(path, there[path], now)
         if self._copies:
             self._next_scan = min(self._next_scan, now + 0.5)
         # 4. Names that no glob covers.
@@ -490,12 +490,12 @@ class Files:
         if not file.position:
             self._absent.remove(file.file_id)
 
-    # Meeting files
+    # Recognising files
 
-    def _meet(self, path: str, found: os.stat_result, now: float) -> None:
+    def _recognise(self, path: str, found: os.stat_result, now: float) -> None:
         """Follow the file that is at a covered path, if it can be said which that is."""
         try:
-            met = self._recogniser.meet(path, found, now)
+            recognised = self._recogniser.recognise(path, found, now)
         except ClaimError as error:
             problem = self.problems.cannot_claim(error)
             if not self._follow:  # nobody comes back to it
@@ -504,13 +504,13 @@ class Files:
             error.filename = path
             self._report(error)
         else:
-            if met:
-                self._follow_at(*met, path, found, now)
+            if recognised:
+                self._follow_at(*recognised, path, found, now)
 
     def _follow_at(
         self, file: TailedFile, content: Content, path: str, found: os.stat_result, now: float
     ) -> None:
-        """Follow a file that was met, or has turned up again, at this path."""
+        """Follow a file that is new, or has turned up again, at this path."""
         file.hold(wait=True)  # a worker may be about to see that it was not followed
         self._absent.remove(file.file_id)
         file.key, file.content = content.key, content
@@ -546,15 +546,15 @@ class Files:
         links += [name for name in names if name not in self._by_path and os.path.islink(name)]
         is_known = self._by_key.__contains__
         for path, found in self._elsewhere.look(missing, links, is_known, self._report):
-            self._meet_elsewhere(path, found, now)
+            self._recognise_elsewhere(path, found, now)
 
-    def _meet_elsewhere(self, path: str, found: os.stat_result, now: float) -> None:
+    def _recognise_elsewhere(self, path: str, found: os.stat_result, now: float) -> None:
         with suppress(OSError):  # it is none of ours, as far as anybody knows
-            met = self._recogniser.meet_known(path, found)
-            if met and self._names.cover(met[0].name):
-                self._follow_at(*met, path, found, now)
-            elif met:
-                met[1].close()
+            recognised = self._recogniser.recall(path, found)
+            if recognised and self._names.cover(recognised[0].name):
+                self._follow_at(*recognised, path, found, now)
+            elif recognised:
+                recognised[1].close()
 
     def _report(self, error: OSError, file: TailedFile | None = None) -> None:
         """Say once, on stderr and in the status, what cannot be read; give up what has changed.

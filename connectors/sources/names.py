@@ -135,7 +135,7 @@ class _Look:
 
     def _tree(self, directory: str) -> Iterator[str]:
         """A directory and those below it, each once; nearer ones and those without links first."""
-        met = _keys_above(directory)
+        entered = _keys_above(directory)
         real, linked = deque([directory]), deque[str]()
         while real or linked:
             path = (real or linked).popleft()
@@ -145,9 +145,9 @@ class _Look:
                 self._cannot(error)
                 continue
             key = found.st_dev, found.st_ino
-            if key in met:
+            if key in entered:
                 continue
-            met.add(key)
+            entered.add(key)
             yield path
             below = [e for e in self._list(path) if e.name[0] != "." and self._is_directory(e)]
             for entry in sorted(below, key=lambda entry: entry.name):

@@ -46,7 +46,7 @@ class Recogniser:
         self._endings = endings
         self._is_there = is_there
         self._may_be_copies = may_be_copies
-        self._unmet: dict[Key, str] = {}  # among the names of this poll
+        self._unknown: dict[Key, str] = {}  # of the names of this poll, those without a file
         self._refused: dict[str, _Refusal] = {}
 
     @property
@@ -64,21 +64,21 @@ class Recogniser:
     def begin(
         self, unknown: Mapping[Key, str], there: Mapping[str, os.stat_result]
     ) -> Collection[str]:
-        """The paths, of these at which no known file is, that are worth to be met."""
+        """Those of the paths without a known file that are worth opening."""
         self._refused = {
             path: refusal
             for path, refusal in self._refused.items()
             if path in there and refusal.state == _state(there[path])
         }
-        self._unmet = {
+        self._unknown = {
             key: path
             for key, path in unknown.items()
             if path not in self._refused and _has_bytes(path, there[path], self._encoding)
         }
-        self._copies.keep(self._unmet)
-        return list(self._unmet.values())
+        self._copies.keep(self._unknown)
+        return list(self._unknown.values())
 
-    def meet(
+    def recognise(
         self, path: str, found: os.stat_result, now: float
     ) -> tuple[TailedFile, Content] | None:
         """The file at a covered path, open; None: it is waited for, or refused.
@@ -99,7 +99,7 @@ class Recogniser:
                     file = self._begin(content, head, path)
             return opened.keep(file)
 
-    def meet_known(self, path: str, found: os.stat_result) -> tuple[TailedFile, Content] | None:
+    def recall(self, path: str, found: os.stat_result) -> tuple[TailedFile, Content] | None:
         """The absent file at any path, open; None: there is none. Raises `OSError`."""
         with _opened(path, found) as opened:
             self._endings.recall(opened.content)
@@ -112,7 +112,7 @@ class Recogniser:
 
     def _begin(self, content: Content, head: bytes, path: str) -> TailedFile:
         """A new file; one that is the beginning of what is stored already starts at its end."""
-        self._unmet.pop(content.key, None)
+        self._unknown.pop(content.key, None)
         enough = FIRST if content.is_compressed else REACH  # plain files may share a first line
         if not head.strip(b"\0"):
             enough = REACH + 1  # filler is no sign of anything
@@ -129,13 +129,13 @@ class Recogniser:
         return file
 
     def _is_taken(self, file_id: int, key: Key, head: bytes) -> bool:
-        """Whether another file has this id, which may be one that is still to be met in this poll.
+        """Whether another file has this id, which may be one that this poll has still to recognise.
 
         Raises `FileNotFoundError` if that cannot be said now.
         """
         if self._is_there(file_id) or self._absent.get(file_id):
             return True
-        path = self._unmet.get(key)
+        path = self._unknown.get(key)
         if path is None:
             return False
         try:

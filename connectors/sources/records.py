@@ -197,7 +197,7 @@ def _unfit(lines: Sequence[_Lines], longest: int) -> Iterator[DeadLetter]:
     for some in lines:
         sizes = np.diff(some.starts)
         sizes[-1:] += some.missing
-        # Of a line that is not here whole nothing can be parsed, whatever the limit.
+        # A line that is not here whole cannot be parsed, whatever the limit.
         is_long = sizes > (0 if some.missing else longest)
         for number in np.flatnonzero(is_long).tolist():
             raw = some.raw(number)

@@ -59,12 +59,12 @@ class TailedFile:
     Whoever opens it, or changes anything of it, has to `hold` it; everybody may look at it.
 
     `name` is the path by which the globs covered it first, `path` where it is now, `place` the same
-    without links when it was met, `key` its device and inode. Everything before `position` has been
+    without links at first sight, `key` its device and inode. Everything before `position` has been
     handed out, everything before `stored` is in the store. Up to `scanned` newlines have been
     counted: `complete` is where the last whole line ends, `lines` how many wait before it; no line
-    ends before `barren`. `evidence` belongs to `position`, `head` is that of the first look. While
-    `busy`, a batch of it is on its way. Reading goes on at `start`: behind the position, and behind
-    the filler that `begin` says is skipped; NULs before `settled` are not going to be filled,
+    ends between `start` and `no_end_before`. `evidence` belongs to `position`, `head` is that of
+    the first look. While `busy`, a batch of it is on its way. Reading goes on at `start`: behind
+    the position and the filler that `begin` says is skipped. NULs before `settled` stay, and
     `held` is where others begin. `is_final`: nobody is going to end its last line. `is_padded`:
     NULs follow its `size`. `is_copied`: another file has its bytes. `compressed`: size and time of
     the last change of a compressed file; `damage`: why it ends at `size` too early. `moved_at`:
@@ -90,7 +90,7 @@ class TailedFile:
     held: int = -1
     peeked: int = -1
     scanned: int = 0
-    barren: int = 0
+    no_end_before: int = 0
     complete: int = 0
     lines: int = 0
     busy: bool = False
@@ -220,7 +220,7 @@ class TailedFile:
         self.evidence = Evidence.of(span.proof)
         self.lines = max(0, self.lines - span.records)
         self.complete = max(self.complete, self.position)
-        self.barren = max(self.barren, self.position)
+        self.no_end_before = max(self.no_end_before, self.position)
         if self.scanned <= self.position:
             self.scanned = self.complete = self.position
             self.lines = 0
@@ -239,7 +239,7 @@ class TailedFile:
 
     def recount(self) -> None:
         """Forget what was counted behind the position."""
-        self.scanned = self.complete = self.barren = self.start
+        self.scanned = self.complete = self.no_end_before = self.start
         self.lines = 0
         self.held = self.peeked = -1
 
@@ -361,7 +361,7 @@ class TailedFile:
                 break
             last = self.encoding.last_end(chunk)
             if self.complete <= self.start:
-                self.barren = self.scanned + (0 if last else len(chunk))
+                self.no_end_before = self.scanned + (0 if last else len(chunk))
             if last:
                 self.complete = self.scanned + last
                 self.lines += self.encoding.count(chunk)
@@ -409,9 +409,9 @@ class TailedFile:
         return Piece(span, data, ends)
 
     def _whole(self, content: Content, size: int) -> int:
-        """Of `size` bytes from `start` on, how many are whole lines, if that is soon found.
+        """How many of the `size` bytes from `start` on are whole lines, if that is soon found.
 
-        What is read without the beginning of another line need not be copied to cut that off.
+        Bytes that are read without the beginning of another line need no copy to cut that off.
         """
         start = self.start
         end = start + size
@@ -424,7 +424,7 @@ class TailedFile:
     def _read_long_line(self, content: Content) -> Piece | None:
         end = None
         start = self.start
-        at = max(start, self.barren)
+        at = max(start, self.no_end_before)
         while end is None and at < self.size:
             chunk = self._seen(self._chunk(content, at), at)
             if not chunk:
@@ -436,7 +436,7 @@ class TailedFile:
             if self.is_compressed:
                 self.look_for_end(content, at)
         if end is None:
-            self.barren = self.scanned = max(self.scanned, at)
+            self.no_end_before = self.scanned = max(self.scanned, at)
             is_all = self.size - at < self.encoding.unit and self.size > start
             if not (self.is_final and is_all and not self.damage):
                 self.complete, self.lines = start, 0

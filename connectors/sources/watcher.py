@@ -25,7 +25,7 @@ _NAMES = [DirCreatedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 # One event a write is fine for quiet files; 20,000 writes a second took three quarters of a core.
 _FLOOD, _REST_SECONDS = 1_000, 30.0  # events a second, and how long to do without them
 
-# What its log says of is told by `trouble`, or seen at the next look at all names.
+# `trouble` tells what its log says, or the next look at all names shows it.
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 
 

@@ -8,8 +8,8 @@ from types import FunctionType
 
 import polars as pl
 
-from connectors.batch import Parsed
-from connectors.errors import SettingsError
+from connectors.batch import COLUMNS, Parsed
+from connectors.errors import LogwaxError, SettingsError
 from connectors.plugins import plugins
 from flows.enrichment import ENRICHERS
 
@@ -17,7 +17,8 @@ from flows.enrichment import ENRICHERS
 def enricher() -> Callable[[Parsed], Parsed]:
     """The enrich step; enrichers of other distributions come last, by their names.
 
-    Raises `SettingsError` if one of these cannot be loaded.
+    Raises `SettingsError` if one of these cannot be loaded. The step raises `LogwaxError` if one of
+    all gives a column that is not in `COLUMNS`: a store would refuse all rows, and wait.
     """
     others, problems = plugins("logwax.enrichers", FunctionType)
     if problems:
@@ -30,6 +31,17 @@ def enricher() -> Callable[[Parsed], Parsed]:
             return batch  # which has all columns
         for add_columns in enrichers:
             rows = add_columns(rows)
+            if unknown := set(rows.columns) - COLUMNS.keys():
+                raise _UnknownColumnError(add_columns, unknown)
         return replace(batch, rows=rows)
 
     return enrich
+
+
+class _UnknownColumnError(LogwaxError):
+    def __init__(self, enrich: Callable[..., object], columns: set[str]) -> None:
+        super().__init__(
+            f"The enricher {enrich.__module__} gives columns that no store has: "
+            f"{', '.join(sorted(columns))}. A new column needs a line in COLUMNS "
+            "(connectors/batch.py)."
+        )

@@ -15,7 +15,7 @@ from native.lines import Form, Key, Step, can_read, read
 
 
 def read_lines(
-    form: Form, lines: Lines, keys: Sequence[Key], zone: ZoneInfo, steps: Sequence[Step] = ()
+    form: Form, lines: Lines, keys: Sequence[Key], zone: ZoneInfo, steps: tuple[Step, ...] = ()
 ) -> pl.DataFrame:
     """The frame that `Format.columns` returns; where nothing is compiled, no line is certain."""
     if not can_read(lines.text, len(lines), keys):

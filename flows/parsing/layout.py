@@ -37,7 +37,7 @@ _PATTERNS = {
 _BETWEEN_BRACKETS = r"([^\[\]]*?)"
 _KINDS = {
     "timestamp": Kind.TIME,
-    "status_code": Kind.SMALL,
+    "status_code": Kind.STATUS,
     "bytes_sent": Kind.LARGE,
     "duration": Kind.SECONDS,
     "": Kind.ATTRIBUTE,
@@ -55,8 +55,8 @@ class Field:
 
     `time`: how a time is written (None: in any way). `empty`: texts that stand for none, two at
     most; `-` never means a number. `usual`: what is nearly always here, and not worth to be kept.
-    A line with an `odd` character here is decided by the definition. `choices`: all that it can
-    be, two at most. Of durations, 10^shift of the unit are a second.
+    A line with one of two `odd` characters here is decided by the definition. `choices`: all that
+    it can be, two at most. Of durations, 10^shift of the unit are a second.
     """
 
     name: str
@@ -235,7 +235,7 @@ class Layout:
         return [key for field in self.fields for key in field.read_as()]
 
     @cached_property
-    def steps(self) -> list[Step]:
+    def steps(self) -> tuple[Step, ...]:
         """How the compiled part reads a line."""
         steps: list[Step] = []
         before = ""
@@ -271,7 +271,7 @@ class Layout:
             steps.append(step)
             key += len(list(field.read_as()))
         assert not before, "a literal at the end follows a field that a line has"
-        return steps
+        return tuple(steps)
 
     def _misfit(self, text: str) -> str:
         """Which field of a line is the first that does not fit."""

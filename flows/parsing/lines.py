@@ -7,8 +7,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
-import pyarrow as pa
 
 from connectors.encodings import UTF_8
 from native.lines import is_ascii
@@ -65,11 +63,3 @@ class Lines:
     def text(self) -> bytes:
         """`data`, with every line that is not valid UTF-8 masked by `?`."""
         return self.data if is_ascii(self.data) else UTF_8.to_utf8(self.data, self.starts)
-
-    @cached_property
-    def series(self) -> pl.Series:
-        """The lines of `text` as strings, each still with its line end."""
-        array = pa.LargeStringArray.from_buffers(
-            len(self), pa.py_buffer(self.starts), pa.py_buffer(self.text)
-        )
-        return pl.Series(pl.from_arrow(array))

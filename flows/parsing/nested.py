@@ -41,7 +41,7 @@ class Nested:
         return {**row, **found, "attributes": encode(attributes)}
 
     def columns(self, lines: Lines) -> pl.DataFrame:
-        """All lines at once; those that are not as usual are left open."""
+        """All lines at once; those that are not as usual are left to `line`."""
         outer = self._outer.columns(lines)
         if "message" not in outer.columns:
             return nothing(lines)
@@ -51,10 +51,10 @@ class Nested:
         inner = self._inner.columns(Lines(data.to_pybytes() if data else b"", begins))
         if "timestamp" not in inner.columns:
             return nothing(lines)
-        sure = outer.drop_in_place(OK) & inner.drop_in_place(OK)
+        certain = outer.drop_in_place(OK) & inner.drop_in_place(OK)
         if "attributes" in inner.columns and "attributes" in outer.columns:
             within, around = inner["attributes"], outer["attributes"]
-            sure &= ~within.str.contains_any(self._added)  # whose value is it?
+            certain &= ~within.str.contains_any(self._added)  # whose value is it?
             both = pl.concat_str(around.str.head(-1), pl.lit(","), within.str.tail(-1))
             joined = (
                 pl.when(within == _NONE)
@@ -63,4 +63,4 @@ class Nested:
             )
             inner = inner.with_columns(joined.alias("attributes"))
         missing = [name for name in outer.columns if name not in inner.columns]
-        return inner.hstack(outer.select(missing)).hstack([sure.alias(OK)])
+        return inner.hstack(outer.select(missing)).hstack([certain.alias(OK)])

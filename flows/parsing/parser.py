@@ -1,8 +1,8 @@
 """The parse step: lines in, columns out, and a dead letter for every line that does not fit.
 
 A format has a definition, `line`: one line at a time, in plain Python, with a reason for every
-refusal. `columns` is what the compiled part makes of the lines that are as usual; where it is not
-sure, it leaves the line to `line`. So a batch costs what columns cost, and no odd line is lost.
+refusal. `columns` is what the compiled part makes of the lines that are as usual; it leaves every
+line of which it is not certain to `line`. So a batch costs what columns cost, and none is lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MISFITS = "misfits"
 """The key by which a `Row` says in which columns a value of the line does not fit (a tuple)."""
 
 OK = "ok"
-"""Name of the column by which `Format.columns` says which lines it is sure of."""
+"""Name of the column by which `Format.columns` says of which lines it is certain."""
 
 
 class Format(Protocol):
@@ -71,17 +71,17 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
         if not len(lines):
             return batch.parsed(rejected=batch.dead_letters(batch.unfit), reject=reject)
         frame = form.columns(lines)
-        sure = frame.drop_in_place(OK)
+        certain = frame.drop_in_place(OK)
         identity = batch.identity if kept is None else batch.identity[kept]
         frame = frame.hstack(identity)
         refused: list[DeadLetter] = []
         misfits: Counter[str] = Counter()
-        if not sure.all():
-            odd = np.flatnonzero(~sure.to_numpy())
+        if not certain.all():
+            others = np.flatnonzero(~certain.to_numpy())
             if kept is not None:
-                odd = kept[odd]
-            rows, refused = _ask_one_by_one(form, batch, odd, misfits)
-            frame = filled(pl.concat([frame.filter(sure), rows], how="diagonal"))
+                others = kept[others]
+            rows, refused = _ask_one_by_one(form, batch, others, misfits)
+            frame = filled(pl.concat([frame.filter(certain), rows], how="diagonal"))
         return batch.parsed(
             frame,
             rejected=batch.dead_letters([*batch.unfit, *refused]),

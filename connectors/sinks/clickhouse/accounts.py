@@ -3,100 +3,39 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from connectors.accounts import BUCKET, FRAGMENTS, Answer, Places
+from connectors.accounts import BUCKET, FRAGMENTS, Answer
 from connectors.batch import PLACE, BlockId, Span
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse.errors import is_too_much, may_be_lines
-from connectors.sinks.clickhouse.insert import hash_of, insert_lines, insert_what_fits
+from connectors.sinks.clickhouse.insert import insert_lines, insert_what_fits
 from connectors.sinks.clickhouse.ledger import insert_ledger
-from connectors.sinks.clickhouse.lists import with_short_lists
 from connectors.sinks.clickhouse.query import select
-from connectors.sinks.clickhouse.tables import DEAD_LETTERS, LEDGER
-
-_LINES = f"""
-    SELECT file_id, offset, false AS dead FROM {{table:Identifier}} WHERE {{where}}
-    UNION ALL SELECT file_id, offset, true AS dead FROM {DEAD_LETTERS}
-    WHERE {{where}}
-"""
+from connectors.sinks.clickhouse.sql import in_own_words, with_short_lists
+from connectors.sinks.sql import DEAD_LETTERS, LINES, SqlAccounts
+from connectors.sinks.writers import hash_of
 
 # Sums wrap around at 2^64, which numpy does as well.
 _SUMS = f"""
 SELECT file_id, intDiv(offset, {BUCKET}) AS bucket, count() AS lines, countIf(dead) AS dead_lines,
     sum(offset) AS total, sum(offset * offset) AS squares
-FROM ({_LINES.replace("{where}", "1")}) GROUP BY file_id, bucket ORDER BY file_id, bucket
+FROM ({LINES}) GROUP BY file_id, bucket ORDER BY file_id, bucket
 """
-
-_PLACES = _LINES.replace(
-    "{where}", "file_id = {file:UInt64} AND offset >= {first:UInt64} AND offset < {last:UInt64}"
-)
-
-_BEGINS = f"""
-SELECT file_id, max(end) FROM {LEDGER}
-WHERE instance = {{instance:String}} AND kind = 'position' AND file_id != 0 GROUP BY file_id
-"""
-
-_BLOCKS = f"""
-SELECT DISTINCT start, end, proof FROM {LEDGER}
-WHERE instance = {{instance:String}} AND file_id = {{file:UInt64}} AND kind = 'block'
-ORDER BY start, end
-"""
-
-_CONTINUED = f"""
-SELECT offset FROM {DEAD_LETTERS} WHERE file_id = {{file:UInt64}} AND reason = 'continued'
-"""
-
-_LETTERS = f"""
-FROM {DEAD_LETTERS}
-WHERE (file_id, offset) > ({{file:UInt64}}, {{offset:UInt64}})
-    AND NOT has({{fragments:Array(String)}}, reason)
-    AND ({{reason:String}} = '' OR reason = {{reason:String}})
-    AND (empty({{sources:Array(String)}}) OR has({{sources:Array(String)}}, source))
-"""
-_SIZES = f"""
-SELECT file_id, offset, length(raw) AS bytes {_LETTERS}
-ORDER BY file_id, offset LIMIT {{page:UInt64}}
-"""
-_PAGE = f"""
-SELECT file_id, offset, source, raw, reason, detail {_LETTERS}
-    AND (file_id, offset) <= ({{last_file:UInt64}}, {{last_offset:UInt64}})
-ORDER BY file_id, offset LIMIT 1 BY file_id, offset
-"""
-
-_REASONS = f"""
-SELECT reason, count() AS letters FROM {DEAD_LETTERS}
-GROUP BY reason ORDER BY letters DESC, reason
-"""
-_SAMPLES = f"""
-SELECT source, offset, reason, detail, substring(raw, 1, 1024) AS raw FROM {DEAD_LETTERS}
-WHERE reason = {{reason:String}} ORDER BY seen_at DESC, file_id, offset LIMIT {{most:UInt32}}
-"""
-
-_HELD = """
-SELECT DISTINCT file_id, offset FROM {table:Identifier}
-WHERE (file_id, offset) IN {places:Array(Tuple(UInt64, UInt64))}
-"""
-
-_CHOSEN = """
-WHERE (file_id, offset) IN {places:Array(Tuple(UInt64, UInt64))}
-    AND NOT has({fragments:Array(String)}, reason)
-"""
+_CHOSEN = f"WHERE (file_id, offset) IN :places AND reason NOT IN {FRAGMENTS}"
 _DELETE = f"ALTER TABLE {DEAD_LETTERS} DELETE {_CHOSEN}"
 
 _NAME = "concat(toString(file_id), ' ', toString(offset))"
 _UPDATE = f"""
 ALTER TABLE {DEAD_LETTERS} UPDATE
-    reason = transform({_NAME}, {{names:Array(String)}}, {{reasons:Array(String)}}, reason),
-    detail = transform({_NAME}, {{names:Array(String)}}, {{details:Array(String)}}, detail)
+    reason = transform({_NAME}, :names, :reasons, reason),
+    detail = transform({_NAME}, :names, :details, detail)
 {_CHOSEN}"""
 
 _CANCEL = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC"
@@ -110,7 +49,7 @@ _FRUGAL = {
 """A pipeline may be at work beside."""
 
 
-class ClickHouseAccounts:
+class ClickHouseAccounts(SqlAccounts):
     """The `Accounts` of a ClickHouse store.
 
     `cancel` needs `second`, a client of its own; `connect` makes one for a question of a person's
@@ -137,66 +76,11 @@ class ClickHouseAccounts:
         """See `Accounts`; summed up by the engine."""
         return self._ask(_SUMS)
 
-    def places(self, file_id: int, first: int, last: int) -> tuple[Places, npt.NDArray[np.bool_]]:
-        """The offsets that are stored in [first, last), and whether each is a dead letter."""
-        found = self._ask(_PLACES, file=file_id, first=first, last=last)
-        return found["offset"].to_numpy(), found["dead"].cast(pl.Boolean).to_numpy()
-
-    def begins(self) -> dict[int, int]:
-        """Where reading began in the files in which it did not begin at 0."""
-        return dict(self._ask(_BEGINS).rows())
-
-    def blocks(self, file_id: int) -> pl.DataFrame:
-        """`start`, `end` and `proof` of the blocks that the ledger has of a file."""
-        return self._ask(_BLOCKS, file=file_id)
-
-    def cuts(self, file_id: int) -> npt.NDArray[np.int64]:
-        """Where lines of a file begin though no newline is before: blocks, rests of lines."""
-        starts = self.blocks(file_id)["start"].to_numpy()
-        rests = self._ask(_CONTINUED, file=file_id)["offset"].to_numpy()
-        return np.union1d(starts, rests).astype(np.int64)
-
-    def letters(
-        self, after: tuple[int, int], reason: str, sources: Sequence[str], lines: int, size: int
-    ) -> pl.DataFrame:
-        """The next dead letters behind the place `after`."""
-        chosen = {
-            "file": after[0],
-            "offset": after[1],
-            "reason": reason,
-            "sources": list(sources),
-        }
-        sizes = self._ask(_SIZES, page=lines, **chosen)
-        if sizes.is_empty():
-            return sizes
-        within = int((sizes["bytes"].cum_sum() <= size).sum())
-        last_file, last_offset, _ = sizes.row(max(within, 1) - 1)
-        found = self._ask(_PAGE, last_file=last_file, last_offset=last_offset, **chosen)
-        return found.with_columns(pl.col("source", "reason", "detail").cast(pl.String))
-
-    def sources(self) -> list[str]:
-        """Every path that dead letters came from."""
-        found = self._ask(f"SELECT DISTINCT source FROM {DEAD_LETTERS}")
-        return found["source"].cast(pl.String).to_list()
-
     def select(self, sql: str, most: int) -> Answer:
         """The answer to a question of a person's own, which can change nothing: `most` rows."""
         if self._cancelled:
             raise StoreError(_ENDING)
         return select(self._connect, sql, most, self._mark)
-
-    def reasons(self) -> dict[str, int]:
-        """How many dead letters there are of each reason, the most frequent first."""
-        return dict(self._ask(_REASONS).with_columns(pl.col("reason").cast(pl.String)).rows())
-
-    def samples(self, reason: str, most: int) -> pl.DataFrame:
-        """The newest dead letters of a reason: `source`, `offset`, `reason`, `detail`, `raw`."""
-        found = self._ask(_SAMPLES, reason=reason, most=most)
-        return found.with_columns(pl.col("source", "reason", "detail").cast(pl.String))
-
-    def held(self, places: pl.DataFrame) -> pl.DataFrame:
-        """Which of these places the table of lines holds: `file_id`, `offset`."""
-        return self._ask(_HELD, places=_tuples(places))
 
     def insert(
         self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]
@@ -243,30 +127,36 @@ class ClickHouseAccounts:
         with suppress(ClickHouseError):  # it only saves time
             self._second.command(_CANCEL, {"mark": self._mark})
 
-    def _ask(self, query: str, **parameters: object) -> pl.DataFrame:
+    def _ask(self, statement: str, **values: object) -> pl.DataFrame:
         try:
-            query, values = with_short_lists(query, self._with_names(parameters))
+            query, bound = self._own(statement, values)
             found = pl.from_arrow(
-                self._client.query_arrow(query, parameters=values, settings=self._limits())
+                self._client.query_arrow(query, parameters=bound, settings=self._limits())
             )
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse cannot answer: {error}") from error
         assert isinstance(found, pl.DataFrame)
-        return found
+        return found.with_columns(
+            pl.col(name).cast(pl.String)
+            for name, dtype in found.schema.items()
+            if name != "raw" and not dtype.is_numeric()
+        )
 
-    def _change(self, statement: str, places: pl.DataFrame, **parameters: object) -> None:
+    def _change(self, statement: str, places: pl.DataFrame, **values: object) -> None:
         if places.is_empty():
             return
         try:
-            statement, values = with_short_lists(
-                statement, self._with_names({"places": _tuples(places), **parameters})
-            )
+            statement, bound = self._own(statement, {"places": _tuples(places), **values})
             # Which puts long parameters into the body, unlike `command`.
             self._client.raw_query(
-                statement, values, settings=self._limits() | {"mutations_sync": 1}
+                statement, bound, settings=self._limits() | {"mutations_sync": 1}
             )
         except ClickHouseError as error:
             raise StoreError(f"ClickHouse refused a change: {error}") from error
+
+    def _own(self, statement: str, values: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+        common = {"table": self._table, "instance": self._instance}
+        return with_short_lists(in_own_words(statement), {**common, **values})
 
     def _insert_once(
         self,
@@ -294,10 +184,6 @@ class ClickHouseAccounts:
             if is_too_much(error) or (table == self._table and may_be_lines(error)):
                 raise
             raise StoreError(f"ClickHouse refused lines: {error}") from error
-
-    def _with_names(self, parameters: Mapping[str, object]) -> dict[str, object]:
-        common = {"table": self._table, "instance": self._instance, "fragments": list(FRAGMENTS)}
-        return {**common, **parameters}
 
     def _limits(self) -> dict[str, object]:
         if self._cancelled:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from clickhouse_connect.driver.client import Client
 
 from connectors.errors import StoreError
-from connectors.sinks.clickhouse.tables import LEDGER
+from connectors.sinks.sql import LEDGER
 
 _SET_ASIDE = """
 SELECT table, path, min_block_number, max_block_number FROM system.detached_parts

@@ -13,7 +13,6 @@ after a crash sends what may still be under way under the same token again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Protocol, cast
 
 import polars as pl
@@ -29,6 +28,7 @@ from connectors.sinks.clickhouse.errors import (
     reason,
     violated_row,
 )
+from connectors.sinks.writers import hash_of
 from native.block import can_write, write_block
 
 _PART = ":part:"
@@ -180,8 +180,3 @@ def _arrow(lines: pl.DataFrame) -> bytes:
     with pa.ipc.new_stream(sink, columns.schema) as stream:
         stream.write_table(columns)
     return cast(bytes, memoryview(sink.getvalue()))  # which the client takes as well
-
-
-def hash_of(lines: pl.DataFrame) -> str:
-    """A hash of which lines these are."""
-    return blake2b(lines.select(PLACE).to_numpy().tobytes()).hexdigest()[:32]

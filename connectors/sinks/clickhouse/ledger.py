@@ -12,8 +12,8 @@ from clickhouse_connect.driver.exceptions import Error
 from connectors.batch import BlockId, Span
 from connectors.sinks.clickhouse.errors import is_too_much, trouble, trouble_with_many
 from connectors.sinks.clickhouse.insert import insert_columns
-from connectors.sinks.clickhouse.tables import LEDGER
 from connectors.sinks.retry import Retry
+from connectors.sinks.sql import LEDGER
 
 
 def insert_ledger(

@@ -166,7 +166,7 @@ class _Pool:
                 "CLICKHOUSE_URL must lead to ClickHouse itself"
             )
         if 200 <= response.status < 300:
-            self._refuse_strangers(response, options)
+            self._refuse_other_answers(response, options)
         if response.status in (429, 503):
             seconds = seconds_asked(response.headers.get("Retry-After"))
             if seconds:
@@ -174,7 +174,7 @@ class _Pool:
                 raise _BusyError(f"status {response.status} {text}".strip(), seconds)
         return response
 
-    def _refuse_strangers(self, response: BaseHTTPResponse, options: dict[str, Any]) -> None:
+    def _refuse_other_answers(self, response: BaseHTTPResponse, options: dict[str, Any]) -> None:
         """Raise if this is not what ClickHouse says when it has done what it was asked for."""
         is_clickhouse = any(name.lower().startswith("x-clickhouse-") for name in response.headers)
         if is_clickhouse and not options.get("preload_content", True):

@@ -14,7 +14,6 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -22,7 +21,7 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
-from connectors.batch import PLACE, BlockId, Parsed, Span, Stored, Stream
+from connectors.batch import PLACE, BlockId, Parsed, Span
 from connectors.errors import StoreError
 from connectors.saying import say
 from connectors.sinks.clickhouse.accounts import ClickHouseAccounts
@@ -36,82 +35,48 @@ from connectors.sinks.clickhouse.errors import (
     trouble_with_many,
 )
 from connectors.sinks.clickhouse.insert import (
-    Insert,
     check_insert,
-    hash_of,
     insert_lines,
     insert_what_fits,
 )
 from connectors.sinks.clickhouse.ledger import record
-from connectors.sinks.clickhouse.lists import with_short_lists
 from connectors.sinks.clickhouse.reader import ClickHouseReader
-from connectors.sinks.clickhouse.tables import DEAD_LETTERS, LEDGER, prepare_tables
-from connectors.sinks.retry import STRANGERS_WORDS, Retry, Trouble
-from connectors.store import Ledger, Reader
+from connectors.sinks.clickhouse.sql import in_own_words, with_short_lists
+from connectors.sinks.clickhouse.tables import prepare_tables
+from connectors.sinks.retry import PROXY_REFUSALS, Retry, Trouble
+from connectors.sinks.sql import DEAD_LETTERS, ENTRY, LEDGER, SPAN, SqlStore, span_of
+from connectors.sinks.writers import TokenWriter
+from connectors.store import Reader
 from settings import Settings
-
-_SPAN = "stream, file_id, path, start, end, first_line, lines, proof"
 
 # What tells the TTL of RETENTION_DAYS from somebody else's.
 _OURS_TTL = " + toIntervalDay(0)"
 _EARLIER_TTL = r"\(?timestamp \+ toIntervalDay\(\d+\)\)?"  # before it was told
 
-_OURS = "instance = {instance:String}"
-_THESE = "(empty({files:Array(UInt64)}) OR file_id IN {files:Array(UInt64)})"
-
 # In the order of the table, backwards: nothing is sorted.
-_POSITIONS = f"""
-SELECT {_SPAN} FROM {LEDGER} WHERE {_OURS} AND {_THESE} AND file_id != 0
-ORDER BY file_id DESC, end DESC, recorded_at DESC LIMIT 1 BY file_id
+_NEWEST = f"""
+SELECT {ENTRY} FROM {LEDGER} WHERE instance = :instance AND {{these}} AND end <= :end
+ORDER BY file_id DESC, end DESC, recorded_at DESC, kind DESC LIMIT 1 BY file_id
 """
 
-_WHOLE_LEDGER = f"SELECT count() FROM {LEDGER} WHERE {_OURS} AND NOT ignore(*)"
-
-_BEFORE = f"""
-SELECT {_SPAN} FROM {LEDGER}
-WHERE {_OURS} AND file_id = {{file:UInt64}} AND end <= {{end:UInt64}}
-ORDER BY end DESC LIMIT 1
-"""
+_WHOLE_LEDGER = f"SELECT count() FROM {LEDGER} WHERE instance = :instance AND NOT ignore(*)"
 
 # The last thing that a writer recorded is a block, or that its last block is stored.
 _LAST = f"""
 SELECT writer, max(sequence) FROM {LEDGER}
-WHERE {_OURS} AND kind IN ('block', 'stored') GROUP BY writer
+WHERE instance = :instance AND kind IN ('block', 'stored') GROUP BY writer
 """
-_CLOSED = f"SELECT writer, sequence FROM {LEDGER} WHERE {_OURS} AND kind = 'stored'"
+_CLOSED = f"SELECT writer, sequence FROM {LEDGER} WHERE instance = :instance AND kind = 'stored'"
 
 _IN_DOUBT = f"""
 WITH doubtful AS (
     SELECT DISTINCT writer, sequence FROM {LEDGER}
-    WHERE {_OURS} AND {_THESE} AND kind = 'block'
+    WHERE instance = :instance AND (empty(:files) OR file_id IN :files) AND kind = 'block'
         AND (writer, sequence) IN ({_LAST}) AND (writer, sequence) NOT IN ({_CLOSED}))
-SELECT DISTINCT writer, sequence, {_SPAN} FROM {LEDGER}
-WHERE {_OURS} AND kind = 'block' AND (writer, sequence) IN (SELECT * FROM doubtful)
+SELECT DISTINCT {SPAN}, writer, sequence FROM {LEDGER}
+WHERE instance = :instance AND kind = 'block' AND (writer, sequence) IN (SELECT * FROM doubtful)
 ORDER BY writer, file_id
 """
-
-_MARKED_GONE = f"""
-SELECT file_id, min(marked) FROM (
-    SELECT file_id, kind, recorded_at AS marked FROM {LEDGER}
-    WHERE {_OURS} AND file_id != 0 ORDER BY recorded_at DESC, kind DESC LIMIT 1 BY file_id)
-WHERE kind = 'gone' GROUP BY file_id
-"""
-
-_IS_OLD = "recorded_at < now64(6, 'UTC') - toIntervalDay({days:UInt32})"
-
-# A writer's last entry says that those before are stored, a file's last one where it continues.
-_FORGET_GONE = f"""
-DELETE FROM {LEDGER} WHERE {_OURS} AND file_id IN {{files:Array(UInt64)}}
-    AND (kind != 'block' OR (writer, sequence) NOT IN ({_LAST})
-        OR (writer, sequence) IN ({_CLOSED}))
-"""
-_FORGET_OLD = f"""
-DELETE FROM {LEDGER} WHERE {_OURS} AND {_IS_OLD} AND kind IN ('block', 'gone')
-    AND (writer, sequence) NOT IN ({_LAST})
-    AND (file_id, end) NOT IN (
-        SELECT file_id, max(end) FROM {LEDGER} WHERE {_OURS} GROUP BY file_id)
-"""
-_COUNT_OLD = _FORGET_OLD.replace("DELETE FROM", "SELECT count() FROM", 1)
 
 _HELD = """
 SELECT file_id, offset FROM {table:Identifier}
@@ -119,8 +84,14 @@ WHERE file_id IN {files:Array(UInt64)} AND offset >= {first:UInt64} AND offset <
 """
 
 
-class ClickHouseStore:
+class ClickHouseStore(SqlStore):
     """A store behind `connect`, which makes one more client of the same database each time."""
+
+    _NEWEST_ENTRIES = _NEWEST
+    _FOLLOWED = f"""(file_id, end) NOT IN (
+        SELECT file_id, max(end) FROM {LEDGER} WHERE instance = :instance GROUP BY file_id)"""
+    _SETTLED = f"""(kind != 'block' OR (writer, sequence) NOT IN ({_LAST})
+        OR (writer, sequence) IN ({_CLOSED}))"""
 
     def __init__(
         self,
@@ -150,61 +121,33 @@ class ClickHouseStore:
         """The engine's version."""
         return str(self._client.server_version)
 
-    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
-        """What is known of these files of this instance (None: of all)."""
-        files = {"files": list(file_ids or ())}
-        found = [_span(row) for row in self._ask(_POSITIONS, **files)]
-        in_doubt: dict[BlockId, list[Span]] = {}
-        for writer, sequence, *row in self._ask(_IN_DOUBT, **files):
-            in_doubt.setdefault(BlockId(writer, sequence), []).append(_span(row))
-        entries = self._ask(f"SELECT count() FROM {LEDGER} WHERE {_OURS}")
-        return Ledger(found, in_doubt, is_new=entries[0][0] == 0)
+    def _append(self, kind: str, spans: Sequence[Span], block: BlockId | None = None) -> None:
+        block = block or BlockId(secrets.randbits(63), 0)
+        record(self._retry, self._client, self._settings.instance, block, kind, spans)
 
-    def before(self, file_id: int, end: int) -> Span | None:
-        """The last recorded span of a file that ends at or before `end`."""
-        rows = self._ask(_BEFORE, file=file_id, end=end)
-        return _span(rows[0]) if rows else None
-
-    def offsets(self, file_id: int, first: int, last: int) -> set[int]:
-        """Where the stored lines of a file begin, from `first` to before `last`."""
-        found: set[int] = set()
-        for table in (DEAD_LETTERS, self._settings.clickhouse_table):
-            held = self._ask(_HELD, table=table, files=[file_id], first=first, last=last)
-            found.update(row[1] for row in held)
+    def _in_doubt(self, file_ids: Collection[int] | None) -> dict[BlockId, list[Span]]:
+        found: dict[BlockId, list[Span]] = {}
+        if file_ids is None or file_ids:
+            for *row, writer, sequence in self._ask(_IN_DOUBT, files=list(file_ids or ())):
+                found.setdefault(BlockId(writer, sequence), []).append(span_of(row))
         return found
 
-    def start_at(self, files: Sequence[Span]) -> None:
-        """Record chosen positions, and by an entry without a file that there was a first start."""
-        nobody = BlockId(secrets.randbits(63), 0)
-        self._record(nobody, "position", files)
-        self._record(BlockId(0, 0), "stored", [_NO_STREAM])
-
     def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
-        """Note which known files are there and which are gone, and clear the ledger.
-
-        Forgets what is older than `LEDGER_KEEP_DAYS` and not needed any more, and files that have
-        been gone for so long; returns the ids of these. Never what is in doubt.
-        """
-        marked: dict[int, datetime] = {row[0]: row[1] for row in self._ask(_MARKED_GONE)}
-        for kind, ids in (
-            ("gone", set(gone) - marked.keys()),
-            ("position", marked.keys() & set(found)),
-        ):
-            known = self.ledger(ids).files if ids else ()
-            nobody = BlockId(secrets.randbits(63), 0)
-            self._record(nobody, kind, known)
+        """See `Store`; looks for damage, too."""
         with suppress(StoreError):  # it is looked for again in an hour
             self._look_for_damage()
-        days = self._settings.ledger_keep_days
-        now = self._ask("SELECT now64(6, 'UTC')")[0][0]
-        old = {id for id in set(gone) & marked.keys() if now - marked[id] > timedelta(days=days)}
-        if old:
-            doubtful = self.ledger(old).in_doubt.values()
-            old -= {span.stream.id for spans in doubtful for span in spans}
-            self._command(_FORGET_GONE, files=list(old))
-        if self._ask(_COUNT_OLD, days=days)[0][0]:
-            self._command(_FORGET_OLD, days=days)
-        return old
+        return super().keep(found, gone)
+
+    def _ask(self, statement: str, **values: object) -> Sequence[Sequence[Any]]:
+        query, values = self._own(statement, values)
+        return self._retry(
+            lambda: self._client.query(query, parameters=values), trouble
+        ).result_rows
+
+    def _change(self, statement: str, **values: object) -> None:
+        command, values = self._own(statement, values)
+        # Which puts long parameters into the body, unlike `command`.
+        self._retry(lambda: self._client.raw_query(command, parameters=values), trouble)
 
     def writer(self) -> ClickHouseWriter:
         """A writer with a client of its own, so that workers do not wait for one another."""
@@ -228,21 +171,13 @@ class ClickHouseStore:
             client.close()
         self._release()
 
-    def _ask(self, query: str, **parameters: object) -> Sequence[Sequence[Any]]:
-        query, values = with_short_lists(query, {"instance": self._settings.instance, **parameters})
-        return self._retry(
-            lambda: self._client.query(query, parameters=values), trouble
-        ).result_rows
-
-    def _command(self, command: str, **parameters: object) -> None:
-        command, values = with_short_lists(
-            command, {"instance": self._settings.instance, **parameters}
-        )
-        # Which puts long parameters into the body, unlike `command`.
-        self._retry(lambda: self._client.raw_query(command, parameters=values), trouble)
-
-    def _record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
-        record(self._retry, self._client, self._settings.instance, block, kind, spans)
+    def _own(self, statement: str, values: dict[str, object]) -> tuple[str, dict[str, object]]:
+        common = {
+            "instance": self._settings.instance,
+            "table": self._settings.clickhouse_table,
+            "days": self._settings.ledger_keep_days,
+        }
+        return with_short_lists(in_own_words(statement), common | values)
 
     def _new_client(self) -> Client:
         client = self._connect()
@@ -252,7 +187,7 @@ class ClickHouseStore:
     def _refuse_an_unreadable_ledger(self) -> None:
         # Later, whoever asks it waits until it can be read: a start would seem to hang.
         try:
-            self._client.query(_WHOLE_LEDGER, {"instance": self._settings.instance})
+            self._client.query(*self._own(_WHOLE_LEDGER, {}))
         except ClickHouseError as error:
             raise StoreError(
                 f"The ledger cannot be read: {reason(error)}. Put that right; if it is damaged, "
@@ -296,94 +231,28 @@ class ClickHouseStore:
             raise StoreError(f"ClickHouse cannot keep RETENTION_DAYS: {reason(error)}") from error
 
 
-class ClickHouseWriter:
+class ClickHouseWriter(TokenWriter):
     """Stores one batch after another, each exactly once; see the module's docstring."""
 
     def __init__(self, client: Client, settings: Settings, retry: Retry) -> None:
+        super().__init__(settings.instance)
         self._client = client
         self._retry = retry
         self._table = settings.clickhouse_table
-        self._instance = settings.instance
-        self._block = BlockId(secrets.randbits(63), 0)
-        self._stored = True  # whether `_block` is: Bytewax closes a sink that has failed, too
-
-    def write(self, batch: Parsed) -> Stored:
-        """Store the batch; when this returns it is on disk. Raises `StoreError` when stopped."""
-        if batch.in_doubt:
-            return self._settle(batch, batch.in_doubt)
-        if not self._stored:
-            raise StoreError("The batch before this one is in doubt: restart to settle it.")
-        self._block = BlockId(self._block.writer, self._block.sequence + 1)
-        self._stored = False
-        token = self._token(self._block)
-        self._record(self._block, "block", batch.spans)
-        self._insert_dead_letters(batch, batch.rejected, token)
-        insert = partial(self._insert, batch, self._table)
-        refused = insert_what_fits(batch.rows, token, insert)
-        self._reject(batch, refused, token)
-        self._stored = True
-        return Stored.of(batch, len(refused))
-
-    def close(self) -> None:
-        """Say that the last block is stored, if it is: a clean stop."""
-        if self._block.sequence and self._stored:
-            with suppress(StoreError):  # unsaid, the next start finds it out
-                self._record(self._block, "stored", [_NO_STREAM])
-
-    def _settle(self, batch: Parsed, block: BlockId) -> Stored:
-        # Both are asked about every line: the format may have been changed in between.
-        held = pl.concat(self._held(batch.spans, table) for table in (DEAD_LETTERS, self._table))
-        token = self._token(block)
-        self._insert_dead_letters(batch, batch.rejected, token, held)
-        insert = partial(self._insert, batch, self._table)
-        refused = self._insert_rest(batch, batch.rows, token, held, insert)
-        self._reject(batch, refused, token)
-        if batch.is_whole:
-            self._record(block, "stored", [_NO_STREAM])
-        return Stored.of(batch, len(refused))
-
-    @staticmethod
-    def _insert_rest(
-        batch: Parsed, lines: pl.DataFrame, token: str, held: pl.DataFrame, insert: Insert
-    ) -> pl.DataFrame:
-        """Insert what is not held, of a block in doubt; returns what is `REFUSED`."""
-        # Of the lines before the last one held, none is under way any more.
-        numbers = lines.with_row_index().join(held, on=PLACE, how="semi")["index"].to_list()
-        first = max(numbers, default=-1) + 1
-        passed = lines[:first].join(held, on=PLACE, how="anti", maintain_order="left")
-        whole = token if batch.is_whole else f"{token}:rest:{hash_of(lines)}"
-        return pl.concat(
-            [
-                insert_what_fits(passed, f"{token}:rest:{hash_of(passed)}", insert),
-                insert_what_fits(lines, whole, insert, first),
-            ]
-        )
-
-    def _reject(self, batch: Parsed, refused: pl.DataFrame, token: str) -> None:
-        if len(refused):
-            letters = batch.reject(refused)
-            token = f"{token}:refused:{hash_of(letters)}"
-            self._insert_dead_letters(batch, letters, token)
-
-    def _insert_dead_letters(
-        self, batch: Parsed, letters: pl.DataFrame, token: str, held: pl.DataFrame | None = None
-    ) -> None:
-        insert = partial(self._insert, batch, DEAD_LETTERS)
-        if held is None:
-            refused = insert_what_fits(letters, token, insert)
-        else:
-            refused = self._insert_rest(batch, letters, token, held, insert)
-        # Nothing is refused but what is too large even alone: its beginning is stored.
-        if len(refused):
-            short = letters.join(refused, on=PLACE, how="semi").with_columns(
-                pl.col("raw").bin.slice(0, _SHORT)
-            )
-            insert_what_fits(short, f"{token}:short:{hash_of(short)}", insert)
 
     def _record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
         record(self._retry, self._client, self._instance, block, kind, spans)
 
-    def _held(self, spans: Sequence[Span], table: str) -> pl.DataFrame:
+    def _insert_once(
+        self, batch: Parsed, lines: pl.DataFrame, token: str, first: int, *, dead: bool
+    ) -> pl.DataFrame:
+        table = DEAD_LETTERS if dead else self._table
+        return insert_what_fits(lines, token, partial(self._insert, batch, table), first)
+
+    def _held(self, spans: Sequence[Span]) -> pl.DataFrame:
+        return pl.concat(self._held_in(table, spans) for table in (DEAD_LETTERS, self._table))
+
+    def _held_in(self, table: str, spans: Sequence[Span]) -> pl.DataFrame:
         """Which lines of these spans a table holds: `file_id`, `offset`."""
         query, wanted = with_short_lists(
             _HELD,
@@ -421,7 +290,7 @@ class ClickHouseWriter:
                 raise
             # It may have come through before, and its answer have been lost.
             if not rehearse and not len(
-                lines.join(self._held(batch.spans, table), on=PLACE, how="anti")
+                lines.join(self._held_in(table, batch.spans), on=PLACE, how="anti")
             ):
                 if of_a_view:
                     say(f"A view of {table} lacks rows: {reason(error)}")
@@ -429,22 +298,10 @@ class ClickHouseWriter:
             if is_too_much(error) or 1 < len(lines) < len(batch.rows):
                 raise
             # Nobody knows whether it is about lines: not while the table takes none at all.
-            for _ in range(1 if error.code else STRANGERS_WORDS):
+            for _ in range(1 if error.code else PROXY_REFUSALS):
                 self._retry(lambda: check_insert(self._client, table, lines.columns), trouble)
                 try:
                     return insert()
                 except Error as again:
                     error = again
             raise error from None
-
-    def _token(self, block: BlockId) -> str:
-        return f"{self._instance}:{block.writer}:{block.sequence}"
-
-
-_SHORT = 1024  # bytes of a dead letter that is too large for the way to the store
-_NO_STREAM = Span(Stream(0, ""), 0, 0, 0, 0)
-
-
-def _span(row: Sequence[Any]) -> Span:
-    kind, id, name, start, end, first, records, proof = row
-    return Span(Stream(id, name, kind), start, end, first, records, proof)

@@ -13,10 +13,8 @@ from connectors.saying import say
 from connectors.sinks.clickhouse import EVENT_LOG
 from connectors.sinks.clickhouse.errors import reason
 from connectors.sinks.clickhouse.insert import check_insert
+from connectors.sinks.sql import DEAD_LETTERS, LEDGER
 from logwax_capture.outbox.clickhouse import EVENT_LOG as EVENT_LOG_DDL
-
-DEAD_LETTERS = "dead_letters"
-LEDGER = "ingest_blocks"
 
 _DURABLE = ", ".join(
     [
@@ -166,7 +164,8 @@ WHERE database = currentDatabase() AND name = {table:String}
 def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
     """Make the tables that are missing; `logs` is the name of the table of lines.
 
-    Where nobody else inserts (not `is_shared`), what has been merged is left alone soon.
+    Where nobody else inserts (not `is_shared`), what has been merged is left alone soon, and
+    columns that are missing are added.
 
     Raises `StoreError` if one cannot be made, is of an engine that does not keep every line, lacks
     a column, has one that would change values, or must not be written and read by this user. Other
@@ -193,6 +192,9 @@ def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
                     client.command(_LEDGER_ADDITIONS)
                 client.command(_STREAM_ADDITIONS)
             else:
+                if not is_shared and (missing := _missing(columns, found[table])):
+                    client.command(f"ALTER TABLE {table} {missing}")
+                    found[table] = {**columns, **found[table]}
                 _check_columns(table, columns, found[table])
                 if table == logs != EVENT_LOG:
                     _add_projections(client, table, made)
@@ -209,13 +211,16 @@ def columns_of(ddl: str) -> dict[str, str]:
     )
 
 
+def _missing(wanted: Mapping[str, str], found: Mapping[str, str]) -> str:
+    """What adds the columns that are missing."""
+    return ", ".join(f"ADD COLUMN {name} {wanted[name]}" for name in wanted if name not in found)
+
+
 def _check_columns(table: str, wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
-    missing = [f"ADD COLUMN {name} {wanted[name]}" for name in wanted if name not in found]
-    if missing:
+    if missing := _missing(wanted, found):
         names = ", ".join(name for name in wanted if name not in found)
         raise StoreError(
-            f"The table {table} lacks columns: {names}. "
-            f"To add them: ALTER TABLE {table} {', '.join(missing)}"
+            f"The table {table} lacks columns: {names}. To add them: ALTER TABLE {table} {missing}"
         )
     for name, type_ in wanted.items():
         if not _is_harmless(type_, found[name]):

@@ -14,7 +14,7 @@ import polars as pl
 from connectors.accounts import BUCKET, Answer, Places
 from connectors.errors import StoreError
 from connectors.sinks.influxdb.line_protocol import DEAD_LETTERS, MEASUREMENT
-from connectors.sinks.influxdb.positions import Positions
+from connectors.sinks.influxdb.positions import InfluxLedger
 from connectors.sinks.influxdb.server import InfluxServer
 
 _FILES = f"""SHOW TAG VALUES FROM "{MEASUREMENT}", "{DEAD_LETTERS}" WITH KEY = "file_id" """
@@ -34,15 +34,16 @@ WHERE "reason" = $reason ORDER BY time DESC LIMIT {{most}}
 class InfluxAccounts:
     """The `Accounts` of an InfluxDB bucket; points cannot be moved, so nothing is changed."""
 
-    def __init__(self, server: InfluxServer, positions: Positions) -> None:
+    def __init__(self, server: InfluxServer, ledger: InfluxLedger) -> None:
         self._server = server
-        self._positions = positions
-        self._ends = {span.stream.id: span.end for span in positions.ledger().files}
+        self._ledger = ledger
+        self._ends = {span.stream.id: span.end for span in ledger.ledger().files}
         self._cancelled = False
 
     def sums(self) -> pl.DataFrame:
         """See `Accounts`; every line is read, file by file."""
-        found = [self._sums_of(int(row["value"])) for row in self._ask(_FILES)]
+        files = {int(row["value"]) for row in self._ask(_FILES)}  # of each measurement
+        found = [self._sums_of(file_id) for file_id in sorted(files)]
         schema = ("file_id", "bucket", "lines", "dead_lines", "total", "squares")
         return pl.concat([pl.DataFrame(schema=dict.fromkeys(schema, pl.UInt64)), *found])
 
@@ -57,11 +58,11 @@ class InfluxAccounts:
 
     def begins(self) -> dict[int, int]:
         """Where reading began in the files in which it did not begin at 0."""
-        return self._positions.begins()
+        return self._ledger.begins()
 
     def blocks(self, file_id: int) -> pl.DataFrame:
         """`start`, `end` and `proof` of the last block of a file: no other is kept."""
-        spans = self._positions.ledger([file_id]).files
+        spans = self._ledger.ledger([file_id]).files
         kept = [(span.start, span.end, span.proof) for span in spans]
         schema = {"start": pl.UInt64, "end": pl.UInt64, "proof": pl.String}
         return pl.DataFrame(kept, schema=schema, orient="row")

@@ -19,12 +19,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors.batch import Span, Stream
+from connectors.batch import BlockId, Span, Stream
 from connectors.saying import say
 from connectors.sinks.influxdb.line_protocol import point
 from connectors.sinks.influxdb.server import InfluxError, InfluxServer, lasting
+from connectors.sinks.ledger import LAST, Entry, LedgerStore
 from connectors.sinks.retry import Retry
-from connectors.store import Ledger
+from settings import Settings
 
 POSITIONS = "logwax_positions"
 
@@ -84,19 +85,16 @@ class Plan:
     born: int
 
 
-class Positions:
-    """The ledger of one instance; safe in any thread. Repeats until the server has taken it.
+class InfluxLedger(LedgerStore):
+    """The ledger of one instance; safe in any thread. Repeats until the server has taken it."""
 
-    `was_here`: that this instance has been started before is known from elsewhere.
-    """
-
-    def __init__(
-        self, server: InfluxServer, instance: str, retry: Retry, *, was_here: bool
-    ) -> None:
+    def __init__(self, server: InfluxServer, settings: Settings, retry: Retry) -> None:
         self._server = server
-        self._instance = instance
+        self._instance = settings.instance
+        self._keep = settings.ledger_keep_days * _DAY
         self._retry = retry
-        self._was_here = was_here
+        # Positions can be lost: files that are known must not pass for those of a first start.
+        self._was_here = (settings.data_dir / "claims" / "minted").exists()
         self._lock = threading.Lock()
         self._stored: dict[int, Position] = {}
         self._begun: dict[int, Begun] = {}
@@ -113,22 +111,34 @@ class Positions:
         """Write a point that is good for sure; waits until the server takes it."""
         self._send(self._opened)
 
-    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
-        """What is known of these files (None: of all); blocks are never in doubt."""
+    def _newest(self, file_ids: Collection[int] | None = None, end: int = LAST) -> Iterable[Entry]:
         stored, _ = self._retry(lambda: self._read(file_ids), lasting)
-        known = [position.span for position in stored.values()]
-        is_new = not known and not self._was_here and not self._has_started()
-        return Ledger(known, {}, is_new)
+        before = time.time_ns() - self._keep
+        return [
+            Entry(one.span, "gone" if one.gone_since else "stored", one.gone_since < before)
+            for one in stored.values()
+            if one.span.end <= end
+        ]
 
-    def start(self, spans: Iterable[Span]) -> None:
+    def _is_empty(self) -> bool:
+        return not (self._stored or self._was_here or self._has_started())
+
+    def start_at(self, files: Sequence[Span]) -> None:
         """Record chosen positions, and that there was a first start."""
         now = time.time_ns()
-        chosen = {span.stream.id: Position(span) for span in spans}
-        begun = {span.stream.id: Begun(span.end, frozenset(), now, 0, span.end) for span in spans}
+        chosen = {span.stream.id: Position(span) for span in files}
+        begun = {span.stream.id: Begun(span.end, frozenset(), now, 0, span.end) for span in files}
         with self._lock:
             self._begun.update(begun)
         self._send(lambda: self._points(chosen, begun))
         self._send(lambda: self._note({"started": True}))
+
+    def _append(self, kind: str, spans: Sequence[Span], block: BlockId | None = None) -> None:
+        since = time.time_ns() if kind == "gone" else 0
+        with self._lock:
+            known = {span.stream.id: self._stored[span.stream.id] for span in spans}
+        marked = {id: replace(one, gone_since=since) for id, one in known.items()}
+        self._send(lambda: self._points(marked, {}, _MARKED))
 
     def begin(self, spans: Sequence[Span], demoted: frozenset[str]) -> dict[int, Plan]:
         """Record how far lines are about to be written; returns how, for each file.
@@ -161,7 +171,7 @@ class Positions:
                 event = events.get(span.stream.id, last)
                 stored[span.stream.id] = Position(span, event)
             self._stored.update(stored)
-        self._record(stored)
+        self._send(lambda: self._points(stored, {}))
 
     def begins(self) -> dict[int, int]:
         """Where reading began in the files in which it did not begin at 0."""
@@ -176,32 +186,18 @@ class Positions:
         """Record that a column is a field from now on."""
         self._send(lambda: self._demotion(column))
 
-    def keep(self, found: Collection[int], gone: Collection[int], days: int) -> Collection[int]:
-        """See `Store.keep`: renew what is needed, delete what is not."""
-        now = time.time_ns()
-        today = _today(now)
+    def _forget(self, file_ids: Collection[int]) -> Collection[int]:
+        today = _today(time.time_ns())
         positions, begun = self._retry(lambda: self._read(None), lasting)
-        marked, copied = {}, {}
-        for file_id, position in positions.items():
-            since = position.gone_since
-            wanted = since or now if file_id in gone else 0 if file_id in found else since
-            if wanted != since:
-                marked[file_id] = replace(position, gone_since=wanted)
-            elif position.time < today:
-                copied[file_id] = position
+        copied = {id: one for id, one in positions.items() if one.time < today}
         old = {id: one for id, one in begun.items() if id in positions and one.time < today}
-        self._send(lambda: self._points(marked, {}, _MARKED) + self._points(copied, old, _COPIED))
+        self._send(lambda: self._points(copied, old, _COPIED))
         for column in self.demoted():
             self.demote(column)
         if self._has_started():
             self._send(lambda: self._note({"started": True}))
         forgotten = [
-            file_id
-            for file_id, position in positions.items()
-            if file_id in gone
-            and position.gone_since
-            and now - position.gone_since > days * _DAY
-            and begun.get(file_id, _NOTHING).reach <= position.span.end
+            id for id in file_ids if begun.get(id, _NOTHING).reach <= positions[id].span.end
         ]
         try:  # once: it only saves room
             for file_id in forgotten:
@@ -254,9 +250,6 @@ class Positions:
 
     def _has_started(self) -> bool:
         return bool(self._ask(_STARTED, instance=self._instance))
-
-    def _record(self, stored: Mapping[int, Position]) -> None:
-        self._send(lambda: self._points(stored, {}))
 
     def _points(
         self, stored: Mapping[int, Position], begun: Mapping[int, Begun], shift: int = 0

@@ -56,7 +56,7 @@ class InfluxError(StoreError):
     @property
     def is_about_rows(self) -> bool:
         """Whether it is for sure: wrong types, beyond retention, too many at a time."""
-        return self.status == 413 or (self.status in (400, 422) and self.is_its_own)
+        return self.status in (400, 413, 422) and self.is_its_own
 
 
 class InfluxServer:

@@ -10,12 +10,13 @@ again, with the same columns as tags (docs/influxdb.md).
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
 
-from connectors.batch import COLUMNS, PLACE, REFUSED, Parsed, Span, Stored
+from connectors.batch import COLUMNS, PLACE, REFUSED, Parsed
 from connectors.distinct import Distinct, distinct
 from connectors.errors import StoreError
 from connectors.saying import say
@@ -28,12 +29,13 @@ from connectors.sinks.influxdb.line_protocol import (
     encode,
     point,
 )
-from connectors.sinks.influxdb.positions import NO_EVENT, Plan, Positions
+from connectors.sinks.influxdb.positions import NO_EVENT, InfluxLedger, Plan
 from connectors.sinks.influxdb.reader import InfluxReader
 from connectors.sinks.influxdb.server import InfluxError, InfluxServer, lasting, overload, trouble
 from connectors.sinks.influxdb.tag_guard import TagGuard
-from connectors.sinks.retry import STRANGERS_WORDS, Retry
-from connectors.store import Ledger, Reader
+from connectors.sinks.retry import PROXY_REFUSALS, Retry
+from connectors.sinks.writers import Lines, OverwritingWriter
+from connectors.store import Reader
 from settings import Settings
 
 TESTED = ("1.6",)
@@ -59,27 +61,18 @@ def open_reader(settings: Settings, retry: Retry) -> InfluxReader:
     return InfluxReader(settings)
 
 
-class InfluxStore:
+class InfluxStore(InfluxLedger):
     """See the module's docstring."""
 
     def __init__(self, settings: Settings, retry: Retry) -> None:
-        self._settings = settings
-        self._retry = retry
-        self._server = InfluxServer(settings, retry)
-        self._positions = Positions(
-            self._server,
-            settings.instance,
-            retry,
-            # Positions can be lost: files that are known must not pass for those of a first start.
-            was_here=(settings.data_dir / "claims" / "minted").exists(),
-        )
-        columns = settings.influxdb_tag_columns
+        super().__init__(InfluxServer(settings, retry), settings, retry)
+        self._tags = columns = settings.influxdb_tag_columns
         try:
-            retry(self._positions.open, overload)
+            retry(self.open, overload)
             self._refuse_other_tags(columns)
             self._guard = TagGuard(
                 self._server,
-                self._positions,
+                self,
                 columns,
                 settings.influxdb_max_tag_values,
                 retry.status,
@@ -93,15 +86,6 @@ class InfluxStore:
                 f"is unverified: Logwax is tested with {', '.join(TESTED)}.",
             )
         self.reader: Reader | None = InfluxReader(settings)
-
-    def ledger(self, file_ids: Collection[int] | None = None) -> Ledger:
-        """What is known of these files of this instance (None: of all)."""
-        return self._positions.ledger(file_ids)
-
-    def before(self, file_id: int, end: int) -> Span | None:
-        """The last span, if it ends at or before `end`: earlier ones are not kept."""
-        known = self._positions.ledger([file_id]).files
-        return next((span for span in known if span.end <= end), None)
 
     def offsets(self, file_id: int, first: int, last: int) -> set[int]:
         """Where the stored lines of a file begin, from `first` to before `last`."""
@@ -117,19 +101,11 @@ class InfluxStore:
 
     def writer(self) -> InfluxWriter:
         """A writer; workers share the connections."""
-        return InfluxWriter(self._server, self._positions, self._guard, self._settings, self._retry)
-
-    def start_at(self, files: Sequence[Span]) -> None:
-        """Record chosen positions, and that there was a first start."""
-        self._positions.start(files)
-
-    def keep(self, found: Collection[int], gone: Collection[int]) -> Collection[int]:
-        """See `connectors.store.Store`; also renews positions, before the bucket drops them."""
-        return self._positions.keep(found, gone, self._settings.ledger_keep_days)
+        return InfluxWriter(self._server, self, self._guard, self._tags, self._retry)
 
     def accounts(self) -> InfluxAccounts:
         """What commands ask, as far as points tell."""
-        return InfluxAccounts(self._server, self._positions)
+        return InfluxAccounts(self._server, self)
 
     def close(self) -> None:
         """Close every connection."""
@@ -150,76 +126,33 @@ class InfluxStore:
             )
 
 
-class InfluxWriter:
+class InfluxWriter(OverwritingWriter):
     """Stores one batch after another; see the module's docstring."""
 
     def __init__(
         self,
         server: InfluxServer,
-        positions: Positions,
+        ledger: InfluxLedger,
         guard: TagGuard,
-        settings: Settings,
+        tags: Sequence[str],
         retry: Retry,
     ) -> None:
         self._server = server
-        self._positions = positions
+        self._ledger = ledger
         self._guard = guard
-        self._tags = settings.influxdb_tag_columns
+        self._tags = tags
         self._retry = retry
 
-    def write(self, batch: Parsed) -> Stored:
-        """Store the batch; when this returns, the server has acknowledged all of it."""
-        tags = {
-            name: distinct(batch.rows[name]) for name in self._tags if name in batch.rows.columns
-        }
-        plans = self._positions.begin(batch.spans, self._guard.demoted(tags))
-        self._write_dead_letters(batch.rejected, batch.rows, plans)
-        refused = self._write_rows(batch.rows, tags, plans)
-        if len(refused):
-            self._write_dead_letters(batch.reject(refused), batch.rows, plans)
-        self._positions.finish(batch.spans, _last_events(batch.rows))
-        return Stored.of(batch, len(refused))
+    def _begin(self, batch: Parsed) -> _Points:
+        rows = batch.rows
+        tags = {name: distinct(rows[name]) for name in self._tags if name in rows.columns}
+        plans = self._ledger.begin(batch.spans, self._guard.demoted(tags))
+        return _Points(self, rows, self._tags, tags, plans)
 
-    def close(self) -> None:
-        """Nothing is left to say: a block is recorded as stored as soon as it is."""
+    def _finish(self, batch: Parsed) -> None:
+        self._ledger.finish(batch.spans, _last_events(batch.rows))
 
-    def _write_rows(
-        self, rows: pl.DataFrame, tags: Mapping[str, Distinct], plans: Mapping[int, Plan]
-    ) -> pl.DataFrame:
-        """Write all rows that the server takes; returns the others (`REFUSED`)."""
-        refused = [pl.DataFrame(schema=REFUSED)]
-        for demoted in {plan.demoted for plan in plans.values()}:
-            files = [file_id for file_id, plan in plans.items() if plan.demoted == demoted]
-            if len(files) == len(plans):
-                mine, lines = rows, encode(rows, self._tags, demoted, tags)
-            else:
-                mine = rows.filter(_is_of(files))
-                lines = encode(mine, self._tags, demoted)
-            refused += [
-                mine[first:last].select(*PLACE, "line", detail=pl.lit(words[:_WORDS]))
-                for first, last, words in self._write(lines)
-            ]
-        return pl.concat(refused)
-
-    def _write_dead_letters(
-        self, letters: pl.DataFrame, rows: pl.DataFrame, plans: Mapping[int, Plan]
-    ) -> None:
-        if letters.is_empty():
-            return
-        letters = _with_events(letters, rows)
-        refused = self._write(Texts(pl.Series(_dead_letters(letters, plans), dtype=pl.String)))
-        # The bucket keeps less, or takes no text so long: now and in short, it takes it.
-        short = [
-            one
-            for first, last, words in refused
-            for one in _dead_letters(_shortened(letters[first:last], words), plans)
-        ]
-        if short:
-            lines = Texts(pl.Series(short, dtype=pl.String))
-            for first, last, _ in self._write(lines):
-                self._retry(partial(self._server.write, lines.between(first, last)), lasting)
-
-    def _write(self, lines: Encoded) -> list[tuple[int, int, str]]:
+    def write_points(self, lines: Encoded) -> list[tuple[int, int, str]]:
         """Write all lines that the server takes; returns the others' numbers, and its words."""
         refused = []
         parts = list(reversed(lines.parts(_BODY_BYTES)))
@@ -240,10 +173,14 @@ class InfluxWriter:
                     parts += [(middle, last), (first, middle)]
         return refused
 
+    def insist(self, points: bytes | memoryview) -> None:
+        """Write points that nothing is wrong with; waits until the server takes them."""
+        self._retry(partial(self._server.write, points), lasting)
+
     def _refuses(self, error: InfluxError, points: bytes | memoryview) -> bool:
         """Whether the server takes other points, and never these, whatever it calls the reason."""
-        for _ in range(1 if error.is_its_own else STRANGERS_WORDS):
-            self._positions.check()
+        for _ in range(1 if error.is_its_own else PROXY_REFUSALS):
+            self._ledger.check()
             try:
                 self._retry(partial(self._server.write, points), trouble)
             except InfluxError as again:
@@ -252,6 +189,49 @@ class InfluxWriter:
             else:
                 return False
         return True
+
+
+@dataclass(frozen=True)
+class _Points(Lines):
+    """The lines of one batch as points: those of each file as the plan says."""
+
+    writer: InfluxWriter
+    batch_rows: pl.DataFrame
+    columns: Sequence[str]
+    tags: Mapping[str, Distinct]
+    plans: Mapping[int, Plan]
+
+    def insert(self, rows: pl.DataFrame) -> pl.DataFrame:
+        refused = [pl.DataFrame(schema=REFUSED)]
+        for demoted in {plan.demoted for plan in self.plans.values()}:
+            files = [file_id for file_id, plan in self.plans.items() if plan.demoted == demoted]
+            if len(files) == len(self.plans):
+                mine, lines = rows, encode(rows, self.columns, demoted, self.tags)
+            else:
+                mine = rows.filter(_is_of(files))
+                lines = encode(mine, self.columns, demoted)
+            refused += [
+                mine[first:last].select(*PLACE, "line", detail=pl.lit(words[:_WORDS]))
+                for first, last, words in self.writer.write_points(lines)
+            ]
+        return pl.concat(refused)
+
+    def insert_dead(self, letters: pl.DataFrame) -> None:
+        if letters.is_empty():
+            return
+        letters = _with_events(letters, self.batch_rows)
+        points = _dead_letters(letters, self.plans)
+        refused = self.writer.write_points(Texts(pl.Series(points, dtype=pl.String)))
+        # The bucket keeps less, or takes no text so long: now and in short, it takes it.
+        short = [
+            one
+            for first, last, words in refused
+            for one in _dead_letters(_shortened(letters[first:last], words), self.plans)
+        ]
+        if short:
+            lines = Texts(pl.Series(short, dtype=pl.String))
+            for first, last, _ in self.writer.write_points(lines):
+                self.writer.insist(lines.between(first, last))
 
 
 def _last_events(rows: pl.DataFrame) -> dict[int, int]:

@@ -10,7 +10,7 @@ import polars as pl
 from connectors.distinct import Distinct
 from connectors.saying import say
 from connectors.sinks.influxdb.line_protocol import MEASUREMENT
-from connectors.sinks.influxdb.positions import Positions
+from connectors.sinks.influxdb.positions import InfluxLedger
 from connectors.sinks.influxdb.server import InfluxServer
 from connectors.status import Status
 
@@ -28,16 +28,16 @@ class TagGuard:
     def __init__(
         self,
         server: InfluxServer,
-        positions: Positions,
+        ledger: InfluxLedger,
         columns: Collection[str],
         most: int,
         status: Status,
     ) -> None:
-        self._positions = positions
+        self._ledger = ledger
         self._most = most
         self._status = status
         self._lock = threading.Lock()
-        self._demoted = frozenset(columns) & positions.demoted()
+        self._demoted = frozenset(columns) & ledger.demoted()
         self._status.demoted_tags = self._demoted
         self._seen: dict[str, set[str]] = {}
         for column in frozenset(columns) - self._demoted:  # names of settings.py, not of anybody
@@ -56,7 +56,7 @@ class TagGuard:
             return self._demoted
 
     def _demote(self, column: str) -> None:
-        self._positions.demote(column)
+        self._ledger.demote(column)
         del self._seen[column]
         self._demoted |= {column}
         self._status.demoted_tags = self._demoted

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from connectors.accounts import BUCKET, FRAGMENTS, Answer, Places
+from connectors.accounts import BUCKET, Answer
 from connectors.batch import PLACE, Span
 from connectors.errors import StoreError
-from connectors.sinks.sqlite.tables import DEAD, insert, record, transaction, what_fits
+from connectors.sinks.sql import LINES, SqlAccounts
+from connectors.sinks.sqlite.database import Database, what_fits
 
 _SECONDS = 60  # what an answer to a person's question may take
 _MAY = (
@@ -25,120 +23,53 @@ _MAY = (
     sqlite3.SQLITE_RECURSIVE,
 )
 
-_LINES = """
-(SELECT file_id, offset, 0 AS dead FROM logs
-UNION ALL SELECT file_id, offset, 1 FROM dead_letters)
-"""
 # In halves, since sums must not leave 64 bits.
 _SUMS = f"""
-SELECT file_id, offset / {BUCKET} AS bucket, count(*), sum(dead), sum(offset % {BUCKET}),
-    sum((offset % {BUCKET}) * (offset % {BUCKET}) / {BUCKET}),
-    sum((offset % {BUCKET}) * (offset % {BUCKET}) % {BUCKET})
-FROM {_LINES} GROUP BY file_id, bucket ORDER BY file_id, bucket
+SELECT file_id, offset / {BUCKET} AS bucket, count(*) AS lines, sum(dead) AS dead_lines,
+    sum(offset % {BUCKET}) AS rest,
+    sum((offset % {BUCKET}) * (offset % {BUCKET}) / {BUCKET}) AS high,
+    sum((offset % {BUCKET}) * (offset % {BUCKET}) % {BUCKET}) AS low
+FROM ({LINES}) GROUP BY file_id, bucket ORDER BY file_id, bucket
 """
-_SUMMED = ("file_id", "bucket", "lines", "dead_lines", "total", "squares")
-_LETTERS = f"""
-SELECT {", ".join(DEAD)} FROM dead_letters
-WHERE (file_id, offset) > (:file, :offset) AND reason NOT IN {FRAGMENTS}
-    AND :reason IN ('', reason)
-    AND (:sources = '[]' OR source IN (SELECT value FROM json_each(:sources)))
-ORDER BY file_id, offset LIMIT :lines
-"""
-_HELD = """
-SELECT file_id, offset FROM json_each(?)
-JOIN logs ON file_id = json_extract(value, '$[0]') AND offset = json_extract(value, '$[1]')
-"""
-_TYPES = {"file_id": pl.UInt64(), "offset": pl.UInt64(), "raw": pl.Binary()}
+_PARTS = ("bucket", "lines", "dead_lines", "rest", "high", "low")
+
+_NUMBERS = ("file_id", "offset", "start", "end", "bytes", "letters", "dead")
+_TYPES = {**dict.fromkeys((*_NUMBERS, *_PARTS), pl.UInt64()), "raw": pl.Binary()}
 
 
-class SqliteAccounts:
+class SqliteAccounts(SqlAccounts):
     """The `Accounts` of an SQLite store, by a connection of its own."""
 
-    def __init__(self, db: sqlite3.Connection, instance: str) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._instance = instance
         self._cancelled = False
 
     def sums(self) -> pl.DataFrame:
         """See `Accounts`."""
-        found = []
-        for file_id, bucket, lines, dead, rest, high, low in self._ask(_SUMS):
-            base = bucket * BUCKET
-            squares = lines * base * base + 2 * base * rest + high * BUCKET + low
-            sums = [(lines * base + rest) % 2**64, squares % 2**64]
-            found.append((file_id, bucket, lines, dead, *sums))
-        return pl.DataFrame(found, schema=dict.fromkeys(_SUMMED, pl.UInt64), orient="row")
-
-    def places(self, file_id: int, first: int, last: int) -> tuple[Places, npt.NDArray[np.bool_]]:
-        """The offsets that are stored in [first, last), and whether each is a dead letter."""
-        within = "file_id = ? AND offset >= ? AND offset < ?"
-        query = f"SELECT offset, dead FROM {_LINES} WHERE {within}"
-        found = np.array(self._ask(query, (file_id, first, last)), np.uint64).reshape(-1, 2)
-        return found[:, 0], found[:, 1].astype(np.bool_)
-
-    def begins(self) -> dict[int, int]:
-        """Where reading began in the files in which it did not begin at 0."""
-        query = """SELECT file_id, max("end") FROM ingest_blocks
-            WHERE instance = ? AND kind = 'position' GROUP BY file_id"""
-        return dict(self._ask(query, (self._instance,)))
-
-    def blocks(self, file_id: int) -> pl.DataFrame:
-        """`start`, `end` and `proof` of the blocks that the ledger has of a file."""
-        query = """SELECT start, "end", proof FROM ingest_blocks
-            WHERE instance = ? AND file_id = ? AND kind = 'block' ORDER BY start, "end" """
-        schema = {"start": pl.UInt64, "end": pl.UInt64, "proof": pl.String}
-        return pl.DataFrame(self._ask(query, (self._instance, file_id)), schema, orient="row")
-
-    def cuts(self, file_id: int) -> npt.NDArray[np.int64]:
-        """Where lines of a file begin though no newline is before: blocks, rests of lines."""
-        query = "SELECT offset FROM dead_letters WHERE file_id = ? AND reason = 'continued'"
-        rests = [row[0] for row in self._ask(query, (file_id,))]
-        return np.union1d(self.blocks(file_id)["start"].to_numpy(), rests).astype(np.int64)
-
-    def letters(
-        self, after: tuple[int, int], reason: str, sources: Sequence[str], lines: int, size: int
-    ) -> pl.DataFrame:
-        """The next dead letters behind the place `after`."""
-        values = {"file": after[0], "offset": after[1], "reason": reason, "lines": lines}
-        found = _frame(DEAD, self._ask(_LETTERS, {**values, "sources": json.dumps(list(sources))}))
-        within = int((found["raw"].bin.size().cum_sum() <= size).sum())
-        return found.head(max(within, 1))
-
-    def sources(self) -> list[str]:
-        """Every path that dead letters came from."""
-        return [row[0] for row in self._ask("SELECT DISTINCT source FROM dead_letters")]
-
-    def reasons(self) -> dict[str, int]:
-        """How many dead letters there are of each reason, the most frequent first."""
-        query = "SELECT reason, count(*) FROM dead_letters GROUP BY 1 ORDER BY 2 DESC, 1"
-        return dict(self._ask(query))
-
-    def samples(self, reason: str, most: int) -> pl.DataFrame:
-        """The newest dead letters of a reason: `source`, `offset`, `reason`, `detail`, `raw`."""
-        names = ["source", "offset", "reason", "detail", "raw"]
-        query = """SELECT source, offset, reason, detail, substr(raw, 1, 1024) FROM dead_letters
-            WHERE reason = ? ORDER BY seen_at DESC, file_id, offset LIMIT ?"""
-        return _frame(names, self._ask(query, (reason, most)))
+        base = pl.col("bucket") * BUCKET
+        lines, rest = pl.col("lines"), pl.col("rest")
+        squares = lines * base * base + 2 * base * rest + pl.col("high") * BUCKET + pl.col("low")
+        return self._ask(_SUMS).select(
+            *("file_id", "bucket", "lines", "dead_lines"),
+            total=lines * base + rest,
+            squares=squares,
+        )
 
     def select(self, sql: str, most: int) -> Answer:
         """The answer to a question of a person's own, which can change nothing: `most` rows."""
-        end = time.monotonic() + _SECONDS
-        self._db.set_authorizer(lambda what, *_: sqlite3.SQLITE_DENY * (what not in _MAY))
-        self._db.set_progress_handler(lambda: time.monotonic() > end, 100_000)
+        connection, end = self._db.connection, time.monotonic() + _SECONDS
+        connection.set_authorizer(lambda what, *_: sqlite3.SQLITE_DENY * (what not in _MAY))
+        connection.set_progress_handler(lambda: time.monotonic() > end, 100_000)
         try:
-            cursor = self._db.execute(sql)
+            cursor = connection.execute(sql)
             rows = [[_text(value) for value in row] for row in cursor.fetchmany(most + 1)]
             names = [column[0] for column in cursor.description or ()]
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise StoreError(f"SQLite does not answer that, only one SELECT: {error}.") from error
         finally:
-            self._db.set_authorizer(lambda *_: sqlite3.SQLITE_OK)
-            self._db.set_progress_handler(None, 0)
+            connection.set_authorizer(lambda *_: sqlite3.SQLITE_OK)
+            connection.set_progress_handler(None, 0)
         return Answer(names, rows[:most], len(rows) <= most)
-
-    def held(self, places: pl.DataFrame) -> pl.DataFrame:
-        """Which of these places hold a row: `file_id`, `offset`."""
-        return _frame(PLACE, self._ask(_HELD, (json.dumps(places.select(PLACE).rows()),)))
 
     def insert(
         self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]
@@ -164,41 +95,39 @@ class SqliteAccounts:
 
     def choose_position(self, span: Span) -> None:
         """Record that nothing before the span's end is the tail's to read."""
-        self._write(lambda: record(self._db, self._instance, "position", [span]))
+        self._write(lambda: self._db.record("position", [span]))
 
     def cancel(self) -> None:
         """Give up the question under way, and do nothing more: the process is about to end."""
         self._cancelled = True
-        self._db.interrupt()
+        self._db.connection.interrupt()
 
-    def _ask(self, query: str, values: Any = ()) -> list[Any]:
+    def _ask(self, statement: str, **values: object) -> pl.DataFrame:
         try:
-            return self._db.execute(query, values).fetchall()
+            found = self._db.run(statement, values)
+            schema = {name: _TYPES.get(name, pl.String()) for name, *_ in found.description}
+            return pl.DataFrame(found.fetchall(), schema, orient="row")
         except sqlite3.Error as error:
             raise StoreError(f"SQLite cannot answer: {error}.") from error
 
     def _insert(self, table: str, lines: pl.DataFrame, held: Callable[[], pl.DataFrame]) -> int:
         def insert_rest() -> int:  # what is held cannot change in the midst of it
             rest = lines.join(held(), on=PLACE, how="anti") if len(lines) else lines
-            return insert(self._db, table, rest)
+            return self._db.add(table, rest)
 
         return int(self._write(insert_rest))
 
     def _change(self, statement: str, lines: pl.DataFrame, names: list[str]) -> None:
-        self._write(lambda: self._db.executemany(statement, lines.select(names).rows()))
+        self._write(lambda: self._db.connection.executemany(statement, lines.select(names).rows()))
 
     def _write(self, work: Callable[[], Any]) -> Any:
         if self._cancelled:
             raise StoreError("The process is about to end.")
         try:
-            with transaction(self._db):
+            with self._db.transaction():
                 return work()
         except sqlite3.Error as error:
             raise StoreError(f"SQLite refuses a change: {error}.") from error
-
-
-def _frame(names: Sequence[str], rows: list[Any]) -> pl.DataFrame:
-    return pl.DataFrame(rows, {name: _TYPES.get(name, pl.String()) for name in names}, orient="row")
 
 
 def _text(value: object) -> object:

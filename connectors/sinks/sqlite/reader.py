@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from connectors.errors import StoreError
-from connectors.sinks.sqlite.tables import connect
+from connectors.sinks.sqlite.database import connect
 from connectors.store import Figures, Statistics
 
 T = TypeVar("T")

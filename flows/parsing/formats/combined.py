@@ -23,7 +23,7 @@ from flows.parsing.fields import Escapes
 from flows.parsing.layout import REQUEST, Field, Layout, bracketed, quoted
 from native.lines import Meaning, Shape
 
-# A number, an address, a name of a host, or nothing: what no word of a user's name is taken for.
+# No word of a user's name may look like a number, an address, a name of a host, or nothing.
 _OTHER_FIELD = re.compile(
     r"|-|\"\"|\d.*|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*,?|[\w-]+(?:\.[\w-]+)+(?::\d+)?,?", re.DOTALL
 )

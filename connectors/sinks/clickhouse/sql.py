@@ -1,6 +1,6 @@
-"""Lists in parameters, of any length: a parameter has a limit, a statement's parameters have none.
+"""Parameters of statements as ClickHouse has them: with types, and lists of any length.
 
-ClickHouse's HTTP interface takes 128 KiB a parameter (`http_max_field_value_size`).
+Its HTTP interface takes 128 KiB a parameter (`http_max_field_value_size`), and any number of them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _MOST = 60_000  # bytes before they are escaped, which may double them
+
+_MEANINGS = {
+    "instance": "{instance:String}",
+    "table": "{table:Identifier}",
+    "before": "(now64(6, 'UTC') - toIntervalDay({days:UInt32}))",  # the server's clock counts
+    "files": "{files:Array(UInt64)}",
+    "places": "{places:Array(Tuple(UInt64, UInt64))}",
+    "reason": "{reason:String}",
+    **{name: f"{{{name}:Array(String)}}" for name in ("sources", "names", "reasons", "details")},
+}
+
+
+def in_own_words(statement: str) -> str:
+    """A statement of `connectors/sinks/sql.py`, with parameters of ClickHouse's."""
+    return re.sub(
+        r":(\w+)", lambda name: _MEANINGS.get(name[1], f"{{{name[1]}:UInt64}}"), statement
+    )
 
 
 def with_short_lists(statement: str, values: Mapping[str, object]) -> tuple[str, dict[str, object]]:
