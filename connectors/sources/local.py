@@ -53,6 +53,7 @@ class LocalSource(Source):
         self._look_at = 0.0
         self._seen: dict[str, float] = {}  # when a table's first row behind the last was seen
         self._oldest: dict[str, str] = {}  # its time
+        self._waiting: dict[str, int] = {}  # how many there are
         self._problem = ""
         self._claim = _claim(path)
         try:
@@ -109,11 +110,16 @@ class LocalSource(Source):
             return not (self._is_busy or self._in_doubt or rows)
 
     def status(self) -> SourceStatus:
-        """How long the oldest row has been waiting, as of the last look."""
+        """How many rows are waiting, and how long the oldest, as of the last look."""
         oldest = min(self._oldest.values(), default="")
         lag = (datetime.now(timezone.utc) - _moment(oldest)).total_seconds() if oldest else 0.0
         problems = (self._problem,) if self._problem else ()
-        return SourceStatus(files=1, lag_seconds=max(0.0, lag), problems=problems)
+        return SourceStatus(
+            files=1,
+            lag_seconds=max(0.0, lag),
+            lag_records=sum(self._waiting.values()),
+            problems=problems,
+        )
 
     def close(self) -> None:
         """Close the file, and let another process ship it."""
@@ -127,10 +133,12 @@ class LocalSource(Source):
             if not rows:
                 self._seen.pop(table, None)
                 self._oldest.pop(table, None)
+                self._waiting.pop(table, None)
                 continue
             now = time.monotonic()
             waited = now - self._seen.setdefault(table, now)
             self._oldest[table] = rows[0][1]
+            self._waiting[table] = self._given(table) - last.end + 1
             if len(rows) == self._most or waited >= self._max_age:
                 del self._seen[table]
                 end = rows[-1][0] + 1
@@ -174,6 +182,11 @@ class LocalSource(Source):
     def _rows(self, table: str, start: int, most: int) -> list[Row]:
         return self._database.execute(tables.NEXT[table], (start - 1, most)).fetchall()
 
+    def _given(self, table: str) -> int:
+        """The largest id that was ever given."""
+        query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
+        return int(self._database.execute(query, (table,)).fetchone()[0])
+
     def _mark(self, name: str) -> Row:
         found: Row = self._database.execute(tables.GET_MARK, (name,)).fetchone()
         return found
@@ -183,8 +196,7 @@ class LocalSource(Source):
 
     def _check(self, table: str, span: Span) -> None:
         """Raise if ids are going to be given that are taken for stored."""
-        query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
-        (given,) = self._database.execute(query, (table,)).fetchone()
+        given = self._given(table)
         if given < span.end - 1:
             raise LogwaxError(
                 f"{self._path} is older than what was shipped of it: {table} ends at {given}, and"
