@@ -125,7 +125,8 @@ class _Common(BaseSettings):
     database_url: SecretStr = Field(
         SecretStr(""),
         description="The database with the outbox that `flows.outbox` reads: "
-        "`postgresql://user:password@host/name`, or `sqlite:///path`.",
+        "`postgresql://user:password@host/name`, or `sqlite:///path`; or the file of a local "
+        "logger, `sqlite:///path`.",
         repr=False,
     )
     follow: bool = Field(

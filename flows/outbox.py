@@ -1,4 +1,7 @@
-"""The outbox of an application -> store. Run it with `python -m bytewax.run flows.outbox`."""
+"""The outbox of an application -> store. Run it with `python -m bytewax.run flows.outbox`.
+
+Where `DATABASE_URL` is the file of a local logger, its logs and metrics go the way of lines.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ from connectors.preflight import problems
 from connectors.saying import in_words, prepare, say
 from connectors.sinks.retry import Retry
 from connectors.sinks.store_sink import StoreSink
+from connectors.sources.local import LocalSource, logger_file
 from connectors.sources.outbox import LEASE, OutboxSource
-from connectors.sources.source import SourceInput
+from connectors.sources.source import Source, SourceInput
 from connectors.status import Status
 from connectors.store import Store, open_store
+from flows import main
 from flows.events import parse_events
 from flows.process import run_beside, tune
 from flows.settings import load
@@ -46,23 +51,29 @@ def flow() -> Dataflow:
     os.umask(0o077)  # what is stored is for the eyes of its owner
     try:
         settings = load()
-        outbox = open_outbox(settings)
+        local = logger_file(settings.database_url.get_secret_value())
+        if local:
+            settings = settings.model_copy(update={"log_format": "json", "instance": INSTANCE})
+            if found := problems(settings):
+                raise SettingsError(found)
+        else:
+            outbox = open_outbox(settings)
         tune()
         status, stop = Status(), threading.Event()
-        store = open_store(for_events(settings), Retry(stop, status))
-        source = OutboxSource(
-            outbox,
-            store.offsets,
-            most=min(settings.stream_max_size, _MOST),
-            max_age=settings.stream_max_wait_time_in_seconds,
-            follow=settings.follow,
-        )
+        store = open_store(settings if local else for_events(settings), Retry(stop, status))
+        most = min(settings.stream_max_size, _MOST)
+        age, follow = settings.stream_max_wait_time_in_seconds, settings.follow
+        source: Source
+        if local:
+            source = LocalSource(local, store.ledger(), most=most, max_age=age, follow=follow)
+        else:
+            source = OutboxSource(outbox, store.offsets, most=most, max_age=age, follow=follow)
         reading = SourceInput(source, follow=settings.follow, stop=stop)
         run_beside(settings, reading, store, status, stop)  # signals, API, summary, orderly exit
     except LogwaxError as error:
         say(str(error))
         sys.exit(1)
-    return build(settings, reading, store, status)
+    return (main.build if local else build)(settings, reading, store, status)
 
 
 def for_events(settings: Settings) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.parsing_checks import row_of
 
 COMBINED = '203.0.113.{n} - cust_1 [22/Nov/2026:20:15:0{n} +0000] "GET /a HTTP/1.1" 200 5 "-" "-"\n'
 RUN = {
     "count_lines.py": ("-m", "bytewax.run", "examples.count_lines"),
     "mask_addresses.py": ("-m", "bytewax.run", "examples.mask_addresses"),
     "dead_letters.py": (str(ROOT / "examples" / "dead_letters.py"), "data/clickhouse"),
+    "structlog_lines.py": (str(ROOT / "examples" / "structlog_lines.py"), "app.log"),
+    "loguru_lines.py": (str(ROOT / "examples" / "loguru_lines.py"), "app.log"),
 }
 
 
@@ -75,3 +79,18 @@ def test_dead_letters_says_what_could_not_be_parsed_and_why(example, pipeline):
     assert printed.splitlines()[0].split() == ["1", "missing_fields"]
     assert "api_requests.log, byte 33: " in printed
     assert "b'no such line'" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "level"), [("structlog_lines.py", "INFO"), ("loguru_lines.py", "SUCCESS")]
+)
+def test_what_a_logging_library_writes_is_read_into_typed_columns(example, tmp_path, name, level):
+    example(name)
+    paid, failed = (row_of("json", line) for line in (tmp_path / "app.log").open())
+    assert (paid["level"], paid["message"], paid["customer_id"]) == (level, "paid", "c-7")
+    assert (paid["request_path"], paid["status_code"]) == ("/orders", 201)
+    assert paid["duration"] == 0.04831
+    assert (failed["level"], failed["message"]) == ("ERROR", "not paid")
+    more = json.loads(failed["attributes"])
+    assert more["order"] == 7
+    assert more["exception"].endswith("TimeoutError: the bank does not answer")

@@ -177,13 +177,18 @@ def test_fewer_rows_than_a_batch_wait_until_they_are_old_enough(
     assert source.collect() is None
     assert source.due_in()
     assert not source.exhausted()
+    assert source.status().lag_records == 1
     logger.log("INFO", "api", "second")
     logger.flush()
     source._look_at = 0.0
     taken = source.collect()
     assert taken is not None
     assert taken.places.tolist() == [1, 2]
-    assert source.status().lag_seconds >= 0
+    assert source.status().lag_records == 2
+    taken.acknowledge()
+    assert source.collect() is None
+    assert (source.status().lag_records, source.status().lag_seconds) == (0, 0)
+    assert source.exhausted()
     source.close()
     store.close()
 

@@ -128,6 +128,12 @@ def test_a_field_of_extra_never_takes_the_place_of_the_lines_own(kind, handler, 
     )
 
 
+@BOTH
+def test_a_field_of_extra_that_records_have_themselves_is_refused_as_logging_does(kind, handler):
+    with pytest.raises(KeyError, match="Attempt to overwrite 'name'"):
+        logger_of(kind, handler).info("x", extra={"name": "y", "order": 7})
+
+
 def test_what_others_leave_in_a_record_is_no_field_of_extra(handler, file, tmp_path):
     other = logging.FileHandler(tmp_path / "other.log")
     other.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -329,6 +335,22 @@ def test_a_file_that_was_removed_is_made_anew_and_nothing_is_said_to_be_lost(
     assert (handler.lost, handler.fallen_back) == (0, 0)
 
 
+def test_a_line_for_a_file_that_is_gone_with_its_directory_is_told_to_be_lost(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "stderr", None)
+    (tmp_path / "logs").mkdir()
+    handler = LogwaxHandler(tmp_path / "logs" / "app.log")
+    (tmp_path / "logs" / "app.log").unlink()
+    (tmp_path / "logs").rmdir()
+    handler.handle(logging.makeLogRecord({"msg": "x", "created": 4e9}))
+    assert handler.lost == 1
+    (tmp_path / "logs").mkdir()
+    handler.handle(logging.makeLogRecord({"msg": "y", "created": 4e9}))
+    handler.close()
+    assert [line["message"] for line in lines(tmp_path / "logs" / "app.log")] == ["y"]
+
+
 def test_a_clock_that_goes_back_does_not_keep_it_from_looking(handler, file, tmp_path):
     handler.handle(logging.makeLogRecord({"msg": "future", "created": 4e9}))
     file.rename(tmp_path / "app.log.1")
@@ -490,8 +512,10 @@ def test_no_fork_under_load_ends_in_a_deadlock(file, soak):
     forks = 10_000 if soak else 100
     code = """if True:
     import logging, os, sys, threading
-    from logwax_capture.handler import LogwaxHandler
+    from logwax_capture.handler import LogwaxHandler, LogwaxLogger
     logging.basicConfig(handlers=[LogwaxHandler(sys.argv[1])], level=logging.INFO)
+    logging.setLoggerClass(LogwaxLogger)
+    logger = logging.getLogger("child")
     counts, over = [0] * 4, threading.Event()
     def load(thread):
         while not over.is_set():
@@ -503,7 +527,7 @@ def test_no_fork_under_load_ends_in_a_deadlock(file, soak):
     for number in range(int(sys.argv[2])):
         child = os.fork()
         if not child:
-            logging.info("child", extra={"pid": os.getpid()})
+            (logger if number % 2 else logging).info("child", extra={"pid": os.getpid()})
             os._exit(0)
         os.waitpid(child, 0)
     over.set()

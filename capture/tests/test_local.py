@@ -143,6 +143,7 @@ def test_what_has_the_same_time_comes_in_the_order_it_was_logged(logger):
     for number in range(5):
         at(logger, "2026-11-26 12:00:00.000000", str(number))
     assert [log[5] for log in logger.get_logs()] == ["4", "3", "2", "1", "0"]
+    assert [log[5] for log in logger.get_logs(level="INFO")] == ["4", "3", "2", "1", "0"]
 
 
 @pytest.mark.parametrize("limit", [-1, "10", None, 1.5])
@@ -818,6 +819,36 @@ def test_a_forked_child_has_a_writer_of_its_own_and_takes_no_rows_of_its_parent(
             thread.join()
     found = Counter(dict(rows(path, "SELECT module, count(*) FROM logs GROUP BY 1")))
     assert found == {"load": sum(counts.values()), "child": forks}
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_child_loses_nothing_when_its_parent_closes_the_file(path):
+    """A child that took its parent's locks for its own would see the log removed under its feet."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    logger = MultiThreadedLogger(path)
+
+    def child():
+        logger.log("INFO", "child", "before")
+        logger.flush()
+        theirs.send("logged")
+        theirs.recv()
+        logger.log("INFO", "child", "after")
+        logger.flush()
+
+    logger.log("INFO", "parent", "before")
+    logger.flush()
+    process = context.Process(target=child)
+    process.start()
+    assert ours.poll(30)
+    logger.close()
+    ours.send("closed")
+    process.join(30)
+    assert process.exitcode == 0
+    assert rows(path, "SELECT message FROM logs WHERE module = 'child' ORDER BY id") == [
+        ("before",),
+        ("after",),
+    ]
 
 
 def test_processes_may_open_the_same_new_file_at_once(path):

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class LocalSource(Source):
         self._look_at = 0.0
         self._seen: dict[str, float] = {}  # when a table's first row behind the last was seen
         self._oldest: dict[str, str] = {}  # its time
+        self._waiting: dict[str, int] = {}  # how many there are
         self._problem = ""
         self._claim = _claim(path)
         try:
@@ -108,11 +110,16 @@ class LocalSource(Source):
             return not (self._is_busy or self._in_doubt or rows)
 
     def status(self) -> SourceStatus:
-        """How long the oldest row has been waiting, as of the last look."""
+        """How many rows are waiting, and how long the oldest, as of the last look."""
         oldest = min(self._oldest.values(), default="")
         lag = (datetime.now(timezone.utc) - _moment(oldest)).total_seconds() if oldest else 0.0
         problems = (self._problem,) if self._problem else ()
-        return SourceStatus(files=1, lag_seconds=max(0.0, lag), problems=problems)
+        return SourceStatus(
+            files=1,
+            lag_seconds=max(0.0, lag),
+            lag_records=sum(self._waiting.values()),
+            problems=problems,
+        )
 
     def close(self) -> None:
         """Close the file, and let another process ship it."""
@@ -126,10 +133,12 @@ class LocalSource(Source):
             if not rows:
                 self._seen.pop(table, None)
                 self._oldest.pop(table, None)
+                self._waiting.pop(table, None)
                 continue
             now = time.monotonic()
             waited = now - self._seen.setdefault(table, now)
             self._oldest[table] = rows[0][1]
+            self._waiting[table] = self._given(table) - last.end + 1
             if len(rows) == self._most or waited >= self._max_age:
                 del self._seen[table]
                 end = rows[-1][0] + 1
@@ -173,6 +182,11 @@ class LocalSource(Source):
     def _rows(self, table: str, start: int, most: int) -> list[Row]:
         return self._database.execute(tables.NEXT[table], (start - 1, most)).fetchall()
 
+    def _given(self, table: str) -> int:
+        """The largest id that was ever given."""
+        query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
+        return int(self._database.execute(query, (table,)).fetchone()[0])
+
     def _mark(self, name: str) -> Row:
         found: Row = self._database.execute(tables.GET_MARK, (name,)).fetchone()
         return found
@@ -182,13 +196,24 @@ class LocalSource(Source):
 
     def _check(self, table: str, span: Span) -> None:
         """Raise if ids are going to be given that are taken for stored."""
-        query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
-        (given,) = self._database.execute(query, (table,)).fetchone()
+        given = self._given(table)
         if given < span.end - 1:
             raise LogwaxError(
                 f"{self._path} is older than what was shipped of it: {table} ends at {given}, and"
                 f" {span.end - 1} is stored. It is a backup: let the logger begin a new file."
             )
+
+
+def logger_file(url: str) -> Path | None:
+    """The file of a local logger that a URL `sqlite:///path` names, None if it names another."""
+    path = Path(url.removeprefix("sqlite:///"))
+    if not url.startswith("sqlite:///") or not path.is_file():
+        return None
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        try:
+            return path if database.execute(tables.GET_MARK, ("stream",)).fetchone() else None
+        except sqlite3.Error:
+            return None
 
 
 def _open(path: Path) -> sqlite3.Connection:
