@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,16 +22,8 @@ def opened(file: Path) -> sqlite3.Connection:
 class Flow(Pipeline):
     """The flow in a directory of its own."""
 
-    def start(self, *arguments: str, **settings: object) -> subprocess.Popen[str]:
-        self.running = subprocess.Popen(
-            [sys.executable, "-m", "bytewax.run", "flows.outbox", *arguments],
-            cwd=self.directory,
-            env=self.environment(STORE="sqlite", **settings),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        return self.running
+    def start(self, *arguments: str, **settings: Any) -> subprocess.Popen[str]:
+        return super().start(*arguments, **{"job": "flows.outbox", "STORE": "sqlite", **settings})
 
     def stored(self) -> list[int]:
         """The numbers that were logged, as the store has them."""

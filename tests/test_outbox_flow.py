@@ -6,12 +6,11 @@ import json
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import clickhouse_connect
 import psycopg
@@ -42,16 +41,8 @@ pytest_plugins = ["tests.outbox_fixtures"]
 class Flow(Pipeline):
     """The flow in a directory of its own."""
 
-    def start(self, *arguments: str, **settings: object) -> subprocess.Popen[str]:
-        self.running = subprocess.Popen(
-            [sys.executable, "-m", "bytewax.run", "flows.outbox", *arguments],
-            cwd=self.directory,
-            env=self.environment(**settings),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        return self.running
+    def start(self, *arguments: str, **settings: Any) -> subprocess.Popen[str]:
+        return super().start(*arguments, **{"job": "flows.outbox", **settings})
 
 
 @pytest.fixture

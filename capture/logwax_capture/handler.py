@@ -91,7 +91,7 @@ class LogwaxHandler(logging.Handler):
             elif record.args:
                 try:
                     message = message % record.args
-                except Exception:
+                except Exception:  # the values do not fit: they stand beside it
                     message = _message(record)
             more = ""
             if record.exc_info or record.exc_text or record.stack_info:
@@ -99,7 +99,7 @@ class LogwaxHandler(logging.Handler):
             head = _HEADS[record.levelname, record.name, record.process, record.threadName]
             fields = record.__dict__
             self._put(record.created, head, message, fields, _SHAPES[tuple(fields)], more)
-        except Exception:
+        except Exception:  # counted, and said as every handler of logging does
             self._count("lost")
             self.handleError(record)
 
@@ -316,7 +316,7 @@ def _message(record: logging.LogRecord) -> str:
     """The record's message, also if its values do not fit into it."""
     try:
         return record.getMessage()
-    except Exception:
+    except Exception:  # the values may be any objects: both are shown
         return f"{encode(record.msg)} % {encode(record.args)}"
 
 

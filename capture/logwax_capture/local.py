@@ -311,7 +311,7 @@ class SqliteHandler(logging.Handler):
             if record.exc_info and record.exc_info[0]:
                 extra["exception"] = self._formatter.formatException(record.exc_info)
             self.logger.log(record.levelname, record.name, record.getMessage(), extra)
-        except Exception:
+        except Exception:  # said as every handler of logging does
             self.handleError(record)
 
 

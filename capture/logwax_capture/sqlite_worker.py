@@ -467,7 +467,7 @@ class SqliteWorker:
             for values in every:
                 try:
                     hook(query, values)
-                except Exception:
+                except Exception:  # a bad hook stops nobody, and is said once
                     if hook not in self._failed_hooks:
                         self._failed_hooks.add(hook)
                         traceback.print_exc()

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import types
 import uuid
 from pathlib import Path
@@ -62,15 +61,6 @@ def run(code, *arguments, **options):
         text=True,
         **options,
     )
-
-
-@pytest.fixture
-def in_kolkata(monkeypatch):
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 # What a line has

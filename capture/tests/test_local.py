@@ -89,15 +89,6 @@ def test_without_a_path_the_file_is_system_logs_in_the_working_directory(tmp_pat
     assert logger.max_workers == 5
 
 
-@pytest.fixture
-def in_kolkata(monkeypatch):
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
 def test_a_log_has_time_level_thread_module_message_and_extra_as_json(logger, in_kolkata):
     before = datetime.now(timezone.utc) - timedelta(microseconds=1)
     logger.log("ERROR", "api", "Request failed", extra={"user_id": 12345, "nested": {"a": [1.5]}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -9,6 +10,8 @@ from typing import Any
 
 from logwax_capture.background import RefusedError
 from logwax_capture.spill import Entry
+
+logger = logging.getLogger(__name__)
 
 NAME = "activity_log"
 COLUMNS = (
@@ -79,8 +82,8 @@ class Insert:
         try:
             if connection is not None:
                 connection.close()
-        except Exception:  # it is broken: that is why it is closed, and has been said
-            return
+        except Exception as error:  # it is broken already, which is why it is closed
+            logger.debug("A broken connection cannot be closed: %s", error)
 
 
 def is_at_fault(error: Exception) -> bool:
