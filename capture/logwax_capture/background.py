@@ -40,9 +40,11 @@ class Background:
 
     A batch is what is there then: at most 1,000 entries, or `size` if that is more.
 
-    `put` never waits: at most `bound` entries are in memory. What comes then is written to the
-    spill, or, without one, takes the place of the oldest ones. A batch that fails is kept and tried
-    again, at longer and longer intervals; an entry that is refused is found, counted and said.
+    `put` takes no lock and makes no system call: the interpreter would go to another thread, which
+    may keep it for 5 ms. At most `bound` entries are in memory. Before they are too many, a second
+    thread writes the oldest ones to the spill; without a spill they are dropped. A batch that fails
+    is kept and tried again, at longer and longer intervals; an entry that is refused is found,
+    counted and said.
 
     At the end of the process, at SIGTERM too unless the application has a handler for it, what is
     left is sent or, after `MOST_AT_EXIT` seconds, spilled. A forked process has a thread and a
@@ -67,6 +69,7 @@ class Background:
         self._spill = spill
         self._waiting: deque[Entry] = deque()
         self._in_hand: Sequence[Entry] = ()
+        self._aside: Sequence[Entry] = ()
         self._is_closed = False
         self._begin_anew()
         _running.add(self)
@@ -76,34 +79,35 @@ class Background:
         # Both may be used again by a signal handler that interrupts their use.
         self._lock = threading.RLock()
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread = self._spiller = _NONE
 
     def qsize(self) -> int:
         """How many entries are in memory."""
-        return len(self._waiting) + len(self._in_hand)
+        return len(self._waiting) + len(self._in_hand) + len(self._aside)
 
     def is_alive(self) -> bool:
         """Whether its thread runs in this process."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread.is_alive()
 
     def put(self, entry: Entry) -> None:
         """Leave an entry to the thread, which is started where it does not run."""
-        with self._lock:
-            is_full = len(self._waiting) >= self._bound
-            if is_full and self._spill is None and not self._is_closed:
+        if len(self._waiting) >= self._bound:
+            if self._spill is not None:  # the other thread cannot keep up
+                self._set_aside([entry])
+                return
+            with suppress(IndexError):  # another thread has made room
                 self._waiting.popleft()
                 self._count_dropped(1)
-                is_full = False
-            is_aside = is_full or self._is_closed
-            if not is_aside:
-                self._waiting.append(entry)
-            is_enough = len(self._waiting) == self._size
-        if is_aside:
-            self._set_aside([entry])
-        if is_enough:
+        self._waiting.append(entry)
+        count = len(self._waiting)
+        if count >= self._size and self._wakes.empty():
             self._wakes.put(None)
-        if not self._is_closed:
-            self.start()
+        if self._is_closed:
+            self._set_all_aside()
+            return
+        if self._spill is not None and count > self._bound * 3 // 4:
+            self._start_spilling()
+        self.start()
 
     def start(self) -> None:
         """Have a thread; one that has ended, as in a forked process, is replaced."""
@@ -111,8 +115,7 @@ class Background:
             return
         with self._lock:
             if not self.is_alive():
-                self._thread = threading.Thread(target=self.run, name=self.name, daemon=True)
-                self._thread.start()
+                self._thread = _started(self.run, self.name)
         _watch_the_end()
 
     def run(self) -> None:
@@ -134,33 +137,37 @@ class Background:
                     return
 
     def flush(self, seconds: float) -> bool:
-        """Wait until everything in memory is sent; False: it was not in time."""
+        """Wait until all that this process took is sent; False: it was not in time."""
         end = time.monotonic() + seconds
         self._wakes.put(None)
-        while self.qsize() and self.is_alive() and time.monotonic() < end:
+        while self._has_some() and self.is_alive() and time.monotonic() < end:
             time.sleep(0.005)
-        return not self.qsize()
+        return not self._has_some()
 
     def close(self, seconds: float = MOST_AT_EXIT) -> None:
         """Flush, and spill what is left. What is put in later is spilled at once."""
-        if self.qsize():
+        if self._has_some():
             self.start()
             self.flush(seconds)
-        with self._lock:
-            self._is_closed = True
-            left = [*self._in_hand, *self._waiting]
-            self._waiting.clear()
-            self._in_hand = ()
+        self._is_closed = True
+        self._set_all_aside()
         self._wakes.put(None)
-        if left:
-            self._set_aside(left)
         _running.discard(self)
+
+    def _has_some(self) -> bool:
+        return bool(self.qsize()) or (self._spill is not None and self._spill.has_own())
 
     def _next(self) -> Sequence[Entry]:
         with self._lock:
-            count = min(max(self._size, _MOST_AT_ONCE), len(self._waiting))
-            self._in_hand = [self._waiting.popleft() for _ in range(count)]
+            self._in_hand = self._take(max(self._size, _MOST_AT_ONCE))
         return self._in_hand
+
+    def _take(self, most: int) -> Sequence[Entry]:
+        taken: list[Entry] = []
+        with suppress(IndexError):  # a caller dropped the last one
+            while self._waiting and len(taken) < most:
+                taken.append(self._waiting.popleft())
+        return taken
 
     def _deliver(self, batch: Sequence[Entry], is_again: bool) -> None:
         pause = 0.1
@@ -194,32 +201,61 @@ class Background:
         self.refused += 1
         logger.error("%s: an entry is refused, and is lost: %s: %r", self.name, error, batch[0])
 
+    def _start_spilling(self) -> None:
+        if self._spiller.is_alive():
+            return
+        with self._lock:
+            if not self._spiller.is_alive():
+                self._spiller = _started(self._spill_oldest, f"{self.name} spill")
+
+    def _spill_oldest(self) -> None:
+        while not self._is_closed and (most := len(self._waiting) - self._bound // 2) > 0:
+            with self._lock:
+                self._aside = self._take(min(most, _MOST_AT_ONCE))
+            self._set_aside(self._aside)
+            self._aside = ()
+
+    def _set_all_aside(self) -> None:
+        with self._lock:
+            left = [*self._in_hand, *self._aside, *self._take(len(self._waiting))]
+            self._in_hand = self._aside = ()
+        if left:
+            self._set_aside(left)
+
     def _set_aside(self, entries: Sequence[Entry]) -> None:
         try:
             is_kept = self._spill is not None and self._spill.append(entries)
         except OSError as error:
             is_kept = False
             logger.error("%s: cannot spill: %s", self.name, error)
-        with self._lock:
-            if is_kept:
+        if is_kept:
+            with self._lock:
                 self.spilled += len(entries)
-            else:
-                self._count_dropped(len(entries))
+        else:
+            self._count_dropped(len(entries))
 
     def _count_dropped(self, count: int) -> None:
-        if not self.dropped:
+        with self._lock:
+            is_first, self.dropped = not self.dropped, self.dropped + count
+        if is_first:
             logger.error("%s: there is no room: entries are dropped from now on", self.name)
-        self.dropped += count
 
     def _after_fork(self) -> None:
         self._waiting.clear()
-        self._in_hand = ()
+        self._in_hand = self._aside = ()
         self.sent = self.dropped = self.spilled = self.refused = self.failed = 0
         self._begin_anew()
         if self._spill is not None:
             self._spill.forget()
 
 
+def _started(target: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+_NONE = threading.Thread()  # one that never runs
 _running: weakref.WeakSet[Background] = weakref.WeakSet()
 _watched: set[str] = set()
 

@@ -31,6 +31,11 @@ class Spill:
         self._most = most_bytes
         self._lock = threading.Lock()
         self._open: tuple[int, Path] | None = None
+        self._is_emptied = False
+
+    def has_own(self) -> bool:
+        """Whether entries of this process are in it that nobody has taken to the end."""
+        return self._open is not None or self._is_emptied
 
     def append(self, entries: Sequence[Entry]) -> bool:
         """Write the entries, which are in the kernel then; False: there is no room for them."""
@@ -55,9 +60,11 @@ class Spill:
         A file is deleted when the caller asks for what comes behind it.
         """
         with self._lock:
+            self._is_emptied = self._open is not None
             own, self._open = self._open, None
         if own is not None:
             yield from self._empty(*own, most)
+            self._is_emptied = False
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             file = _locked(path)
             if file is not None:
@@ -66,6 +73,7 @@ class Spill:
     def forget(self) -> None:
         """In a forked process: the file is the parent's."""
         inherited, self._open, self._lock = self._open, None, threading.Lock()
+        self._is_emptied = False
         if inherited is not None:
             os.close(inherited[0])
 

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import pytest
 
 from logwax_capture.activity import ActivityThreadService, create_table
 from logwax_capture.errors import SettingError
+from logwax_capture.ids import next_id
+from logwax_capture.spill import Entry, Spill
 
 PACKAGE = Path(__file__).parent.parent
 ENTRY = (
@@ -184,6 +186,48 @@ def test_a_full_queue_spills_and_all_is_inserted_later(
     service.is_away = False
     wait_for(lambda: len(messages(database)) == 50, "all rows")
     assert set(messages(database)) == {str(number) for number in range(50)}
+
+
+def test_a_flush_waits_for_what_was_spilled_too(make: Any, database: Path) -> None:
+    service = make(LOGS_QUEUE_BOUND=10)
+    service.is_away = True
+    put(service, *range(50))
+    service.is_away = False
+    assert service.flush()
+    assert len(messages(database)) == 50
+
+
+def test_a_caller_writes_nothing_while_another_thread_makes_room(
+    make: Any, database: Path, wait_for: Callable[..., None]
+) -> None:
+    writers: set[str] = set()
+
+    class Watched(Spill):
+        def append(self, entries: Sequence[Entry]) -> bool:
+            writers.add(threading.current_thread().name)
+            return super().append(entries)
+
+    service = make(LOGS_QUEUE_BOUND=10_000)
+    service._queue._spill = Watched(database.parent / "spill", 1 << 30)
+    service.goes_on.clear()
+    put(service, *range(9_000))
+    wait_for(lambda: writers, "what is in memory beyond the half of the bound")
+    assert writers == {"insert_log_into_database spill"}
+    service.goes_on.set()
+    assert service.flush()
+    assert len(set(messages(database))) == 9_000
+
+
+def test_ids_of_forked_processes_differ() -> None:
+    reader, writer = os.pipe()
+    before = next_id()
+    if not (child := os.fork()):
+        os.write(writer, next_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert len({before, next_id(), os.read(reader, 32).decode()}) == 3
+    os.close(reader)
+    os.close(writer)
 
 
 def test_a_full_queue_drops_the_oldest_and_counts_them_if_that_was_chosen(

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import threading
-import uuid
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from logwax_capture.activity.table import Connect, Insert
 from logwax_capture.background import MOST_AT_EXIT, Background
 from logwax_capture.errors import SettingError
+from logwax_capture.ids import next_id
 from logwax_capture.spill import Entry, Spill
 
 THREAD = "insert_log_into_database"
@@ -98,7 +98,7 @@ class ActivityThreadService(threading.Thread):
         """
         self._queue.put(
             {
-                "entry_id": uuid.uuid4().hex,
+                "entry_id": next_id(),
                 "created_at": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
                 "user": _text(getattr(user, "pk", user)),
                 "email": _text(email),
