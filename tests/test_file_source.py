@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -370,6 +371,26 @@ def test_goes_on_seeing_growth_when_events_flood(tail, tmp_path):
     tailed.read(sum(path.stat().st_size for path in paths) - read)
     append(paths[0], b"last\n")
     assert tailed.read(5) == b"last\n"
+
+
+def test_goes_on_seeing_new_files_when_renamings_flood(tail, tmp_path):
+    moved = [tmp_path / f"a.log.{number}" for number in range(50)]
+    moved[0].write_bytes(b"one\n")
+    tailed = tail(tmp_path / "*.log*")
+    watcher = tailed.source._catalog._files._watcher
+    tailed.read(4)
+
+    def flooded() -> bool:
+        for before, after in [*pairwise(moved), (moved[-1], moved[0])] * 20:
+            before.rename(after)
+        tailed.batch()
+        return watcher.blind
+
+    wait_for(flooded, "the watcher to give up on names")
+    assert not watcher._watches
+    (tmp_path / "b.log").write_bytes(b"two\n")
+    append(moved[0], b"three\n")
+    assert sorted(tailed.read(10).split()) == [b"three", b"two"]
 
 
 def test_streams_of_other_sources_are_none_of_its_files(tail, tmp_path):
