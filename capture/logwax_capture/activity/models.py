@@ -7,9 +7,10 @@ from datetime import datetime, timezone
 from typing import ClassVar
 
 from django.conf import settings
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.utils.timezone import make_naive
 
+from logwax_capture.activity.events import log_activities
 from logwax_capture.activity.service import SETTINGS
 from logwax_capture.activity.table import NAME, is_at_fault
 from logwax_capture.background import RefusedError
@@ -48,16 +49,23 @@ class ActivityLog(models.Model):
         return f"{self.created_at:%Y-%m-%d %H:%M:%S} {self.username} {self.action}"
 
 
-def insert(batch: Sequence[Entry]) -> None:
-    """Insert the entries that are not there yet, in one transaction.
+def insert(batch: Sequence[Entry], *, into_outbox: bool = False) -> None:
+    """Insert the entries that are not there yet, in one transaction; into the outbox, too.
 
     Raises `RefusedError` if one is at fault, and what Django raises if the database is away. The
     connection is closed then: this thread has no request whose end would do that.
     """
     alias = getattr(settings, "LOGS_DATABASE", SETTINGS["LOGS_DATABASE"])
-    rows = [ActivityLog(**{**entry, "created_at": _moment(entry)}) for entry in batch]
+    table = ActivityLog.objects.using(alias)
     try:
-        ActivityLog.objects.using(alias).bulk_create(rows, ignore_conflicts=True)
+        with transaction.atomic(using=alias):
+            if into_outbox:
+                ids = [entry["entry_id"] for entry in batch]
+                there = set(table.filter(entry_id__in=ids).values_list("entry_id", flat=True))
+                batch = [entry for entry in batch if entry["entry_id"] not in there]
+                log_activities(connections[alias], batch)
+            rows = [ActivityLog(**{**entry, "created_at": _moment(entry)}) for entry in batch]
+            table.bulk_create(rows, ignore_conflicts=not into_outbox)
     except Exception as error:
         if is_at_fault(error):
             raise RefusedError(str(error)) from error

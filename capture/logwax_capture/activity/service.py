@@ -27,6 +27,7 @@ SETTINGS: dict[str, Any] = {
     "LOGS_SPILL_DIR": "",
     "LOGS_SPILL_MAX_BYTES": 1024 * 1024 * 1024,
     "LOGS_DATABASE": "default",
+    "LOGS_INTO_OUTBOX": False,
 }
 """What a Django project may set, and what holds else; see `docs/capture.md`."""
 
@@ -38,8 +39,10 @@ class ActivityThreadService(threading.Thread):
     seconds.
 
     Without `connect`, into the table of the Django app; else over a connection of Python's DB-API
-    that `connect` opens, into the table that `create_table` makes. Settings are those of the Django
-    project, if there is one, or given by name: `ActivityThreadService(DRF_LOGGER_INTERVAL=5)`.
+    that `connect` opens, into the table that `create_table` makes. With `LOGS_INTO_OUTBOX` each is
+    also an event `activity` in the outbox of the same database, and so arrives in the store.
+    Settings are those of the Django project, if there is one, or given by name:
+    `ActivityThreadService(DRF_LOGGER_INTERVAL=5)`.
 
     Guarantee: what `put_log_data` took is inserted once, or spilled and inserted later, also over
     the end of the process, a fork and a database that is away. SIGKILL loses what is in memory.
@@ -55,7 +58,8 @@ class ActivityThreadService(threading.Thread):
         self.LOGS_QUEUE_MAX_SIZE = chosen["LOGS_QUEUE_MAX_SIZE"]
         directory = Path(chosen["LOGS_SPILL_DIR"] or _state_directory())
         is_spilled = chosen["LOGS_WHEN_FULL"] == "spill"
-        self._insert = Insert(connect) if connect else None
+        self._into_outbox = chosen["LOGS_INTO_OUTBOX"]
+        self._insert = Insert(connect, into_outbox=self._into_outbox) if connect else None
         self._queue = Background(
             THREAD,
             self._send,
@@ -138,15 +142,17 @@ class ActivityThreadService(threading.Thread):
         self._queue.send_all()
 
     @staticmethod
-    def _insert_into_data_base(bulk_item: Sequence[Entry]) -> None:
+    def _insert_into_data_base(bulk_item: Sequence[Entry], *, into_outbox: bool = False) -> None:
         """Insert the entries that are not there yet into the table of the Django app."""
         from logwax_capture.activity.models import insert
 
-        insert(bulk_item)
+        insert(bulk_item, into_outbox=into_outbox)
 
     def _send(self, batch: Sequence[Entry], is_again: bool) -> None:
         if self._insert is not None:
             self._insert(batch, is_again)
+        elif self._into_outbox:
+            self._insert_into_data_base(batch, into_outbox=True)
         else:
             self._insert_into_data_base(batch)
 
@@ -164,8 +170,10 @@ def _check(settings: dict[str, Any]) -> None:
     problems = [f"{name} is no setting" for name in settings if name not in SETTINGS]
     for name, usual in SETTINGS.items():
         value = settings[name]
-        if isinstance(usual, int) and not (isinstance(value, (int, float)) and value > 0):
+        if type(usual) is int and not (isinstance(value, (int, float)) and value > 0):
             problems.append(f"Value of {name} must be greater than 0")
+    if not isinstance(settings["LOGS_INTO_OUTBOX"], bool):
+        problems.append("Value of LOGS_INTO_OUTBOX must be True or False")
     if settings["LOGS_WHEN_FULL"] not in ("spill", "drop"):
         problems.append("Value of LOGS_WHEN_FULL must be spill or drop")
     if problems:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any
 
+from logwax_capture.activity.events import log_activities, transaction
 from logwax_capture.background import RefusedError
 from logwax_capture.spill import Entry
 
@@ -43,10 +44,12 @@ class Insert:
     """Inserts batches over a connection of its own, each in one transaction.
 
     `connect` opens a connection (PEP 249). One that fails is closed, and opened anew next time.
+    `into_outbox`: what is inserted is also written into the outbox, in the same transaction.
     """
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, *, into_outbox: bool = False) -> None:
         self._connect = connect
+        self._into_outbox = into_outbox
         self._connection: Any = None
 
     def __call__(self, batch: Sequence[Entry], is_again: bool) -> None:
@@ -63,7 +66,8 @@ class Insert:
 
     def _insert(self, connection: Any, batch: Sequence[Entry], is_again: bool) -> None:
         mark = _mark(connection)
-        with closing(connection.cursor()) as cursor:
+        whole = transaction(connection) if self._into_outbox else nullcontext()
+        with closing(connection.cursor()) as cursor, whole:
             if is_again:
                 ids = [entry["entry_id"] for entry in batch]
                 marks = ", ".join(mark(number) for number in range(len(ids)))
@@ -75,6 +79,8 @@ class Insert:
                 marks = ", ".join(mark(number) for number in range(len(COLUMNS)))
                 rows = [tuple(entry[name] for name in COLUMNS) for entry in batch]
                 cursor.executemany(f"INSERT INTO {NAME} ({names}) VALUES ({marks})", rows)
+            if self._into_outbox:
+                log_activities(connection, batch)
         connection.commit()
 
     def _close(self) -> None:
