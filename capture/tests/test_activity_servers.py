@@ -12,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,49 @@ def test_gunicorn_with_preload_whose_workers_are_terminated(
     assert "master" in found
     assert len(workers(connection)) > 4
     connection.close()
+
+
+ASYNCHRONOUS = """
+import sqlite3
+from logwax_capture.activity import ActivityThreadService
+
+service = ActivityThreadService(lambda: sqlite3.connect("app.sqlite", timeout=30))
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        service.close()
+        await send({"type": "lifespan.shutdown.complete"})
+    else:
+        service.put_log_data("", "", "", "", scope["path"], "request", None, None)
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+"""
+
+
+def test_a_worker_of_uvicorn_hands_over_what_it_has_if_the_lifespan_closes_the_service(
+    tmp_path: Path, wait_for: Callable[..., None]
+) -> None:
+    """Its handler of SIGTERM is there before the application, and ends the process by a signal."""
+    pytest.importorskip("uvicorn")
+    with closing(sqlite3.connect(tmp_path / "app.sqlite")) as connection:
+        create_table(connection)
+        (tmp_path / "shop.py").write_text(ASYNCHRONOUS)
+        port = free_port()
+        arguments = ["--workers=2", f"--port={port}", "--log-level=warning", "shop:application"]
+        server = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(PACKAGE), "XDG_STATE_HOME": str(tmp_path)},
+        )
+        try:
+            wait_for(lambda: answers(f"http://127.0.0.1:{port}/first"), "uvicorn")
+            assert answers(f"http://127.0.0.1:{port}/last")
+            server.send_signal(signal.SIGTERM)
+            server.wait(60)
+        finally:
+            server.kill()
+        found = connection.execute("SELECT message FROM activity_log ORDER BY message").fetchall()
+    assert found == [("/first",), ("/last",)]
