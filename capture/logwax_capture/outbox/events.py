@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime, timezone
 from typing import Any, Protocol
@@ -107,7 +108,7 @@ class UseCase(Protocol):
 
     def execute(self, request: Any = None) -> Any:
         """What `_execute` returns; its changes and the event are committed together."""
-        with self._atomic():
+        with _bound(self._get_context_vars(request)), self._atomic():
             response = self._execute(request)
             event = self._get_log_event(response)
             if event is not None:
@@ -120,6 +121,10 @@ class UseCase(Protocol):
     def _get_log_event(self, response: Any) -> object | None:
         """The event that tells of this response (see `log_event`); None: there is none."""
         return None
+
+    def _get_context_vars(self, request: Any) -> Mapping[str, Any]:
+        """What each line that structlog writes meanwhile says, if the program has loaded that."""
+        return {"use_case": type(self).__name__}
 
     def _log_event(self, event: object) -> None:
         """Write the event in the transaction of the use case."""
@@ -135,6 +140,11 @@ class UseCaseResponse:
 
     result: Any = None
     error: str = ""
+
+
+def _bound(variables: Mapping[str, Any]) -> AbstractContextManager[object]:
+    structlog: Any = sys.modules.get("structlog")
+    return structlog.contextvars.bound_contextvars(**variables) if structlog else nullcontext()
 
 
 def _insert(vendor: str, mark: str) -> str:

@@ -177,6 +177,28 @@ def test_a_use_case_without_the_adapter_writes_no_event(outbox: Outbox, url: str
     assert rows(outbox) == []
 
 
+def test_what_structlog_writes_during_a_use_case_says_which_one_it_is(
+    outbox: Outbox, url: str
+) -> None:
+    contextvars = pytest.importorskip("structlog").contextvars
+
+    class Plain(UseCase):
+        def __init__(self, connection: Any) -> None:
+            self.connection = connection
+
+        def _execute(self, request: str) -> object:
+            return contextvars.get_contextvars()
+
+    class Own(Plain):
+        def _get_context_vars(self, request: str) -> dict[str, Any]:
+            return {**super()._get_context_vars(request), "email": request}
+
+    with opened("plain", url) as connection, contextvars.bound_contextvars(use_case="outer"):
+        assert Plain(connection).execute("a@b.c") == {"use_case": "Plain"}
+        assert Own(connection).execute("a@b.c") == {"use_case": "Own", "email": "a@b.c"}
+        assert contextvars.get_contextvars() == {"use_case": "outer"}
+
+
 @pytest.mark.parametrize(
     ("name", "event_type"),
     [
