@@ -44,7 +44,7 @@ MIDDLEWARE = [
 
 SECRET_KEY = "of an example"
 DEBUG = True
-USE_TZ = True
+USE_TZ, TIME_ZONE = True, "UTC"
 ALLOWED_HOSTS = ["localhost"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA / "app.db"}}
 ROOT_URLCONF = "examples.django_project.urls"

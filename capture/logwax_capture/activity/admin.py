@@ -14,7 +14,7 @@ from logwax_capture.activity.models import ActivityLog
 class ActivityLogAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A list that can be searched, with filters by action, VPN and day."""
 
-    list_display = ("created_at", "username", "email", "ip", "action", "vpn", "message")
+    list_display = ("created_at", "username", "action", "message", "ip", "email", "vpn")
     list_filter = ("action", "vpn", "created_at")
     search_fields = ("user", "email", "username", "ip", "message", "extras")
     date_hierarchy = "created_at"
