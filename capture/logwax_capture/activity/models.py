@@ -58,11 +58,12 @@ def insert(batch: Sequence[Entry], *, into_outbox: bool = False) -> None:
     alias = getattr(settings, "LOGS_DATABASE", SETTINGS["LOGS_DATABASE"])
     table = ActivityLog.objects.using(alias)
     try:
+        if into_outbox:  # to know which are new; SQLite would not let a reader begin to write
+            ids = [entry["entry_id"] for entry in batch]
+            there = set(table.filter(entry_id__in=ids).values_list("entry_id", flat=True))
+            batch = [entry for entry in batch if entry["entry_id"] not in there]
         with transaction.atomic(using=alias):
             if into_outbox:
-                ids = [entry["entry_id"] for entry in batch]
-                there = set(table.filter(entry_id__in=ids).values_list("entry_id", flat=True))
-                batch = [entry for entry in batch if entry["entry_id"] not in there]
                 log_activities(connections[alias], batch)
             rows = [ActivityLog(**{**entry, "created_at": _moment(entry)}) for entry in batch]
             table.bulk_create(rows, ignore_conflicts=not into_outbox)

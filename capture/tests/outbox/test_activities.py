@@ -134,7 +134,7 @@ def test_a_connection_that_no_event_can_be_written_by_is_no_fault_of_the_entries
 
 
 PROJECT = """
-import sys
+import sqlite3
 import django
 from django.conf import settings
 from django.core.management import call_command
@@ -166,6 +166,17 @@ for number in range(3):
     service.put_log_data("", "", "", "", str(number), "", None, None)
 assert service.flush()
 print(len(kept), ActivityLog.objects.count(), EventsLogOutBox.objects.count())
+other = sqlite3.connect("app.sqlite", isolation_level=None)
+other.execute("PRAGMA journal_mode = WAL")
+other.execute("CREATE TABLE writes (number)")
+def meanwhile(execute, sql, *more):
+    answer = execute(sql, *more)
+    if sql.startswith("SELECT"):
+        other.execute("INSERT INTO writes VALUES (1)")
+    return answer
+with connection.execute_wrapper(meanwhile):
+    insert([{**kept[0], "entry_id": "beside somebody else's"}], into_outbox=True)
+print(EventsLogOutBox.objects.count(), *other.execute("SELECT count(*) FROM writes"))
 with connection.cursor() as cursor:
     cursor.execute("ALTER TABLE events_log_outbox RENAME TO elsewhere")
 try:
@@ -185,4 +196,4 @@ def test_activities_of_a_django_project_go_into_both_tables_or_none(tmp_path: Pa
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "3 3 3\nno such table: events_log_outbox 3\n"
+    assert done.stdout == "3 3 3\n4 (1,)\nno such table: events_log_outbox 4\n"
