@@ -49,7 +49,7 @@ def service(connect: Connect, tmp_path: Path) -> Iterator[ActivityThreadService]
 def entry(number: int, **fields: str) -> dict[str, str]:
     names = ("user", "email", "username", "ip", "message", "action", "vpn", "extras")
     return {
-        **{"entry_id": f"{number:032}", "created_at": "2026-11-26T10:00:00.5+00:00"},
+        **{"entry_id": f"{number:032}", "created_at": "2026-11-26T10:00:00.500000+00:00"},
         **{name: fields.get(name, "") for name in names},
     }
 
