@@ -61,23 +61,26 @@ def log_requests(
     def middleware(request: HttpRequest) -> HttpResponse:
         begun = time.perf_counter()
         response = get_response(request)
-        user, ip, did = (
-            request.user,
-            request.META["REMOTE_ADDR"],
-            f"{request.method} {request.path}",
-        )
+        user, status = request.user, response.status_code
         fields = {
             "customer_id": user.get_username(),
             "method": request.method,
             "request_path": request.path,
-            "status_code": response.status_code,
+            "status_code": status,
             "duration_ms": 1000 * (time.perf_counter() - begun),
         }
         logger.info("request", extra=fields)
         if request.method == "POST":
-            email = getattr(user, "email", "")
-            status = {"status": response.status_code}
-            activities.put_log_data(user, email, user.get_username(), ip, did, "post", None, status)
+            activities.put_log_data(
+                user=user,
+                email=getattr(user, "email", ""),
+                username=user.get_username(),
+                ip=request.META["REMOTE_ADDR"],
+                message=f"POST {request.path}",
+                action="post",
+                vpn=None,
+                extras={"status": status},
+            )
         return response
 
     return middleware

@@ -9,9 +9,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, HTTPException, Request, Response
+from pydantic import PositiveInt
 from sqlalchemy import CheckConstraint, create_engine
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -75,7 +76,8 @@ engine = create_engine("sqlite:///data/shop/shop.db")
 sqlalchemy_tables(Base.metadata)
 Base.metadata.create_all(engine)
 with Session(engine) as session, session.begin():
-    session.merge(Stock(product="tea", quantity=10))
+    for product in ("coffee", "tea"):
+        session.merge(Stock(product=product, quantity=10))
 with closing(sqlite3.connect("data/shop/shop.db")) as connection:
     create_table(connection)
 
@@ -107,23 +109,30 @@ async def log_request(
     request: Request, call_next: Callable[[Request], Awaitable[Response]]
 ) -> Response:
     """Log each request, and how long it took."""
-    begun = time.perf_counter()
-    response = await call_next(request)
-    duration_ms = 1000 * (time.perf_counter() - begun)
-    fields = {
-        "customer_id": request.headers.get("x-customer", ""),
-        "method": request.method,
-        "request_path": request.url.path,
-        "status_code": response.status_code,
-        "duration_ms": duration_ms,
-    }
-    logger.info("request", extra=fields)
-    metrics.log_metric("request_duration", duration_ms, "ms")
-    return response
+    begun, status_code = time.perf_counter(), 500
+    try:
+        response = await call_next(request)
+        status_code = response.status_code
+        return response
+    finally:
+        duration_ms = 1000 * (time.perf_counter() - begun)
+        fields = {
+            "customer_id": request.headers.get("x-customer", ""),
+            "method": request.method,
+            "request_path": request.url.path,
+            "status_code": status_code,
+            "duration_ms": duration_ms,
+        }
+        logger.info("request", extra=fields)
+        metrics.log_metric("request_duration", duration_ms, "ms")
 
 
 @app.post("/orders/{product}", status_code=201, response_model=OrderPlaced)
-def order(product: str, quantity: int, x_customer: Annotated[str, Header()]) -> Any:
+def order(
+    product: Literal["coffee", "tea"],
+    quantity: PositiveInt,
+    x_customer: Annotated[str, Header()],
+) -> Any:
     """Place an order; 409 if there is less than that."""
     wanted = {"product": product, "quantity": quantity}
     activities.put_log_data(x_customer, "", "", "", "wants to buy", "order", None, wanted)
