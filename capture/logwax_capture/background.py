@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import queue
 import random
 import signal
-import sys
 import threading
 import time
 import weakref
@@ -17,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 
+from logwax_capture import ending
 from logwax_capture.spill import Entry, Spill
 
 logger = logging.getLogger(__name__)
@@ -257,7 +256,6 @@ def _started(target: Callable[[], None], name: str) -> threading.Thread:
 
 _NONE = threading.Thread()  # one that never runs
 _running: weakref.WeakSet[Background] = weakref.WeakSet()
-_watched: set[str] = set()
 
 
 def _close_all() -> None:
@@ -266,16 +264,11 @@ def _close_all() -> None:
 
 
 def _watch_the_end() -> None:
-    """Have all closed at the end of this process, whatever kind of process it is."""
+    """Have all closed at the end of this process, also at SIGTERM."""
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _close_at_sigterm)
-    # Processes that these libraries forked end without `atexit`, and forget what was before.
-    for library in ("multiprocessing", "billiard"):
-        utilities = sys.modules.get(f"{library}.util")
-        if utilities is not None and library not in _watched:
-            _watched.add(library)
-            utilities.Finalize(None, _close_all, exitpriority=0)
+    ending.watch()
 
 
 def _close_at_sigterm(number: int, frame: FrameType | None) -> None:
@@ -295,10 +288,9 @@ def _unlock_all() -> None:
 
 
 def _begin_all_anew() -> None:
-    _watched.clear()
     for one in list(_running):
         one._after_fork()
 
 
-atexit.register(_close_all)
+ending.at_end(_close_all)
 os.register_at_fork(before=_lock_all, after_in_parent=_unlock_all, after_in_child=_begin_all_anew)

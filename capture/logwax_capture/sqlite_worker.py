@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import math
 import os
 import sqlite3
@@ -20,6 +19,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
+from logwax_capture import ending
 from logwax_capture.jsontext import whole
 
 __all__ = ["LocalLoggerError", "Result", "Rows", "SqliteWorker"]
@@ -134,6 +134,7 @@ class SqliteWorker:
         self._jobs: list[tuple[Future[Any], _Job]] = []
         self._start()
         _WORKERS.add(self)
+        ending.watch()
 
     # What callers do
 
@@ -329,7 +330,7 @@ class SqliteWorker:
                 if self._forked:
                     self._start()
                     self._forked = False
-                    _at_end_of_child(self)
+                    ending.watch()
         if self._closed and threading.current_thread() is not self._thread:
             raise LocalLoggerError(f"{self.db_path} is closed.")
         if self._ended:
@@ -534,12 +535,6 @@ def _after_in_child() -> None:
         worker._forked = worker._attention = not worker._closed
 
 
-def _at_end_of_child(worker: SqliteWorker) -> None:
-    """`multiprocessing` ends its children without asking `atexit`."""
-    if util := sys.modules.get("multiprocessing.util"):
-        util.Finalize(None, worker.close, exitpriority=10)
-
-
 def _close_all() -> None:
     for worker in list(_WORKERS):
         try:
@@ -551,4 +546,4 @@ def _close_all() -> None:
 os.register_at_fork(
     before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
 )
-atexit.register(_close_all)
+ending.at_end(_close_all)
