@@ -169,13 +169,17 @@ class Background:
         return taken
 
     def _deliver(self, batch: Sequence[Entry], is_again: bool) -> None:
-        pause = 0.1
+        pause, was_refused = 0.1, False
         while not self._is_closed:
             try:
                 self._send(batch, is_again)
             except RefusedError as error:
-                self._split(batch, error)
-                return
+                if len(batch) > 1 or was_refused:
+                    self._split(batch, error)
+                    return
+                was_refused = (
+                    True  # or it is there: an attempt that seemed lost has come to its end
+                )
             except Exception as error:  # whatever it is: the thread outlives it
                 self.failed += 1
                 logger.warning(

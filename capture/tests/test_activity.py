@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from logwax_capture.activity import ActivityThreadService, create_table
+from logwax_capture.background import RefusedError
 from logwax_capture.errors import SettingError
 from logwax_capture.ids import next_id
 from logwax_capture.spill import Entry, Spill
@@ -260,6 +261,25 @@ def test_an_entry_that_the_table_refuses_holds_up_no_other(
     assert messages(database) == [str(number) for number in range(10) if number != 3]
     assert service.get_status()["refused_count"] == 1
     assert "not three" in caplog.text
+
+
+def test_an_entry_that_is_there_by_an_attempt_that_came_late_is_not_said_to_be_lost(
+    make: Any, database: Path
+) -> None:
+    """PostgreSQL may commit a transaction after its client has lost the connection."""
+    service = make()
+    insert = service._insert
+
+    def late(batch: Sequence[Entry], is_again: bool) -> None:
+        insert(batch, is_again)
+        service._insert = insert
+        raise RefusedError("UNIQUE constraint failed: activity_log.entry_id")
+
+    service._insert = late
+    put(service, 1)
+    assert service.flush()
+    assert service.get_status()["refused_count"] == 0
+    assert messages(database) == ["1"]
 
 
 def test_text_that_no_database_takes_is_refused_alone(make: Any, database: Path) -> None:

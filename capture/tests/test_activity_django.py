@@ -97,6 +97,21 @@ def test_settings_of_the_project_hold(tmp_path: Path) -> None:
     assert run(tmp_path, code) == "1 3\n"
 
 
+def test_a_database_given_by_name_holds(tmp_path: Path) -> None:
+    code = """
+from django.core.management import call_command
+from django.db import connections
+name = f"{sys.argv[1]}/other.sqlite"
+connections.settings["other"] = {**connections.settings["default"], "NAME": name}
+call_command("migrate", database="other", verbosity=0)
+service = ActivityThreadService(LOGS_DATABASE="other")
+service.put_log_data(user, "", "", "", "signed in", "login", None, None)
+assert service.flush()
+print(ActivityLog.objects.count(), ActivityLog.objects.using("other").count())
+"""
+    assert run(tmp_path, code) == "0 1\n"
+
+
 def test_a_batch_that_came_in_already_is_there_once(tmp_path: Path) -> None:
     code = """
 from logwax_capture.activity import service as module

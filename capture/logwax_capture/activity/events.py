@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from logwax_capture.errors import CaptureError
-from logwax_capture.outbox.connections import atomic
+from logwax_capture.outbox.connections import atomic, dialect_of
 from logwax_capture.outbox.events import LogEvent, log_event
 from logwax_capture.spill import Entry
 
@@ -25,6 +25,7 @@ def log_activities(connection: Any, batch: Sequence[Entry]) -> None:
 def transaction(connection: Any) -> AbstractContextManager[object]:
     """One for an activity and its event. Raises `CaptureError` if there can be none."""
     try:
+        dialect_of(connection)
         return atomic(connection)
     except TypeError as error:  # which would be taken for a fault of the entries
         raise CaptureError(f"Activities cannot go into the outbox: {error}") from error

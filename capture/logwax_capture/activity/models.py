@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connections, models, transaction
 from django.utils.timezone import make_naive
 
-from logwax_capture.activity.events import log_activities
+from logwax_capture.activity import events
 from logwax_capture.activity.service import SETTINGS
 from logwax_capture.activity.table import NAME, is_at_fault
 from logwax_capture.background import RefusedError
@@ -49,22 +49,24 @@ class ActivityLog(models.Model):
         return f"{self.created_at:%Y-%m-%d %H:%M:%S} {self.username} {self.action}"
 
 
-def insert(batch: Sequence[Entry], *, into_outbox: bool = False) -> None:
+def insert(batch: Sequence[Entry], *, using: str | None = None, into_outbox: bool = False) -> None:
     """Insert the entries that are not there yet, in one transaction; into the outbox, too.
 
-    Raises `RefusedError` if one is at fault, and what Django raises if the database is away. The
-    connection is closed then: this thread has no request whose end would do that.
+    `using`: the database, by default that of the setting LOGS_DATABASE. Raises `RefusedError` if
+    one is at fault, and what Django raises if the database is away. The connection is closed then:
+    this thread has no request whose end would do that.
     """
-    alias = getattr(settings, "LOGS_DATABASE", SETTINGS["LOGS_DATABASE"])
+    alias = using or getattr(settings, "LOGS_DATABASE", SETTINGS["LOGS_DATABASE"])
     table = ActivityLog.objects.using(alias)
     try:
         if into_outbox:  # to know which are new; SQLite would not let a reader begin to write
             ids = [entry["entry_id"] for entry in batch]
             there = set(table.filter(entry_id__in=ids).values_list("entry_id", flat=True))
             batch = [entry for entry in batch if entry["entry_id"] not in there]
-        with transaction.atomic(using=alias):
+        whole = events.transaction(connections[alias]) if into_outbox else transaction.atomic(alias)
+        with whole:
             if into_outbox:
-                log_activities(connections[alias], batch)
+                events.log_activities(connections[alias], batch)
             rows = [ActivityLog(**{**entry, "created_at": _moment(entry)}) for entry in batch]
             table.bulk_create(rows, ignore_conflicts=not into_outbox)
     except Exception as error:

@@ -58,8 +58,11 @@ class ActivityThreadService(threading.Thread):
         self.LOGS_QUEUE_MAX_SIZE = chosen["LOGS_QUEUE_MAX_SIZE"]
         directory = Path(chosen["LOGS_SPILL_DIR"] or _state_directory())
         is_spilled = chosen["LOGS_WHEN_FULL"] == "spill"
-        self._into_outbox = chosen["LOGS_INTO_OUTBOX"]
-        self._insert = Insert(connect, into_outbox=self._into_outbox) if connect else None
+        into_outbox: bool = chosen["LOGS_INTO_OUTBOX"]
+        self._insert = Insert(connect, into_outbox=into_outbox) if connect else None
+        self._options: dict[str, Any] = {"into_outbox": True} if into_outbox else {}
+        if "LOGS_DATABASE" in settings:
+            self._options["using"] = settings["LOGS_DATABASE"]
         self._queue = Background(
             THREAD,
             self._send,
@@ -142,19 +145,17 @@ class ActivityThreadService(threading.Thread):
         self._queue.send_all()
 
     @staticmethod
-    def _insert_into_data_base(bulk_item: Sequence[Entry], *, into_outbox: bool = False) -> None:
+    def _insert_into_data_base(bulk_item: Sequence[Entry], **options: Any) -> None:
         """Insert the entries that are not there yet into the table of the Django app."""
         from logwax_capture.activity.models import insert
 
-        insert(bulk_item, into_outbox=into_outbox)
+        insert(bulk_item, **options)
 
     def _send(self, batch: Sequence[Entry], is_again: bool) -> None:
         if self._insert is not None:
             self._insert(batch, is_again)
-        elif self._into_outbox:
-            self._insert_into_data_base(batch, into_outbox=True)
         else:
-            self._insert_into_data_base(batch)
+            self._insert_into_data_base(batch, **self._options)
 
 
 def _django_settings() -> dict[str, Any]:

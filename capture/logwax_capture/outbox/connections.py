@@ -64,8 +64,15 @@ def from_text(text: str) -> datetime:
 def dialect_of(connection: Any) -> tuple[str, str, Execute]:
     """The database (`postgresql` or `sqlite`), its mark of a parameter, and how to execute.
 
-    Raises `TypeError` if the connection is of no known library.
+    Raises `TypeError` if the connection is of no known library, or to another database.
     """
+    vendor, mark, execute = _dialect_of(connection)
+    if vendor not in ("postgresql", "sqlite"):
+        raise TypeError(f"an outbox is in PostgreSQL or SQLite, not in {vendor}")
+    return vendor, mark, execute
+
+
+def _dialect_of(connection: Any) -> tuple[str, str, Execute]:
     library = _library(connection)
     if library == "sqlalchemy":
         inner = connection.connection() if hasattr(connection, "get_bind") else connection

@@ -132,6 +132,13 @@ def test_a_connection_that_no_event_can_be_written_by_is_no_fault_of_the_entries
     with pytest.raises(CaptureError, match="cannot go into the outbox: Other is no connection"):
         Insert(Other, into_outbox=True)([entry(1)], False)
 
+    class MySQL(Other):
+        __module__ = "django.db.backends.mysql.base"
+        vendor = "mysql"
+
+    with pytest.raises(CaptureError, match="is in PostgreSQL or SQLite, not in mysql"):
+        Insert(MySQL, into_outbox=True)([entry(1)], False)
+
 
 PROJECT = """
 import sqlite3
