@@ -229,12 +229,10 @@ static inline byte *put_view(byte *to, const View *view, const byte *text)
 {
     const int64_t size = view->size;
 
-    if (size > 8 * LANES) {
+    if (size < LANES)
+        store(to, piece_of(view, text, 0));
+    else
         memcpy(to, text, size);
-    } else {
-        for (int64_t from = 0; from < size; from += LANES)
-            store(to + from, piece_of(view, text, from));
-    }
     return to + size;
 }
 
