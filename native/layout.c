@@ -84,42 +84,12 @@ static inline const byte *end_of_field(const Step *step, const byte *begin, cons
     return stop == from && step->shape < WORDS ? NULL : stop;
 }
 
-/* Appends a text, the escapes of Apache and nginx undone; false if one is not as usual. */
-static bool append_unescaped(Made *made, const byte *at, const byte *end)
-{
-    static const char NAMES[] = "\"\\ntrbv", MEANT[] = "\"\\\n\t\r\b\v";
-    byte *to = made->data + made->size;
-
-    for (; at < end; at++) {
-        *to++ = *at;
-        if (*at != '\\')
-            continue;
-        if (!*++at)
-            return false;
-        const char *name = strchr(NAMES, *at);
-        if (name) {
-            to[-1] = (byte)MEANT[name - NAMES];
-        } else if (*at == 'x' && end - at > 2) {
-            int high = hexadecimal(at[1]), low = hexadecimal(at[2]);
-            if (high < 0 || low < 0 || high > 7) /* more is a part of a character, or of none */
-                return false;
-            to[-1] = (byte)(high << 4 | low);
-            at += 2;
-        } else {
-            return false;
-        }
-    }
-    made->size = to - made->data;
-    return true;
-}
-
 static bool unescape(Reading *reading, const Step *step, Text *text)
 {
     Made *made = &reading->texts;
     int64_t begin = made->size;
 
-    if (step->is_json ? !append_text(made, text->at, text->end + 1, false) /* up to its quote */
-                      : !append_unescaped(made, text->at, text->end))
+    if (!append_text(made, text->at, text->end + 1, step->is_json, false)) /* up to its quote */
         return false;
     *text = (Text){made->data + begin, made->data + made->size, made};
     return true;

@@ -332,9 +332,6 @@ ReadTime read_haproxy; /* 17/May/2015:10:05:03.655, of no zone */
 ReadTime read_epoch;   /* a number since 1970 */
 ReadTime read_moment;  /* the first or the last of these */
 
-/* Microseconds since 1970 of a moment; false if there is no such day or time. */
-bool micros_of(int year, int month, int day, int hour, int minute, int second, int64_t *micros);
-
 /* Whether a store can hold the time. */
 bool is_storable(int64_t micros);
 
@@ -365,16 +362,13 @@ __attribute__((always_inline)) static inline void append(Made *made, const void 
 }
 
 /*
- * Appends the text behind a quote, its escapes undone or, if `as_json`, as Python writes them.
- * Returns what follows the text, NULL if it is none.
+ * Appends the text behind a quote; its escapes, which are those of JSON or of Apache, are undone or,
+ * if `as_json`, as Python writes them. Returns what follows the text, NULL if it is none.
  */
-const byte *append_text(Made *made, const byte *at, const byte *end, bool as_json);
+const byte *append_text(Made *made, const byte *at, const byte *end, bool is_json, bool as_json);
 
 /* The same in quotes, as Python writes them; `at` is behind the first one. */
 const byte *append_json(Made *made, const byte *at, const byte *end);
-
-/* The value of a hexadecimal digit; -1: it is none. */
-int hexadecimal(byte digit);
 
 /* read.c */
 

@@ -97,7 +97,7 @@ const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byt
     }
     if (key->kind != TEXT)
         return NULL;
-    at = append_text(&reading->texts, at, end, false);
+    at = append_text(&reading->texts, at, end, true, false);
     ((View *)key->out)[line] = made_view(&reading->texts, begin);
     return at;
 }
