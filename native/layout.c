@@ -95,28 +95,6 @@ static bool unescape(Reading *reading, const Step *step, Text *text)
     return true;
 }
 
-/* Many lines have one attribute, which is that of the line before: it is not written again. */
-static bool append_attribute(Reading *reading, const Key *key, int64_t line, const byte *at,
-                             const byte *end)
-{
-    Member *last = &reading->last;
-
-    if (reading->is_again) {
-        reading->is_again = false;
-        append_member(reading, last->key, last->at, last->at + last->size);
-    } else if (reading->objects.size == reading->object) {
-        if (last->key == key && last->size == end - at && is_same(at, last->at, last->size)) {
-            reading->is_again = true;
-            return true;
-        }
-        bool is_put = append_member(reading, key, at, end);
-        *last = (Member){is_put ? key : NULL, at, end - at, line};
-        return is_put;
-    }
-    last->key = NULL;
-    return append_member(reading, key, at, end);
-}
-
 static bool is_digit(byte found)
 {
     return found >= '0' && found <= '9';
@@ -157,7 +135,7 @@ static bool put_request(Reading *reading, const Key *key, int64_t line, const Te
         return false;
     put_part(key, line, request, request->at, at);
     put_part(key + 1, line, request, path, protocol);
-    return append_attribute(reading, key + 2, line, protocol + 1, end);
+    return append_member(reading, key + 2, protocol + 1, end);
 }
 
 /* Whether one space is between all words, and none around them. */
@@ -201,7 +179,7 @@ static inline bool put_field(Reading *reading, const Step *step, int64_t line, T
     if (text->end - text->at <= step->longest_empty && is_one_of(step->words, text->at, text->end))
         text->end = text->at;
     if (key->kind == ATTRIBUTE)
-        return text->at == text->end || append_attribute(reading, key, line, text->at, text->end);
+        return text->at == text->end || append_member(reading, key, text->at, text->end);
     put_part(key, line, text, text->at, text->end);
     return true;
 }

@@ -60,8 +60,6 @@ typedef struct {
     void *out;
 } Key;
 
-#define NO_TIME INT64_MIN
-
 typedef struct {
     bool is_negative, is_whole;
     uint64_t digits; /* all of them, less the point */
@@ -91,30 +89,25 @@ typedef struct {
     byte odd[2]; /* with any of which the definition is asked */
 } Step;
 
-/* The only attribute of a line of a layout; no key: none. */
-typedef struct {
-    const Key *key;
-    const byte *at;
-    int64_t size, line;
-} Member;
-
-/* Where the reading of lines is. The last time and the last attribute are often found again. */
+/*
+ * The reading of lines: what Python says of it, then how far it is, which begins with 0. The last
+ * time and the last object of attributes are often found again.
+ */
 typedef struct {
     const Key *keys;
     int64_t key_count;
     const Step *steps; /* of a layout */
     int64_t step_count;
-    int64_t room;        /* what an object takes beside what is in the line */
+    int64_t room;        /* what an object takes beside two bytes for each of its line */
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
-    int64_t object;      /* where the one of this line begins */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
-    const byte *time; /* the last one, of which there may be none */
+    int64_t object;      /* where the one of this line begins */
+    int64_t last_object; /* and the last one that was made */
+    const byte *time;    /* the last one, of which there may be none */
     int64_t time_size, micros;
-    bool is_zoned;
-    Member last;
-    bool is_again; /* whether this line has the last member, too, which is not written yet */
+    bool is_zoned, has_time; /* the last time, this line */
 } Reading;
 
 /* Reads one line, less its line end; false leaves it open. */
@@ -372,7 +365,10 @@ const byte *append_json(Made *made, const byte *at, const byte *end);
 
 /* read.c */
 
-/* Which key is here, tried first for the `likely` one; -1: none of them. */
+/*
+ * Which key is here, with this behind it, tried first for the `likely` one; -1: none of them. Behind
+ * a line is its end, or nothing.
+ */
 int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const byte *end,
                  byte closing);
 

@@ -15,7 +15,7 @@ int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const b
         if (likely >= reading->key_count)
             likely = 0;
         const Key *key = &reading->keys[likely];
-        if (end - at > key->size && at[key->size] == closing &&
+        if (end - at >= key->size && at[key->size] == closing &&
             is_same(at, key->name + 1, key->size))
             return likely;
     }
@@ -25,6 +25,7 @@ int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const b
 bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned)
 {
     ((int64_t *)key->out)[line] = micros;
+    reading->has_time = true;
     if (reading->zoned < 0)
         reading->zoned = is_zoned;
     return reading->zoned == is_zoned;
@@ -33,9 +34,10 @@ bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bo
 void begin_member(Reading *reading, const Key *key)
 {
     Made *made = &reading->objects;
+    byte *to = made->data + made->size;
 
-    append(made, made->size == reading->object ? "{" : ",", 1);
-    append(made, key->name, key->size + 3);
+    *to++ = made->size == reading->object ? '{' : ',';
+    made->size = put(to, key->name, key->size + 3) - made->data;
 }
 
 bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end)
@@ -43,19 +45,21 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
     Made *made = &reading->objects;
 
     begin_member(reading, key);
-    append(made, "\"", 1);
-    for (;; at++) {
+    byte *to = made->data + made->size;
+    *to++ = '"';
+    for (; at < end; at++) {
         const byte *stop = end_of_plain(at, end, '"');
-        append(made, at, stop - at);
+        to = put(to, at, stop - at);
         at = stop;
         if (stop == end)
             break;
         if (*stop < ' ')
             return false;
-        byte escaped[] = {'\\', *stop};
-        append(made, escaped, sizeof escaped);
+        *to++ = '\\';
+        *to++ = *stop;
     }
-    append(made, "\"", 1);
+    *to++ = '"';
+    made->size = to - made->data;
     return true;
 }
 
@@ -102,18 +106,25 @@ const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byt
     return at;
 }
 
+/* Many lines have the object of the line before, which is made once. */
 static void end_object(Reading *reading, int64_t line)
 {
     static const View NOTHING = {2, {"{}"}};
     Made *made = &reading->objects;
+    View *view = &reading->attributes[line];
+    const int64_t last = reading->last_object, begin = reading->object;
 
-    if (reading->is_again) {
-        reading->attributes[line] = reading->attributes[reading->last.line];
-    } else if (made->size == reading->object) {
-        reading->attributes[line] = NOTHING;
+    *view = NOTHING;
+    if (made->size == begin)
+        return;
+    append(made, "}", 1);
+    if (made->size - begin == begin - last &&
+        is_same(made->data + last, made->data + begin, begin - last)) {
+        *view = view_of(made->data + last, begin - last, made->buffer, made->data);
+        made->size = begin;
     } else {
-        append(made, "}", 1);
-        reading->attributes[line] = made_view(made, reading->object);
+        *view = made_view(made, begin);
+        reading->last_object = begin;
     }
 }
 
@@ -129,50 +140,26 @@ static bool has_room(const Reading *reading, int64_t size)
 /*
  * Reads the lines from number `first` to before `last`, of which line i is lines[starts[i]] to
  * before lines[starts[i + 1]], into the columns of up to 64 keys; lines of a layout by its steps.
- * `ok` says of which lines all is in the columns. `attributes` (NULL: no key is one) are in
- * `objects`, whose size says whether any line has one, texts with escapes in `texts`; 16 bytes
- * behind the room of both may be written. An object takes `room` beside two bytes for each of its
- * line. Returns the number of the line for which there is not enough room any more. `zoned` is
- * whether times carry their zone, -1 while none has told.
+ * `ok` says of which lines all is in the columns. 16 bytes behind the room of `texts` and `objects`
+ * may be written. Returns the number of the line for which there is not enough room any more.
  */
-int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int64_t first,
-                    int64_t last, const Key *keys, int64_t key_count, const Step *steps,
-                    int64_t step_count, int64_t room, View *attributes, Made *objects,
-                    const Made *texts, int64_t *zoned, bool *ok)
+int64_t logwax_read(int64_t form, Reading *reading, const int64_t *starts, int64_t first,
+                    int64_t last, bool *ok)
 {
-    Reading reading = {
-        .keys = keys,
-        .key_count = key_count,
-        .steps = steps,
-        .step_count = step_count,
-        .room = room,
-        .attributes = attributes,
-        .lines = {.data = (byte *)lines, .buffer = IN_LINES},
-        .texts = *texts,
-        .objects = *objects,
-        .zoned = *zoned,
-    };
-    int64_t *times = NULL;
     int64_t line;
 
-    for (int64_t key = 0; key < key_count; key++)
-        if (keys[key].kind == TIME)
-            times = keys[key].out;
     for (line = first; line < last; line++) {
-        const byte *at = lines + starts[line], *end = lines + starts[line + 1];
-        if (!has_room(&reading, end - at))
+        const byte *at = reading->lines.data + starts[line];
+        const byte *end = reading->lines.data + starts[line + 1];
+        if (!has_room(reading, end - at))
             break;
         end -= end > at && end[-1] == '\n';
         end -= end > at && end[-1] == '\r';
-        if (times)
-            times[line] = NO_TIME;
-        reading.object = reading.objects.size;
-        reading.is_again = false;
-        ok[line] = FORMS[form](&reading, line, at, end) && times && times[line] != NO_TIME;
-        if (attributes)
-            end_object(&reading, line);
+        reading->object = reading->objects.size;
+        reading->has_time = false;
+        ok[line] = FORMS[form](reading, line, at, end) && reading->has_time;
+        if (reading->attributes)
+            end_object(reading, line);
     }
-    objects->size = reading.objects.size;
-    *zoned = reading.zoned;
     return line;
 }
