@@ -24,37 +24,11 @@ static bool is_one_of(const Literal *two, const byte *at, const byte *end)
            (end - at == two[1].size && is_here(&two[1], at, end));
 }
 
-/* Which of 16 bytes are one of two. */
-static inline uint64_t which_are(const byte *at, byte one, byte other)
-{
-    Vector text = load(at);
-    return bits((text == one) | (text == other));
-}
-
-/* Where one of two bytes comes first; NULL if nowhere. Most words are short, others any size. */
-static inline const byte *find(const byte *at, const byte *end, byte one, byte other)
-{
-    uint64_t found = which_are(at, one, other);
-
-    if (!found)
-        for (at += LANES; at < end; at += 4 * LANES) {
-            found = which_are(at, one, other) | which_are(at + LANES, one, other) << LANES |
-                    which_are(at + 2 * LANES, one, other) << 2 * LANES |
-                    which_are(at + 3 * LANES, one, other) << 3 * LANES;
-            if (found)
-                break;
-        }
-    at += found ? __builtin_ctzll(found) : 0;
-    return at < end ? at : NULL;
-}
-
 /* Where a text with escapes ends, and whether it has any; NULL if it does not end. */
 static inline const byte *end_of_escaped(const byte *at, const byte *end, bool *has_escapes)
 {
-    while ((at = find(at, end, '"', '\\')) && *at == '\\') {
+    for (; (at = find(at, end, '"', '\\', 0)) && *at == '\\'; at += 2)
         *has_escapes = true;
-        at += 2;
-    }
     return at;
 }
 
@@ -70,15 +44,15 @@ static inline const byte *end_of_field(const Step *step, const byte *begin, cons
         return stop && is_here(&step->behind, stop, end) ? stop : NULL;
     }
     if (step->shape == TWO_WORDS) {
-        from = find(from, end, ' ', ' ');
+        from = find(from, end, ' ', ' ', 0);
         from = from && from > begin ? from + 1 : end;
     }
-    stop = step->until ? find(from, end, step->until, step->until) : end;
+    stop = step->until ? find(from, end, step->until, step->until, 0) : end;
     if (step->behind.size > 1)
         while (stop && !is_here(&step->behind, stop, end))
             stop = step->until == ' ' && step->shape < WORDS
                        ? NULL
-                       : find(stop + 1, end, step->until, step->until);
+                       : find(stop + 1, end, step->until, step->until, 0);
     else if (!step->behind.size && !stop)
         stop = end;
     return stop == from && step->shape < WORDS ? NULL : stop;
@@ -152,13 +126,13 @@ static bool is_evenly_spaced(const byte *at, const byte *end)
 /* Whether the field is nothing that the definition has to look at. */
 static bool is_usual(const Step *step, const byte *at, const byte *end)
 {
-    if (find(at, end, step->odd[0], step->odd[1]))
+    if (find(at, end, step->odd[0], step->odd[1], 0))
         return false;
     if (step->shape == DIGITS)
         for (const byte *digit = at; digit < end; digit++)
             if (!is_digit(*digit))
                 return false;
-    if (step->shape < WORDS && step->until != ' ' && find(at, end, ' ', ' '))
+    if (step->shape < WORDS && step->until != ' ' && find(at, end, ' ', ' ', 0))
         return false;
     return (!step->is_even || is_evenly_spaced(at, end)) &&
            (!step->is_choice || is_one_of(step->words, at, end));

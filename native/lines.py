@@ -217,7 +217,7 @@ class _Reading(ctypes.Structure):
         ("texts", _Made),
         ("objects", _Made),
         ("zoned", ctypes.c_int64),
-        ("progress", ctypes.c_int64 * 6),
+        ("progress", ctypes.c_int64 * 5),
     )
 
 
@@ -321,12 +321,12 @@ def read(
     typed = {key.name: _DTYPES[key.kind][0] for key in keys if key.kind in _DTYPES}
     *cells, attributes, ok = _zeros(count, [*typed.values(), _View, np.dtype(np.bool_)])
     values = dict(zip(typed, cells, strict=True))
-    names = [f'"{key.name}":'.encode() for key in keys]
+    names = [f'{{"{key.name}":'.encode() for key in keys]
     table = (_Key * len(keys))(
         *(
             _Key(
                 name + bytes(SLACK),
-                len(name) - len('"":'),
+                len(name) - len('{"":'),
                 key.kind,
                 key.shift,
                 values[key.name].ctypes.data if key.name in values else None,

@@ -2,6 +2,13 @@
 
 #include "native.h"
 
+/* Where a word ends: at a space, a control character, or a quote. */
+static const byte *end_of_word(const byte *at, const byte *end)
+{
+    const byte *stop = find(at, end, '"', ' ', ' ');
+    return stop ? stop : end;
+}
+
 /* Returns what follows the value, NULL if it is not as usual. */
 static const byte *put_value(Reading *reading, const Key *key, int64_t line, const byte *at,
                              const byte *end)

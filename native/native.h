@@ -49,8 +49,8 @@ enum { TEXT, TIME, STATUS, SMALL, LARGE, SECONDS, ATTRIBUTE };
 
 /*
  * A key of a line, and where its values go: one a line, in `out`, but for attributes. Of SECONDS,
- * 10^shift of the values' units are one. `name` is in quotes, with a colon behind them; `size` is
- * without these.
+ * 10^shift of the values' units are one. `name` is as an object begins with it, `{"name":`; `size`
+ * is that of the name itself.
  */
 typedef struct {
     const byte *name;
@@ -104,7 +104,6 @@ typedef struct {
     Made texts, objects; /* unescaped texts, and objects of JSON */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
     int64_t object;      /* where the one of this line begins */
-    int64_t last_object; /* and the last one that was made */
     const byte *time;    /* the last one, of which there may be none */
     int64_t time_size, micros;
     bool is_zoned, has_time; /* the last time, this line */
@@ -286,32 +285,35 @@ static inline View made_view(const Made *made, int64_t begin)
     return view_of(made->data + begin, made->size - begin, made->buffer, made->data);
 }
 
-/* Where the first byte is that ends plain text: `quote`, a backslash, or a control character. */
-static inline const byte *end_of_plain(const byte *at, const byte *end, byte quote)
+/* Which of 16 bytes are one of two, or less than `least`. */
+static inline uint64_t which_are(const byte *at, byte one, byte other, byte least)
 {
-    for (; at < end; at += LANES) {
-        Vector text = load(at);
-        unsigned which = bits((text == quote) | (text == '\\') | (text < ' '));
-        if (which) {
-            at += __builtin_ctz(which);
-            break;
-        }
-    }
-    return at < end ? at : end;
+    Vector text = load(at);
+    return bits((text == one) | (text == other) | (text < least));
 }
 
-/* Where the first byte is that ends a word: a space, a control character, or a quote. */
-static inline const byte *end_of_word(const byte *at, const byte *end)
+/* Where the first of these is, NULL if nowhere. Most words are short, others any size. */
+static inline const byte *find(const byte *at, const byte *end, byte one, byte other, byte least)
 {
-    for (; at < end; at += LANES) {
-        Vector text = load(at);
-        unsigned which = bits((text == '"') | (text <= ' '));
-        if (which) {
-            at += __builtin_ctz(which);
-            break;
+    uint64_t found = which_are(at, one, other, least);
+
+    if (!found)
+        for (at += LANES; at < end; at += 4 * LANES) {
+            found = which_are(at, one, other, least);
+            for (int more = LANES; more < 4 * LANES; more += LANES)
+                found |= which_are(at + more, one, other, least) << more;
+            if (found)
+                break;
         }
-    }
-    return at < end ? at : end;
+    at += found ? __builtin_ctzll(found) : 0;
+    return at < end ? at : NULL;
+}
+
+/* Where plain text ends: at a quote, a backslash, or a control character. */
+static inline const byte *end_of_plain(const byte *at, const byte *end)
+{
+    const byte *stop = find(at, end, '"', '\\', ' ');
+    return stop ? stop : end;
 }
 
 /* times.c */

@@ -16,7 +16,7 @@ int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const b
             likely = 0;
         const Key *key = &reading->keys[likely];
         if (end - at >= key->size && at[key->size] == closing &&
-            is_same(at, key->name + 1, key->size))
+            is_same(at, key->name + 2, key->size))
             return likely;
     }
     return -1;
@@ -34,10 +34,11 @@ bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bo
 void begin_member(Reading *reading, const Key *key)
 {
     Made *made = &reading->objects;
-    byte *to = made->data + made->size;
+    byte *begin = made->data + made->size;
 
-    *to++ = made->size == reading->object ? '{' : ',';
-    made->size = put(to, key->name, key->size + 3) - made->data;
+    made->size = put(begin, key->name, key->size + 4) - made->data;
+    if (begin > made->data + reading->object)
+        *begin = ',';
 }
 
 bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end)
@@ -48,7 +49,7 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
     byte *to = made->data + made->size;
     *to++ = '"';
     for (; at < end; at++) {
-        const byte *stop = end_of_plain(at, end, '"');
+        const byte *stop = end_of_plain(at, end);
         to = put(to, at, stop - at);
         at = stop;
         if (stop == end)
@@ -90,7 +91,7 @@ bool put_meaning(Reading *reading, const Key *key, int64_t line, const byte *at,
 const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byte *at,
                        const byte *end)
 {
-    const byte *quote = end_of_plain(at, end, '"');
+    const byte *quote = end_of_plain(at, end);
     int64_t begin = reading->texts.size;
 
     if (quote < end && *quote == '"')
@@ -106,25 +107,16 @@ const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byt
     return at;
 }
 
-/* Many lines have the object of the line before, which is made once. */
 static void end_object(Reading *reading, int64_t line)
 {
     static const View NOTHING = {2, {"{}"}};
     Made *made = &reading->objects;
-    View *view = &reading->attributes[line];
-    const int64_t last = reading->last_object, begin = reading->object;
 
-    *view = NOTHING;
-    if (made->size == begin)
-        return;
-    append(made, "}", 1);
-    if (made->size - begin == begin - last &&
-        is_same(made->data + last, made->data + begin, begin - last)) {
-        *view = view_of(made->data + last, begin - last, made->buffer, made->data);
-        made->size = begin;
+    if (made->size == reading->object) {
+        reading->attributes[line] = NOTHING;
     } else {
-        *view = made_view(made, begin);
-        reading->last_object = begin;
+        append(made, "}", 1);
+        reading->attributes[line] = made_view(made, reading->object);
     }
 }
 

@@ -153,7 +153,7 @@ const byte *append_text(Made *made, const byte *at, const byte *end, bool is_jso
     byte *to = made->data + made->size;
 
     for (;;) {
-        const byte *stop = end_of_plain(at, end, '"');
+        const byte *stop = end_of_plain(at, end);
         to = put(to, at, stop - at);
         if (stop == end || *stop < ' ')
             return NULL;
