@@ -247,16 +247,6 @@ def find_newlines(data: bytes | memoryview) -> npt.NDArray[np.int64]:
     return places[:count]
 
 
-def is_ascii(data: bytes) -> bool:
-    """Whether no byte is above 127. `bytes.isascii` does not let other threads run meanwhile."""
-    if not native.library:
-        return data.isascii()
-    call = native.library.logwax_is_ascii
-    call.restype = ctypes.c_bool
-    found: bool = call(ctypes.c_char_p(data), ctypes.c_int64(len(data)))
-    return found
-
-
 def _address(data: bytes | memoryview) -> int:
     return int(np.frombuffer(data, np.uint8).ctypes.data)
 
