@@ -217,7 +217,7 @@ class _Reading(ctypes.Structure):
         ("texts", _Made),
         ("objects", _Made),
         ("zoned", ctypes.c_int64),
-        ("progress", ctypes.c_int64 * 5),
+        ("progress", ctypes.c_int64 * 7),
     )
 
 

@@ -23,23 +23,17 @@ static const byte *put_value(Reading *reading, const Key *key, int64_t line, con
 
 bool read_logfmt(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
-    uint64_t seen = 0;
-    int64_t likely = 0;
-
     for (;;) {
         while (at < end && *at <= ' ')
             at++;
         if (at == end)
             return true;
-        int64_t which = find_key(reading, likely, at, end, '=');
-        bool is_bare = which < 0; /* without a value */
+        const Key *key = find_key(reading, at, end, '=');
+        bool is_bare = !key; /* without a value */
         if (is_bare)
-            which = find_key(reading, likely, at, end, *end_of_word(at, end));
-        if (which < 0 || seen >> which & 1)
+            key = find_key(reading, at, end, *end_of_word(at, end));
+        if (!key)
             return false;
-        const Key *key = &reading->keys[which];
-        seen |= 1ULL << which;
-        likely = which + 1;
         at += key->size;
         if (!is_bare) {
             at = put_value(reading, key, line, at + 1, end);

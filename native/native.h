@@ -103,6 +103,8 @@ typedef struct {
     Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
+    uint64_t seen;       /* a bit for each key of this line */
+    int64_t likely;      /* number of the key that may be next */
     int64_t object;      /* where the one of this line begins */
     const byte *time;    /* the last one, of which there may be none */
     int64_t time_size, micros;
@@ -368,11 +370,10 @@ const byte *append_json(Made *made, const byte *at, const byte *end);
 /* read.c */
 
 /*
- * Which key is here, with this behind it, tried first for the `likely` one; -1: none of them. Behind
+ * The key that is here, with this behind it; NULL if there is none, or the line had it before. Behind
  * a line is its end, or nothing.
  */
-int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const byte *end,
-                 byte closing);
+const Key *find_key(Reading *reading, const byte *at, const byte *end, byte closing);
 
 /* The time as the value of a key; false if others differ in whether they carry their zone. */
 bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned);

@@ -8,18 +8,23 @@ static ReadLine *const FORMS[] = {
     [LAYOUT] = read_layout,
 };
 
-int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const byte *end,
-                 byte closing)
+const Key *find_key(Reading *reading, const byte *at, const byte *end, byte closing)
 {
+    int64_t likely = reading->likely;
+
     for (int64_t tried = 0; tried < reading->key_count; tried++, likely++) {
         if (likely >= reading->key_count)
             likely = 0;
         const Key *key = &reading->keys[likely];
         if (end - at >= key->size && at[key->size] == closing &&
-            is_same(at, key->name + 2, key->size))
-            return likely;
+            is_same(at, key->name + 2, key->size)) {
+            bool is_new = !(reading->seen >> likely & 1);
+            reading->seen |= 1ULL << likely;
+            reading->likely = likely + 1;
+            return is_new ? key : NULL;
+        }
     }
-    return -1;
+    return NULL;
 }
 
 bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned)
@@ -148,6 +153,8 @@ int64_t logwax_read(int64_t form, Reading *reading, const int64_t *starts, int64
         end -= end > at && end[-1] == '\n';
         end -= end > at && end[-1] == '\r';
         reading->object = reading->objects.size;
+        reading->seen = 0;
+        reading->likely = 0;
         reading->has_time = false;
         ok[line] = FORMS[form](reading, line, at, end) && reading->has_time;
         if (reading->attributes)
