@@ -2,20 +2,15 @@
 
 #include "native.h"
 
-/* Where a word ends: at a space, a control character, or a quote. */
-static const byte *end_of_word(const byte *at, const byte *end)
-{
-    const byte *stop = find(at, end, '"', ' ', ' ');
-    return stop ? stop : end;
-}
-
 /* Returns what follows the value, NULL if it is not as usual. */
 static const byte *put_value(Reading *reading, const Key *key, int64_t line, const byte *at,
                              const byte *end)
 {
     if (at < end && *at == '"')
         return put_quoted(reading, key, line, at + 1, end);
-    const byte *stop = end_of_word(at, end);
+    const byte *stop = find(at, end, '"', ' ', ' ');
+    if (!stop)
+        stop = end;
     if (key->kind != ATTRIBUTE && stop - at == 4 && !memcmp(at, "null", 4))
         return stop; /* as good as missing */
     return put_text(reading, key, line, at, stop) ? stop : NULL;
@@ -31,7 +26,7 @@ bool read_logfmt(Reading *reading, int64_t line, const byte *at, const byte *end
         const Key *key = find_key(reading, at, end, '=');
         bool is_bare = !key; /* without a value */
         if (is_bare)
-            key = find_key(reading, at, end, *end_of_word(at, end));
+            key = find_key(reading, at, end, 0);
         if (!key)
             return false;
         at += key->size;

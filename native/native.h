@@ -370,8 +370,8 @@ const byte *append_json(Made *made, const byte *at, const byte *end);
 /* read.c */
 
 /*
- * The key that is here, with this behind it; NULL if there is none, or the line had it before. Behind
- * a line is its end, or nothing.
+ * The key that is here, with this behind it (0: the end of a word); NULL if there is none, or the
+ * line had it before.
  */
 const Key *find_key(Reading *reading, const byte *at, const byte *end, byte closing);
 

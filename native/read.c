@@ -8,6 +8,12 @@ static ReadLine *const FORMS[] = {
     [LAYOUT] = read_layout,
 };
 
+/* Whether this is here, or, if it is 0, the end of a word. */
+static inline bool closes(const byte *at, const byte *end, byte closing)
+{
+    return closing ? at < end && *at == closing : at == end || (at < end && *at <= ' ');
+}
+
 const Key *find_key(Reading *reading, const byte *at, const byte *end, byte closing)
 {
     int64_t likely = reading->likely;
@@ -16,7 +22,7 @@ const Key *find_key(Reading *reading, const byte *at, const byte *end, byte clos
         if (likely >= reading->key_count)
             likely = 0;
         const Key *key = &reading->keys[likely];
-        if (end - at >= key->size && at[key->size] == closing &&
+        if (closes(at + key->size, end, closing) &&
             is_same(at, key->name + 2, key->size)) {
             bool is_new = !(reading->seen >> likely & 1);
             reading->seen |= 1ULL << likely;
