@@ -359,8 +359,8 @@ __attribute__((always_inline)) static inline void append(Made *made, const void 
 }
 
 /*
- * Appends the text behind a quote; its escapes, which are those of JSON or of Apache, are undone or,
- * if `as_json`, as Python writes them. Returns what follows the text, NULL if it is none.
+ * Appends the text behind a quote; its escapes, those of JSON or of Apache, are undone or, if
+ * `as_json`, as Python writes them. Returns what follows the text, NULL if it is none.
  */
 const byte *append_text(Made *made, const byte *at, const byte *end, bool is_json, bool as_json);
 
