@@ -91,7 +91,7 @@ typedef struct {
 
 /*
  * The reading of lines: what Python says of it, then how far it is, which begins with 0. The last
- * time and the last object of attributes are often found again.
+ * time is often found again.
  */
 typedef struct {
     const Key *keys;
