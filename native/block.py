@@ -1,4 +1,4 @@
-"""Columns as a block of ClickHouse's format Native: see `block.c`."""
+"""Columns as a block of ClickHouse's format Native: see `concat.c`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _TYPES: dict[pl.DataType, tuple[str, type[np.generic]]] = {
 }
 _TEXTS = (pl.String(), pl.Binary())
 _MOST_DISTINCT = 256
+_MOST_SIZE = 5  # bytes that a size takes
 _DICTIONARY = struct.pack("<QQ", 1, 0x600)  # the version; numbers of one byte, keys that follow
 
 
@@ -57,7 +58,7 @@ def _write_texts(column: pl.Series) -> Iterator[bytes | memoryview]:
         yield numbers.astype(np.uint8).data
     else:
         yield _texts(column.name, "String")
-        data = np.empty(views.room(), np.uint8)
+        data = np.empty(views.size() + views.rows * _MOST_SIZE, np.uint8)
         write = native.library.logwax_write_texts
         write.restype = ctypes.c_int64
         yield data.data[

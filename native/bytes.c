@@ -1,4 +1,4 @@
-/* Bytes, before anything is known of them: where lines end, and whether all is ASCII. */
+/* Bytes, before anything is known of them: where lines end. */
 
 #include "native.h"
 
@@ -22,18 +22,4 @@ int64_t logwax_find_newlines(const byte *begin, int64_t size, int64_t *places, i
         count++;
     }
     return count;
-}
-
-bool logwax_is_ascii(const byte *at, int64_t size)
-{
-    const byte *end = at + size;
-
-    Vector any = {0};
-    byte rest = 0;
-
-    for (; end - at >= LANES; at += LANES)
-        any |= load(at);
-    for (; at < end; at++)
-        rest |= *at;
-    return !bits(any >= 128) && rest < 128;
 }

@@ -144,9 +144,6 @@ static const byte *put_value(Reading *reading, const Key *key, int64_t line, con
 
 bool read_json(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
-    uint64_t seen = 0;
-    int64_t likely = 0;
-
     at = skip_spaces(at, end);
     if (at == end || *at++ != '{')
         return false;
@@ -154,12 +151,9 @@ bool read_json(Reading *reading, int64_t line, const byte *at, const byte *end)
         at = skip_spaces(at, end);
         if (at == end || *at++ != '"')
             return false;
-        int64_t which = find_key(reading, likely, at, end, '"');
-        if (which < 0 || seen >> which & 1)
+        const Key *key = find_key(reading, at, end, '"');
+        if (!key)
             return false;
-        const Key *key = &reading->keys[which];
-        seen |= 1ULL << which;
-        likely = which + 1;
         at = skip_spaces(at + key->size + 1, end);
         if (at == end || *at++ != ':')
             return false;

@@ -24,37 +24,11 @@ static bool is_one_of(const Literal *two, const byte *at, const byte *end)
            (end - at == two[1].size && is_here(&two[1], at, end));
 }
 
-/* Which of 16 bytes are one of two. */
-static inline uint64_t which_are(const byte *at, byte one, byte other)
-{
-    Vector text = load(at);
-    return bits((text == one) | (text == other));
-}
-
-/* Where one of two bytes comes first; NULL if nowhere. Most words are short, others any size. */
-static inline const byte *find(const byte *at, const byte *end, byte one, byte other)
-{
-    uint64_t found = which_are(at, one, other);
-
-    if (!found)
-        for (at += LANES; at < end; at += 4 * LANES) {
-            found = which_are(at, one, other) | which_are(at + LANES, one, other) << LANES |
-                    which_are(at + 2 * LANES, one, other) << 2 * LANES |
-                    which_are(at + 3 * LANES, one, other) << 3 * LANES;
-            if (found)
-                break;
-        }
-    at += found ? __builtin_ctzll(found) : 0;
-    return at < end ? at : NULL;
-}
-
 /* Where a text with escapes ends, and whether it has any; NULL if it does not end. */
 static inline const byte *end_of_escaped(const byte *at, const byte *end, bool *has_escapes)
 {
-    while ((at = find(at, end, '"', '\\')) && *at == '\\') {
+    for (; (at = find(at, end, '"', '\\', 0)) && *at == '\\'; at += 2)
         *has_escapes = true;
-        at += 2;
-    }
     return at;
 }
 
@@ -70,47 +44,18 @@ static inline const byte *end_of_field(const Step *step, const byte *begin, cons
         return stop && is_here(&step->behind, stop, end) ? stop : NULL;
     }
     if (step->shape == TWO_WORDS) {
-        from = find(from, end, ' ', ' ');
+        from = find(from, end, ' ', ' ', 0);
         from = from && from > begin ? from + 1 : end;
     }
-    stop = step->until ? find(from, end, step->until, step->until) : end;
+    stop = step->until ? find(from, end, step->until, step->until, 0) : end;
     if (step->behind.size > 1)
         while (stop && !is_here(&step->behind, stop, end))
             stop = step->until == ' ' && step->shape < WORDS
                        ? NULL
-                       : find(stop + 1, end, step->until, step->until);
+                       : find(stop + 1, end, step->until, step->until, 0);
     else if (!step->behind.size && !stop)
         stop = end;
     return stop == from && step->shape < WORDS ? NULL : stop;
-}
-
-/* Appends a text, the escapes of Apache and nginx undone; false if one is not as usual. */
-static bool append_unescaped(Made *made, const byte *at, const byte *end)
-{
-    static const char NAMES[] = "\"\\ntrbv", MEANT[] = "\"\\\n\t\r\b\v";
-    byte *to = made->data + made->size;
-
-    for (; at < end; at++) {
-        *to++ = *at;
-        if (*at != '\\')
-            continue;
-        if (!*++at)
-            return false;
-        const char *name = strchr(NAMES, *at);
-        if (name) {
-            to[-1] = (byte)MEANT[name - NAMES];
-        } else if (*at == 'x' && end - at > 2) {
-            int high = hexadecimal(at[1]), low = hexadecimal(at[2]);
-            if (high < 0 || low < 0 || high > 7) /* more is a part of a character, or of none */
-                return false;
-            to[-1] = (byte)(high << 4 | low);
-            at += 2;
-        } else {
-            return false;
-        }
-    }
-    made->size = to - made->data;
-    return true;
 }
 
 static bool unescape(Reading *reading, const Step *step, Text *text)
@@ -118,33 +63,10 @@ static bool unescape(Reading *reading, const Step *step, Text *text)
     Made *made = &reading->texts;
     int64_t begin = made->size;
 
-    if (step->is_json ? !append_text(made, text->at, text->end + 1, false) /* up to its quote */
-                      : !append_unescaped(made, text->at, text->end))
+    if (!append_text(made, text->at, text->end + 1, step->is_json, false)) /* up to its quote */
         return false;
     *text = (Text){made->data + begin, made->data + made->size, made};
     return true;
-}
-
-/* Many lines have one attribute, which is that of the line before: it is not written again. */
-static bool append_attribute(Reading *reading, const Key *key, int64_t line, const byte *at,
-                             const byte *end)
-{
-    Member *last = &reading->last;
-
-    if (reading->is_again) {
-        reading->is_again = false;
-        append_member(reading, last->key, last->at, last->at + last->size);
-    } else if (reading->objects.size == reading->object) {
-        if (last->key == key && last->size == end - at && is_same(at, last->at, last->size)) {
-            reading->is_again = true;
-            return true;
-        }
-        bool is_put = append_member(reading, key, at, end);
-        *last = (Member){is_put ? key : NULL, at, end - at, line};
-        return is_put;
-    }
-    last->key = NULL;
-    return append_member(reading, key, at, end);
 }
 
 static bool is_digit(byte found)
@@ -187,7 +109,7 @@ static bool put_request(Reading *reading, const Key *key, int64_t line, const Te
         return false;
     put_part(key, line, request, request->at, at);
     put_part(key + 1, line, request, path, protocol);
-    return append_attribute(reading, key + 2, line, protocol + 1, end);
+    return append_member(reading, key + 2, protocol + 1, end);
 }
 
 /* Whether one space is between all words, and none around them. */
@@ -204,13 +126,13 @@ static bool is_evenly_spaced(const byte *at, const byte *end)
 /* Whether the field is nothing that the definition has to look at. */
 static bool is_usual(const Step *step, const byte *at, const byte *end)
 {
-    if (find(at, end, step->odd[0], step->odd[1]))
+    if (find(at, end, step->odd[0], step->odd[1], 0))
         return false;
     if (step->shape == DIGITS)
         for (const byte *digit = at; digit < end; digit++)
             if (!is_digit(*digit))
                 return false;
-    if (step->shape < WORDS && step->until != ' ' && find(at, end, ' ', ' '))
+    if (step->shape < WORDS && step->until != ' ' && find(at, end, ' ', ' ', 0))
         return false;
     return (!step->is_even || is_evenly_spaced(at, end)) &&
            (!step->is_choice || is_one_of(step->words, at, end));
@@ -231,7 +153,7 @@ static inline bool put_field(Reading *reading, const Step *step, int64_t line, T
     if (text->end - text->at <= step->longest_empty && is_one_of(step->words, text->at, text->end))
         text->end = text->at;
     if (key->kind == ATTRIBUTE)
-        return text->at == text->end || append_attribute(reading, key, line, text->at, text->end);
+        return text->at == text->end || append_member(reading, key, text->at, text->end);
     put_part(key, line, text, text->at, text->end);
     return true;
 }

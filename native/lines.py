@@ -205,6 +205,22 @@ class _Made(ctypes.Structure):
         return cls(memory.ctypes.data, 0, room, len(buffers) - 1)
 
 
+class _Reading(ctypes.Structure):
+    _fields_ = (
+        ("keys", ctypes.c_void_p),
+        ("key_count", ctypes.c_int64),
+        ("steps", ctypes.c_void_p),
+        ("step_count", ctypes.c_int64),
+        ("room", ctypes.c_int64),
+        ("attributes", ctypes.c_void_p),
+        ("lines", _Made),
+        ("texts", _Made),
+        ("objects", _Made),
+        ("zoned", ctypes.c_int64),
+        ("progress", ctypes.c_int64 * 7),
+    )
+
+
 _View = np.dtype("V16")
 _DTYPES = {
     Kind.TEXT: (_View, pa.string_view()),
@@ -229,16 +245,6 @@ def find_newlines(data: bytes | memoryview) -> npt.NDArray[np.int64]:
         places = np.empty(count, np.int64)
         _find_newlines(data, places)
     return places[:count]
-
-
-def is_ascii(data: bytes) -> bool:
-    """Whether no byte is above 127. `bytes.isascii` does not let other threads run meanwhile."""
-    if not native.library:
-        return data.isascii()
-    call = native.library.logwax_is_ascii
-    call.restype = ctypes.c_bool
-    found: bool = call(ctypes.c_char_p(data), ctypes.c_int64(len(data)))
-    return found
 
 
 def _address(data: bytes | memoryview) -> int:
@@ -305,12 +311,12 @@ def read(
     typed = {key.name: _DTYPES[key.kind][0] for key in keys if key.kind in _DTYPES}
     *cells, attributes, ok = _zeros(count, [*typed.values(), _View, np.dtype(np.bool_)])
     values = dict(zip(typed, cells, strict=True))
-    names = [f'"{key.name}":'.encode() for key in keys]
+    names = [f'{{"{key.name}":'.encode() for key in keys]
     table = (_Key * len(keys))(
         *(
             _Key(
                 name + bytes(SLACK),
-                len(name) - len('"":'),
+                len(name) - len('{"":'),
                 key.kind,
                 key.shift,
                 values[key.name].ctypes.data if key.name in values else None,
@@ -319,8 +325,17 @@ def read(
         )
     )
     has_attributes = len(values) < len(keys)
+    path = _path(steps)
+    reading = _Reading(
+        keys=ctypes.addressof(table),
+        key_count=len(keys),
+        steps=ctypes.addressof(path),
+        step_count=len(steps),
+        room=_room_beside(keys),
+        attributes=attributes.ctypes.data if has_attributes else None,
+        zoned=-1,
+    )
     some = False
-    zoned = ctypes.c_int64(-1)
     call = native.library.logwax_read
     call.restype = ctypes.c_int64
     texts = [pa.py_buffer(text)]
@@ -332,27 +347,19 @@ def read(
     while line < count:
         size = len(text) - int(starts[line])
         is_safe = line < safe
-        objects = _Made.of(_room(size, count - line, keys) // share, texts)
-        unescaped = _Made.of(size // share, texts)
+        reading.lines.data = _address(text) if is_safe else _address(rest) - int(starts[safe])
+        reading.objects = _Made.of(_room(size, count - line, keys) // share, texts)
+        reading.texts = _Made.of(size // share, texts)
         line = call(
             ctypes.c_int64(form),
-            ctypes.c_void_p(_address(text) if is_safe else _address(rest) - int(starts[safe])),
+            ctypes.byref(reading),
             ctypes.c_void_p(starts.ctypes.data),
             ctypes.c_int64(line),
             ctypes.c_int64(safe if is_safe else count),
-            table,
-            ctypes.c_int64(len(keys)),
-            _path(steps),
-            ctypes.c_int64(len(steps)),
-            ctypes.c_int64(_room_beside(keys)),
-            ctypes.c_void_p(attributes.ctypes.data if has_attributes else None),
-            ctypes.byref(objects),
-            ctypes.byref(unescaped),
-            ctypes.byref(zoned),
             ctypes.c_void_p(ok.ctypes.data),
         )
         share = 1
-        some |= objects.size > 0
+        some |= reading.objects.size > 0
     columns = {
         key.column: array_of(_DTYPES[key.kind][1], values[key.name], texts)
         for key in keys
@@ -360,4 +367,4 @@ def read(
     }
     if some:
         columns["attributes"] = array_of(pa.string_view(), attributes, texts)
-    return Read(frame_of(columns), ok, zoned.value != 0)
+    return Read(frame_of(columns), ok, reading.zoned != 0)

@@ -49,8 +49,8 @@ enum { TEXT, TIME, STATUS, SMALL, LARGE, SECONDS, ATTRIBUTE };
 
 /*
  * A key of a line, and where its values go: one a line, in `out`, but for attributes. Of SECONDS,
- * 10^shift of the values' units are one. `name` is in quotes, with a colon behind them; `size` is
- * without these.
+ * 10^shift of the values' units are one. `name` is as an object begins with it, `{"name":`; `size`
+ * is that of the name itself.
  */
 typedef struct {
     const byte *name;
@@ -59,8 +59,6 @@ typedef struct {
     int64_t shift;
     void *out;
 } Key;
-
-#define NO_TIME INT64_MIN
 
 typedef struct {
     bool is_negative, is_whole;
@@ -91,30 +89,26 @@ typedef struct {
     byte odd[2]; /* with any of which the definition is asked */
 } Step;
 
-/* The only attribute of a line of a layout; no key: none. */
-typedef struct {
-    const Key *key;
-    const byte *at;
-    int64_t size, line;
-} Member;
-
-/* Where the reading of lines is. The last time and the last attribute are often found again. */
+/*
+ * The reading of lines: what Python says of it, then how far it is, which begins with 0. The last
+ * time is often found again.
+ */
 typedef struct {
     const Key *keys;
     int64_t key_count;
     const Step *steps; /* of a layout */
     int64_t step_count;
-    int64_t room;        /* what an object takes beside what is in the line */
+    int64_t room;        /* what an object takes beside two bytes for each of its line */
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
-    int64_t object;      /* where the one of this line begins */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
-    const byte *time; /* the last one, of which there may be none */
+    uint64_t seen;       /* a bit for each key of this line */
+    int64_t likely;      /* number of the key that may be next */
+    int64_t object;      /* where the one of this line begins */
+    const byte *time;    /* the last one, of which there may be none */
     int64_t time_size, micros;
-    bool is_zoned;
-    Member last;
-    bool is_again; /* whether this line has the last member, too, which is not written yet */
+    bool is_zoned, has_time; /* the last time, this line */
 } Reading;
 
 /* Reads one line, less its line end; false leaves it open. */
@@ -229,12 +223,10 @@ static inline byte *put_view(byte *to, const View *view, const byte *text)
 {
     const int64_t size = view->size;
 
-    if (size > 8 * LANES) {
+    if (size < LANES)
+        store(to, piece_of(view, text, 0));
+    else
         memcpy(to, text, size);
-    } else {
-        for (int64_t from = 0; from < size; from += LANES)
-            store(to + from, piece_of(view, text, from));
-    }
     return to + size;
 }
 
@@ -295,32 +287,35 @@ static inline View made_view(const Made *made, int64_t begin)
     return view_of(made->data + begin, made->size - begin, made->buffer, made->data);
 }
 
-/* Where the first byte is that ends plain text: `quote`, a backslash, or a control character. */
-static inline const byte *end_of_plain(const byte *at, const byte *end, byte quote)
+/* Which of 16 bytes are one of two, or less than `least`. */
+static inline uint64_t which_are(const byte *at, byte one, byte other, byte least)
 {
-    for (; at < end; at += LANES) {
-        Vector text = load(at);
-        unsigned which = bits((text == quote) | (text == '\\') | (text < ' '));
-        if (which) {
-            at += __builtin_ctz(which);
-            break;
-        }
-    }
-    return at < end ? at : end;
+    Vector text = load(at);
+    return bits((text == one) | (text == other) | (text < least));
 }
 
-/* Where the first byte is that ends a word: a space, a control character, or a quote. */
-static inline const byte *end_of_word(const byte *at, const byte *end)
+/* Where the first of these is, NULL if nowhere. Most words are short, others any size. */
+static inline const byte *find(const byte *at, const byte *end, byte one, byte other, byte least)
 {
-    for (; at < end; at += LANES) {
-        Vector text = load(at);
-        unsigned which = bits((text == '"') | (text <= ' '));
-        if (which) {
-            at += __builtin_ctz(which);
-            break;
+    uint64_t found = which_are(at, one, other, least);
+
+    if (!found)
+        for (at += LANES; at < end; at += 4 * LANES) {
+            found = which_are(at, one, other, least);
+            for (int more = LANES; more < 4 * LANES; more += LANES)
+                found |= which_are(at + more, one, other, least) << more;
+            if (found)
+                break;
         }
-    }
-    return at < end ? at : end;
+    at += found ? __builtin_ctzll(found) : 0;
+    return at < end ? at : NULL;
+}
+
+/* Where plain text ends: at a quote, a backslash, or a control character. */
+static inline const byte *end_of_plain(const byte *at, const byte *end)
+{
+    const byte *stop = find(at, end, '"', '\\', ' ');
+    return stop ? stop : end;
 }
 
 /* times.c */
@@ -333,9 +328,6 @@ ReadTime read_clf;     /* 17/May/2015:10:05:03 +0000 */
 ReadTime read_haproxy; /* 17/May/2015:10:05:03.655, of no zone */
 ReadTime read_epoch;   /* a number since 1970 */
 ReadTime read_moment;  /* the first or the last of these */
-
-/* Microseconds since 1970 of a moment; false if there is no such day or time. */
-bool micros_of(int year, int month, int day, int hour, int minute, int second, int64_t *micros);
 
 /* Whether a store can hold the time. */
 bool is_storable(int64_t micros);
@@ -367,22 +359,21 @@ __attribute__((always_inline)) static inline void append(Made *made, const void 
 }
 
 /*
- * Appends the text behind a quote, its escapes undone or, if `as_json`, as Python writes them.
- * Returns what follows the text, NULL if it is none.
+ * Appends the text behind a quote; its escapes, those of JSON or of Apache, are undone or, if
+ * `as_json`, as Python writes them. Returns what follows the text, NULL if it is none.
  */
-const byte *append_text(Made *made, const byte *at, const byte *end, bool as_json);
+const byte *append_text(Made *made, const byte *at, const byte *end, bool is_json, bool as_json);
 
 /* The same in quotes, as Python writes them; `at` is behind the first one. */
 const byte *append_json(Made *made, const byte *at, const byte *end);
 
-/* The value of a hexadecimal digit; -1: it is none. */
-int hexadecimal(byte digit);
-
 /* read.c */
 
-/* Which key is here, tried first for the `likely` one; -1: none of them. */
-int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const byte *end,
-                 byte closing);
+/*
+ * The key that is here, with this behind it (0: the end of a word); NULL if there is none, or the
+ * line had it before.
+ */
+const Key *find_key(Reading *reading, const byte *at, const byte *end, byte closing);
 
 /* The time as the value of a key; false if others differ in whether they carry their zone. */
 bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned);

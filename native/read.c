@@ -8,23 +8,35 @@ static ReadLine *const FORMS[] = {
     [LAYOUT] = read_layout,
 };
 
-int64_t find_key(const Reading *reading, int64_t likely, const byte *at, const byte *end,
-                 byte closing)
+/* Whether this is here, or, if it is 0, the end of a word. */
+static inline bool closes(const byte *at, const byte *end, byte closing)
 {
+    return closing ? at < end && *at == closing : at == end || (at < end && *at <= ' ');
+}
+
+const Key *find_key(Reading *reading, const byte *at, const byte *end, byte closing)
+{
+    int64_t likely = reading->likely;
+
     for (int64_t tried = 0; tried < reading->key_count; tried++, likely++) {
         if (likely >= reading->key_count)
             likely = 0;
         const Key *key = &reading->keys[likely];
-        if (end - at > key->size && at[key->size] == closing &&
-            is_same(at, key->name + 1, key->size))
-            return likely;
+        if (closes(at + key->size, end, closing) &&
+            is_same(at, key->name + 2, key->size)) {
+            bool is_new = !(reading->seen >> likely & 1);
+            reading->seen |= 1ULL << likely;
+            reading->likely = likely + 1;
+            return is_new ? key : NULL;
+        }
     }
-    return -1;
+    return NULL;
 }
 
 bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned)
 {
     ((int64_t *)key->out)[line] = micros;
+    reading->has_time = true;
     if (reading->zoned < 0)
         reading->zoned = is_zoned;
     return reading->zoned == is_zoned;
@@ -33,9 +45,11 @@ bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bo
 void begin_member(Reading *reading, const Key *key)
 {
     Made *made = &reading->objects;
+    byte *begin = made->data + made->size;
 
-    append(made, made->size == reading->object ? "{" : ",", 1);
-    append(made, key->name, key->size + 3);
+    made->size = put(begin, key->name, key->size + 4) - made->data;
+    if (begin > made->data + reading->object)
+        *begin = ',';
 }
 
 bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end)
@@ -43,19 +57,21 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
     Made *made = &reading->objects;
 
     begin_member(reading, key);
-    append(made, "\"", 1);
-    for (;; at++) {
-        const byte *stop = end_of_plain(at, end, '"');
-        append(made, at, stop - at);
+    byte *to = made->data + made->size;
+    *to++ = '"';
+    for (; at < end; at++) {
+        const byte *stop = end_of_plain(at, end);
+        to = put(to, at, stop - at);
         at = stop;
         if (stop == end)
             break;
         if (*stop < ' ')
             return false;
-        byte escaped[] = {'\\', *stop};
-        append(made, escaped, sizeof escaped);
+        *to++ = '\\';
+        *to++ = *stop;
     }
-    append(made, "\"", 1);
+    *to++ = '"';
+    made->size = to - made->data;
     return true;
 }
 
@@ -86,7 +102,7 @@ bool put_meaning(Reading *reading, const Key *key, int64_t line, const byte *at,
 const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byte *at,
                        const byte *end)
 {
-    const byte *quote = end_of_plain(at, end, '"');
+    const byte *quote = end_of_plain(at, end);
     int64_t begin = reading->texts.size;
 
     if (quote < end && *quote == '"')
@@ -97,7 +113,7 @@ const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byt
     }
     if (key->kind != TEXT)
         return NULL;
-    at = append_text(&reading->texts, at, end, false);
+    at = append_text(&reading->texts, at, end, true, false);
     ((View *)key->out)[line] = made_view(&reading->texts, begin);
     return at;
 }
@@ -107,9 +123,7 @@ static void end_object(Reading *reading, int64_t line)
     static const View NOTHING = {2, {"{}"}};
     Made *made = &reading->objects;
 
-    if (reading->is_again) {
-        reading->attributes[line] = reading->attributes[reading->last.line];
-    } else if (made->size == reading->object) {
+    if (made->size == reading->object) {
         reading->attributes[line] = NOTHING;
     } else {
         append(made, "}", 1);
@@ -129,50 +143,28 @@ static bool has_room(const Reading *reading, int64_t size)
 /*
  * Reads the lines from number `first` to before `last`, of which line i is lines[starts[i]] to
  * before lines[starts[i + 1]], into the columns of up to 64 keys; lines of a layout by its steps.
- * `ok` says of which lines all is in the columns. `attributes` (NULL: no key is one) are in
- * `objects`, whose size says whether any line has one, texts with escapes in `texts`; 16 bytes
- * behind the room of both may be written. An object takes `room` beside two bytes for each of its
- * line. Returns the number of the line for which there is not enough room any more. `zoned` is
- * whether times carry their zone, -1 while none has told.
+ * `ok` says of which lines all is in the columns. 16 bytes behind the room of `texts` and `objects`
+ * may be written. Returns the number of the line for which there is not enough room any more.
  */
-int64_t logwax_read(int64_t form, const byte *lines, const int64_t *starts, int64_t first,
-                    int64_t last, const Key *keys, int64_t key_count, const Step *steps,
-                    int64_t step_count, int64_t room, View *attributes, Made *objects,
-                    const Made *texts, int64_t *zoned, bool *ok)
+int64_t logwax_read(int64_t form, Reading *reading, const int64_t *starts, int64_t first,
+                    int64_t last, bool *ok)
 {
-    Reading reading = {
-        .keys = keys,
-        .key_count = key_count,
-        .steps = steps,
-        .step_count = step_count,
-        .room = room,
-        .attributes = attributes,
-        .lines = {.data = (byte *)lines, .buffer = IN_LINES},
-        .texts = *texts,
-        .objects = *objects,
-        .zoned = *zoned,
-    };
-    int64_t *times = NULL;
     int64_t line;
 
-    for (int64_t key = 0; key < key_count; key++)
-        if (keys[key].kind == TIME)
-            times = keys[key].out;
     for (line = first; line < last; line++) {
-        const byte *at = lines + starts[line], *end = lines + starts[line + 1];
-        if (!has_room(&reading, end - at))
+        const byte *at = reading->lines.data + starts[line];
+        const byte *end = reading->lines.data + starts[line + 1];
+        if (!has_room(reading, end - at))
             break;
         end -= end > at && end[-1] == '\n';
         end -= end > at && end[-1] == '\r';
-        if (times)
-            times[line] = NO_TIME;
-        reading.object = reading.objects.size;
-        reading.is_again = false;
-        ok[line] = FORMS[form](&reading, line, at, end) && times && times[line] != NO_TIME;
-        if (attributes)
-            end_object(&reading, line);
+        reading->object = reading->objects.size;
+        reading->seen = 0;
+        reading->likely = 0;
+        reading->has_time = false;
+        ok[line] = FORMS[form](reading, line, at, end) && reading->has_time;
+        if (reading->attributes)
+            end_object(reading, line);
     }
-    objects->size = reading.objects.size;
-    *zoned = reading.zoned;
     return line;
 }

@@ -83,13 +83,11 @@ class Views:
         self.data = buffers
         self.buffers = (ctypes.c_void_p * (len(buffers) + 1))(*(b.address for b in buffers))
 
-    def room(self) -> int:
-        """How many bytes all texts take at most, each with its size before it."""
-        assert native.library
-        call = native.library.logwax_room_of_texts
-        call.restype = ctypes.c_int64
-        found: int = call(ctypes.c_void_p(self.values), ctypes.c_int64(self.rows))
-        return found
+    def size(self) -> int:
+        """How many bytes all texts have together."""
+        _, views, *_ = self._array.buffers()
+        sizes = np.frombuffer(views or b"", np.int32)[4 * self._array.offset :: 4]
+        return int(sizes[: self.rows].sum())
 
 
 def mask_ids(paths: pl.Series) -> pl.Series:
@@ -100,7 +98,7 @@ def mask_ids(paths: pl.Series) -> pl.Series:
     assert native.library
     views = Views(paths)
     masked = np.zeros(len(paths), "V16")
-    made = np.empty(2 * views.room() + SLACK, np.uint8)
+    made = np.empty(2 * views.size() + SLACK, np.uint8)
     views.buffers[len(views.data)] = made.ctypes.data
     native.library.logwax_mask_ids(
         ctypes.c_void_p(views.values),

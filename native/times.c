@@ -4,11 +4,13 @@
 
 static const int64_t SECOND = 1000000;
 
-/* The years that a store can hold: 1900 to 2299. */
-static const int64_t FIRST = -2208988800LL * 1000000, LAST = 10413792000LL * 1000000 - 1;
+/* The years that a store can hold. */
+enum { FIRST_YEAR = 1900, LAST_YEAR = 2299 };
 
 bool is_storable(int64_t micros)
 {
+    const int64_t FIRST = -2208988800 * SECOND, LAST = 10413792000 * SECOND - 1;
+
     return FIRST <= micros && micros <= LAST;
 }
 
@@ -32,26 +34,29 @@ static int64_t days_since_1970(int year, int month, int day)
     return 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
 }
 
-bool micros_of(int year, int month, int day, int hour, int minute, int second, int64_t *micros)
+/* Microseconds since 1970 of a day and a clock like 12:34:56; false if there is no such time. */
+static bool micros_of(int year, int month, int day, const byte *clock, int64_t *micros)
 {
     static const int DAYS[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    int hour, minute, second;
 
-    if (year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59)
+    if (clock[2] != ':' || clock[5] != ':' || !read_digits(clock, 2, &hour) ||
+        !read_digits(clock + 3, 2, &minute) || !read_digits(clock + 6, 2, &second))
         return false;
-    if (day > DAYS[month - 1] + (month == 2 && is_leap))
+    if (year < FIRST_YEAR || year > LAST_YEAR || month < 1 || month > 12 || day < 1 ||
+        day > DAYS[month - 1] + (month == 2 && is_leap) || hour > 23 || minute > 59 || second > 59)
         return false;
     int64_t minutes = (days_since_1970(year, month, day) * 24 + hour) * 60 + minute;
     *micros = (minutes * 60 + second) * SECOND;
-    return is_storable(*micros);
+    return true;
 }
 
-/* `Z`, `+02`, `+0200` or `+02:00` up to the end. */
-static bool read_offset(const byte *at, const byte *end, int64_t *micros)
+/* Subtracts `Z`, `+02`, `+0200` or `+02:00`, which is up to the end. */
+static bool subtract_offset(const byte *at, const byte *end, int64_t *micros)
 {
     int hours, minutes = 0;
 
-    *micros = 0;
     if (end - at == 1)
         return *at == 'Z' || *at == 'z';
     if (end - at < 3 || (*at != '+' && *at != '-') || !read_digits(at + 1, 2, &hours))
@@ -61,10 +66,8 @@ static bool read_offset(const byte *at, const byte *end, int64_t *micros)
         rest++;
     if (rest < end ? end - rest != 2 || !read_digits(rest, 2, &minutes) : rest != at + 3)
         return false;
-    if (hours > 23 || minutes > 59)
-        return false;
-    *micros = (hours * 60 + minutes) * 60 * SECOND * (*at == '-' ? -1 : 1);
-    return true;
+    *micros -= (hours * 60 + minutes) * 60 * SECOND * (*at == '-' ? -1 : 1);
+    return hours <= 23 && minutes <= 59 && is_storable(*micros);
 }
 
 /* Adds the fraction of a second that is here, if one is; NULL if it has no digits. */
@@ -83,55 +86,38 @@ static const byte *add_fraction(const byte *at, const byte *end, int64_t *micros
 
 bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
 {
-    int year, month, day, hour, minute, second;
-    int64_t offset = 0;
+    int year, month, day;
 
-    if (end - at < 19 || at[4] != '-' || at[7] != '-' || at[13] != ':' || at[16] != ':')
-        return false;
-    if (at[10] != 'T' && at[10] != ' ' && at[10] != 't')
+    if (end - at < 19 || at[4] != '-' || at[7] != '-' ||
+        (at[10] != 'T' && at[10] != ' ' && at[10] != 't'))
         return false;
     if (!read_digits(at, 4, &year) || !read_digits(at + 5, 2, &month) ||
-        !read_digits(at + 8, 2, &day) || !read_digits(at + 11, 2, &hour) ||
-        !read_digits(at + 14, 2, &minute) || !read_digits(at + 17, 2, &second))
-        return false;
-    if (!micros_of(year, month, day, hour, minute, second, micros))
+        !read_digits(at + 8, 2, &day) || !micros_of(year, month, day, at + 11, micros))
         return false;
     at = add_fraction(at + 19, end, micros);
-    if (!at)
-        return false;
-    *is_zoned = at < end;
-    if (*is_zoned && !read_offset(at, end, &offset))
-        return false;
-    *micros -= offset;
-    return is_storable(*micros);
+    *is_zoned = at != end;
+    return at && (!*is_zoned || subtract_offset(at, end, micros));
 }
 
 /* A time like 17/May/2015:10:05:03, of 20 bytes. */
 static bool read_day_first(const byte *at, int64_t *micros)
 {
     static const char MONTHS[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    int day, month = 0, year, hour, minute, second;
+    int day, month = 0, year;
 
-    if (at[2] != '/' || at[6] != '/' || at[11] != ':' || at[14] != ':' || at[17] != ':')
+    if (at[2] != '/' || at[6] != '/' || at[11] != ':')
         return false;
     while (month < 12 && memcmp(at + 3, MONTHS + 3 * month, 3))
         month++;
     return read_digits(at, 2, &day) && read_digits(at + 7, 4, &year) &&
-           read_digits(at + 12, 2, &hour) && read_digits(at + 15, 2, &minute) &&
-           read_digits(at + 18, 2, &second) &&
-           micros_of(year, month + 1, day, hour, minute, second, micros);
+           micros_of(year, month + 1, day, at + 12, micros);
 }
 
 bool read_clf(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
 {
-    int64_t offset;
-
     *is_zoned = true;
-    if (end - at != 26 || at[20] != ' ' || !read_day_first(at, micros) ||
-        !read_offset(at + 21, end, &offset))
-        return false;
-    *micros -= offset;
-    return is_storable(*micros);
+    return end - at == 26 && at[20] == ' ' && read_day_first(at, micros) &&
+           subtract_offset(at + 21, end, micros);
 }
 
 bool read_haproxy(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)

@@ -43,8 +43,6 @@ static bool value_of(const Number *number, int64_t shift, double *value)
     if (number->size > 15 || number->decimals + shift > 22)
         return false;
     *value = (double)number->digits / TENS[number->decimals + shift];
-    if (number->is_negative)
-        *value = -*value;
     return true;
 }
 
@@ -52,7 +50,7 @@ bool micros_since_1970(const Number *number, int64_t *micros)
 {
     if (!number->is_whole) {
         double value;
-        if (!value_of(number, 0, &value) || fabs(value) >= 1e11)
+        if (!value_of(number, 0, &value) || value >= 1e11)
             return false;
         *micros = llrint(value * 1e6);
     } else if (number->digits < 100000000000ULL) {
@@ -61,12 +59,12 @@ bool micros_since_1970(const Number *number, int64_t *micros)
         *micros = (int64_t)number->digits * 1000;
     } else if (number->digits < 100000000000000000ULL) {
         *micros = (int64_t)number->digits;
-    } else if (!number->is_negative) {
-        *micros = (int64_t)(number->digits / 1000);
     } else {
-        return false;
+        *micros = (int64_t)(number->digits / 1000);
+        if (number->is_negative) /* Python rounds it down */
+            return false;
     }
-    if (number->is_whole && number->is_negative)
+    if (number->is_negative)
         *micros = -*micros;
     return is_storable(*micros);
 }
@@ -84,7 +82,7 @@ bool read_moment(const byte *at, const byte *end, int64_t *micros, bool *is_zone
     return read_iso(at, end, micros, is_zoned) || read_epoch(at, end, micros, is_zoned);
 }
 
-int hexadecimal(byte digit)
+static int hexadecimal(byte digit)
 {
     return digit >= '0' && digit <= '9' ? digit - '0'
            : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
@@ -92,56 +90,37 @@ int hexadecimal(byte digit)
                                           : -1;
 }
 
-/* Four hexadecimal digits. */
-static bool read_unit(const byte *at, const byte *end, uint32_t *unit)
+/* The character that an escape means; returns what follows it, NULL if it means none. */
+static const byte *read_escape(const byte *at, bool is_json, uint32_t *character)
 {
-    int digit = end - at < 4 ? -1 : 0;
+    static const char *const NAMES[] = {"\"\\ntrbv", "\"\\/nrtbf"};
+    static const char *const MEANT[] = {"\"\\\n\t\r\b\v", "\"\\/\n\r\t\b\f"};
+    const char *name = at[1] ? strchr(NAMES[is_json], at[1]) : NULL;
 
-    *unit = 0;
-    for (int place = 0; place < 4 && digit >= 0; place++) {
-        digit = hexadecimal(at[place]);
-        *unit = *unit * 16 + (uint32_t)digit;
-    }
-    return digit >= 0;
-}
-
-static bool is_half(uint32_t unit, uint32_t first)
-{
-    return first <= unit && unit < first + 0x400;
-}
-
-/* The character that an escape means, and what follows it; NULL if it means none. */
-static const byte *read_escape(const byte *at, const byte *end, uint32_t *character)
-{
-    static const char NAMES[] = "\"\\/nrtbf", MEANT[] = "\"\\/\n\r\t\b\f";
-    uint32_t low;
-
-    if (end - at < 2 || !at[1])
-        return NULL;
-    const char *name = strchr(NAMES, at[1]);
     if (name) {
-        *character = (byte)MEANT[name - NAMES];
+        *character = (byte)MEANT[is_json][name - NAMES[is_json]];
         return at + 2;
     }
-    if (at[1] != 'u' || !read_unit(at + 2, end, character))
+    if (at[1] != (is_json ? 'u' : 'x'))
         return NULL;
-    at += 6;
-    if (is_half(*character, 0xDC00))
-        return NULL;
-    if (!is_half(*character, 0xD800))
-        return at;
-    if (end - at < 6 || at[0] != '\\' || at[1] != 'u' || !read_unit(at + 2, end, &low) ||
-        !is_half(low, 0xDC00))
-        return NULL;
-    *character = 0x10000 + ((*character - 0xD800) << 10) + (low - 0xDC00);
-    return at + 6;
+    *character = 0;
+    at += 2;
+    for (const byte *stop = at + (is_json ? 4 : 2); at < stop; at++) {
+        int digit = hexadecimal(*at);
+        if (digit < 0)
+            return NULL;
+        *character = *character * 16 + (uint32_t)digit;
+    }
+    /* Halves of pairs are left to Python, and bytes that are a part of a character, or of none. */
+    bool is_whole = is_json ? (*character & 0xF800) != 0xD800 : *character < 0x80;
+    return is_whole ? at : NULL;
 }
 
 /* A character as UTF-8 (RFC 3629). */
 static byte *write_character(byte *to, uint32_t character)
 {
-    static const byte FIRST[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    int size = character < 0x80 ? 1 : character < 0x800 ? 2 : character < 0x10000 ? 3 : 4;
+    static const byte FIRST[] = {0, 0, 0xC0, 0xE0};
+    int size = character < 0x80 ? 1 : character < 0x800 ? 2 : 3;
 
     for (int place = size - 1; place > 0; place--, character >>= 6)
         to[place] = 0x80 | (character & 0x3F);
@@ -169,12 +148,12 @@ static byte *write_escaped(byte *to, uint32_t character)
     return to + 6;
 }
 
-const byte *append_text(Made *made, const byte *at, const byte *end, bool as_json)
+const byte *append_text(Made *made, const byte *at, const byte *end, bool is_json, bool as_json)
 {
     byte *to = made->data + made->size;
 
     for (;;) {
-        const byte *stop = end_of_plain(at, end, '"');
+        const byte *stop = end_of_plain(at, end);
         to = put(to, at, stop - at);
         if (stop == end || *stop < ' ')
             return NULL;
@@ -183,8 +162,8 @@ const byte *append_text(Made *made, const byte *at, const byte *end, bool as_jso
             return stop + 1;
         }
         uint32_t character;
-        at = read_escape(stop, end, &character);
-        if (!at)
+        at = read_escape(stop, is_json, &character);
+        if (!at || at > end)
             return NULL;
         to = as_json ? write_escaped(to, character) : write_character(to, character);
     }
@@ -193,48 +172,37 @@ const byte *append_text(Made *made, const byte *at, const byte *end, bool as_jso
 const byte *append_json(Made *made, const byte *at, const byte *end)
 {
     append(made, "\"", 1);
-    at = append_text(made, at, end, true);
+    at = append_text(made, at, end, true, true);
     append(made, "\"", 1);
     return at;
 }
 
-/* How many nanoseconds the unit is that is here; 0: none is. */
-static uint64_t read_unit_of_time(const byte **at, const byte *end)
+/* A duration as Go writes it, such as 1m3.5s. */
+static bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end)
 {
     static const struct {
         char name[4];
-        int size;
         uint64_t nanoseconds;
     } UNITS[] = {
-        {"ns", 2, 1},        {"us", 2, 1000},          {"\xC2\xB5s", 3, 1000},
-        {"\xCE\xBCs", 3, 1000}, {"ms", 2, 1000000},       {"s", 1, 1000000000},
-        {"m", 1, 60000000000}, {"h", 1, 3600000000000},
+        {"h", 3600000000000}, {"ms", 1000000},     {"m", 60000000000},    {"s", 1000000000},
+        {"us", 1000},         {"\xC2\xB5s", 1000}, {"\xCE\xBCs", 1000}, {"ns", 1},
+        {"", 0},
     };
-
-    for (size_t which = 0; which < sizeof UNITS / sizeof *UNITS; which++)
-        if (end - *at >= UNITS[which].size && !memcmp(*at, UNITS[which].name, UNITS[which].size)) {
-            *at += UNITS[which].size;
-            return UNITS[which].nanoseconds;
-        }
-    return 0;
-}
-
-static bool put_duration(const Key *key, int64_t line, const byte *at, const byte *end)
-{
     static const uint64_t MOST = 1000000000000000; /* what is less a double holds exactly */
-    uint64_t total = 0, last = UINT64_MAX;
+    uint64_t total = 0, last = UINT64_MAX, part;
 
     while (at < end) {
         Number number;
-        uint64_t part, scale = 1;
+        int which = 0;
         at = read_number(at, end, &number);
         if (!at || number.is_negative)
             return false;
-        uint64_t unit = read_unit_of_time(&at, end);
-        for (int decimal = 0; decimal < number.decimals; decimal++)
-            scale *= 10;
-        if (!unit || unit >= last || __builtin_mul_overflow(number.digits, unit, &part) ||
-            part % scale)
+        while (memcmp(at, UNITS[which].name, strlen(UNITS[which].name)))
+            which++;
+        uint64_t unit = UNITS[which].nanoseconds, scale = (uint64_t)TENS[number.decimals];
+        at += strlen(UNITS[which].name);
+        if (at > end || !unit || unit >= last ||
+            __builtin_mul_overflow(number.digits, unit, &part) || part % scale)
             return false;
         last = unit;
         part /= scale;

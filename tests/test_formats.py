@@ -159,6 +159,15 @@ def test_a_line_within_that_does_not_fit_is_a_dead_letter_of_its_whole_line() ->
     assert parsed.rejected.select("raw", "reason").rows() == [(line.encode(), "bad_json")]
 
 
+@pytest.mark.parametrize(
+    ("line", "following"), [("ts=0 flag", "=on ts=0 flag"), ("ts=0 duration=1m5", "s ts=0 flag")]
+)
+def test_a_line_within_ends_before_the_next_one(line: str, following: str) -> None:
+    texts = ["ts=0 flag=1 duration=1s", line, following]
+    lines = [f"2026-11-22T20:15:05Z stdout F {text}" for text in texts]
+    certain(describe("cri:logfmt").make(UTC), lines)
+
+
 def test_what_a_line_within_says_of_its_stream_counts() -> None:
     inner = json.dumps({"ts": 0, "stream": "mine"})
     found = row_of("cri:json", f"2026-11-22T20:15:05Z stdout F {inner}")

@@ -30,7 +30,7 @@ from log_generator.formats import FORMATS as GENERATED
 from log_generator.formats import render
 from log_generator.values import Traffic
 from native.block import write_block
-from native.lines import Form, Kind, Meaning, Shape, is_ascii
+from native.lines import Form, Kind, Meaning, Shape
 from native.text import SLACK, Quoted, Rows, Views, _Form, mask_ids, texts_of
 from tests.conftest import ROOT
 from tests.fuzzing import MOST_BYTES, write_corpus
@@ -121,11 +121,6 @@ def test_a_machine_without_vectors_gets_the_same(
     with_vectors = stored_from(name, data)
     monkeypatch.setattr(native, "library", plain)
     assert stored_from(name, data) == with_vectors
-
-
-@given(st.binary(max_size=100) | st.text(st.characters(codec="ascii")).map(str.encode))
-def test_whether_all_is_ascii_is_what_python_says(data: bytes) -> None:
-    assert is_ascii(data) == data.isascii()
 
 
 def test_equal_texts_are_one_whatever_stands_behind_them() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from connectors.encodings import Encoding
 from flows.parsing import compiled
-from flows.parsing.lines import Lines
+from flows.parsing.lines import Lines, is_ascii
 from flows.parsing.parser import parser
 from native.lines import can_read
 from tests.parsing_checks import batch, parse, piece, together
@@ -312,3 +312,8 @@ def test_lines_of_another_encoding_are_not_decoded_again_and_again(
     lines = Lines("caf\u00e9\n".encode("latin-1") * 1024)
     assert lines.text == b"????\n" * 1024
     assert sum(decoded) == len(lines.text) * 11  # the height of a tree with so many leaves
+
+
+@given(st.binary(max_size=100) | st.text(st.characters(codec="ascii")).map(str.encode))
+def test_whether_all_is_ascii_is_what_python_says(data: bytes) -> None:
+    assert is_ascii(data) == data.isascii()

@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from connectors.encodings import UTF_8
-from native.lines import is_ascii
 
 NEWLINE, CARRIAGE_RETURN = 10, 13
 
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+
+def is_ascii(data: bytes) -> bool:
+    """Whether no byte is above 127. `bytes.isascii` does not let other threads run meanwhile."""
+    return bool(np.frombuffer(data, np.uint8).max(initial=0) < 128)
 
 
 class Lines:

@@ -146,8 +146,6 @@ READ_TIME: dict[Meaning | None, Callable[[str, ZoneInfo], datetime]] = {
 
 def local_column(times: pl.Expr, zone: ZoneInfo) -> pl.Expr:
     """Times without a zone, read in `zone`, as UTC times; null where that is not certain."""
-    if zone.key == "UTC":
-        return in_range(times.dt.replace_time_zone("UTC"))
 
     def read(local: pl.Expr) -> pl.Expr:
         return local.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
@@ -155,8 +153,3 @@ def local_column(times: pl.Expr, zone: ZoneInfo) -> pl.Expr:
     day = pl.duration(days=1)
     moments = pl.coalesce(read(times), read(times - day) + day).dt.convert_time_zone("UTC")
     return pl.when(times.is_between(*_ZONES_AGREE)).then(moments)
-
-
-def in_range(times: pl.Expr) -> pl.Expr:
-    """The times that a store can hold, null for the others."""
-    return pl.when(times.is_between(FIRST, END, closed="left")).then(times)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from flows.parsing.fields import Escapes
 from flows.parsing.layout import REQUEST, Field, Layout, bracketed
-from flows.parsing.translate.parts import Part, layout_of
+from flows.parsing.translate.parts import Part, layout_of, pieces
 from native.lines import Meaning, Shape
 
 _DIRECTIVE = re.compile(
@@ -60,32 +60,19 @@ def translate(text: str) -> Layout:
 
 
 def _parts(text: str) -> Iterator[Part]:
-    at = 0
-    literal = ""
-    for found in _DIRECTIVE.finditer(text):
-        place = found.start() + 1
-        literal += text[at : found.start()]
-        at = found.end()
-        argument, name, alone = found.groups()
+    for place, piece in pieces(_DIRECTIVE, text):
+        if isinstance(piece, str):
+            yield place, piece
+            continue
+        argument, name, alone = piece.groups()
         if alone:
             raise ValueError(f"% at {place} is no directive")
-        name = name or "U"  # a path and its query
-        if name == "%":
-            literal += "%"
-            continue
-        field = _field(argument, name)
+        field = "%" if name == "%" else _field(argument, name or "U")  # a path and its query
         if field is None:
-            raise ValueError(f"{found.group()} at {place} cannot be read")
-        if name == "t" and not argument:
-            literal, behind = f"{literal}[", "]"
-        else:
-            behind = ""
-        if literal:
-            yield place, literal
-        yield place, field
-        literal = behind
-    if literal + text[at:]:
-        yield at + 1, literal + text[at:]
+            raise ValueError(f"{piece.group()} at {place} cannot be read")
+        is_bracketed = name == "t" and not argument
+        for part in ("[", field, "]") if is_bracketed else (field,):
+            yield place, part
 
 
 def _field(argument: str | None, name: str) -> Field | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from flows.parsing.fields import Escapes
 from flows.parsing.layout import REQUEST, Field, Layout, bracketed
-from flows.parsing.translate.parts import Part, layout_of
+from flows.parsing.translate.parts import Part, layout_of, pieces
 from native.lines import Meaning, Shape
 
 _VARIABLE = re.compile(r"\$(?:\{([a-z0-9_]+)\}|([a-z0-9_]+))|(\$)", re.IGNORECASE)
@@ -43,16 +43,13 @@ def translate(text: str) -> Layout:
 
 
 def _parts(text: str) -> Iterator[Part]:
-    at = 0
-    for found in _VARIABLE.finditer(text):
-        if found.start() > at:
-            yield at + 1, text[at : found.start()]
-        if found.group(3):
-            raise ValueError(f"$ at {found.start() + 1} is no variable")
-        yield found.start() + 1, _field((found.group(1) or found.group(2)).lower())
-        at = found.end()
-    if at < len(text):
-        yield at + 1, text[at:]
+    for place, piece in pieces(_VARIABLE, text):
+        if isinstance(piece, str):
+            yield place, piece
+        elif piece.group(3):
+            raise ValueError(f"$ at {place} is no variable")
+        else:
+            yield place, _field((piece.group(1) or piece.group(2)).lower())
 
 
 def _field(name: str) -> Field:

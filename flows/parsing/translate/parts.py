@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from flows.parsing.fields import Escapes
@@ -11,6 +12,16 @@ from native.lines import Shape
 
 Part = tuple[int, Field | str]
 """A field, or a literal, and where it is in the text of the format, counted from 1."""
+
+
+def pieces(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, str | re.Match[str]]]:
+    """What the pattern finds in a text, what is between, and where each is, counted from 1."""
+    at = 0
+    for found in pattern.finditer(text):
+        yield at + 1, text[at : found.start()]
+        yield found.start() + 1, found
+        at = found.end()
+    yield at + 1, text[at:]
 
 
 def layout_of(parts: Iterable[Part], reason: str, escapes: Escapes) -> Layout:
@@ -24,15 +35,19 @@ def layout_of(parts: Iterable[Part], reason: str, escapes: Escapes) -> Layout:
     names: set[str] = set()
     parts = list(parts)
     for number, (place, part) in enumerate(parts):
+        last = told[-1] if told else ""
         if isinstance(part, str):
-            told.append(part)
+            if part and isinstance(last, str):
+                told[-1:] = [last + part]
+            elif part:
+                told.append(part)
             continue
-        if told and isinstance(told[-1], Field):
+        if isinstance(last, Field):
             raise ValueError(f"nothing is before the field at {place}: where does it begin?")
         if part.name in names:
             raise ValueError(f"the field at {place} is here a second time: {part.name}")
         behind = parts[number + 1][1] if number + 1 < len(parts) else ""
-        is_quoted = str(told[-1] if told else "").endswith('"') and str(behind).startswith('"')
+        is_quoted = last.endswith('"') and str(behind).startswith('"')
         told.append(_fitted(part, columns, is_quoted, escapes))
         names.add(part.name)
         columns |= {part.column} - {""}
