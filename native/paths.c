@@ -2,65 +2,113 @@
 
 #include "native.h"
 
-/* A number, a UUID (RFC 9562), or 16 and more hexadecimal digits; nothing but these and dashes. */
-static bool is_id(const byte *at, int64_t size)
-{
-    int64_t dashes = 0, letters = 0;
+/* What a segment consists of. */
+enum { OTHER = 1, DIGIT = 2, LETTER = 4, DASH = 8 };
 
-    for (int64_t place = 0; place < size; place++) {
+static const byte KINDS[256] = {
+    ['0' ... '9'] = DIGIT,
+    ['a' ... 'f'] = LETTER,
+    ['A' ... 'F'] = LETTER,
+    ['-'] = DASH,
+};
+
+static bool is_uuid(const byte *at, int64_t size)
+{
+    int64_t dashes = 0;
+
+    for (int64_t place = 0; place < size; place++)
         dashes += at[place] == '-';
-        letters += at[place] > '9';
-    }
-    if (!dashes)
-        return size && (!letters || size >= 16);
     return size == 36 && dashes == 4 && at[8] == '-' && at[13] == '-' && at[18] == '-' &&
            at[23] == '-';
 }
 
-/* Where the segment ends that begins at byte number `at`, and whether it may be an id. */
-static int64_t end_of_segment(const View *view, const byte *path, int64_t at, bool *may_be)
+/* A number, a UUID (RFC 9562), or 16 and more hexadecimal digits. */
+static bool is_id(const byte *at, int64_t size, unsigned kinds)
 {
-    for (*may_be = true; at < view->size; at += LANES) {
-        const int64_t left = view->size - at;
-        Vector piece = piece_of(view, path, at);
-        unsigned ends = bits((piece == '/') | (piece == '?')) | (left < LANES ? 1U << left : 0);
-        unsigned inside = (ends - 1) & ~ends & 0xffff; /* all of them if it ends behind these */
-        Vector letter = (piece | ' ') - 'a', digit = piece - '0';
-        *may_be &= !(~bits((letter <= 5) | (digit <= 9) | (piece == '-')) & inside);
-        if (ends)
-            return at + __builtin_ctz(ends);
-    }
-    return view->size;
+    if (!size || kinds & OTHER)
+        return false;
+    if (kinds & DASH)
+        return is_uuid(at, size);
+    return kinds == DIGIT || size >= 16;
 }
 
-/* Copies a part of a text that has a view. */
-static byte *put_part(byte *to, const View *view, const byte *text, int64_t from, int64_t stop)
+/* Where nothing behind the text may be read. */
+static byte *put_exactly(byte *to, const byte *at, int64_t size)
 {
-    for (int64_t at = from; at < stop; at += LANES)
-        store(to + at - from, piece_of(view, text, at));
-    return to + stop - from;
+    memcpy(to, at, size);
+    return to + size;
+}
+
+static byte *put_id(byte *to)
+{
+    memcpy(to, ":id", 3);
+    return to + 3;
+}
+
+/* The same as `mask` for up to 63 bytes: in a copy, behind which more may be read. */
+static int64_t mask_short(const View *view, const byte *text, byte **made)
+{
+    const int64_t size = view->size;
+    byte path[64 + LANES];
+    uint64_t slashes = 0, queries = 1ULL << size, digits = 0, letters = 0, dashes = 0;
+
+    for (int64_t at = 0; at < size; at += LANES) {
+        Vector piece = piece_of(view, text, at), letter = (piece | ' ') - 'a';
+        store(path + at, piece);
+        slashes |= (uint64_t)bits(piece == '/') << at;
+        queries |= (uint64_t)bits(piece == '?') << at;
+        digits |= (uint64_t)bits(piece - '0' <= 9) << at;
+        letters |= (uint64_t)bits(letter <= 5) << at;
+        dashes |= (uint64_t)bits(piece == '-') << at;
+    }
+    int64_t length = __builtin_ctzll(queries);
+    uint64_t inside = (1ULL << length) - 1, kinds = (digits | letters | dashes) & inside;
+    slashes &= inside;
+    /* What begins behind a slash carries over to where it ends: another slash, or the end. */
+    uint64_t ends = (kinds + (slashes << 1 & kinds)) & ~kinds & (slashes | 1ULL << length);
+    const byte *copied = path;
+    for (; ends; ends &= ends - 1) {
+        uint64_t before = (ends & -ends) - 1;
+        int64_t end = __builtin_ctzll(ends), begin = 64 - __builtin_clzll(slashes & before);
+        uint64_t within = before + 1 - (1ULL << begin);
+        unsigned found = (within & digits ? DIGIT : 0) | (within & letters ? LETTER : 0) |
+                         (within & dashes ? DASH : 0);
+        if (is_id(path + begin, end - begin, found)) {
+            *made = put_id(put(*made, copied, path + begin - copied));
+            copied = path + end;
+        }
+    }
+    if (copied > path)
+        *made = put(*made, copied, path + length - copied);
+    return length;
 }
 
 /* Returns how many bytes are before the query. They are in `made` only if one segment is an id. */
 static int64_t mask(const View *view, const byte *path, byte **made)
 {
-    const int64_t size = view->size;
-    int64_t at = 0, copied = 0;
-    bool may_be;
+    const byte *at = path, *end = path + view->size, *copied = path, *segment = NULL;
+    unsigned kinds = 0;
 
-    while (at < size && path[at] != '/' && path[at] != '?')
-        at++;
-    while (at < size && path[at] == '/') {
-        const int64_t begin = at + 1;
-        at = end_of_segment(view, path, begin, &may_be);
-        if (may_be && is_id(path + begin, at - begin)) {
-            *made = put(put_part(*made, view, path, copied, begin), (const byte *)":id", 3);
+    if (view->size < 64)
+        return mask_short(view, path, made);
+    for (;; at++) {
+        byte found = at < end ? *at : '?';
+        if (found != '/' && found != '?') {
+            kinds |= KINDS[found] ? KINDS[found] : OTHER;
+            continue;
+        }
+        if (segment && is_id(segment, at - segment, kinds)) {
+            *made = put_id(put_exactly(*made, copied, segment - copied));
             copied = at;
         }
+        if (found == '?')
+            break;
+        segment = at + 1;
+        kinds = 0;
     }
-    if (copied)
-        *made = put_part(*made, view, path, copied, at);
-    return at;
+    if (copied > path)
+        *made = put_exactly(*made, copied, at - copied);
+    return at - path;
 }
 
 /* The view of the first `size` bytes of a text that has a view. */
