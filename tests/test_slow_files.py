@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from connectors.sources import catalog, handles
 from connectors.sources.files import FileSource
+from connectors.sources.source import POLL, Source, SourceInput, SourceStatus
 from connectors.store import Ledger
 from tests.conftest import wait_for
 from tests.tailing import SOON, Memory, append
@@ -161,3 +164,25 @@ def test_a_store_that_does_not_answer_holds_up_neither_health_nor_other_files(wo
     wait_for(lambda: two.read(new)() or len(store.lines) == 3, "the line of the new file")
     assert two.source.status().problems == ()
     assert sorted(store.lines.values()) == [NEW, NEW, OLD]
+
+
+def test_a_worker_that_was_held_up_is_due_at_once() -> None:
+    """Bytewax adds to a wait what the call took: after an outage it would last as long again."""
+
+    class Slow(Source):
+        def collect(self) -> None:
+            time.sleep(2 * POLL.total_seconds())
+
+        def due_in(self) -> None:
+            """Nothing waits."""
+
+        def exhausted(self) -> bool:
+            return False
+
+        def status(self) -> SourceStatus:
+            return SourceStatus()
+
+    worker = SourceInput(Slow()).build("tail", 0, 1)
+    assert worker.next_batch() == []
+    due = worker.next_awake()
+    assert due and due < datetime.now(timezone.utc)

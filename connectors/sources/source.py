@@ -80,6 +80,8 @@ class _Partition(StatelessSourcePartition[Taken]):
 
     @in_words
     def next_batch(self) -> list[Taken]:
+        # From the beginning: Bytewax adds to the wait what this call takes, minutes of an outage.
+        begun = datetime.now(timezone.utc)
         if self._stop.is_set():
             raise StopIteration
         batch = self._source.collect()
@@ -92,7 +94,7 @@ class _Partition(StatelessSourcePartition[Taken]):
         wait = POLL if self._follow else _END
         if due is not None:
             wait = min(wait, timedelta(seconds=max(due, 0.01)))
-        self._awake = datetime.now(timezone.utc) + wait
+        self._awake = begun + wait
         return []
 
     def next_awake(self) -> datetime | None:
