@@ -168,7 +168,7 @@ def test_processes_of_a_host_go_on_while_one_of_them_dies_and_comes_back(
     draw = random.Random(1)
     with writing(host / "logs", PLAN) as writer:
         processes = [start(host, **on(server)) for _ in range(3)]
-        for _ in range(60 if soak else 2):
+        for _ in range(60 if soak else 1):
             wait_until_all_store(processes)
             kill(processes.pop(0), draw)
             wait_until_all_store(processes)
