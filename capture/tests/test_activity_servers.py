@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import socket
@@ -94,10 +93,10 @@ def inserted(directory: Path, connection: sqlite3.Connection) -> list[str]:
     return found
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("gunicorn"), reason="gunicorn is not installed")
 def test_gunicorn_with_preload_whose_workers_are_terminated(
     tmp_path: Path, connection: sqlite3.Connection, soak: bool, wait_for: Callable[..., None]
 ) -> None:
+    pytest.importorskip("gunicorn")
     requests = 1000 if soak else 100  # of a hundred entries each
     (tmp_path / "shop.py").write_text(SERVICE.format(interval=1) + APPLICATION)
     terminated: set[int] = set()
@@ -174,10 +173,11 @@ def test_a_worker_of_uvicorn_hands_over_what_it_has_if_the_lifespan_closes_the_s
     assert found == [("/first",), ("/last",)]
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("celery"), reason="celery is not installed")
 def test_celery_with_prefork_whose_worker_is_terminated(
     tmp_path: Path, connection: sqlite3.Connection, wait_for: Callable[..., None]
 ) -> None:
+    pytest.importorskip("celery")
+    pytest.importorskip("redis")
     redis = Redis(tmp_path)
     tasks = TASKS.format(broker=redis.broker)
     (tmp_path / "shop.py").write_text(SERVICE.format(interval=3600) + tasks)
