@@ -104,10 +104,16 @@ NOW = MappingProxyType(
 """The database's own time, as its columns have it."""
 
 
+FILL = 50
+"""Percent of a page that PostgreSQL fills with new events: an event is written three times, and
+what has room beside what it replaces costs a quarter less. A table that is there is left as it is."""
+
+
 def ddl(vendor: str) -> Sequence[str]:
     """The statements that make what is missing; `vendor` is `postgresql` or `sqlite`."""
+    options = f" WITH (fillfactor = {FILL})" if vendor == "postgresql" else ""
     return [
-        _create(TABLE, COLUMNS, vendor),
+        _create(TABLE, COLUMNS, vendor) + options,
         _create(BATCHES, BATCH_COLUMNS, vendor),
         *(
             f"CREATE INDEX IF NOT EXISTS {name} ON {TABLE} (id) WHERE {condition}"
@@ -181,4 +187,7 @@ def sqlalchemy_tables(metadata: Any) -> tuple[Any, Any]:
         )
         for name, condition in INDEXES.items()
     )
-    return table(TABLE, COLUMNS, *indexes), table(BATCHES, BATCH_COLUMNS)
+    events = table(TABLE, COLUMNS, *indexes)
+    filled = sql.DDL(f"ALTER TABLE %(fullname)s SET (fillfactor = {FILL})")
+    sql.event.listen(events, "after_create", filled.execute_if(dialect="postgresql"))
+    return events, table(BATCHES, BATCH_COLUMNS)

@@ -274,7 +274,12 @@ def test_the_tables_of_sqlalchemy_are_those_of_the_statements(url: str, outbox: 
 
     def shapes() -> list[object]:
         inspector = sqlalchemy.inspect(engine)
-        return [
+        options: object = None
+        if engine.dialect.name == "postgresql":
+            with engine.connect() as connection:
+                found = "SELECT reloptions FROM pg_class WHERE relname = 'events_log_outbox'"
+                options = connection.execute(sqlalchemy.text(found)).scalar_one()
+        columns = [
             (
                 [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(t.name)],
                 inspector.get_pk_constraint(t.name)["constrained_columns"],
@@ -282,6 +287,7 @@ def test_the_tables_of_sqlalchemy_are_those_of_the_statements(url: str, outbox: 
             )
             for t in tables
         ]
+        return [options, columns]
 
     by_statements = shapes()
     metadata.drop_all(engine)
