@@ -106,7 +106,7 @@ NOW = MappingProxyType(
 
 FILL = 50
 """Percent of a page that PostgreSQL fills with new events: an event is written three times, and
-what has room beside what it replaces costs a quarter less. A table that is there is left as it is."""
+what has room beside what it replaces costs a quarter less. A table that is there stays as it is."""
 
 
 def ddl(vendor: str) -> Sequence[str]:
