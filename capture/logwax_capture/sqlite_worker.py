@@ -30,6 +30,8 @@ Hook = Callable[[str, Sequence[object]], object]
 
 _VARIABLES = 32_766 if sqlite3.sqlite_version_info >= (3, 32) else 999
 _GATHER = 0.01  # seconds that rows wait for others to be committed with
+_MUCH = 8192  # rows that wait: from here on, callers let the writer go first now and then
+_EACH = 64  # rows
 _CHORES_EVERY = 60.0
 _RETRY_AFTER = 0.1
 _BUSY = 5.0  # seconds that SQLite itself waits for another process
@@ -125,6 +127,7 @@ class SqliteWorker:
         self._init = tuple(execute_init)
         self._max_count = max_count
         self._max_pending = max_pending
+        self._much = min(_MUCH, max_pending)
         self._max_readers = readers
         self._rows: list[Rows] = []
         self._chores: list[_Job] = []
@@ -146,8 +149,8 @@ class SqliteWorker:
 
     def add(self, rows: Rows, row: tuple[object, ...]) -> None:
         """Hand over a row; it is committed soon. Raises `LocalLoggerError`."""
-        if len(rows.waiting) >= self._max_pending:
-            self._wait_for_room()
+        if len(rows.waiting) >= self._much:
+            self._give_way(len(rows.waiting))
         rows.waiting.append(row)
         if self._attention:
             self._attend()
@@ -340,8 +343,15 @@ class SqliteWorker:
     _forked = False
     _closed = False
 
-    def _wait_for_room(self) -> None:
-        if threading.current_thread() is not self._thread:
+    def _give_way(self, waiting: int) -> None:
+        """Wait for room. Before that, let go the interpreter, which the writer gets too rarely.
+
+        Each of some busy threads keeps it for 5 ms; meanwhile the writer's core is idle.
+        """
+        if waiting < self._max_pending:
+            if not waiting % _EACH:
+                time.sleep(1e-6)
+        elif threading.current_thread() is not self._thread:
             self.call(_nothing)
 
     def _work(self) -> None:

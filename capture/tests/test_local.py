@@ -619,7 +619,7 @@ def test_a_locked_database_makes_rows_wait_and_loses_none(path):
 
 def test_nobody_waits_longer_than_the_timeout_and_hears_what_is_in_the_way(path, wait_for):
     logger = MultiThreadedLogger(path, timeout=0.2)
-    logger.worker._max_pending = 50
+    logger.worker._much = logger.worker._max_pending = 50
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         logger.log("INFO", "api", "first")
