@@ -23,6 +23,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 import native
+from tests import forking
 
 if TYPE_CHECKING:
     from tests.servers.influxd import Influxd
@@ -63,6 +64,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if file := config.getoption("--compiled"):
         native.library = ctypes.CDLL(str(file))
+    if not config.getoption("--soak"):
+        forking.use()
 
 
 @pytest.fixture

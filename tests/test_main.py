@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import forking
 from tests.conftest import ROOT, wait_for
 
 REAL_LOGS = ROOT.parent / "shared" / "data"
@@ -244,8 +245,9 @@ def test_the_null_store_pays_for_no_library_that_it_does_not_need(pipeline):
     ],
 )
 def test_polars_has_no_more_threads_than_there_are_workers(
-    pipeline, arguments, environment, workers
+    pipeline, arguments, environment, workers, monkeypatch
 ):
+    monkeypatch.setattr(subprocess, "Popen", forking.REAL)  # Polars is not loaded yet
     process = pipeline.start(*arguments, **environment)
     pipeline.wait_until_healthy()
     tasks = Path(f"/proc/{process.pid}/task").glob("*/comm")
