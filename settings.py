@@ -130,9 +130,10 @@ class _Common(BaseSettings):
         repr=False,
     )
     redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"),
+        SecretStr(""),
         description="The Redis that `flows.redis` reads: `redis://user:password@host:port/0`, "
-        "`rediss://` with TLS, `unix://path`; a cluster is noticed, or named by `?cluster=true`.",
+        "`rediss://` with TLS, `unix://path`; a cluster is noticed, or named by `?cluster=true`. "
+        "Default: `redis://127.0.0.1:6379/0`.",
         repr=False,
     )
     redis_stream: Annotated[str, StringConstraints(min_length=1)] = Field(

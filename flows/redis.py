@@ -59,7 +59,7 @@ def read(settings: Settings, store: Store, stop: threading.Event) -> SourceInput
     """The source of this job, the stream of the settings; it ends when `stop` is set."""
     most = settings.stream_max_size
     group = Group(
-        settings.redis_url.get_secret_value(),
+        _url(settings),
         settings.redis_stream,
         settings.redis_group,
         queue=settings.redis_list,
@@ -81,10 +81,14 @@ def read(settings: Settings, store: Store, stop: threading.Event) -> SourceInput
 def ready(settings: Settings) -> Settings:
     """The settings with which events are read. Raises `SettingsError` with all problems."""
     settings = settings.model_copy(update={"log_format": "json", "instance": INSTANCE})
-    found = [*problems(settings), *url_problem(settings.redis_url.get_secret_value())]
+    found = [*problems(settings), *url_problem(_url(settings))]
     if found:
         raise SettingsError(found)
     return settings
+
+
+def _url(settings: Settings) -> str:
+    return settings.redis_url.get_secret_value() or "redis://127.0.0.1:6379/0"
 
 
 def flow() -> Dataflow:

@@ -208,10 +208,9 @@ class RedisSource(Source):
         records, unfit = [], []
         for at, entry in enumerate(entries):
             why = self._unfit(entry)
-            event = entry.event or b""
             if why:
-                unfit.append((at, event[:KEPT_OF_LONG], why))
-            records.append(b"\n" if why else event + b"\n")
+                unfit.append((at, entry.event[:KEPT_OF_LONG], why))
+            records.append(b"\n" if why else entry.event + b"\n")
         spans, places = self._spans(batch.stream, entries)
         taken = Taken.of(spans, records, places)
         return TakenEntries(
@@ -248,7 +247,7 @@ class RedisSource(Source):
         return spans, places
 
     def _unfit(self, entry: Entry) -> MalformedLine | None:
-        if entry.event is None:
+        if not entry.has_event:
             return MalformedLine("no_event", "the entry has no field `event`")
         if len(entry.event) > self._longest:
             return too_long(len(entry.event) + 1, self._longest)

@@ -20,9 +20,10 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
+import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -38,7 +39,7 @@ FAILURES = (RedisError, RedisClusterException, OSError)
 
 _CONNECT, _ANSWER = 5.0, 30.0  # seconds
 _OURS = "logwax-"
-_STEP = 5_000  # entries read at a time: Redis does nothing else meanwhile, some 10 ms
+_FIRST, _STEP = 64, 2_000  # entries read at a time: before their size is known, and at most
 _END = f"{2**64 - 1}-0"  # behind every entry; with the largest number it means those that are new
 
 _NAMED = """
@@ -49,14 +50,13 @@ local function named(reply)
 end
 """
 
-# Everything around the next entries, and up to so many of them, which are then the consumer's.
-_READ = (
+# Everything around the next entries.
+_LOOK = (
     _NAMED
     + """
 local stream, state, list = KEYS[1], KEYS[2], KEYS[3]
-local group, consumer, count, budget = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local fresh, unsure = ARGV[5], ARGV[6] == '1'
-local piece = 64
+local group, fresh, unsure = ARGV[1], ARGV[2], ARGV[3] == '1'
+local most, budget, piece = tonumber(ARGV[4]), tonumber(ARGV[5]), 64
 
 if redis.call('EXISTS', stream) == 0 then
   redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM', 'ENTRIESREAD', '0')
@@ -72,7 +72,7 @@ if list then
       size = size + #event
     end
     moved = moved + #events
-  until #events < piece or moved >= math.max(count, piece) or size >= budget
+  until #events < piece or moved >= most or size >= budget
   waiting = redis.call('LLEN', list)
 end
 local all = named(redis.call('XINFO', 'STREAM', stream))
@@ -118,21 +118,10 @@ if not next then lag = 0 end
 
 local oldest = next and next[1] or ''
 if mine['pending'] > 0 then oldest = redis.call('XPENDING', stream, group)[2] end
-local found = {}
-while next and #found < count and budget > 0 do
-  local some = math.min(piece, count - #found)
-  local reply = redis.call(
-    'XREADGROUP', 'GROUP', group, consumer, 'COUNT', some, 'STREAMS', stream, '>')
-  if not reply then break end
-  for _, entry in ipairs(reply[1][2]) do
-    found[#found + 1] = entry
-    for _, value in ipairs(entry[2]) do budget = budget - #value end
-  end
-end
 local now = redis.call('TIME')
 return {
   said['id'], said['again'] or '0-0', lost, last, (lag or 1) + waiting, mine['pending'],
-  oldest, now[1], found
+  oldest, now[1]
 }
 """
 )
@@ -213,12 +202,12 @@ EntryId = tuple[int, int]
 """Milliseconds and a number, by which entries are in order."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An entry of the stream; `event` is what its field `event` holds, None if it has none."""
+class Entry(NamedTuple):
+    """An entry of the stream; `event` is what its field `event` holds, else all of it as JSON."""
 
     id: EntryId
-    event: bytes | None
+    event: bytes
+    has_event: bool
 
 
 @dataclass(frozen=True)
@@ -264,9 +253,9 @@ class Group:
     """The consumer group `group` of the stream `stream` at `url`; for one thread at a time.
 
     With `queue` its events are the elements of that list: each look moves some into a stream of our
-    own. Nothing is opened before the first question. A batch is of `most` entries, or ends with the
-    64 that reach `most_bytes`. `lease`: seconds after which a batch of which nobody said anything
-    is taken over. Every method may raise one of `FAILURES`.
+    own. Nothing is opened before the first question. A batch has `most` entries at most and, by the
+    mean of the last ones, some `most_bytes`. `lease`: seconds after which a batch of which nobody
+    said anything is taken over. Every method may raise one of `FAILURES`.
     """
 
     def __init__(
@@ -289,6 +278,7 @@ class Group:
         self._most = most
         self._most_bytes = most_bytes
         self._lease = lease
+        self._mean = 0.0
         self._client: Any = None
 
     def look(self, *, is_unsure: bool = False) -> Depth:
@@ -296,27 +286,29 @@ class Group:
 
         `is_unsure`: Redis may have lost something since it was asked last.
         """
-        depth, _ = self._read("", 0, self._most_bytes, is_unsure)
-        return depth
+        return _depth(self._run(_LOOK, *self._look_arguments(is_unsure)))
 
     def claim(self) -> Batch | None:
         """The next entries, which are now ours; None: there are none."""
         name = _new_name()
         found: list[Any] = []
-        stream, left = 0, self._most_bytes
-        while len(found) < self._most and left > 0:
-            depth, more = self._read(name, min(_STEP, self._most - len(found)), left)
-            if not more:
-                break
+        size = stream = 0
+        while step := self._step(len(found), size):
+            depth, more = self._read(name, step)
             found += more
             stream = depth.stream
-            left -= sum(len(value) for _, values in more for value in values)
-        return self._batch(name, stream, found) if found else None
+            size += sum(len(value) for _, values in more for value in values)
+            if len(more) < step:
+                break
+        if not found:
+            return None
+        self._mean = size / len(found)
+        return self._batch(name, stream, found)
 
     def take_over(self) -> Batch | None:
         """A batch that was handed out by somebody who died, which is now ours; None: none is."""
         arguments = [self._group, int(self._lease * 1000), _new_name(), _OURS, _END]
-        name = self._run("take", *arguments).decode()
+        name = self._run(_TAKE, *arguments).decode()
         if not name:
             return None
         found: list[Any] = []
@@ -327,7 +319,7 @@ class Group:
 
     def done(self, batch: Batch) -> None:
         """Say that the store has a batch."""
-        self._run("done", self._group, batch.name, batch.trimmed)
+        self._run(_DONE, self._group, batch.name, batch.trimmed)
 
     def renew(self, batches: Sequence[Batch]) -> None:
         """Begin the leases of these batches anew."""
@@ -351,19 +343,33 @@ class Group:
         if self._client:
             self._client.close()
 
-    def _read(
-        self, name: str, count: int, size: int, is_unsure: bool = False
-    ) -> tuple[Depth, list[Any]]:
-        *said, found = self._run(
-            *("read", self._group, name, count, size, secrets.randbits(62) + 1, int(is_unsure))
-        )
-        stream, again, lost, last, waiting, pending, oldest, now = said
-        age = int(now) - _id(oldest)[0] / 1000 if oldest else 0.0
-        depth = Depth(
-            *(int(stream), _id(again), int(lost), _id(last)),
-            *(int(waiting), int(pending), max(0.0, age)),
-        )
-        return depth, found
+    def _look_arguments(self, is_unsure: bool) -> tuple[object, ...]:
+        fresh = secrets.randbits(62) + 1
+        return self._group, fresh, int(is_unsure), self._most, self._most_bytes
+
+    def _read(self, name: str, count: int) -> tuple[Depth, list[Any]]:
+        """The next entries, and how much there was before, in one step: nothing is trimmed between.
+
+        Scripts could read, too, but to take entries into Lua costs Redis more than to read them.
+        """
+        with self._connected().pipeline(transaction=True) as both:
+            both.execute_command(
+                *("EVAL", _LOOK, len(self._keys), *self._keys, *self._look_arguments(False))
+            )
+            both.execute_command(
+                *("XREADGROUP", "GROUP", self._group, name),
+                *("COUNT", count, "STREAMS", self._stream, ">"),
+            )
+            said, reply = both.execute()
+        return _depth(said), reply[0][1] if reply else []
+
+    def _step(self, entries: int, size: int) -> int:
+        """How many entries to ask for, once so many and so large are there."""
+        mean = size / entries if entries else self._mean
+        if size >= self._most_bytes:
+            return 0
+        fits = int((self._most_bytes - size) / mean) if mean else _FIRST
+        return min(self._most - entries, max(1, min(fits, _STEP)))
 
     def _pending(self, name: str, after: object, count: int = _STEP) -> list[Any]:
         """Entries of a batch behind one of them; asking begins its lease anew."""
@@ -377,30 +383,20 @@ class Group:
     def _batch(
         self, name: str, stream: int, found: list[Any], *, is_repeated: bool = False
     ) -> Batch | None:
-        number = int(self._run("number", self._group, name, len(found)))
+        number = int(self._run(_NUMBER, self._group, name, len(found)))
         if number < 0:
             return None  # the consumer has more: it is read anew when its lease has run out
         positions = [at for at, (_, values) in enumerate(found) if values is not None]
-        entries = [Entry(_id(id), _event(values)) for id, values in found if values is not None]
+        entries = [_entry(id, values) for id, values in found if values is not None]
         trimmed = len(found) - len(entries)
         return Batch(name, stream, number, entries, positions, trimmed, is_repeated)
 
     def _run(self, script: str, *arguments: object) -> Any:
-        client = self._connected()
-        return self._scripts[script](keys=self._keys, args=arguments, client=client)
+        return self._connected().eval(script, len(self._keys), *self._keys, *arguments)
 
     def _connected(self) -> Any:
         if self._client is None:
             client: Any = open_client(self._url)
-            self._scripts = {
-                name: client.register_script(text)
-                for name, text in (
-                    ("read", _READ),
-                    ("take", _TAKE),
-                    ("number", _NUMBER),
-                    ("done", _DONE),
-                )
-            }
             # As they come: the client would make dictionaries of them.
             for command in ("XREADGROUP", "XRANGE"):
                 client.set_response_callback(command, lambda reply, **options: reply)
@@ -445,14 +441,25 @@ def open_client(url: str) -> Any:
         "socket_timeout": _ANSWER,
         "socket_connect_timeout": _CONNECT,
         "client_name": "logwax",
+        "retry": Retry(NoBackoff(), 0),
     }
-    client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **common)
+    client = redis.Redis.from_url(url, **common)
     if not is_cluster:
         is_cluster = bool(client.info("cluster").get("cluster_enabled"))
     if not is_cluster:
         return client
     client.close()
-    return redis.RedisCluster.from_url(url, cluster_error_retry_attempts=0, **common)
+    return redis.RedisCluster.from_url(url, **common)
+
+
+def _depth(said: list[Any]) -> Depth:
+    """What `_LOOK` says."""
+    stream, again, lost, last, waiting, pending, oldest, now = said
+    age = int(now) - _id(oldest)[0] / 1000 if oldest else 0.0
+    return Depth(
+        *(int(stream), _id(again), int(lost), _id(last)),
+        *(int(waiting), int(pending), max(0.0, age)),
+    )
 
 
 def _new_name() -> str:
@@ -473,7 +480,14 @@ def _text(id: EntryId) -> str:
     return f"{id[0]}-{id[1]}"
 
 
-def _event(values: list[bytes]) -> bytes | None:
+def _entry(id: bytes, values: list[bytes]) -> Entry:
     if values[0] == b"event":
-        return values[1]
-    return dict(zip(values[::2], values[1::2], strict=True)).get(b"event")
+        return Entry(_id(id), values[1], True)
+    fields = dict(zip(values[::2], values[1::2], strict=True))
+    if b"event" in fields:
+        return Entry(_id(id), fields[b"event"], True)
+    texts = {
+        name.decode(errors="backslashreplace"): value.decode(errors="backslashreplace")
+        for name, value in fields.items()
+    }
+    return Entry(_id(id), msgspec.json.encode(texts), False)
