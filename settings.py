@@ -129,6 +129,23 @@ class _Common(BaseSettings):
         "logger, `sqlite:///path`.",
         repr=False,
     )
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description="The Redis that `flows.redis` reads: `redis://user:password@host:port/0`, "
+        "`rediss://` with TLS, `unix://path`; a cluster is noticed, or named by `?cluster=true`. "
+        "Default: `redis://127.0.0.1:6379/0`.",
+        repr=False,
+    )
+    redis_stream: Annotated[str, StringConstraints(min_length=1)] = Field(
+        "logwax:events",
+        description="The stream that `flows.redis` reads, by the field `event` of its entries.",
+    )
+    redis_list: str = Field(
+        "", description="A list of events that `flows.redis` reads instead of a stream."
+    )
+    redis_group: Annotated[str, StringConstraints(min_length=1)] = Field(
+        "logwax", description="The consumer group: of those of one group, one gets an event."
+    )
     follow: bool = Field(
         True,
         description="false: read what is there, print one summary line and exit; no API is served.",

@@ -56,7 +56,7 @@ def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
             ),
             Gauge(
                 "logwax_lag_records",
-                "Events of an outbox that are not stored yet.",
+                "Events of an outbox or of Redis that are not stored yet.",
                 reading.lag_records,
             ),
             Gauge(

@@ -86,7 +86,7 @@ class Health(StoreHealth):
 
     files: int = Field(description="Files followed.")
     lag_bytes: int = Field(description="Bytes in these files that are not stored yet.")
-    lag_records: int = Field(description="Events of an outbox that are not stored yet.")
+    lag_records: int = Field(description="Events of an outbox or of Redis that are not stored yet.")
     lag_seconds: float = Field(description="Age of the oldest of these.")
     lines_in: int = Field(description="Lines read since this process started.")
     lines_stored: int = Field(description="Of these, lines stored as rows.")

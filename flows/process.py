@@ -39,17 +39,25 @@ _NEVER = timedelta(days=100 * 365)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
-def job(open_source: OpenSource, build: Build) -> Dataflow:
+def ready(settings: Settings) -> Settings:
+    """These settings; prints the warnings. Raises `SettingsError` with all problems."""
+    refuse_problems(settings)
+    return settings
+
+
+def job(
+    open_source: OpenSource, build: Build, ready: Callable[[Settings], Settings] = ready
+) -> Dataflow:
     """A job: settings first, all their errors at once, then everything opens, then it is built.
 
     `open_source` makes the source, which ends when the event is set, and unless `FOLLOW` is set at
-    its end. Returns what `bytewax.run` runs; what is wrong is said, and ends the process.
+    its end. `ready` makes the settings of this job of those of every job, and raises
+    `SettingsError`. Returns what `bytewax.run` runs; what is wrong is said, and ends the process.
     """
     prepare()
     os.umask(0o077)  # what is stored is for the eyes of its owner
     try:
-        settings = load()
-        refuse_problems(settings)
+        settings = ready(load())
         tune()
         status, stop = Status(), threading.Event()
         store = open_store(settings, Retry(stop, status))
