@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, Secret
 
 from connectors.sinks.kind import StoreKind
 
-_ADDRESS = re.compile(r"mongodb(?:\+srv)?://(?:[^@/]*@)?([^@/?]+)(?:/.*)?", re.DOTALL)
+_URL = re.compile(r"(mongodb(?:\+srv)?://)(?:[^@/]*@)?([^@/?]+)(?:/.*)?", re.DOTALL)
 
 
-def _url(url: SecretStr) -> SecretStr:
-    if not _ADDRESS.fullmatch(url.get_secret_value()):
+class MongoUrl(Secret[str]):
+    """The address of a server; what shows it leaves its user and its options out."""
+
+    def _display(self) -> str:
+        found = _URL.fullmatch(self.get_secret_value())
+        return "".join(found.groups()) if found else "***"
+
+
+def _url(url: MongoUrl) -> MongoUrl:
+    if not _URL.fullmatch(url.get_secret_value()):
         raise ValueError(
             "must be mongodb://user:password@host:port, or mongodb+srv; "
             "in user and password, percent-encode what is not a letter or a digit"
@@ -24,15 +32,15 @@ def _url(url: SecretStr) -> SecretStr:
 def _database(name: str) -> str:
     # mongodb.com/docs/manual/reference/limits, "Naming Restrictions"
     if not re.fullmatch(r'[^/\\. "$*<>:|?\0]{1,63}', name):
-        raise ValueError(r'a database\'s name has 1 to 63 characters, and none of /\. "$*<>:|?')
+        raise ValueError('it must have 1 to 63 characters, and none of /\\. "$*<>:|?')
     return name
 
 
 class MongoSettings(BaseModel):
     """What `Settings` has for MongoDB."""
 
-    mongodb_url: Annotated[SecretStr, AfterValidator(_url)] = Field(
-        SecretStr("mongodb://127.0.0.1:27017"),
+    mongodb_url: Annotated[MongoUrl, AfterValidator(_url)] = Field(
+        MongoUrl("mongodb://127.0.0.1:27017"),
         description="The server of STORE=mongodb: user, password, hosts, and options such as "
         "`?replicaSet=rs0&tls=true&authSource=admin`; or mongodb+srv.",
         repr=False,
@@ -41,12 +49,6 @@ class MongoSettings(BaseModel):
         "logwax", description="Database of STORE=mongodb; it is made where it is missing."
     )
 
-    @property
-    def mongodb_address(self) -> str:
-        """The hosts of `MONGODB_URL`."""
-        found = _ADDRESS.fullmatch(self.mongodb_url.get_secret_value())
-        return found.group(1) if found else ""
-
 
 MONGODB = StoreKind(
     "mongodb",
@@ -54,5 +56,5 @@ MONGODB = StoreKind(
     "connectors.sinks.mongodb.store",
     MongoSettings,
     is_shared=True,
-    address=lambda settings: settings.mongodb_address,
+    address=lambda settings: settings.mongodb_url,
 )

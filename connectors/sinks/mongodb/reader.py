@@ -35,7 +35,7 @@ class MongoReader:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.mongodb_url.get_secret_value()
-        self._address = settings.mongodb_address
+        self._address = str(settings.mongodb_url)
         self._name = settings.mongodb_database
         self._under_way: set[asyncio.Task[Any]] = set()
         self._cancelled = False

@@ -81,7 +81,7 @@ class Server:
 
     def __init__(self, settings: Settings, retry: Retry) -> None:
         self._retry = retry
-        self.address = settings.mongodb_address
+        self.address = str(settings.mongodb_url)
         url = settings.mongodb_url.get_secret_value()
         try:
             self._client: MongoClient[Document] = MongoClient(url, **client_options(url, _WAITS))
