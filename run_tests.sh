@@ -6,6 +6,7 @@ source scripts/python.sh
 source scripts/servers.sh
 
 install_servers
+build_ferretdb
 install "[dev]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .

@@ -34,6 +34,7 @@ from connectors.sinks import PROBLEMS, STORES
 from connectors.sinks.clickhouse import EMBEDDED, ClickHouseSettings
 from connectors.sinks.influxdb import InfluxSettings
 from connectors.sinks.kind import StoreKind
+from connectors.sinks.mongodb import MongoSettings
 
 ENV_FILE = ".env.local"
 
@@ -244,7 +245,7 @@ class _Common(BaseSettings):
 
 if TYPE_CHECKING:  # which knows those of this project
 
-    class _OfStores(ClickHouseSettings, InfluxSettings):
+    class _OfStores(ClickHouseSettings, InfluxSettings, MongoSettings):
         pass
 else:
     _OfStores = create_model(

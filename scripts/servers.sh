@@ -21,6 +21,25 @@ apt_get() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes "$@"
 }
 
+# Builds FerretDB, which stands in for MongoDB, where Go is; once, it takes minutes.
+build_ferretdb() {
+    if [[ -n ${MONGODB_TEST_URL:-} ]] || ! command -v go >/dev/null; then return; fi
+    local version=v1.24.0 binary source work
+    binary=${XDG_CACHE_HOME:-$HOME/.cache}/logwax/ferretdb-${version#v}
+    if [[ -x $binary ]]; then return; fi
+    echo "Building FerretDB $version (once) ..."
+    work=$(mktemp -d)
+    # The module has not the file in which its version stands.
+    source=$(cd "$work" && go mod download -json "github.com/FerretDB/FerretDB@$version" |
+        sed -n 's/.*"Dir": "\(.*\)",*/\1/p') &&
+        cp -r "$source" "$work/source" && chmod -R u+w "$work/source" &&
+        echo $version >"$work/source/build/version/version.txt" &&
+        (cd "$work/source" && CGO_ENABLED=0 go build -o "$work/ferretdb" ./cmd/ferretdb) &&
+        mkdir -p "${binary%/*}" && mv "$work/ferretdb" "$binary" ||
+        echo "FerretDB cannot be built: what needs MongoDB is not tested." >&2
+    rm -rf "$work"
+}
+
 # Installs what is missing, or says what to do before anything else is done.
 install_servers() {
     local packages

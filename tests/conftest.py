@@ -190,6 +190,30 @@ def influxd(tmp_path: Path) -> Iterator[Influxd]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The MongoDB at `MONGODB_TEST_URL`, else a FerretDB for all tests."""
+    from tests.servers.ferretdb import Ferretdb
+
+    if url := os.environ.get("MONGODB_TEST_URL"):
+        yield url
+        return
+    server = Ferretdb(tmp_path_factory.mktemp("ferretdb"))
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def mongodb(mongodb_server: str) -> Iterator[dict[str, object]]:
+    """The settings of an empty database of MongoDB, which is dropped with the test."""
+    import pymongo
+
+    name = f"logwax_{secrets.token_hex(6)}"
+    yield {"store": "mongodb", "mongodb_url": mongodb_server, "mongodb_database": name}
+    with pymongo.MongoClient(mongodb_server) as client:
+        client.drop_database(name)
+
+
 @pytest.fixture
 def pipeline(tmp_path: Path, free_port: int) -> Iterator[Pipeline]:
     """A pipeline that has not been started yet."""

@@ -27,6 +27,7 @@ import clickhouse_connect
 import httpx
 import polars as pl
 import psutil
+import pymongo
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
@@ -178,6 +179,18 @@ def in_sqlite(path: Path) -> InFrames:
     )
 
 
+def in_mongodb(url: str, database: str) -> InFrames:
+    """Of a database of MongoDB."""
+    with pymongo.MongoClient[Any](url) as client:
+        rows = list(client[database].logs.find({}, {"customer_id": 1, "request_path": 1}))
+        letters = list(client[database].dead_letters.find({}, {"raw": 1}))
+    names = ("customer_id", "request_path")
+    return InFrames(
+        pl.DataFrame({name: [row[name] for row in rows] for name in names}),
+        pl.DataFrame({"raw": [letter["raw"].decode() for letter in letters]}),
+    )
+
+
 def _points(url: str, query: str) -> pl.DataFrame:
     asked = {"db": "logwax", "q": query}
     answer = httpx.get(
@@ -302,6 +315,9 @@ def stored_by(
     if settings.get("STORE") == "sqlite":
         yield in_sqlite(directory / "data" / "logwax.sqlite")
         return
+    if settings.get("STORE") == "mongodb":
+        yield in_mongodb(settings["MONGODB_URL"], settings.get("MONGODB_DATABASE", "logwax"))
+        return
     if settings.get("STORE") == "clickhouse":
         address = settings["CLICKHOUSE_URL"].partition("?")[0]
         client = _insist(
@@ -342,13 +358,15 @@ def main() -> int:
     arguments.add_argument("--gzip", action="store_true", help="compress every other rotated file")
     arguments.add_argument("--longest-life", type=float, default=2.5, help="seconds")
     arguments.add_argument("--seed", type=int, default=random.randrange(10**6))
-    arguments.add_argument("--store", choices=("embedded", "sqlite", "clickhouse", "influxdb"))
+    arguments.add_argument(
+        "--store", choices=("embedded", "sqlite", "clickhouse", "influxdb", "mongodb")
+    )
     arguments.add_argument("--url", default="", help="of the server")
     arguments.add_argument("--directory", type=Path, help="an empty one, which is kept")
     chosen = vars(arguments.parse_args())
     directory = chosen.pop("directory")
     store, url = chosen.pop("store") or "embedded", chosen.pop("url")
-    settings = {"STORE": store, "CLICKHOUSE_URL": url, "INFLUXDB_URL": url}
+    settings = {"STORE": store, "CLICKHOUSE_URL": url, "INFLUXDB_URL": url, "MONGODB_URL": url}
     plan = Plan(**chosen, settings=settings)
     print(f"seed {plan.seed}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:

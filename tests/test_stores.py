@@ -36,6 +36,8 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[st
         with Influxd(tmp_path / "influxd") as influxd:
             influxd.create()
             yield {**always, "influxdb_url": influxd.url, "influxdb_api": "v1"}
+    elif request.param == "mongodb":
+        yield always | request.getfixturevalue("mongodb")
     else:
         yield always
 

@@ -7,6 +7,7 @@ from connectors.sinks.clickhouse import CLICKHOUSE, EMBEDDED
 from connectors.sinks.console import CONSOLE
 from connectors.sinks.influxdb import INFLUXDB
 from connectors.sinks.kind import StoreKind
+from connectors.sinks.mongodb import MONGODB
 from connectors.sinks.null import NULL
 from connectors.sinks.sqlite import SQLITE
 
@@ -14,6 +15,15 @@ _elsewhere, PROBLEMS = plugins("logwax.stores", StoreKind)
 
 STORES: dict[str, StoreKind] = {
     kind.name: kind
-    for kind in (*_elsewhere.values(), EMBEDDED, SQLITE, CLICKHOUSE, INFLUXDB, CONSOLE, NULL)
+    for kind in (
+        *_elsewhere.values(),
+        EMBEDDED,
+        SQLITE,
+        CLICKHOUSE,
+        INFLUXDB,
+        MONGODB,
+        CONSOLE,
+        NULL,
+    )
 }
 """Value of `STORE` -> the store. Other packages add theirs by entry points, `logwax.stores`."""
