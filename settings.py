@@ -58,6 +58,11 @@ def _globs(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
+def parts(text: str) -> tuple[str, ...]:
+    """Split at the commas, each part once; what is empty is none."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
 def _one_of(name: str, table: Iterable[str]) -> str:
     if name not in table:
         raise ValueError(f"{name!r} is unknown; known are {', '.join(sorted(table))}")
@@ -128,6 +133,10 @@ class _Common(BaseSettings):
         "`postgresql://user:password@host/name`, or `sqlite:///path`; or the file of a local "
         "logger, `sqlite:///path`.",
         repr=False,
+    )
+    enrichers: str = Field(
+        "",
+        description="What is found out about lines besides, separated by commas: user_agent.",
     )
     follow: bool = Field(
         True,
@@ -213,6 +222,11 @@ class _Common(BaseSettings):
     def patterns(self) -> tuple[str, ...]:
         """The globs to read: `LOG_PATHS` split at its commas, else `LOG_FILE_PATH`, a path."""
         return _globs(self.log_paths) or (glob.escape(str(self.log_file_path)),)
+
+    @property
+    def enricher_names(self) -> tuple[str, ...]:
+        """What `ENRICHERS` turns on: split at its commas."""
+        return parts(self.enrichers)
 
     @property
     def archives(self) -> Path:

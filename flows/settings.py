@@ -1,4 +1,4 @@
-"""The settings of what parses lines: those of every process, and `LOG_FORMAT` means a format."""
+"""The settings of what parses lines: those of every process, and what they name is looked up."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pydantic import field_validator
 import settings
 from flows.parsing import FORMATS
 from flows.parsing.choice import describe
-from settings import Settings
+from settings import Settings, parts
 
 
 class ParsingSettings(Settings):
-    """Settings whose `LOG_FORMAT` was looked up."""
+    """Settings whose `LOG_FORMAT` and `ENRICHERS` were looked up."""
 
     @field_validator("log_format")
     @classmethod
@@ -20,9 +20,18 @@ class ParsingSettings(Settings):
             describe(text)
         return text
 
+    @field_validator("enrichers")
+    @classmethod
+    def _means_enrichers(cls, text: str) -> str:
+        from flows.enrichment import chosen  # it takes its time
+
+        for name in parts(text):
+            chosen.check(name)
+        return text
+
 
 def load() -> Settings:
-    """Read and validate all settings, as `settings.load` does, and `LOG_FORMAT` with them.
+    """Read and validate all settings, as `settings.load` does, and what they name with them.
 
     Raises `SettingsError` with one sentence for everything that is wrong, all at once.
     """
