@@ -134,9 +134,15 @@ class _Common(BaseSettings):
         "logger, `sqlite:///path`.",
         repr=False,
     )
+    geoip_db: str = Field(
+        "",
+        description="Where ENRICHERS has geoip: files in MaxMind's format, separated by commas; "
+        "of two that know something, the first counts.",
+    )
     enrichers: str = Field(
         "",
-        description="What is found out about lines besides, separated by commas: user_agent.",
+        description="What is found out about lines besides, separated by commas: user_agent, "
+        "geoip, visitor.",
     )
     follow: bool = Field(
         True,
@@ -227,6 +233,11 @@ class _Common(BaseSettings):
     def enricher_names(self) -> tuple[str, ...]:
         """What `ENRICHERS` turns on: split at its commas."""
         return parts(self.enrichers)
+
+    @property
+    def geoip_files(self) -> tuple[str, ...]:
+        """The paths in `GEOIP_DB`, split at its commas."""
+        return parts(self.geoip_db)
 
     @property
     def archives(self) -> Path:

@@ -54,6 +54,16 @@ ENRICHED: dict[str, dict[str, pl.DataType]] = {
         "device_type": pl.String(),
         "is_bot": pl.Boolean(),
     },
+    "geoip": {
+        "country": pl.String(),
+        "region": pl.String(),
+        "region_code": pl.String(),
+        "city": pl.String(),
+        "latitude": pl.Float64(),
+        "longitude": pl.Float64(),
+        "asn": pl.UInt32(),
+    },
+    "visitor": {"first_time_visit": pl.Boolean()},
 }
 """Names of the enrichers that `ENRICHERS` turns on -> the columns that each adds to `COLUMNS`.
 Tables need them only where their enricher is on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
 import settings
 from flows.parsing import FORMATS
@@ -11,7 +11,7 @@ from settings import Settings, parts
 
 
 class ParsingSettings(Settings):
-    """Settings whose `LOG_FORMAT` and `ENRICHERS` were looked up."""
+    """Settings whose `LOG_FORMAT`, `ENRICHERS` and `GEOIP_DB` were looked up."""
 
     @field_validator("log_format")
     @classmethod
@@ -20,13 +20,23 @@ class ParsingSettings(Settings):
             describe(text)
         return text
 
+    @field_validator("geoip_db")
+    @classmethod
+    def _can_be_read(cls, text: str) -> str:
+        from flows.enrichment.chosen import enricher_module  # it takes its time
+
+        enricher_module("geoip").check(parts(text))
+        return text
+
     @field_validator("enrichers")
     @classmethod
-    def _means_enrichers(cls, text: str) -> str:
-        from flows.enrichment import chosen  # it takes its time
+    def _means_enrichers(cls, text: str, others: ValidationInfo) -> str:
+        from flows.enrichment.chosen import enricher_module
 
         for name in parts(text):
-            chosen.check(name)
+            enricher_module(name)
+        if "geoip" in parts(text) and others.data.get("geoip_db") == "":
+            raise ValueError("geoip needs GEOIP_DB, which says in which files to look")
         return text
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime, timezone
+from pathlib import Path
 
 import polars as pl
 import pytest
+from maxminddb import open_database
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 
-from connectors.batch import columns_with
+from connectors.batch import ENRICHED, columns_with
 from connectors.errors import SettingsError
 from connectors.status import Status
 from flows.enrichment import known
@@ -62,7 +67,6 @@ def lengths() -> tuple[Known, list[str]]:
     return Known(find, {"length": pl.Int64(), "upper": pl.String()}), asked
 
 
-@pytest.mark.usefixtures("both_ways")
 def test_a_text_is_looked_at_once_whatever_batches_it_is_in() -> None:
     found, asked = lengths()
     for texts in (["a", "bb", "a"], ["bb", "", "a", ""], []):
@@ -204,16 +208,181 @@ def test_the_columns_have_the_types_that_stores_expect(agents: object) -> None:
     assert sum(rows.null_count().row(0)) == 0
 
 
+# geoip
+
+ALL_LANGUAGES = {"de": "Indien", "en": "India", "fr": "Inde"}
+OF_MUMBAI = {
+    "country": {"iso_code": "IN", "names": ALL_LANGUAGES},
+    "subdivisions": [{"iso_code": "MH", "names": {"en": "Maharashtra"}}, {"iso_code": "XX"}],
+    "city": {"names": {"en": "Mumbai"}},
+    "location": {"latitude": 19.0748, "longitude": 72.8856},
+}
+MUMBAI = ("India", "Maharashtra", "MH", "Mumbai", 19.0748, 72.8856, 0)
+OF_FLAT = {
+    "country": "Australia",
+    "region": "Queensland",
+    "city": "Brisbane",
+    "lat": "-27.46",
+    "lng": "153.02",
+    "asn": "AS13335",
+}
+FLAT = ("Australia", "Queensland", "", "Brisbane", -27.46, 153.02, 13335)
+NOWHERE = ("", "", "", "", 0.0, 0.0, 0)
+
+
+def write_places(path: Path, places: dict[str, object], version: int = 6) -> Path:
+    """A file in MaxMind's format, put into its place at once."""
+    writer = MMDBWriter(version, "Test", ipv4_compatible=version == 6)
+    for network, record in places.items():
+        writer.insert_network(IPSet([network]), record)
+    writer.to_db_file(str(path.with_suffix(".new")))
+    path.with_suffix(".new").replace(path)
+    return path
+
+
+class Geo:
+    """The enrich step with `geoip`, and what it says to its status."""
+
+    def __init__(self, *paths: Path) -> None:
+        self.status = Status()
+        names = ",".join(map(str, paths))
+        settings = Settings(_env_file=None, enrichers="geoip", geoip_db=names)
+        self._step = enrich_step(settings, self.status)
+
+    def places(self, *addresses: str) -> list[tuple[object, ...]]:
+        lines = [json.dumps({"ts": 0, "ip": address}) + "\n" for address in addresses]
+        rows = self._step(parse("json", "".join(lines).encode())).rows
+        columns = columns_with(["geoip"])
+        assert {name: columns[name] for name in rows.columns} == dict(rows.schema)
+        return rows.select(ENRICHED["geoip"].keys()).rows()
+
+
+def test_places_are_those_of_the_file_in_whichever_way_it_has_them(tmp_path: Path) -> None:
+    places = {
+        "203.0.113.0/24": OF_MUMBAI,
+        "198.51.100.0/24": OF_FLAT,
+        "192.0.2.0/25": {"country": {"iso_code": "FR"}, "city": {"names": {"de": "Nizza"}}},
+        "192.0.2.128/25": {"country": 7, "subdivisions": [], "location": "?", "asn": "none"},
+        "2001:db8::/32": {"country_code": "DE", "autonomous_system_number": 2**32 - 1},
+    }
+    geo = Geo(write_places(tmp_path / "city.mmdb", places))
+    assert geo.places("203.0.113.7", "198.51.100.1", "::ffff:203.0.113.9") == [MUMBAI, FLAT, MUMBAI]
+    assert geo.places("192.0.2.1", "192.0.2.200", "2001:db8::1", "203.0.113.7") == [
+        ("FR", *NOWHERE[1:]),
+        NOWHERE,
+        ("DE", *NOWHERE[1:6], 2**32 - 1),
+        MUMBAI,
+    ]
+    assert geo.status.problems == []
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_what_is_no_address_of_the_file_has_no_place(tmp_path: Path, version: int) -> None:
+    geo = Geo(write_places(tmp_path / "city.mmdb", {"1.2.0.0/16": OF_MUMBAI}, version))
+    addresses = ["10.0.0.1", "1.2.3", "01.2.3.4", "1.2.3.4:80", "::1", "fe80::1%eth0", "66051"]
+    addresses += ["2001:db8::1", "www.example.com", "1.2.3.4\u0000", "\u0661.2.3.4", ""]
+    assert geo.places("1.2.3.4", *addresses) == [MUMBAI, *[NOWHERE] * len(addresses)]
+    assert geo.status.problems == []
+
+
+def test_of_several_files_the_first_that_knows_counts(tmp_path: Path) -> None:
+    asn = {"autonomous_system_number": 64500, "country": "Elsewhere"}
+    city = write_places(tmp_path / "city.mmdb", {"203.0.113.0/24": OF_MUMBAI})
+    network = write_places(tmp_path / "asn.mmdb", {"203.0.0.0/8": asn}, version=4)
+    assert Geo(city, network).places("203.0.113.7", "203.9.9.9") == [
+        (*MUMBAI[:6], 64500),
+        ("Elsewhere", *NOWHERE[1:6], 64500),
+    ]
+
+
+def test_a_file_that_is_replaced_counts_from_the_next_batch_on(tmp_path: Path) -> None:
+    path = write_places(tmp_path / "city.mmdb", {"203.0.113.0/24": OF_MUMBAI})
+    geo = Geo(path)
+    with open_database(path) as reader:
+        day = datetime.fromtimestamp(reader.metadata().build_epoch, timezone.utc).date()
+    assert geo.status.geoip_files == {str(path): str(day)}  # before the first line
+    assert geo.places("203.0.113.7") == [MUMBAI]
+    write_places(path, {"203.0.113.0/24": OF_FLAT})
+    assert geo.places("203.0.113.7") == [FLAT]
+    path.write_bytes(path.read_bytes()[:100])  # as a copy that has only begun
+    assert geo.places("203.0.113.7", "203.0.113.8") == [FLAT, FLAT]
+    assert geo.status.problems == [f"GEOIP_DB: {path} is no file in MaxMind's format."]
+    path.unlink()
+    assert geo.places("203.0.113.9") == [FLAT]
+    assert geo.status.problems == [f"GEOIP_DB: cannot read {path}: No such file or directory."]
+    write_places(path, {"203.0.113.0/24": OF_MUMBAI})
+    assert geo.places("203.0.113.7") == [MUMBAI]
+    assert geo.status.problems == []
+
+
+def test_a_damaged_record_is_a_problem_and_no_stop(tmp_path: Path) -> None:
+    path = write_places(tmp_path / "city.mmdb", {"203.0.113.0/24": OF_MUMBAI})
+    whole = path.read_bytes()
+    for wrong in (b"\x42\xff\xfe", b"\x5d\xff\xff"):  # no UTF-8; a text behind the end
+        path.write_bytes(whole.replace(b"\x42en", wrong))
+        geo = Geo(path)
+        assert geo.places("203.0.113.7") == [NOWHERE]
+        (problem,) = geo.status.problems
+        assert problem.startswith(f"GEOIP_DB: {path} is damaged: ")
+
+
+def test_files_that_cannot_be_used_are_wrong_settings_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, missing = tmp_path / "places.csv", tmp_path / "missing.mmdb"
+    text.write_text("1.2.3.4,India\n")
+    monkeypatch.setenv("ENRICHERS", "geoip")
+    with pytest.raises(SettingsError, match="ENRICHERS='geoip': geoip needs GEOIP_DB"):
+        load()
+    monkeypatch.setenv("GEOIP_DB", f"{text}, {missing}")
+    monkeypatch.setenv("LOG_FORMAT", "xml")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    problem, _ = sorted(caught.value.problems)
+    assert f"{text} is no file in MaxMind's format; cannot read {missing}: No such" in problem
+
+
+# visitor
+
+
+def test_a_first_visit_is_one_that_its_event_calls_so() -> None:
+    step = enrich_step(Settings(_env_file=None, enrichers="visitor"), Status())
+
+    def first(*attributes: object) -> list[bool]:
+        lines = [json.dumps({"ts": 0} if one is None else {"ts": 0, **one}) for one in attributes]
+        rows = step(parse("json", "".join(f"{line}\n" for line in lines).encode())).rows
+        found: list[bool] = rows["first_time_visit"].to_list()
+        return found
+
+    key = "first_time_visit"
+    assert first({key: True}, {key: "true"}, {key: False}, {key: "false"}, {key: None}) == [
+        *(True, True),
+        *(False, False, False),
+    ]
+    assert first({"a": {key: True}}, {"a": f'"{key}":true'}, {"a": 1, key: True}, {"a": 1}) == [
+        *(False, False),
+        *(True, False),
+    ]
+    assert first(None, {"a": 1}) == [False, False]
+
+
 # From files into stores
 
 
-def test_lines_of_files_are_enriched_and_the_console_shows_it(pipeline: Pipeline) -> None:
+def test_lines_of_files_are_enriched_and_the_console_shows_it(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
     log = pipeline.directory / "in.log"
-    log.write_text(json.dumps({"ts": 0, "ua": "curl/8.7.1"}) + "\n")
-    done = pipeline.run(LOG_PATHS=log, LOG_FORMAT="json", STORE="console", ENRICHERS="user_agent")
-    row = json.loads(done.stdout)
-    assert (row["browser_family"], row["browser_version"], row["is_bot"]) == (
-        "curl",
-        "8.7.1",
-        False,
+    log.write_text(
+        '203.0.113.7 - - [22/Nov/2026:20:15:05 +0000] "GET / HTTP/1.1" 200 5 "-" "curl/8.7.1"\n'
     )
+    done = pipeline.run(
+        LOG_PATHS=log,
+        LOG_FORMAT="combined",
+        STORE="console",
+        ENRICHERS="user_agent,geoip",
+        GEOIP_DB=write_places(tmp_path / "city.mmdb", {"203.0.113.0/24": OF_MUMBAI}),
+    )
+    row = json.loads(done.stdout)
+    assert (row["browser_family"], row["browser_version"]) == ("curl", "8.7.1")
+    assert (row["city"], row["status_class"]) == ("Mumbai", "2xx")

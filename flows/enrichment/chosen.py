@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 
 from connectors.batch import ENRICHED
 from connectors.status import Status
@@ -10,19 +11,16 @@ from flows.enrichment import Enrich
 from settings import Settings
 
 
-def check(name: str) -> None:
-    """Raise `ValueError`, which says why, unless there is such an enricher and all it imports."""
+def enricher_module(name: str) -> ModuleType:
+    """The module of an enricher. Raises `ValueError`, which says why there is none."""
     if name not in ENRICHED:
         raise ValueError(f"{name!r} is unknown; known are {', '.join(sorted(ENRICHED))}")
     try:
-        import_module(f"{__package__}.{name}")
+        return import_module(f"{__package__}.{name}")
     except ImportError as error:
         raise ValueError(f"{error}; install it with: pip install 'logwax[enrich]'") from None
 
 
 def make(settings: Settings, status: Status) -> dict[str, Enrich]:
     """Those that are on; each module's `make` gets these, and says to `status` what goes wrong."""
-    return {
-        name: import_module(f"{__package__}.{name}").make(settings, status)
-        for name in settings.enricher_names
-    }
+    return {name: enricher_module(name).make(settings, status) for name in settings.enricher_names}

@@ -28,13 +28,14 @@ class Known:
     ) -> None:
         self._find = find
         self._nothing = pl.DataFrame(schema=schema)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.forget()
 
     def forget(self) -> None:
         """Ask again for all texts."""
-        self._numbers: dict[str, int] = {}
-        self._rows = self._nothing
+        with self._lock:
+            self._numbers: dict[str, int] = {}
+            self._rows = self._nothing
 
     def add_to(self, rows: pl.DataFrame, column: str) -> pl.DataFrame:
         """The rows with the columns made of this one; without it, as they are."""
