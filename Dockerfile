@@ -18,7 +18,7 @@ COPY flows flows
 COPY log_generator log_generator
 COPY native native
 # STORE=embedded is not for containers, and its engine would be more than half of the image.
-RUN pip install ".[outbox,redis]" \
+RUN pip install ".[enrich,outbox,redis]" \
     && pip uninstall --yes chdb chdb-core pandas
 
 FROM python:3.11.16-slim-bookworm

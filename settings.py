@@ -59,6 +59,11 @@ def _globs(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
+def parts(text: str) -> tuple[str, ...]:
+    """Split at the commas, each part once; what is empty is none."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
 def _one_of(name: str, table: Iterable[str]) -> str:
     if name not in table:
         raise ValueError(f"{name!r} is unknown; known are {', '.join(sorted(table))}")
@@ -147,6 +152,16 @@ class _Common(BaseSettings):
     redis_group: Annotated[str, StringConstraints(min_length=1)] = Field(
         "logwax", description="The consumer group: of those of one group, one gets an event."
     )
+    geoip_db: str = Field(
+        "",
+        description="Where ENRICHERS has geoip: files in MaxMind's format, separated by commas; "
+        "of two that know something, the first counts.",
+    )
+    enrichers: str = Field(
+        "",
+        description="What is found out about lines besides, separated by commas: user_agent, "
+        "geoip, visitor.",
+    )
     follow: bool = Field(
         True,
         description="false: read what is there, print one summary line and exit; no API is served.",
@@ -231,6 +246,16 @@ class _Common(BaseSettings):
     def patterns(self) -> tuple[str, ...]:
         """The globs to read: `LOG_PATHS` split at its commas, else `LOG_FILE_PATH`, a path."""
         return _globs(self.log_paths) or (glob.escape(str(self.log_file_path)),)
+
+    @property
+    def enricher_names(self) -> tuple[str, ...]:
+        """What `ENRICHERS` turns on: split at its commas."""
+        return parts(self.enrichers)
+
+    @property
+    def geoip_files(self) -> tuple[str, ...]:
+        """The paths in `GEOIP_DB`, split at its commas."""
+        return parts(self.geoip_db)
 
     @property
     def archives(self) -> Path:

@@ -201,6 +201,7 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
         lines_stored=status.stored,
         misfits=status.misfits,
         filler_bytes=status.filler,
+        geoip_files=dict(status.geoip_files),
         last_error=status.last_error,
         problems=[*status.problems, *reading.problems],
     )

@@ -94,6 +94,9 @@ class Health(StoreHealth):
         description="By column: values that do not fit it, hence are in `attributes`."
     )
     filler_bytes: int = Field(description="NUL bytes before lines that were skipped meanwhile.")
+    geoip_files: dict[str, str] = Field(
+        description="Files of `GEOIP_DB` that are in use, and the day on which each was built."
+    )
     last_error: str = Field(description="The error that is not overcome yet; empty if none.")
     problems: list[str] = Field(description="Files that cannot be read, and the like.")
 

@@ -44,6 +44,38 @@ byte in the file, `line` its number there, from 0, which is for stores that need
 stored; (`file_id`, `offset`) is the identity of a line. No column holds nulls: a format leaves out
 the columns it never has, and stores fill them with empty text or 0."""
 
+ENRICHED: dict[str, dict[str, pl.DataType]] = {
+    "user_agent": {
+        "browser_family": pl.String(),
+        "browser_version": pl.String(),
+        "os_family": pl.String(),
+        "os_version": pl.String(),
+        "device_family": pl.String(),
+        "device_type": pl.String(),
+        "is_bot": pl.Boolean(),
+    },
+    "geoip": {
+        "country": pl.String(),
+        "region": pl.String(),
+        "region_code": pl.String(),
+        "city": pl.String(),
+        "latitude": pl.Float64(),
+        "longitude": pl.Float64(),
+        "asn": pl.UInt32(),
+    },
+    "visitor": {"first_time_visit": pl.Boolean()},
+}
+"""Names of the enrichers that `ENRICHERS` turns on -> the columns that each adds to `COLUMNS`.
+Tables need them only where their enricher is on."""
+
+
+def columns_with(enrichers: Iterable[str]) -> dict[str, pl.DataType]:
+    """`COLUMNS`, and those of these enrichers."""
+    return COLUMNS | {
+        column: ENRICHED[name][column] for name in enrichers for column in ENRICHED[name]
+    }
+
+
 PLACE = ["file_id", "offset"]
 """The columns that say which line it is."""
 

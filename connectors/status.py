@@ -52,6 +52,8 @@ class Status:
         self.refusals = Refusals()
         self.demoted_tags: frozenset[str] = frozenset()
         self.store_problems: tuple[str, ...] = ()
+        self.geoip_files: Mapping[str, str] = {}  # path -> day on which it was built
+        self.geoip_problems: tuple[str, ...] = ()
         self._reasons: Counter[str] = Counter()
         self._errors: dict[object, str] = {}
 
@@ -83,7 +85,7 @@ class Status:
     @property
     def problems(self) -> list[str]:
         """One sentence for everything that somebody should put right, but what reading finds."""
-        return [*native.problems(), *self.store_problems]
+        return [*native.problems(), *self.store_problems, *self.geoip_problems]
 
     def overcome(self, trouble: object) -> None:
         """Forget what was reported of `trouble`, if anything was."""

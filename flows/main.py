@@ -15,9 +15,8 @@ from connectors.sources.source import SourceInput
 from connectors.sources.tailed_file import Limits
 from connectors.status import Status
 from connectors.store import Store
-from flows.enrichment.enricher import enricher
 from flows.process import job
-from flows.steps import parse_step
+from flows.steps import enrich_step, parse_step
 from settings import Settings
 
 
@@ -26,7 +25,7 @@ def build(settings: Settings, source: SourceInput, store: Store, status: Status)
     flow = Dataflow("logs")
     batches = op.input("tail", flow, source)  # collected by size or age
     parsed = op.map("parse", batches, in_words(parse_step(settings)))
-    enriched = op.map("enrich", parsed, in_words(enricher()))
+    enriched = op.map("enrich", parsed, in_words(enrich_step(settings, status)))
     op.output("write", enriched, StoreSink(store, status))  # ledger, dead letters, rows
     return flow
 

@@ -1,17 +1,17 @@
-"""The settings of what parses lines: those of every process, and `LOG_FORMAT` means a format."""
+"""The settings of what parses lines: those of every process, and what they name is looked up."""
 
 from __future__ import annotations
 
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
 import settings
 from flows.parsing import FORMATS
 from flows.parsing.choice import describe
-from settings import Settings
+from settings import Settings, parts
 
 
 class ParsingSettings(Settings):
-    """Settings whose `LOG_FORMAT` was looked up."""
+    """Settings whose `LOG_FORMAT`, `ENRICHERS` and `GEOIP_DB` were looked up."""
 
     @field_validator("log_format")
     @classmethod
@@ -20,9 +20,28 @@ class ParsingSettings(Settings):
             describe(text)
         return text
 
+    @field_validator("geoip_db")
+    @classmethod
+    def _can_be_read(cls, text: str) -> str:
+        from flows.enrichment.chosen import enricher_module  # it takes its time
+
+        enricher_module("geoip").check(parts(text))
+        return text
+
+    @field_validator("enrichers")
+    @classmethod
+    def _means_enrichers(cls, text: str, others: ValidationInfo) -> str:
+        from flows.enrichment.chosen import enricher_module
+
+        for name in parts(text):
+            enricher_module(name)
+        if "geoip" in parts(text) and others.data.get("geoip_db") == "":
+            raise ValueError("geoip needs GEOIP_DB, which says in which files to look")
+        return text
+
 
 def load() -> Settings:
-    """Read and validate all settings, as `settings.load` does, and `LOG_FORMAT` with them.
+    """Read and validate all settings, as `settings.load` does, and what they name with them.
 
     Raises `SettingsError` with one sentence for everything that is wrong, all at once.
     """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connectors.batch import Parsed, Taken
+from connectors.status import Status
+from flows.enrichment import chosen
 from flows.enrichment.enricher import enricher
 from flows.parsing.parser import parser
 from settings import Settings
@@ -15,7 +17,12 @@ def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:
     return parser(settings.log_format, settings.log_timezone, settings.log_duration_unit)
 
 
+def enrich_step(settings: Settings, status: Status) -> Callable[[Parsed], Parsed]:
+    """The enrich step of these settings; what goes wrong on the way is said to `status`."""
+    return enricher(chosen.make(settings, status))
+
+
 def parse_and_enrich(settings: Settings) -> Callable[[Taken], Parsed]:
     """The parse and the enrich step of these settings, in one."""
-    parse, enrich = parse_step(settings), enricher()
+    parse, enrich = parse_step(settings), enrich_step(settings, Status())
     return lambda batch: enrich(parse(batch))

@@ -14,6 +14,7 @@ from native.text import Views, number_texts
 
 _TYPES: dict[pl.DataType, tuple[str, type[np.generic]]] = {
     pl.UInt64(): ("UInt64", np.uint64),
+    pl.UInt32(): ("UInt32", np.uint32),
     pl.UInt16(): ("UInt16", np.uint16),
     pl.Float64(): ("Float64", np.float64),
     pl.Boolean(): ("Bool", np.bool_),

@@ -439,6 +439,7 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
         "rows_stored": 4,
         "dead_letters": 1,
         "filler_bytes": 9,
+        "geoip_files": {},
         "last_error": "",
         "problems": ["a.log: permission denied"],
     }

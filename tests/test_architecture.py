@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.batch import ENRICHED
 from connectors.sinks import STORES
 from connectors.sinks.kind import StoreKind
 from flows.enrichment import ENRICHERS
@@ -174,6 +175,11 @@ def test_every_enricher_is_a_module_of_its_own(enrich: object) -> None:
     module = import_module(enrich.__module__)
     assert module.__name__.startswith("flows.enrichment.")
     assert module.enrich is enrich
+
+
+@pytest.mark.parametrize("name", ENRICHED)
+def test_every_enricher_that_can_be_turned_on_is_a_module_of_its_name(name: str) -> None:
+    assert callable(import_module(f"flows.enrichment.{name}").make)
 
 
 def names_of(node: ast.stmt) -> Iterator[str]:

@@ -21,10 +21,10 @@ from api.app import create_app
 from api.metrics import of_pipeline
 from api.schemas import Health
 from cli.main import app as commands
-from connectors.batch import COLUMNS, REJECTED, Taken
+from connectors.batch import COLUMNS, ENRICHED, REJECTED, Taken, columns_with
 from connectors.encodings import UTF_8
 from connectors.sinks import STORES
-from connectors.sinks.clickhouse.tables import DEAD_LETTERS_TABLE, LOGS_TABLE, columns_of
+from connectors.sinks.clickhouse.tables import DEAD_LETTERS_TABLE, columns_of, logs_table
 from connectors.sources.records import Piece, taken
 from connectors.status import SourceStatus, Status
 from connectors.store import Reader
@@ -150,14 +150,19 @@ def test_every_option_of_the_tests_is_documented() -> None:
 
 def test_every_column_is_documented_with_its_type() -> None:
     rows = table(page("docs/formats.md"), "Column", "Type", "Meaning")
-    documented = {code(row[0])[0]: code(row[1])[0] for row in rows if code(row[1])}
-    stored = columns_of(LOGS_TABLE)
-    assert stored.keys() - COLUMNS.keys() == {"ingested_at"}
+    documented = {name: code(row[1])[0] for row in rows if code(row[1]) for name in code(row[0])}
+    stored = columns_of(logs_table(ENRICHED))
+    assert stored.keys() - columns_with(ENRICHED).keys() == {"ingested_at"}
     assert {name: documented.get(name) for name in stored} == stored
     dead = columns_of(DEAD_LETTERS_TABLE)
     assert dead.keys() - REJECTED.keys() == {"seen_at"}
     assert {name: documented.get(name) for name in dead} == dead
     assert documented.keys() == stored.keys() | dead.keys()
+
+
+@pytest.mark.parametrize("name", ENRICHED)
+def test_every_enricher_is_documented_with_what_it_is_made_of(name: str) -> None:
+    assert f"\n- `{name}`: " in page("docs/formats.md")
 
 
 def test_every_alias_of_json_is_documented() -> None:

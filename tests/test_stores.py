@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
+from clickhouse_connect import get_client
 
+from connectors.errors import StoreError
 from connectors.sinks import STORES
+from connectors.sinks.clickhouse.store import ClickHouseStore
+from connectors.sinks.influxdb.line_protocol import MEASUREMENT
+from connectors.sinks.influxdb.store import InfluxStore
 from connectors.sinks.retry import Retry
 from connectors.store import Store, open_reader, open_store
 from settings import Settings
@@ -160,6 +167,47 @@ def test_commands_are_told_which_lines_there_are(open_it):
     assert accounts.reasons() == {"bad": 1}
     assert accounts.samples("bad", 5).drop("raw").rows() == [("/var/log/a.log", 3, "bad", "why")]
     assert accounts.cuts(FILE).tolist()[-1] == 5
+
+
+def test_columns_of_an_enricher_are_stored_once_it_is_turned_on(open_it, settings):
+    """In a store that was made without it; a server is not changed, but told what to change."""
+    open_it().writer().write(batch(0, 2))
+    chosen = {"enrichers": "user_agent"}
+    try:
+        store = open_it(**chosen)
+    except StoreError as error:
+        assert settings["store"] == "clickhouse"
+        with closing(get_client(dsn=str(settings["clickhouse_url"]))) as client:
+            client.command(str(error).partition("To add them: ")[2])
+        store = open_it(**chosen)
+    more = batch(2, 4)
+    words = pl.lit("Tablet").alias("device_type"), pl.lit(True).alias("is_bot")
+    store.writer().write(replace(more, rows=more.rows.with_columns(words)))
+    assert of_agents(store) == [("", False)] * 2 + [("Tablet", True)] * 2
+    open_it().writer().write(batch(4, 5))
+    assert of_agents(open_it(**chosen))[4:] == [("", False)]
+
+
+def test_an_empty_store_gets_the_columns_of_its_enrichers(open_it):
+    more = batch(0, 1)
+    words = pl.lit("PC").alias("device_type"), pl.lit(False).alias("is_bot")
+    store = open_it(enrichers="user_agent")
+    store.writer().write(replace(more, rows=more.rows.with_columns(words)))
+    assert of_agents(store) == [("PC", False)]
+
+
+def of_agents(store: Store) -> list[tuple[str, bool]]:
+    """Two columns of an enricher, of each row in turn."""
+    if isinstance(store, InfluxStore):
+        asked = store._server.ask(f'SELECT device_type, is_bot, "offset" FROM {MEASUREMENT}')
+        found = sorted(asked, key=lambda row: row["offset"])
+        return [(row["device_type"] or "", bool(row["is_bot"])) for row in found]
+    asked = "SELECT device_type, is_bot FROM logs ORDER BY offset"
+    if isinstance(store, ClickHouseStore):
+        return [(row[0], row[1]) for row in store._client.query(asked).result_rows]
+    accounts = store.accounts()
+    assert accounts
+    return [(row[0], bool(row[1])) for row in accounts.select(asked, 100).rows]
 
 
 def test_several_writers_do_not_mix_up_their_batches(open_it):

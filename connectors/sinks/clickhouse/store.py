@@ -110,7 +110,12 @@ class ClickHouseStore(SqlStore):
         self._release = release
         self._clients: list[Client] = []
         self._client = self._new_client()
-        prepare_tables(self._client, settings.clickhouse_table, is_shared=is_shared)
+        prepare_tables(
+            self._client,
+            settings.clickhouse_table,
+            is_shared=is_shared,
+            enrichers=settings.enricher_names,
+        )
         self._look_for_damage()
         self._refuse_an_unreadable_ledger()
         self._set_retention()

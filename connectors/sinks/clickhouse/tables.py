@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from connectors.batch import COLUMNS, columns_with
 from connectors.errors import StoreError
 from connectors.saying import say
 from connectors.sinks.clickhouse import EVENT_LOG
@@ -91,6 +93,13 @@ CREATE TABLE IF NOT EXISTS {{table:Identifier}} (
 ) ENGINE = MergeTree ORDER BY (customer_id, timestamp)
 SETTINGS {_REBUILD}, {_LAZY}, """
 
+_OF_ENRICHERS = {
+    pl.String(): "LowCardinality(String)",
+    pl.Boolean(): "Bool",
+    pl.Float64(): "Float64",
+    pl.UInt32(): "UInt32",
+}
+
 # That of `logwax_capture.outbox`, which writes into it, too.
 EVENT_LOG_TABLE = EVENT_LOG_DDL.partition("SETTINGS")[0] + "SETTINGS "
 
@@ -161,8 +170,12 @@ WHERE database = currentDatabase() AND name = {table:String}
 """
 
 
-def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
+def prepare_tables(
+    client: Client, logs: str, *, is_shared: bool, enrichers: Iterable[str] = ()
+) -> None:
     """Make the tables that are missing; `logs` is the name of the table of lines.
+
+    It needs the columns of these `enrichers`.
 
     Where nobody else inserts (not `is_shared`), what has been merged is left alone soon, and
     columns that are missing are added.
@@ -172,7 +185,7 @@ def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
     columns are left alone.
     """
     tables = {
-        logs: EVENT_LOG_TABLE if logs == EVENT_LOG else LOGS_TABLE,
+        logs: EVENT_LOG_TABLE if logs == EVENT_LOG else logs_table(enrichers),
         DEAD_LETTERS: DEAD_LETTERS_TABLE,
         LEDGER: _LEDGER_TABLE,
     }
@@ -202,6 +215,16 @@ def prepare_tables(client: Client, logs: str, *, is_shared: bool) -> None:
             check_insert(client, table, columns)
     except ClickHouseError as error:
         raise StoreError(f"ClickHouse could not make its tables: {reason(error)}") from error
+
+
+def logs_table(enrichers: Iterable[str]) -> str:
+    """The statement that makes the table of lines, with the columns of these enrichers."""
+    more = "".join(
+        f",\n    {name} {_OF_ENRICHERS[dtype]}"
+        for name, dtype in columns_with(enrichers).items()
+        if name not in COLUMNS
+    )
+    return LOGS_TABLE.replace("\n) ENGINE", f"{more}\n) ENGINE")
 
 
 def columns_of(ddl: str) -> dict[str, str]:

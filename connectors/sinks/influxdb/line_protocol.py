@@ -16,13 +16,15 @@ import numpy as np
 import polars as pl
 
 import native
-from connectors.batch import COLUMNS
+from connectors.batch import ENRICHED, columns_with
 from connectors.distinct import Distinct, distinct
 from native.text import Coded, Part, Quoted, Rows, Same
 
 DEAD_LETTERS = "dead_letters"
 
 MEASUREMENT = "api_requests"
+
+_COLUMNS = columns_with(ENRICHED)
 
 _MAX_TAG_BYTES = 4096  # so that all tags fit into the 65,535 bytes of a series' key
 _MAX_INT = 2**63 - 1
@@ -123,9 +125,9 @@ def encode(
 ) -> Encoded:
     """The rows as lines, each ended by a newline; a line depends on its row and nothing else.
 
-    `rows` has some of `connectors.batch.COLUMNS`, among them `timestamp`, `file_id` and `line`.
-    The columns in `tags`, and `file_id`, are tags, unless they are `demoted`; all others are
-    fields. `known` has what is `distinct` in some of the columns, if somebody has looked.
+    `rows` has some of the columns that there are, `timestamp`, `file_id` and `line` among them. The
+    columns in `tags`, and `file_id`, are tags, unless they are `demoted`; all others are fields.
+    `known` has what is `distinct` in some of the columns, if somebody has looked.
     """
     if rows.is_empty():
         return Texts(pl.Series(dtype=pl.String))
@@ -139,7 +141,7 @@ def encode(
             tag, field = _tag_parts(name, rows[name], (known or {}).get(name))
             series += tag
             fields += field
-    for name in COLUMNS:
+    for name in _COLUMNS:
         if name in rows.columns and name not in (*tagged, "timestamp", "line"):
             fields += _field_parts(name, rows[name])
     micros = pl.col("timestamp").to_physical()

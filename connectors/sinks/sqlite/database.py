@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from polars import selectors
 
-from connectors.batch import COLUMNS, PLACE, REFUSED, Span
+from connectors.batch import PLACE, REFUSED, Span, columns_with
 from connectors.errors import StoreError
 from connectors.sinks.retry import Trouble
 from connectors.sinks.sql import DEAD_LETTERS
@@ -25,12 +25,18 @@ _DAY = 86_400 * 10**6  # microseconds
 _LARGEST = 2**63 - 1  # integers have a sign here
 
 _DEFAULTS = {pl.String(): "TEXT NOT NULL DEFAULT ''", pl.Float64(): "REAL DEFAULT 0"}
-_TYPES = {
-    name: _DEFAULTS.get(dtype, "INTEGER NOT NULL DEFAULT 0")
-    for name, dtype in COLUMNS.items()
-    if name != "line"
-} | {"attributes": "TEXT NOT NULL DEFAULT '{}'"}
-_COLUMNS = ", ".join(f"{name} {type_}" for name, type_ in _TYPES.items())
+
+
+def _columns_of_logs(enrichers: Iterable[str] = ()) -> dict[str, str]:
+    """The columns of the table of lines, with their types."""
+    return {
+        name: _DEFAULTS.get(dtype, "INTEGER NOT NULL DEFAULT 0")
+        for name, dtype in columns_with(enrichers).items()
+        if name != "line"
+    } | {"attributes": "TEXT NOT NULL DEFAULT '{}'"}
+
+
+_COLUMNS = ", ".join(f"{name} {type_}" for name, type_ in _columns_of_logs().items())
 
 _LIST = "IN (SELECT value FROM json_each(:{0}))"
 _PAIRS = "IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:{0}))"
@@ -62,9 +68,10 @@ def path_of(settings: Settings) -> Path:
     return settings.data_dir / SQLITE.kept_in
 
 
-def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:
+def connect(path: Path, *, make: bool = False, enrichers: Iterable[str] = ()) -> sqlite3.Connection:
     """A connection whose commits are on disk when they return; any one thread may use it.
 
+    Who may make the tables also adds the columns that they lack, those of `enrichers` among them.
     Raises `StoreError` if there is no such store, unless it shall be made.
     """
     try:
@@ -79,8 +86,9 @@ def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:
         if make:
             db.executescript(f"PRAGMA journal_mode = WAL; {_TABLES}")
             there = {row[1] for row in db.execute("PRAGMA table_info(logs)")}
-            for name in _TYPES.keys() - there:
-                db.execute(f"ALTER TABLE logs ADD COLUMN {name} {_TYPES[name]}")
+            for name, type_ in _columns_of_logs(enrichers).items():
+                if name not in there:
+                    db.execute(f"ALTER TABLE logs ADD COLUMN {name} {type_}")
         db.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error as error:
         raise StoreError(f"Cannot open {path}: {error}.") from error
@@ -93,7 +101,7 @@ class Database(TransactionTable):
     def __init__(self, settings: Settings, *, make: bool = False) -> None:
         self._instance = settings.instance
         self._keep = settings.ledger_keep_days * _DAY
-        self.connection = connect(path_of(settings), make=make)
+        self.connection = connect(path_of(settings), make=make, enrichers=settings.enricher_names)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
