@@ -14,6 +14,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.functional import LazyObject
 from django.views.decorators.csrf import csrf_exempt
 
 from logwax_capture.middleware.page import PageEvents, RefusalError
@@ -201,7 +202,8 @@ async def _async_user(request: HttpRequest) -> str | None:
 def _is_loaded(request: HttpRequest) -> bool:
     """Whether the view asked for the user, who may have signed in by it."""
     read = vars(request)
-    return "_cached_user" in read or "_acached_user" in read
+    is_set = not isinstance(read.get("user"), LazyObject)  # by a view that signs in or out
+    return is_set or "_cached_user" in read or "_acached_user" in read
 
 
 def _name(user: Any) -> str:
