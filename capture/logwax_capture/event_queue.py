@@ -91,7 +91,8 @@ class RedisStream:
 class EventQueue:
     """Takes events, and hands them to `send` from a thread of its own.
 
-    `send`: a `RedisStream`, by default one as the variables say, or `event_tasks.send`.
+    `send`: a `RedisStream`, by default one as the variables say, or an
+    `event_tasks.CeleryRoute`.
 
     `put` never waits: at most `bound` events are in memory; what is more, or is left at the end of
     the process, is in files of `spill_dir` (by default `~/.local/state/logwax/events`), at most
