@@ -4,8 +4,9 @@ python capture/benchmarks/middleware.py [requests a second]
 
 Bar: at 2,000 requests a second the p99 is at most 100 us over that of the same application without
 it. Both servers of a pair run at once and are asked in turn, by one client over one connection
-each, so that what disturbs one disturbs both. Beside it stands the CPU time of a request in the server, its thread that talks to
-Redis included. Needs uvicorn, gunicorn, psutil, redis and redis-server.
+each, so that what disturbs one disturbs both. Beside it stands the CPU time of a request in the
+server, its thread that talks to Redis included. Needs uvicorn, gunicorn, psutil, redis and
+redis-server.
 """
 
 from __future__ import annotations
@@ -128,7 +129,9 @@ def measure(kind: str, directory: Path, redis: Redis, rate: int) -> None:
             while (rest := due - time.perf_counter()) > 0:
                 time.sleep(rest)
             (bare, logged)[number % 2].ask()
-        cpu = [(one.cpu() - then) / REQUESTS for one, then in zip((bare, logged), begun)]
+        cpu = [
+            (one.cpu() - then) / REQUESTS for one, then in zip((bare, logged), begun, strict=True)
+        ]
     finally:
         bare.close()
         logged.close()
