@@ -26,6 +26,11 @@ _OURS = frozenset(
         *("view_args", "view_kwargs", "request_data", "is_bot", "latitude", "longitude", "asn"),
         *("browser_family", "browser_version", "os_family", "os_version", "device_family"),
         *("device_type", "country", "region", "region_code", "city"),
+        # What Logwax takes for the same as one of these, if it stands in a line of JSON:
+        *("timestamp", "ts", "time", "customer_id", "customer", "client_id", "tenant_id", "tenant"),
+        *("client_ip", "ip", "remote_addr", "remote_ip", "clientip", "ua", "http_user_agent"),
+        *("request_path", "path", "uri", "url", "request_uri", "referer", "http_referer"),
+        *("http_method", "request_method", "verb", "status", "http_status"),
     )
 )
 """What no schema names: a visitor who could write these would be somebody else."""
