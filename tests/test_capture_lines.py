@@ -15,8 +15,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flows.parsing.choice import describe
+from flows.parsing.keys import ALIASES, BY_KEY
+from logwax_capture.errors import SettingError
+from logwax_capture.event_queue import EventQueue
 from logwax_capture.handler import LONGEST, LogwaxHandler, LogwaxLogger
 from logwax_capture.local import MultiThreadedLogger
+from logwax_capture.middleware import PageEvents, RequestLog
 from settings import Settings
 from tests.parsing_checks import certain, parse, row_of
 
@@ -111,3 +115,15 @@ def test_an_export_of_the_local_logger_is_read_like_any_file(tmp_path: Path) -> 
     assert (row["level"], row["message"], row["status_code"]) == ("ERROR", "failed", 500)
     assert json.loads(row["attributes"])["user_id"] == 7
     assert abs(row["timestamp"] - datetime.now(timezone.utc)) < timedelta(minutes=1)
+
+
+def test_no_field_of_a_page_can_be_taken_for_what_the_server_says(tmp_path: Path) -> None:
+    """A key that means the same column would come before the server's, by its rank."""
+    log = RequestLog(EventQueue(lambda *_: None, spill_dir=tmp_path), secret="of this test only")
+    events = ("datetime", "visited_by", "ip_address", "user_agent", "path_info", "referrer")
+    said = {BY_KEY[key].column for key in (*events, "method", "status_code")}
+    keys = [alias.key for alias in ALIASES if alias.column in said]
+    assert len(keys) > 30
+    for key in keys:
+        with pytest.raises(SettingError, match="cannot be called"):
+            PageEvents(log, {"event.seen": {key: str}})

@@ -15,6 +15,12 @@ Entry = dict[str, Any]
 SUFFIX = ".spill"
 
 
+def state_directory(name: str) -> Path:
+    """Where programs keep what outlives a start: the XDG Base Directory Specification."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "logwax" / name
+
+
 class Spill:
     """One file a process, a line of JSON an entry; what a process leaves, another one takes up.
 

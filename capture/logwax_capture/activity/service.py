@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from logwax_capture.activity.table import Connect, Insert
 from logwax_capture.background import MOST_AT_EXIT, Background
 from logwax_capture.errors import SettingError
 from logwax_capture.ids import next_id
-from logwax_capture.spill import Entry, Spill
+from logwax_capture.spill import Entry, Spill, state_directory
 
 THREAD = "insert_log_into_database"
 
@@ -56,7 +55,7 @@ class ActivityThreadService(threading.Thread):
         _check(chosen)
         self.DRF_LOGGER_INTERVAL = chosen["DRF_LOGGER_INTERVAL"]
         self.LOGS_QUEUE_MAX_SIZE = chosen["LOGS_QUEUE_MAX_SIZE"]
-        directory = Path(chosen["LOGS_SPILL_DIR"] or _state_directory())
+        directory = Path(chosen["LOGS_SPILL_DIR"] or state_directory("activity"))
         is_spilled = chosen["LOGS_WHEN_FULL"] == "spill"
         into_outbox: bool = chosen["LOGS_INTO_OUTBOX"]
         self._insert = Insert(connect, into_outbox=into_outbox) if connect else None
@@ -179,12 +178,6 @@ def _check(settings: dict[str, Any]) -> None:
         problems.append("Value of LOGS_WHEN_FULL must be spill or drop")
     if problems:
         raise SettingError("; ".join(problems) + ".")
-
-
-def _state_directory() -> Path:
-    """Where programs keep what outlives a start: the XDG Base Directory Specification."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "logwax" / "activity"
 
 
 def _text(value: Any) -> str:
