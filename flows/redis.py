@@ -20,9 +20,8 @@ from connectors.sources.redis_group import Group, url_problem
 from connectors.sources.source import SourceInput
 from connectors.status import Status
 from connectors.store import Store
-from flows.enrichment.enricher import enricher
 from flows.process import job
-from flows.steps import parse_step
+from flows.steps import enrich_step, parse_step
 from settings import Settings
 
 INSTANCE = "redis"
@@ -34,7 +33,7 @@ def build(settings: Settings, source: SourceInput, store: Store, status: Status)
     flow = Dataflow("redis")
     batches = op.input("read", flow, source)  # collected by size or age
     parsed = op.map("parse", batches, in_words(parse_entries(settings)))
-    enriched = op.map("enrich", parsed, in_words(enricher()))
+    enriched = op.map("enrich", parsed, in_words(enrich_step(settings, status)))
     op.output("write", enriched, StoreSink(store, status))
     return flow
 
