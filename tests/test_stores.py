@@ -18,6 +18,8 @@ from connectors.sinks import STORES
 from connectors.sinks.clickhouse.store import ClickHouseStore
 from connectors.sinks.influxdb.line_protocol import MEASUREMENT
 from connectors.sinks.influxdb.store import InfluxStore
+from connectors.sinks.mongodb.server import LOGS
+from connectors.sinks.mongodb.store import MongoStore
 from connectors.sinks.retry import Retry
 from connectors.store import Store, open_reader, open_store
 from settings import Settings
@@ -202,6 +204,9 @@ def of_agents(store: Store) -> list[tuple[str, bool]]:
         asked = store._server.ask(f'SELECT device_type, is_bot, "offset" FROM {MEASUREMENT}')
         found = sorted(asked, key=lambda row: row["offset"])
         return [(row["device_type"] or "", bool(row["is_bot"])) for row in found]
+    if isinstance(store, MongoStore):
+        documents = store._server[LOGS].find().sort("_id")
+        return [(one.get("device_type", ""), one.get("is_bot", False)) for one in documents]
     asked = "SELECT device_type, is_bot FROM logs ORDER BY offset"
     if isinstance(store, ClickHouseStore):
         return [(row[0], row[1]) for row in store._client.query(asked).result_rows]

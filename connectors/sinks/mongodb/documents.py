@@ -19,7 +19,7 @@ import polars as pl
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
-from connectors.batch import COLUMNS, PLACE, Span, Stream
+from connectors.batch import ENRICHED, PLACE, Span, Stream, columns_with
 
 Document = dict[str, Any]
 
@@ -74,7 +74,7 @@ SCHEMA: Document = {
     "bsonType": "object",
     "required": ["_id", "timestamp", "timestamp_us", "day", *PLACE],
     "properties": {
-        **{name: {"bsonType": _bson_type(type_)} for name, type_ in COLUMNS.items()},
+        **{name: {"bsonType": _bson_type(type_)} for name, type_ in columns_with(ENRICHED).items()},
         "_id": {"bsonType": "binData"},
         "timestamp_us": {"bsonType": ["int", "long"]},
         "day": {"bsonType": "int"},
