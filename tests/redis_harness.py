@@ -69,9 +69,9 @@ class Producer:
     def _add(self) -> None:
         number = 0
         with closing(open_client(self._url)) as client:
-            while not self._ended.wait(0.02):
-                some = range(number, number + 50)
-                number += 50
+            while not self._ended.wait(0.05):
+                some = range(number, number + 20)
+                number += 20
                 pipe = client.pipeline(transaction=False)
                 for one in some:
                     event = f'{{"datetime": {1_700_000_000 + one}, "number": {one}}}'

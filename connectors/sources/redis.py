@@ -31,7 +31,7 @@ KIND = "redis"
 LEASE = 30.0
 """Seconds after which another process sends what one that died had read."""
 
-_LEAST, _MOST = 0.25, 5.0  # seconds between two looks
+_LEAST, _MOST = 0.1, 5.0  # seconds between two looks
 _TELL = 2.0  # seconds between two looks for the batches of the dead, and two renewals of leases
 _MILLIS, _NUMBER = 43, 20  # bits
 
