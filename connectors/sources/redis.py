@@ -101,6 +101,10 @@ class RedisSource(Source):
     def collect(self) -> Taken | None:
         """The next batch."""
         with self._lock:
+            if self._is_unsure and self._sending:
+                # What Redis has forgotten of these would be read again: each is stored before.
+                self._look_at = time.monotonic() + _LEAST
+                return None
             try:
                 while time.monotonic() >= self._look_at:
                     batch = self._next()
@@ -147,8 +151,6 @@ class RedisSource(Source):
             self._group.close()
 
     def _next(self) -> Batch | None:
-        if self._is_unsure and self._sending:
-            return None  # what Redis has forgotten of them would be read again
         self._look()
         now = time.monotonic()
         if now >= self._take_at:

@@ -61,6 +61,8 @@ local most, budget, piece = tonumber(ARGV[4]), tonumber(ARGV[5]), 64
 if redis.call('EXISTS', stream) == 0 then
   redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM', 'ENTRIESREAD', '0')
   unsure = true
+else
+  redis.call('XLEN', stream) -- a key of another kind is refused before anything is moved
 end
 local waiting = 0
 if list then
@@ -410,7 +412,7 @@ def url_problem(url: str) -> list[str]:
         client = open_client(url)
         version = str(_server(client).get("redis_version", ""))
         client.close()
-    except (ValueError, AuthenticationError, NoPermissionError) as error:
+    except (ValueError, TypeError, AuthenticationError, NoPermissionError) as error:
         return [f"REDIS_URL=***: {error}."]
     except FAILURES:
         return []
