@@ -113,6 +113,7 @@ class Consumer:
     def die(self, times: int) -> None:
         """Begin again, and kill oneself so often."""
         wanted = self.kills + times
+        self.stop()
 
         def has_died() -> bool:
             code = self._process.poll()
@@ -176,8 +177,6 @@ def run(directory: Path, *, kills: int, restarts: int, away: float, seed: int) -
                     server.stop()
                     time.sleep(away)  # which is to be survived, however long it is
                     server.start()
-                else:
-                    consumer.stop()
                 consumer.die(kills * number // restarts - kills * (number - 1) // restarts)
                 consumer.live()
                 has_lost = number % 2 == 0
