@@ -228,7 +228,7 @@ def _at_risk(url: str) -> set[int]:
             entries += client.execute_command(
                 "XRANGE", STREAM, one["message_id"], one["message_id"]
             )
-    return {int(fields["number"]) for fields in (json.loads(one[1][1]) for one in entries)}
+    return {int(fields["number"]) for fields in (json.loads(one[1][b"event"]) for one in entries)}
 
 
 def main() -> int:
