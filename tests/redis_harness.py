@@ -69,9 +69,9 @@ class Producer:
     def _add(self) -> None:
         number = 0
         with closing(open_client(self._url)) as client:
-            while not self._ended.wait(0.02):
-                some = range(number, number + 50)
-                number += 50
+            while not self._ended.wait(0.05):
+                some = range(number, number + 20)
+                number += 20
                 pipe = client.pipeline(transaction=False)
                 for one in some:
                     event = f'{{"datetime": {1_700_000_000 + one}, "number": {one}}}'
@@ -113,6 +113,7 @@ class Consumer:
     def die(self, times: int) -> None:
         """Begin again, and kill oneself so often."""
         wanted = self.kills + times
+        self.stop()
 
         def has_died() -> bool:
             code = self._process.poll()
@@ -176,8 +177,6 @@ def run(directory: Path, *, kills: int, restarts: int, away: float, seed: int) -
                     server.stop()
                     time.sleep(away)  # which is to be survived, however long it is
                     server.start()
-                else:
-                    consumer.stop()
                 consumer.die(kills * number // restarts - kills * (number - 1) // restarts)
                 consumer.live()
                 has_lost = number % 2 == 0
@@ -229,7 +228,7 @@ def _at_risk(url: str) -> set[int]:
             entries += client.execute_command(
                 "XRANGE", STREAM, one["message_id"], one["message_id"]
             )
-    return {int(fields["number"]) for fields in (json.loads(one[1][1]) for one in entries)}
+    return {int(fields["number"]) for fields in (json.loads(one[1][b"event"]) for one in entries)}
 
 
 def main() -> int:

@@ -13,9 +13,15 @@ import httpx
 import pytest
 from redis_server import Redis
 
-from connectors.sources.redis_group import open_client
+from connectors.sources.redis import RedisSource
+from connectors.sources.redis_group import Group, open_client
+from flows.redis import parse_entries
+from settings import Settings
 from tests import redis_harness
 from tests.conftest import Pipeline, find_port, wait_for
+from tests.test_stores import Open, open_it, rows, settings
+
+__all__ = ["open_it", "settings"]
 
 STREAM = "logwax:events"
 EVENT = {
@@ -136,6 +142,42 @@ def test_redis_is_waited_for_and_health_says_what_is_wrong_and_how_much_waits(
     with closing(sqlite3.connect(tmp_path / "data" / "logwax.sqlite")) as stored:
         numbers = [json.loads(row[0])["n"] for row in stored.execute("SELECT attributes FROM logs")]
     assert sorted(numbers) == list(range(20))
+
+
+@pytest.mark.parametrize("died", ["before it told Redis", "and Redis has forgotten"])
+def test_every_store_has_each_event_once_though_its_reader(
+    died: str, settings: dict[str, object], open_it: Open, tmp_path: Path
+) -> None:
+    """All events are of one moment, by which InfluxDB would take them for one."""
+    event = json.dumps({**EVENT, "visited_by": "cust_1", "datetime": "1970-01-01T00:00:00Z"})
+    store = open_it(instance="redis")
+    parse = parse_entries(Settings(_env_file=None, log_format="json"))
+
+    def stores(most: int) -> int:
+        """How many rows a source hands out, and are then stored."""
+        group = Group(server.url, STREAM, "logwax", most=most, most_bytes=10**6, lease=0.0)
+        source = RedisSource(
+            group, store.offsets, most=most, max_age=0.0, longest=1000, follow=False
+        )
+        writer, count = store.writer(), 0
+        while not source.exhausted():
+            if taken := source.collect():
+                batch = parse(taken)
+                count += writer.write(batch).rows
+                if most == 3:
+                    break  # without a word
+                batch.acknowledge()
+        source.close()
+        return count
+
+    with closing(Redis(tmp_path)) as server, closing(open_client(server.url)) as client:
+        for _ in range(5):
+            client.xadd(STREAM, {"event": event})
+        assert stores(3) == 3
+        if died == "and Redis has forgotten":
+            client.xgroup_destroy(STREAM, "logwax")
+        assert stores(5) == 2
+    assert rows(store) == 5
 
 
 def test_killed_again_and_again_while_redis_comes_and_goes(tmp_path: Path, soak: bool) -> None:

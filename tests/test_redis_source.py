@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from redis import Redis as Client
 from redis_server import Redis
 
@@ -106,7 +107,7 @@ def test_entries_are_handed_out_in_batches_in_their_order_until_each_is_stored(
     wait_for(lambda: one.source.collect() or one.source.exhausted(), "the end")
     assert client.xpending(STREAM, "logwax")["pending"] == 0
     assert client.xinfo_consumers(STREAM, "logwax") == []
-    assert client.hkeys(STATE) == [b"id", b"added", b"again", b"next"]
+    assert client.hkeys(STATE) == [b"id", b"added", b"again", b"run", b"next"]
 
 
 def test_a_batch_ends_by_its_bytes_and_one_that_is_too_small_waits(
@@ -397,6 +398,22 @@ def test_a_cluster_is_noticed_or_named(tmp_path: Path, named: str) -> None:
             one = Reader(url, queue=queue)
             assert one.store() == expected
             one.source.close()
+
+
+def test_a_url_with_tls_is_read_over_it(tmp_path: Path) -> None:
+    authority, port = trustme.CA(), find_port()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server_cert = authority.issue_cert("127.0.0.1")
+    server_cert.private_key_pem.write_to_path(tmp_path / "key.pem")
+    server_cert.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    options = ("--tls-port", str(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", "ca.pem")
+    files = ("--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem")
+    with closing(Redis(tmp_path, *options, *files)) as server:
+        with closing(open_client(server.url)) as client:
+            add(client, "a")
+        one = Reader(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}")
+        assert one.store() == ["a"]
+        one.source.close()
 
 
 def test_what_is_wrong_with_a_url_is_said_and_a_redis_that_is_away_is_waited_for(

@@ -31,7 +31,7 @@ KIND = "redis"
 LEASE = 30.0
 """Seconds after which another process sends what one that died had read."""
 
-_LEAST, _MOST = 0.25, 5.0  # seconds between two looks
+_LEAST, _MOST = 0.1, 5.0  # seconds between two looks
 _TELL = 2.0  # seconds between two looks for the batches of the dead, and two renewals of leases
 _MILLIS, _NUMBER = 43, 20  # bits
 
@@ -59,8 +59,8 @@ class RedisSource(Source):
 
     Redis says what is stored, so the ledger need not: each batch is handed out as the block of its
     number, in doubt, and so a store that has it already notices. `stored` is asked of what somebody
-    has read before, and after a start and each lost connection of all that is there, for Redis may
-    have come back older than it was. A batch has as much as `group` gives, or all once the first of
+    has read before, and after each start of Redis of all that is there, for it may have come back
+    older than it was. A batch has as much as `group` gives, or all once the first of
     its entries was seen `max_age` seconds ago. An event longer than `longest` bytes becomes a dead
     letter. `follow=False`: no event is waited for.
 
@@ -85,7 +85,7 @@ class RedisSource(Source):
         self._longest = longest
         self._lock = threading.Lock()  # workers share a source, and the group is for one thread
         self._sending: dict[str, Batch] = {}
-        self._is_unsure = True
+        self._is_older = False  # Redis may have forgotten what is being sent
         self._depth: Depth | None = None
         self._lost = 0
         self._losses: list[str] = []
@@ -123,9 +123,7 @@ class RedisSource(Source):
     def exhausted(self) -> bool:
         """Whether everything that was there is stored."""
         depth = self._depth
-        if depth is None or self._is_unsure:
-            return False
-        return not (self._sending or depth.waiting or depth.pending)
+        return bool(depth and not (self._problem or self._sending or depth.waiting + depth.pending))
 
     def status(self) -> SourceStatus:
         """How much is waiting; everything that was lost is a problem."""
@@ -147,8 +145,6 @@ class RedisSource(Source):
             self._group.close()
 
     def _next(self) -> Batch | None:
-        if self._is_unsure and self._sending:
-            return None  # what Redis has forgotten of them would be read again
         self._look()
         now = time.monotonic()
         if now >= self._take_at:
@@ -157,6 +153,9 @@ class RedisSource(Source):
                 return batch
             self._take_at = now + _TELL
         assert self._depth
+        self._is_older = self._is_older and bool(self._sending)
+        if self._is_older:  # what it has forgotten of these would be read again
+            return None
         if not self._depth.waiting:
             self._seen = None
             return None
@@ -164,24 +163,27 @@ class RedisSource(Source):
         if self._depth.waiting < self._most and now - self._seen < self._max_age:
             return None
         self._seen = None
-        return self._group.claim()
+        batch = self._group.claim()
+        if batch and batch.depth.run != self._depth.run and self._sending:
+            return None  # as above; it is taken over when its lease has run out
+        return batch
 
     def _look(self) -> None:
         """Ask how much there is, and tell what is lost."""
         before = self._depth
-        depth = self._group.look(is_unsure=self._is_unsure)
+        depth = self._group.look()
         if before and before.stream != depth.stream:
             self._lose("was made anew: what had been in it and was not read is lost")
         elif before and depth.last < before.last:
             self._lose("is older than it was: Redis has lost what was written last")
             self._group.go_beyond(before.last)
             depth = replace(depth, last=before.last)
-        elif before and self._is_unsure and self._group.has_lost(before.last):
+        elif before and before.run != depth.run and self._group.has_lost(before.last):
             self._lose("lacks an entry that was there: Redis has lost what was written last")
         if depth.lost > self._lost:
             say(_trimmed(self._group.name, depth.lost))
-        self._lost = depth.lost
-        self._depth, self._is_unsure = depth, False
+        self._is_older = self._is_older or bool(before and before.run != depth.run)
+        self._depth, self._lost = depth, depth.lost
 
     def _lose(self, what: str) -> None:
         self._losses.append(f"The stream {self._group.name} {what}.")
@@ -189,16 +191,14 @@ class RedisSource(Source):
 
     def _fail(self, error: Exception) -> None:
         self._problem = f"Redis cannot be used now: {error}."
-        self._is_unsure = True
         self._look_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, _MOST)
 
     def _taken(self, batch: Batch) -> TakenEntries | None:
         """What of a batch is not stored yet; None: nothing."""
-        assert self._depth
         entries, numbers = batch.entries, [batch.first + at for at in batch.positions]
         is_whole = True
-        if entries and (batch.is_repeated or entries[0].id <= self._depth.again):
+        if entries and (batch.is_repeated or entries[0].id <= batch.depth.again):
             missing = self._missing(batch)
             is_whole = len(missing) == len(entries)
             entries = [entries[at] for at in missing]
@@ -211,7 +211,7 @@ class RedisSource(Source):
             if why:
                 unfit.append((at, entry.event[:KEPT_OF_LONG], why))
             records.append(b"\n" if why else entry.event + b"\n")
-        spans, places = self._spans(batch.stream, entries)
+        spans, places = self._spans(batch.depth.stream, entries)
         taken = Taken.of(spans, records, places)
         return TakenEntries(
             taken.spans,
@@ -227,7 +227,7 @@ class RedisSource(Source):
 
     def _missing(self, batch: Batch) -> list[int]:
         """Which entries of a batch the store does not have, by their number in it."""
-        spans, places = self._spans(batch.stream, batch.entries)
+        spans, places = self._spans(batch.depth.stream, batch.entries)
         missing, at = [], 0
         for span in spans:
             held = set(self._stored(span.stream.id, span.start, span.end))
@@ -269,8 +269,7 @@ class RedisSource(Source):
             with self._lock:
                 try:
                     self._group.renew(list(self._sending.values()))
-                    if not self._is_unsure:  # else it is for `collect`, once nothing is sent
-                        self._look()
+                    self._look()
                 except FAILURES as error:
                     self._fail(error)
 

@@ -8,8 +8,9 @@ all its pending entries: what XACK would do for each.
 
 Beside the stream stands the hash `{stream}:<group>`. `id` is random and names the stream: one that
 is made anew, by whatever clock, has another. `next` counts entries, `n:<consumer>` is the number of
-a batch's first, `lost` counts what was trimmed before it was read, and up to the entry `again` the
-store has to be asked, for Redis may have forgotten what it was told.
+a batch's first, and `lost` counts what was trimmed before it was read. `run` is the process of
+Redis that was asked last. Is it another one, or the group not there, Redis may have forgotten what
+it was told: up to the entry `again` the store has to be asked.
 
 Commands and fields: redis.io/docs/latest/commands, XINFO, XREADGROUP, XGROUP; Redis 7.0 or later.
 """
@@ -55,12 +56,14 @@ _LOOK = (
     _NAMED
     + """
 local stream, state, list = KEYS[1], KEYS[2], KEYS[3]
-local group, fresh, unsure = ARGV[1], ARGV[2], ARGV[3] == '1'
-local most, budget, piece = tonumber(ARGV[4]), tonumber(ARGV[5]), 64
+local group, fresh, unsure = ARGV[1], ARGV[2], false
+local most, budget, piece = tonumber(ARGV[3]), tonumber(ARGV[4]), 64
 
 if redis.call('EXISTS', stream) == 0 then
   redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM', 'ENTRIESREAD', '0')
   unsure = true
+else
+  redis.call('XLEN', stream) -- a key of another kind is refused before anything is moved
 end
 local waiting = 0
 if list then
@@ -99,8 +102,9 @@ if not said['id'] or added < tonumber(said['added'] or '0') then
   said = {id = fresh}
 end
 if tostring(added) ~= said['added'] then redis.call('HSET', state, 'added', added) end
-if unsure then
-  redis.call('HSET', state, 'again', last)
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if unsure or said['run'] ~= run then
+  redis.call('HSET', state, 'again', last, 'run', run)
   said['again'] = last
 end
 
@@ -120,7 +124,7 @@ local oldest = next and next[1] or ''
 if mine['pending'] > 0 then oldest = redis.call('XPENDING', stream, group)[2] end
 local now = redis.call('TIME')
 return {
-  said['id'], said['again'] or '0-0', lost, last, (lag or 1) + waiting, mine['pending'],
+  said['id'], run, said['again'], lost, last, (lag or 1) + waiting, mine['pending'],
   oldest, now[1]
 }
 """
@@ -211,14 +215,35 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Depth:
+    """How much the group has before it, as of one look.
+
+    `waiting` are not read, `pending` are read and not stored; the oldest of both is
+    `oldest_seconds` old. `lost` were trimmed before they were read, ever. (`stream`, id) names an
+    entry for ever. The newest one is `last`. Of those up to `again` the store may have some
+    already. `run` names the process of Redis.
+    """
+
+    stream: int = 0
+    run: bytes = b""
+    again: EntryId = (0, 0)
+    lost: int = 0
+    last: EntryId = (0, 0)
+    waiting: int = 0
+    pending: int = 0
+    oldest_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Batch:
     """Entries that are sent together, always the same; their numbers begin with `first`.
 
-    (`stream`, id) names an entry for ever. `trimmed` entries were gone when they were read again.
+    `depth` is as of when they were read, less themselves. `trimmed` entries were gone when they
+    were read again.
     """
 
     name: str
-    stream: int
+    depth: Depth
     first: int
     entries: Sequence[Entry]
     positions: Sequence[int]
@@ -229,24 +254,6 @@ class Batch:
     def number(self) -> int:
         """What names the batch for ever."""
         return int(self.name.removeprefix(_OURS))
-
-
-@dataclass(frozen=True)
-class Depth:
-    """How much the group has before it, as of one look.
-
-    `waiting` are not read, `pending` are read and not stored; the oldest of both is
-    `oldest_seconds` old. `lost` were trimmed before they were read, ever. `stream` is the id of the
-    stream, whose newest entry is `last`. Of entries up to `again` the store may have some already.
-    """
-
-    stream: int = 0
-    again: EntryId = (0, 0)
-    lost: int = 0
-    last: EntryId = (0, 0)
-    waiting: int = 0
-    pending: int = 0
-    oldest_seconds: float = 0.0
 
 
 class Group:
@@ -281,29 +288,25 @@ class Group:
         self._mean = 0.0
         self._client: Any = None
 
-    def look(self, *, is_unsure: bool = False) -> Depth:
-        """How much there is; makes what is missing.
-
-        `is_unsure`: Redis may have lost something since it was asked last.
-        """
-        return _depth(self._run(_LOOK, *self._look_arguments(is_unsure)))
+    def look(self) -> Depth:
+        """How much there is; makes what is missing."""
+        return _depth(self._run(_LOOK, *self._look_arguments()))
 
     def claim(self) -> Batch | None:
         """The next entries, which are now ours; None: there are none."""
         name = _new_name()
         found: list[Any] = []
-        size = stream = 0
+        size, depth = 0, Depth()
         while step := self._step(len(found), size):
             depth, more = self._read(name, step)
             found += more
-            stream = depth.stream
             size += sum(len(value) for _, values in more for value in values)
             if len(more) < step:
                 break
         if not found:
             return None
         self._mean = size / len(found)
-        return self._batch(name, stream, found)
+        return self._batch(name, depth, found)
 
     def take_over(self) -> Batch | None:
         """A batch that was handed out by somebody who died, which is now ours; None: none is."""
@@ -314,8 +317,7 @@ class Group:
         found: list[Any] = []
         while more := self._pending(name, found[-1][0] if found else "0-0"):
             found += more
-        stream = self.look().stream
-        return self._batch(name, stream, found, is_repeated=True) if found else None
+        return self._batch(name, self.look(), found, is_repeated=True) if found else None
 
     def done(self, batch: Batch) -> None:
         """Say that the store has a batch."""
@@ -343,9 +345,8 @@ class Group:
         if self._client:
             self._client.close()
 
-    def _look_arguments(self, is_unsure: bool) -> tuple[object, ...]:
-        fresh = secrets.randbits(62) + 1
-        return self._group, fresh, int(is_unsure), self._most, self._most_bytes
+    def _look_arguments(self) -> tuple[object, ...]:
+        return self._group, secrets.randbits(62) + 1, self._most, self._most_bytes
 
     def _read(self, name: str, count: int) -> tuple[Depth, list[Any]]:
         """The next entries, and how much there was before, in one step: nothing is trimmed between.
@@ -354,7 +355,7 @@ class Group:
         """
         with self._connected().pipeline(transaction=True) as both:
             both.execute_command(
-                *("EVAL", _LOOK, len(self._keys), *self._keys, *self._look_arguments(False))
+                *("EVAL", _LOOK, len(self._keys), *self._keys, *self._look_arguments())
             )
             both.execute_command(
                 *("XREADGROUP", "GROUP", self._group, name),
@@ -381,15 +382,22 @@ class Group:
         return found
 
     def _batch(
-        self, name: str, stream: int, found: list[Any], *, is_repeated: bool = False
+        self, name: str, depth: Depth, found: list[Any], *, is_repeated: bool = False
     ) -> Batch | None:
         number = int(self._run(_NUMBER, self._group, name, len(found)))
         if number < 0:
             return None  # the consumer has more: it is read anew when its lease has run out
         positions = [at for at, (_, values) in enumerate(found) if values is not None]
         entries = [_entry(id, values) for id, values in found if values is not None]
-        trimmed = len(found) - len(entries)
-        return Batch(name, stream, number, entries, positions, trimmed, is_repeated)
+        return Batch(
+            name,
+            depth,
+            number,
+            entries,
+            positions,
+            trimmed=len(found) - len(entries),
+            is_repeated=is_repeated,
+        )
 
     def _run(self, script: str, *arguments: object) -> Any:
         return self._connected().eval(script, len(self._keys), *self._keys, *arguments)
@@ -410,7 +418,7 @@ def url_problem(url: str) -> list[str]:
         client = open_client(url)
         version = str(_server(client).get("redis_version", ""))
         client.close()
-    except (ValueError, AuthenticationError, NoPermissionError) as error:
+    except (ValueError, TypeError, AuthenticationError, NoPermissionError) as error:
         return [f"REDIS_URL=***: {error}."]
     except FAILURES:
         return []
@@ -454,10 +462,10 @@ def open_client(url: str) -> Any:
 
 def _depth(said: list[Any]) -> Depth:
     """What `_LOOK` says."""
-    stream, again, lost, last, waiting, pending, oldest, now = said
+    stream, run, again, lost, last, waiting, pending, oldest, now = said
     age = int(now) - _id(oldest)[0] / 1000 if oldest else 0.0
     return Depth(
-        *(int(stream), _id(again), int(lost), _id(last)),
+        *(int(stream), run, _id(again), int(lost), _id(last)),
         *(int(waiting), int(pending), max(0.0, age)),
     )
 
