@@ -238,8 +238,8 @@ def test_waits_for_help_with_what_does_not_pass_by_itself(store, proxy, status):
     proxy.faults += [{"ok": 0.0, "code": 13, "errmsg": "not authorized on logwax"}] * 999
     writing = threading.Thread(target=lambda: store.writer().write(batch(0, 2)))
     writing.start()
-    wait_for(lambda: status.problems, "a red status")
-    assert "MongoDB: not authorized on logwax" in str(status.problems)
+    wait_for(lambda: status.last_error, "a red status")
+    assert "MongoDB: not authorized on logwax" in str(status.last_error)
     proxy.faults.clear()
     writing.join()
     assert store.offsets(FILE, 0, 9) == {0, 1}
@@ -306,7 +306,7 @@ def test_a_server_that_is_away_is_named(free_port, tmp_path):
 
 
 def test_commands_work_as_on_other_stores(pipeline: Pipeline, mongodb):
-    settings = {name.upper(): value for name, value in mongodb.items()}
+    settings = {name.upper(): value for name, value in mongodb.items()} | {"INSTANCE": "host"}
     text = "".join(line(n) for n in range(200))
     broken = text.replace(line(7), "nonsense\n")
     write_log(pipeline, broken)
@@ -333,7 +333,7 @@ def test_has_every_line_once_though_processes_are_killed(mongodb, tmp_path, soak
     plan = (
         Plan(kills=30, processes=2, rate=5_000, gzip=True, settings=settings)
         if soak
-        else Plan(kills=2, processes=2, files=2, rate=2_000, rotate_every=1.5, settings=settings)
+        else Plan(kills=4, processes=2, files=2, rate=2_000, settings=settings)
     )
     outcome = kill_and_count(tmp_path / "kills", plan)
     assert outcome.is_exact, f"seed {plan.seed}: {outcome}"

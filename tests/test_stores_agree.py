@@ -129,7 +129,11 @@ def within_a_rank(durations: list[float], share: float, answer: float | None) ->
 
 
 def test_every_store_has_the_same_lines_and_says_the_same_of_them(
-    pipeline: Pipeline, influxd: Influxd, bridge: ServerProcess, soak: bool
+    pipeline: Pipeline,
+    influxd: Influxd,
+    bridge: ServerProcess,
+    mongodb: dict[str, object],
+    soak: bool,
 ):
     lines = 1_000_000 if soak else 20_000
     log = pipeline.directory / "in.log"
@@ -153,6 +157,7 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
         ("clickhouse", {"clickhouse_url": bridge.url}),
         ("influxdb", {"influxdb_url": influxd.url, "influxdb_api": "v1"}),
         ("sqlite", {}),
+        ("mongodb", mongodb),
     ):
         data = pipeline.directory / store
         chosen = {"store": store, "data_dir": data, "instance": "host", **where}
@@ -163,9 +168,9 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
             said.append(done.stdout.split()[:3])
         found.append(answers(Settings(_env_file=None, **chosen), questions))
     assert said[0][0] == f"lines={lines}"
-    assert said == said[:2] * 4
+    assert said == said[:2] * 5
     assert said[1] == ["lines=500", "stored=500", "dead=0"]
-    embedded, server, influx, sqlite = found
+    embedded, server, influx, sqlite, mongo = found
     for one, other in zip(embedded, server, strict=True):
         if one and other and one.estimated:
             assert other.estimated
@@ -176,6 +181,7 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
             assert rounded(one) == rounded(other)
     assert list(map(without_percentiles, embedded)) == list(map(without_percentiles, influx))
     assert list(map(without_percentiles, embedded)) == list(map(without_percentiles, sqlite))
+    assert list(map(rounded, sqlite)) == list(map(rounded, mongo))
     for one, other in zip(embedded, sqlite, strict=True):
         if one and other and not one.estimated:
             for figures, same in zip(rounded(one), rounded(other), strict=True):
