@@ -245,6 +245,25 @@ def test_waits_for_help_with_what_does_not_pass_by_itself(store, proxy, status):
     assert store.offsets(FILE, 0, 9) == {0, 1}
 
 
+def test_a_stop_does_not_wait_for_a_server_that_hangs(mongodb, proxy, tmp_path):
+    stop = threading.Event()
+    chosen = {**mongodb, "mongodb_url": proxy.url, "data_dir": tmp_path, "instance": "host"}
+    store = open_store(Settings(_env_file=None, **chosen), Retry(stop))
+    proxy.faults.append("hang")
+
+    def write_and_close() -> None:
+        with pytest.raises(StoreError, match="Stopped while the store did not answer"):
+            store.writer().write(batch(0, 2))
+        store.close()
+
+    writing = threading.Thread(target=write_and_close)
+    writing.start()
+    wait_for(lambda: proxy.is_hanging, "a server that hangs")
+    stop.set()
+    writing.join(30)
+    assert not writing.is_alive()
+
+
 def test_a_writer_that_died_before_its_position_leaves_lines_that_do_not_count(store):
     writer = store.writer()
     writer.write(batch(0, 4))

@@ -111,8 +111,12 @@ class MongoReader:
         async def ask() -> T:
             # A client is bound to an event loop: one for each question is none for the wrong loop.
             options = client_options(self._url, _WAITS)
-            async with AsyncMongoClient[Document](self._url, **options) as client:
+            client = AsyncMongoClient[Document](self._url, **options)
+            try:
                 return await question(client[self._name])
+            finally:
+                with suppress(asyncio.TimeoutError):  # a server that hangs takes no farewell
+                    await asyncio.wait_for(client.close(), 1)
 
         if self._cancelled:
             raise StoreError("The process is about to end.")
