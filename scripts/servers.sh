@@ -34,7 +34,8 @@ build_ferretdb() {
         sed -n 's/.*"Dir": "\(.*\)",*/\1/p') &&
         cp -r "$source" "$work/source" && chmod -R u+w "$work/source" &&
         echo $version >"$work/source/build/version/version.txt" &&
-        (cd "$work/source" && CGO_ENABLED=0 go build -o "$work/ferretdb" ./cmd/ferretdb) &&
+        (cd "$work/source" &&
+            CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o "$work/ferretdb" ./cmd/ferretdb) &&
         mkdir -p "${binary%/*}" && mv "$work/ferretdb" "$binary" ||
         echo "FerretDB cannot be built: what needs MongoDB is not tested." >&2
     rm -rf "$work"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import clickhouse_connect
 import pytest
@@ -128,10 +129,8 @@ def within_a_rank(durations: list[float], share: float, answer: float | None) ->
     return durations[low] - 1e-9 <= answer <= durations[high] + 1e-9
 
 
-def test_every_store_has_the_same_lines_and_says_the_same_of_them(
-    pipeline: Pipeline, influxd: Influxd, bridge: ServerProcess, soak: bool
-):
-    lines = 1_000_000 if soak else 20_000
+def write_logs(pipeline: Pipeline, lines: int, random: Random) -> list[tuple[Path, dict[str, Any]]]:
+    """A log of the generator, and one of odd lines, each with the settings to read it."""
     log = pipeline.directory / "in.log"
     settings = pipeline.environment(
         LOG_FILE_PATH=log,
@@ -142,9 +141,42 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
         MAX_LOGS_TO_GENERATE=lines,
     )
     subprocess.run([sys.executable, "-m", "log_generator"], env=settings, check=True)
-    random = Random(7)
     odd = pipeline.directory / "odd.log"
     odd.write_text("".join(f"{line}\n" for line in odd_lines(random)))
+    return [(log, {}), (odd, {"LOG_FORMAT": "json", "STREAM_MAX_SIZE": 50})]
+
+
+def test_mongodb_says_the_same_as_sqlite(pipeline: Pipeline, mongodb: dict[str, object]):
+    """Fewer lines and questions: FerretDB reads all lines for each."""
+    random = Random(7)
+    logs = write_logs(pipeline, 2000, random)
+    of_odd = odd_questions(random)
+    questions = [(customer, *ALWAYS) for customer in CUSTOMERS[::3]] + of_odd[::3]
+    said, found = [], []
+    for given in ({"store": "sqlite"}, mongodb):
+        chosen = {**given, "data_dir": pipeline.directory / "data", "instance": "host"}
+        for path, more in logs:
+            environment = {name.upper(): value for name, value in chosen.items()}
+            done = pipeline.run(LOG_PATHS=path, **environment, **more)
+            assert done.returncode == 0, done.stderr
+            said.append(done.stdout.split()[:3])
+        found.append(answers(Settings(_env_file=None, **chosen), questions))
+    assert said == said[:2] * 2
+    sqlite, mongo = found
+    assert any(sqlite)
+    for one, other in zip(sqlite, mongo, strict=True):
+        for figures, same in zip(rounded(one), rounded(other), strict=True):
+            assert replace(figures, median=None, p99=None) == replace(same, median=None, p99=None)
+            assert same.median == pytest.approx(figures.median)
+            assert same.p99 == pytest.approx(figures.p99)
+
+
+def test_every_store_has_the_same_lines_and_says_the_same_of_them(
+    pipeline: Pipeline, influxd: Influxd, bridge: ServerProcess, soak: bool
+):
+    lines = 1_000_000 if soak else 20_000
+    random = Random(7)
+    logs = write_logs(pipeline, lines, random)
     of_odd = odd_questions(random)
     questions = [(customer, *ALWAYS) for customer in CUSTOMERS] + of_odd
     said, found = [], []
@@ -157,7 +189,7 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
         data = pipeline.directory / store
         chosen = {"store": store, "data_dir": data, "instance": "host", **where}
         given = {name.upper(): value for name, value in chosen.items()}
-        for path, more in ((log, {}), (odd, {"LOG_FORMAT": "json", "STREAM_MAX_SIZE": 50})):
+        for path, more in logs:
             done = pipeline.run(LOG_PATHS=path, **given, **more)
             assert done.returncode == 0, done.stderr
             said.append(done.stdout.split()[:3])

@@ -50,7 +50,8 @@ class MongoProxy:
     """Stands before the server at `upstream`, from now until `close`.
 
     The next inserts have the faults in `faults`, one each: `before` and `after` break the
-    connection before or after it is executed, a document is the answer in place of the server's.
+    connection before or after it is executed, `hang` answers nothing from then on, a document is
+    the answer in place of the server's.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -58,7 +59,8 @@ class MongoProxy:
         self._upstream = (host, int(port))
         self.validators: dict[tuple[str, str], Any] = {}
         self.faults: deque[str | Document] = deque()
-        self.inserts = 0
+        self.closing = threading.Event()
+        self.is_hanging = False
         self._sockets: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"mongodb://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -66,6 +68,7 @@ class MongoProxy:
 
     def close(self) -> None:
         """Break every connection."""
+        self.closing.set()
         for one in (self._listener, *self._sockets):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -102,13 +105,17 @@ class MongoProxy:
         collection = (command["$db"], command[name])
         if name == "create" and (validator := command.pop("validator", None)):
             self.validators[collection] = validator_of(validator["$jsonSchema"])
+        if name == "endSessions" and self.is_hanging:
+            self.closing.wait()
         if name != "insert":
             return 0, _OP_MSG, _message(execute(documents), [])
-        self.inserts += 1
         fault = self.faults.popleft() if self.faults else None
         if isinstance(fault, dict):
             return 0, _OP_MSG, _message(fault, [])
-        if fault == "before":
+        if fault == "hang":
+            self.is_hanging = True
+            self.closing.wait()
+        if fault in ("before", "hang"):
             raise EOFError
         if not documents:
             documents = [bson.encode(one) for one in command.pop("documents")]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, TypeVar
 
@@ -25,9 +27,22 @@ T = TypeVar("T")
 _EPOCH = date(1970, 1, 1)
 _WAITS = {"serverSelectionTimeoutMS": 3_000, "timeoutMS": 60_000}
 
-# Equal requests are counted by the server, from the index alone.
-_BY = ("day", "status_code", "success", "duration")
-_COUNT: Document = {"$group": {"_id": {name: f"${name}" for name in _BY}, "count": {"$sum": 1}}}
+_READ: Document = {"$project": {"_id": 0, "day": 1, "status_code": 1, "success": 1, "duration": 1}}
+
+
+@dataclass
+class _Found:
+    """The requests of one day: how many were successful, and the durations of all."""
+
+    successful: int = 0
+    durations: array[float] = field(default_factory=lambda: array("d"))
+
+    @property
+    def figures(self) -> Figures:
+        """Percentiles are interpolated linearly between the closest ranks."""
+        values = np.frombuffer(self.durations)
+        median, p99 = np.percentile(values, (50, 99)) if len(values) else (None, None)
+        return Figures.of(len(values), self.successful, float(values.sum()), median, p99)
 
 
 class MongoReader:
@@ -52,18 +67,19 @@ class MongoReader:
         } | ({} if customer_id is None else _of(customer_id))
 
         async def ask(database: AsyncDatabase[Document]) -> Statistics | None:
-            found: dict[int, list[tuple[float, int, bool]]] = defaultdict(list)
-            is_empty = True
-            pipeline = [{"$match": chosen}, _COUNT]
-            async for one in await database[LOGS].aggregate(pipeline, allowDiskUse=True):
-                is_empty, key = False, one["_id"]
-                if key.get("status_code"):
-                    duration = key.get("duration") or 0.0
-                    found[key["day"]].append((duration, one["count"], bool(key.get("success"))))
+            days: dict[int, _Found] = defaultdict(_Found)
+            whole, is_empty = _Found(), True
+            pipeline = [{"$match": chosen}, _READ]  # which an index answers alone
+            async for one in await database[LOGS].aggregate(pipeline):
+                is_empty = False
+                if one.get("status_code"):
+                    for found in (whole, days[one["day"]]):
+                        found.successful += bool(one.get("success"))
+                        found.durations.append(one.get("duration", 0.0))
             if is_empty:
                 return None
-            daily = [(_EPOCH + timedelta(day), _figures(found[day])) for day in sorted(found)]
-            return Statistics(_figures([one for day in found.values() for one in day]), daily)
+            daily = [(_EPOCH + timedelta(day), days[day].figures) for day in sorted(days)]
+            return Statistics(whole.figures, daily)
 
         return await self._ask(ask)
 
@@ -95,8 +111,12 @@ class MongoReader:
         async def ask() -> T:
             # A client is bound to an event loop: one for each question is none for the wrong loop.
             options = client_options(self._url, _WAITS)
-            async with AsyncMongoClient[Document](self._url, **options) as client:
+            client = AsyncMongoClient[Document](self._url, **options)
+            try:
                 return await question(client[self._name])
+            finally:
+                with suppress(asyncio.TimeoutError):  # a server that hangs takes no farewell
+                    await asyncio.wait_for(client.close(), 1)
 
         if self._cancelled:
             raise StoreError("The process is about to end.")
@@ -116,27 +136,3 @@ class MongoReader:
 
 def _of(customer_id: str) -> Document:
     return {"customer_id": customer_id or {"$in": ["", None]}}
-
-
-def _figures(requests: list[tuple[float, int, bool]]) -> Figures:
-    """Figures of durations, how often each was, and whether with success.
-
-    Percentiles are interpolated linearly between the closest ranks.
-    """
-    if not requests:
-        return Figures.of(0, 0, None, None, None)
-    durations, counts, successes = map(np.array, zip(*requests, strict=True))
-    order = np.argsort(durations)
-    behind = np.cumsum(counts[order])
-    total = int(behind[-1])
-
-    def percentile(share: float) -> float:
-        rank = share * (total - 1)
-        at = np.searchsorted(behind, [int(rank), min(int(rank) + 1, total - 1)], "right")
-        low, high = durations[order[at]]
-        return float(low + (high - low) * (rank - int(rank)))
-
-    seconds = float((durations * counts).sum())
-    return Figures.of(
-        total, int(counts[successes].sum()), seconds, percentile(0.5), percentile(0.99)
-    )

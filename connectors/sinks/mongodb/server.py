@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import polars as pl
@@ -164,8 +165,9 @@ class Server:
         return map(places_of, batches)
 
     def close(self) -> None:
-        """Close every connection."""
-        self._client.close()
+        """Close every connection; of a server that hangs no farewell is waited for."""
+        with suppress(StoreError):
+            self._retry.bounded(self._client.close)
 
     def _make(self) -> None:
         there = self._database.list_collection_names()
@@ -198,7 +200,9 @@ def trouble(error: Exception) -> Trouble | None:
 
 def words(error: Exception) -> str:
     """What an error says, less what the driver adds to it."""
-    said = (error.details or {}).get("errmsg") if isinstance(error, OperationFailure) else ""
+    details = (error.details or {}) if isinstance(error, OperationFailure) else {}
+    several = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+    said = next((one["errmsg"] for one in several), details.get("errmsg"))
     text = str(said or error)
     return re.split(r" \(configured timeouts:|, full error:|, Timeout:", text)[0][:_WORDS]
 
