@@ -32,14 +32,13 @@ _KINDS = (
 
 def measure(effort: Effort, scratch: Path) -> Iterator[Figure]:
     """`user_agent` and `geoip` together, beside the same run without them."""
-    random = Random(1)
-    networks = sorted(random.sample(range(1 << 24, 223 << 24, 256), _NETWORKS))
+    random, lines = Random(1), min(effort.lines, _LINES)
+    networks = sorted(random.sample(range(1 << 24, 223 << 24, 256), min(lines, _NETWORKS)))
     places = _write_places(scratch / "places.mmdb", networks, random)
     on = {"ENRICHERS": "user_agent,geoip", "GEOIP_DB": str(places)}
     addresses = [
         str(ip_address(random.choice(networks) + random.randrange(256))) for _ in range(ADDRESSES)
     ]
-    lines = min(effort.lines, _LINES)
     log = _with_visitors(make_log(scratch, "combined", lines), addresses, random)
     ours, theirs = list[Cost](), list[Cost]()
     for _ in range(effort.rounds):
