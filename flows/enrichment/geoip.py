@@ -193,7 +193,7 @@ def _places(files: Sequence[_File], texts: Sequence[str]) -> list[tuple[object, 
 
 def _address(text: str) -> bytes:
     """The bytes of an address; none of what is none."""
-    if text.startswith(_MAPPED) and "." in text:
+    if text[: len(_MAPPED)].lower() == _MAPPED and "." in text:
         text = text[len(_MAPPED) :]
     try:
         return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
