@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import files, latency, memory, peers, query, scaling, throughput
+from benchmarks import enrichment, files, latency, memory, peers, query, scaling, throughput
 from benchmarks.chart import chart
 from benchmarks.measure import Benchmark, BenchmarkError, Effort, Figure
 from benchmarks.report import Noise, Report
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory.measure,
     "files": files.measure,
     "query": query.measure,
+    "enrichment": enrichment.measure,
 }
 """Name -> what measures it."""
 

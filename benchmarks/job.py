@@ -6,10 +6,11 @@ import math
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -54,8 +55,16 @@ def make_log(
     return Log(form, lines * repeated, str(file))
 
 
-def run_job(store: str, log: Log, scratch: Path, workers: int = 1) -> Usage:
+def run_job(
+    store: str,
+    log: Log,
+    scratch: Path,
+    workers: int = 1,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Usage:
     """Read all of `log` into one of `STORES`, which is new; raises `BenchmarkError`.
+
+    `more` are settings.
 
     A run that loses lines measures nothing, and is an error.
     """
@@ -66,6 +75,7 @@ def run_job(store: str, log: Log, scratch: Path, workers: int = 1) -> Usage:
             "LOG_FORMAT": log.form,
             "DATA_DIR": str(directory / "data"),
             "FOLLOW": "false",
+            **more,
         }
         arguments = ("-m", "bytewax.run", "flows.main", "-w", str(workers))
         usage = run(*arguments, directory=directory, settings=settings)

@@ -57,7 +57,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_without_a_name_every_benchmark_measures_what_has_a_bound(run: Run) -> None:
     measured = {figure["benchmark"] for figure in run.figures}
-    assert measured == {"throughput", "peers", "latency", "scaling", "memory"}
+    assert measured == {"throughput", "peers", "latency", "scaling", "memory", "enrichment"}
     bounds = {
         (figure["name"], figure["beside"]): figure["wanted"]
         for figure in run.figures

@@ -266,7 +266,7 @@ def test_places_are_those_of_the_file_in_whichever_way_it_has_them(tmp_path: Pat
         "2001:db8::/32": {"country_code": "DE", "autonomous_system_number": 2**32 - 1},
     }
     geo = Geo(write_places(tmp_path / "city.mmdb", places))
-    assert geo.places("203.0.113.7", "198.51.100.1", "::ffff:203.0.113.9") == [MUMBAI, FLAT, MUMBAI]
+    assert geo.places("203.0.113.7", "198.51.100.1", "::FFFF:203.0.113.9") == [MUMBAI, FLAT, MUMBAI]
     assert geo.places("192.0.2.1", "192.0.2.200", "2001:db8::1", "203.0.113.7") == [
         ("FR", *NOWHERE[1:]),
         NOWHERE,

@@ -18,7 +18,9 @@ def enricher_module(name: str) -> ModuleType:
     try:
         return import_module(f"{__package__}.{name}")
     except ImportError as error:
-        raise ValueError(f"{error}; install it with: pip install 'logwax[enrich]'") from None
+        raise ValueError(
+            f'{error}; install Logwax with its libraries: pip install ".[enrich]"'
+        ) from None
 
 
 def make(settings: Settings, status: Status) -> dict[str, Enrich]:
