@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from logwax_capture import extra
 from logwax_capture.background import MOST_AT_EXIT, Background, Send
@@ -63,7 +64,8 @@ class RedisStream:
     def __call__(self, entries: Sequence[Entry], is_again: bool = False) -> None:
         """Add those that are not there yet. Raises what redis-py raises."""
         if self._process != os.getpid():  # a forked process has a connection of its own
-            self._process, self._add = os.getpid(), self._connect().register_script(_ADD)
+            self._add = self._connect().register_script(_ADD)
+            self._process = os.getpid()
         places: dict[str, int] = {}
         arguments: list[Any] = [self.max_length, _REMEMBERED]
         for entry in entries:
@@ -82,10 +84,22 @@ class RedisStream:
         self.trimmed += trimmed
 
     def _connect(self) -> Any:
+        """A client of the server, or of the cluster that it is in or that the URL names."""
+        head, _, query = self.url.partition("?")
+        options = dict(parse_qsl(query))
+        is_named = options.pop("cluster", "") == "true"
+        url = f"{head}?{urlencode(options)}" if options else head
+        patience: dict[str, Any] = {
+            "socket_timeout": _PATIENCE,
+            "socket_connect_timeout": _PATIENCE,
+        }
         retry = extra("redis", "redis.retry").Retry(extra("redis", "redis.backoff").NoBackoff(), 1)
-        return self._redis.Redis.from_url(
-            self.url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=retry
-        )
+        if not is_named:
+            client = self._redis.Redis.from_url(url, retry=retry, **patience)
+            if not client.info("cluster").get("cluster_enabled"):
+                return client
+            client.close()
+        return self._redis.RedisCluster.from_url(url, **patience)
 
 
 class EventQueue:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -212,3 +213,39 @@ def test_more_than_a_bitmap_holds_is_known_by_several(
     assert len(keys) == 3
     assert all(0 < client.ttl(key) <= 7 * 24 * 3600 for key in keys)
     assert max(client.strlen(key) for key in keys) <= 16 * 1024
+
+
+@pytest.mark.parametrize("named", ["", "?cluster=true"])
+def test_a_cluster_is_noticed_or_named(
+    tmp_path: Path, wait_for: Callable[..., None], named: str
+) -> None:
+    """Of one node, which has all slots."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    node = subprocess.Popen(
+        ["redis-server", "--port", str(port), "--cluster-enabled", "yes", "--save", ""],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    )
+    client: Any = redis.Redis(port=port)
+    try:
+        wait_for(lambda: answers(client), "the node")
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        is_up = {"cluster_state": "ok"}.items()
+        wait_for(lambda: is_up <= client.cluster("INFO").items(), "the cluster")
+        add = RedisStream(f"redis://127.0.0.1:{port}/0{named}")
+        entries = [{"id": next_id(), "event": str(number)} for number in range(3)]
+        add(entries)
+        add(entries, True)
+        assert events(client) == [0, 1, 2]
+    finally:
+        client.close()
+        node.terminate()
+        node.wait()
+
+
+def answers(client: Any) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from logwax_capture.errors import CaptureError, SettingError
 from logwax_capture.jsontext import encode
+from logwax_capture.middleware.redaction import length_of
 from logwax_capture.middleware.request_log import ANONYMOUS, RequestLog
 
 Schema: TypeAlias = "Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]"
@@ -110,8 +111,7 @@ class PageEvents:
             raise RefusalError(405, "Events come by POST.", allow="POST")
         if headers.get("content-type", "").partition(";")[0].strip().lower() not in _TYPES:
             raise RefusalError(415, f"The body must be one JSON object, as {' or '.join(_TYPES)}.")
-        length = headers.get("content-length", "0")
-        self.check_size(int(length) if length.isdecimal() else 0)
+        self.check_size(length_of(headers.get("content-length", "")))
         if not self._is_from_here(headers):
             raise RefusalError(403, "The page is of another origin.")
         event, set_cookie = self.log.sender(headers, peer, is_secure)

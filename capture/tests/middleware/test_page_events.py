@@ -134,6 +134,7 @@ def test_a_get_and_another_type_are_refused_with_what_would_be_right(page: PageE
 def test_a_body_that_is_too_large_is_not_read_to_its_end(page: PageEvents, events: Events) -> None:
     large = [b" " * 65536] * 256  # 16 MiB
     assert ask(page, large, more={"content-length": "16777216"})[::3] == (413, 0)
+    assert ask(page, GOOD, more={"content-length": "9" * 5000})[::3] == (413, 0)
     assert ask(page, large)[::3] == (413, 1)
     assert events.all == []
 
