@@ -124,6 +124,7 @@ def test_what_bson_cannot_hold_is_kept_as_text(text, stored):
 
 
 @hypothesis.settings(max_examples=25)
+@hypothesis.example({"%24": None, "a%2Eb": None})
 @given(st.dictionaries(st.text("aé.%$\0", max_size=4), st.none(), max_size=3))
 def test_names_of_attributes_can_be_had_back(found):
     stored = attributes_of(json.dumps(found))
@@ -249,6 +250,9 @@ def test_a_stop_does_not_wait_for_a_server_that_hangs(mongodb, proxy, tmp_path):
     stop = threading.Event()
     chosen = {**mongodb, "mongodb_url": proxy.url, "data_dir": tmp_path, "instance": "host"}
     store = open_store(Settings(_env_file=None, **chosen), Retry(stop))
+    client = store._server._client
+    other = client.start_session()  # of another worker: a client says farewell to its sessions
+    client.admin.command("ping", session=other)
     proxy.faults.append("hang")
 
     def write_and_close() -> None:
@@ -259,6 +263,7 @@ def test_a_stop_does_not_wait_for_a_server_that_hangs(mongodb, proxy, tmp_path):
     writing = threading.Thread(target=write_and_close)
     writing.start()
     wait_for(lambda: proxy.is_hanging, "a server that hangs")
+    other.end_session()
     stop.set()
     writing.join(30)
     assert not writing.is_alive()
