@@ -1,4 +1,4 @@
--- Where visitors go when they leave, and from which page.
+/* Where visitors go when they leave, and from which page. */
 SELECT JSONExtractString(attributes, 'exit_link') AS exit_link, request_path AS page, count() AS clicks
 FROM logs
 WHERE JSONExtractString(attributes, 'event_name') = 'event.exit'

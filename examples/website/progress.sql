@@ -1,6 +1,6 @@
--- How far each visitor is with each tutorial, and with its course, in percent of the tutorials that anybody
--- has opened. A tutorial is complete from 80 % on, unless the visitor marked it: then the last mark holds.
--- `continue_at` is the second at which the video goes on.
+/* How far each visitor is with each tutorial, and with its course, in percent of the tutorials that anybody
+   has opened. A tutorial is complete from 80 % on, unless the visitor marked it: then the last mark holds.
+   `continue_at` is the second at which the video goes on. */
 SELECT visitor, tutorial, visits, minutes_watched, continue_at, is_complete, course_percent
 FROM (
     SELECT

@@ -1,5 +1,5 @@
--- Each day: pages that were viewed, visits (one ends after 30 quiet minutes), visitors, and how many of
--- them were there for the first time within six months.
+/* Each day: pages that were viewed, visits (one ends after 30 quiet minutes), visitors, and how many of
+   them were there for the first time within six months. */
 SELECT
     toDate(timestamp) AS day,
     count() AS page_views,
