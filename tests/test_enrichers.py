@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from datetime import datetime, timezone
+from ipaddress import ip_address
 from pathlib import Path
 
 import polars as pl
 import pytest
-from maxminddb import open_database
-from mmdb_writer import MMDBWriter
+from maxminddb import MODE_MMAP, open_database
+from mmdb_writer import MMDBWriter, TreeWriter
 from netaddr import IPSet
 
 from connectors.batch import ENRICHED, columns_with
@@ -18,6 +19,7 @@ from connectors.errors import SettingsError
 from connectors.status import Status
 from flows.enrichment import known
 from flows.enrichment.chosen import make
+from flows.enrichment.geoip import _Database
 from flows.enrichment.known import Known
 from flows.settings import load
 from flows.steps import enrich_step
@@ -274,6 +276,29 @@ def test_places_are_those_of_the_file_in_whichever_way_it_has_them(tmp_path: Pat
         MUMBAI,
     ]
     assert geo.status.problems == []
+
+
+@pytest.mark.parametrize("bits", [24, 28, 32])
+def test_files_of_any_size_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int
+) -> None:
+    """Numbers in their trees have 24, 28 or 32 bits; the largest here have 25."""
+
+    def widen(writer: TreeWriter) -> None:
+        writer.record_size = bits
+        writer.data_offset = bits // 4 * writer._node_counter
+
+    monkeypatch.setattr(TreeWriter, "_adjust_record_size", widen)
+    large = {} if bits == 24 else {f"192.0.{n}.0/24": {"x": f"{n}" * 9_000_000} for n in range(2)}
+    places = {**large, "1.0.0.0/24": OF_FLAT, "128.0.0.0/2": OF_FLAT, "203.0.113.7/32": OF_MUMBAI}
+    path = write_places(tmp_path / "city.mmdb", places)
+    packed = [ip_address(text).packed for text in ("203.0.113.7", "1.0.0.9", "128.0.0.1")]
+    with open_database(path, MODE_MMAP) as reader:
+        assert reader.metadata().record_size == bits
+        leaves = [reader._find_address_in_tree(bytearray(one))[0] for one in packed]
+    assert _Database(str(path)).leaves(packed).tolist() == leaves
+    addresses = ["203.0.113.7", "203.0.113.6", "1.0.0.9", "1.0.1.0", "191.255.255.255", "::2"]
+    assert Geo(path).places(*addresses) == [MUMBAI, NOWHERE, FLAT, NOWHERE, FLAT, NOWHERE]
 
 
 @pytest.mark.parametrize("version", [4, 6])
