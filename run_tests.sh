@@ -6,11 +6,12 @@ source scripts/python.sh
 source scripts/servers.sh
 
 install_servers
-build_ferretdb
+build_ferretdb & # while packages are on their way
 install "[dev]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
+wait
 # Three tests at a time, for most wait. Who is done takes half of what another has left, so that the
 # last file keeps nobody waiting. A last -n0 undoes that, to debug.
 exec .venv/bin/python -m pytest -n3 --dist worksteal "$@"
