@@ -194,8 +194,9 @@ def run(directory: Path, *, kills: int, restarts: int, away: float, seed: int) -
 
                 def is_over() -> bool:
                     with suppress(*FAILURES):
-                        groups = client.xinfo_groups(STREAM)
-                        return all(not (one["lag"] or one["pending"]) for one in groups)
+                        (group,) = client.xinfo_groups(STREAM)
+                        last = client.xinfo_stream(STREAM)["last-generated-id"]
+                        return group["last-delivered-id"] == last and not group["pending"]
                     return False
 
                 wait_for(is_over, "the events to arrive", deadline=300)

@@ -287,6 +287,9 @@ def test_redis_comes_back_with_or_without_what_it_had(
             assert one.store(in_hand) == ["e"]
         add(client, "f")
         assert one.store() == ["f"]
+        client.xtrim(STREAM, maxlen=0, approximate=False)
+        add(client, "g")
+        assert one.store() == ["g"]  # and what was trimmed after it was stored is no gap
         problems = " ".join(one.source.status().problems)
         one.source.close()
     expected = {"nothing": "", "the newest": "lacks an entry", "everything": "was made anew"}

@@ -103,6 +103,11 @@ if not said['id'] or added < tonumber(said['added'] or '0') then
 end
 if tostring(added) ~= said['added'] then redis.call('HSET', state, 'added', added) end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if mine['entries-read'] and said['run'] and said['run'] ~= run then
+  -- An append-only file does not bring it back: unknown, until Redis finds it out by itself.
+  redis.call('XGROUP', 'SETID', stream, group, mine['last-delivered-id'], 'ENTRIESREAD', -1)
+  mine = ours()
+end
 if unsure or said['run'] ~= run then
   redis.call('HSET', state, 'again', last, 'run', run)
   said['again'] = last
