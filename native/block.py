@@ -21,14 +21,9 @@ _TYPES: dict[pl.DataType, tuple[str, type[np.generic]]] = {
     pl.Datetime("us", "UTC"): ("DateTime64(6, 'UTC')", np.int64),
 }
 _TEXTS = (pl.String(), pl.Binary())
+_MOST_DISTINCT = 256
 _MOST_SIZE = 5  # bytes that a size takes
-_SAMPLE = 8192  # rows that tell whether more than 256 texts repeat
-
-# The version; which numbers, keys that follow.
-_DICTIONARIES = {
-    np.uint8: struct.pack("<QQ", 1, 0x600),
-    np.uint16: struct.pack("<QQ", 1, 0x601),
-}
+_DICTIONARY = struct.pack("<QQ", 1, 0x600)  # the version; numbers of one byte, keys that follow
 
 
 def can_write(columns: pl.DataFrame) -> bool:
@@ -56,17 +51,12 @@ def write_block(columns: pl.DataFrame) -> list[bytes | memoryview]:
 def _write_texts(column: pl.Series) -> Iterator[bytes | memoryview]:
     assert native.library
     views = Views(column)
-    dtype: type[np.uint8 | np.uint16] = np.uint8
-    numbered = number_texts(views, 2**8)
-    sample = column[:_SAMPLE]
-    if not numbered and number_texts(Views(sample), len(sample) // 2):
-        dtype, numbered = np.uint16, number_texts(views, 2**16)
-    if numbered:
+    if numbered := number_texts(views, _MOST_DISTINCT):
         numbers, firsts = numbered
-        yield _texts(column.name, "LowCardinality(String)") + _DICTIONARIES[dtype]
+        yield _texts(column.name, "LowCardinality(String)") + _DICTIONARY
         keys = column.gather(firsts).cast(pl.Binary).to_list()
         yield struct.pack("<Q", len(keys)) + _texts(*keys) + struct.pack("<Q", views.rows)
-        yield numbers.astype(dtype).view(np.uint8).data
+        yield numbers.astype(np.uint8).data
     else:
         yield _texts(column.name, "String")
         data = np.empty(views.size() + views.rows * _MOST_SIZE, np.uint8)

@@ -103,14 +103,6 @@ def test_texts_come_back_however_many_of_them_are_equal(client: Client, distinct
     assert [row[1:3] for row in stored(client, frame(texts))] == [(t, t) for t in texts]
 
 
-@pytest.mark.parametrize("distinct", [65_536, 65_537])
-def test_texts_of_which_there_are_many_come_back(client: Client, distinct: int) -> None:
-    numbers = [row % 100 if row < 9000 else row % distinct for row in range(80_000)]
-    texts = pl.Series(numbers).cast(pl.String)
-    rows = frame([""] * len(texts)).with_columns(text=texts, few=texts)
-    assert [row[1:3] for row in stored(client, rows)] == [(text, text) for text in texts]
-
-
 def test_texts_that_differ_in_their_middle_are_told_apart(client: Client) -> None:
     texts = [f"the same beginning, {row % 100:03}, the same end" for row in range(1000)]
     assert [row[2] for row in stored(client, frame(texts))] == texts
