@@ -5,39 +5,22 @@ A step is what is before or after any statement, and any request.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
 
 from logwax_capture.outbox import EventLogClient, EventLogService, Outbox
 from logwax_capture.outbox.connections import postgres_connection
+from tests.dying import dying
 
 LEASE = 1.5  # seconds
 
 
 def send(die_at: int, url: str, clickhouse: str, quantity: int) -> None:
     """Send until the step number `die_at` (0: for ever)."""
-    steps = 0
-
-    def step() -> None:
-        nonlocal steps
-        steps += 1
-        if steps == die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def around(work: Callable[..., Any]) -> Callable[..., Any]:
-        def stepping(*arguments: Any, **options: Any) -> Any:
-            step()
-            done = work(*arguments, **options)
-            step()
-            return done
-
-        return stepping
+    around = dying(die_at)
 
     class Cursor(psycopg.Cursor[Any]):
         execute = around(psycopg.Cursor.execute)

@@ -5,38 +5,20 @@ A step is what is before or after any question to Redis, and any insert. 0: it l
 
 from __future__ import annotations
 
-import os
 import runpy
-import signal
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from connectors.sinks.writers import TokenWriter
 from connectors.sources import redis as source
 from connectors.sources.redis_group import Group
+from tests.dying import dying
 
 LEASE = 1.5  # seconds
 
 
 def consume(die_at: int) -> None:
     """Run the flow until the step number `die_at`."""
-    steps = 0
-
-    def step() -> None:
-        nonlocal steps
-        steps += 1
-        if steps == die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def around(work: Callable[..., Any]) -> Callable[..., Any]:
-        def stepping(*arguments: Any, **options: Any) -> Any:
-            step()
-            done = work(*arguments, **options)
-            step()
-            return done
-
-        return stepping
+    around = dying(die_at)
 
     for owner, name in (
         (Group, "claim"),
