@@ -140,6 +140,12 @@ class Span:
     proof: str = ""
     continued: bool = False
 
+    def overlaps(self, other: Span) -> bool:
+        """Whether both have some place of one stream."""
+        return (
+            self.stream.id == other.stream.id and self.start < other.end and other.start < self.end
+        )
+
     @property
     def entry(self) -> dict[str, str | int]:
         """What a ledger keeps of it, by the names of its columns, beside the stream's id."""
@@ -174,7 +180,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class BlockId:
-    """Identity of what one write stores: the writer's id, and its own running number."""
+    """Identity of what one write stores: the writer's id, and a number that grows with the time."""
 
     writer: int
     sequence: int

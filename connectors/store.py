@@ -23,7 +23,10 @@ class Ledger:
 
     `files` holds the last span of every known file: its `end` is the position reached.
     `in_doubt` holds the blocks of which nobody has said yet that they are stored: at most one for
-    each writer that died. `is_new`: this instance never started before.
+    each writer that died, the last one first. Where a later one overlaps a block, the store was
+    told of the earlier one late, when its writer was dead, which has stored nothing of it. So it is
+    settled after the later one, of which lines may still be under way. `is_new`: this instance
+    never started before.
     """
 
     files: Sequence[Span]

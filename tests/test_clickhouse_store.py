@@ -191,8 +191,7 @@ def test_drops_the_same_block_sent_twice(open_it):
     store = open_it()
     writer = store.writer()
     writer.write(batch(0, 5))
-    writer._block = BlockId(writer._block.writer, 0)  # an acknowledgement that got lost
-    writer.write(batch(0, 5))
+    writer._insert_all(batch(0, 5), writer._block, None)  # an acknowledgement that got lost
     assert offsets(store) == [0, 1, 2, 3, 4]
 
 
@@ -573,6 +572,72 @@ def test_settles_a_part_of_a_block_without_closing_it(open_it):
     open_it().writer().write(batch(0, 5, in_doubt=block))
     assert offsets(open_it()) == [0, 1, 2, 3, 4]
     assert open_it().ledger().in_doubt == {}
+
+
+@pytest.mark.parametrize("end", [3, 5, 8], ids=["fewer lines", "the same lines", "more lines"])
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+@pytest.mark.parametrize("number", [1, 2], ids=["dead letters", "rows"])
+def test_a_block_that_was_recorded_late_is_settled_after_the_one_that_has_its_lines(
+    open_it, end, number
+):
+    store = open_it()
+    late, next_one = store.writer(), store.writer()
+    late._block, next_one._block = BlockId(1, 0), BlockId(2, 0)
+    records: list[tuple[Any, ...]] = []
+
+    def die(*what: Any) -> None:
+        records.append(what)
+        raise KeyboardInterrupt
+
+    late._record = die  # type: ignore[method-assign]
+    on_its_way = die_at(next_one, number)
+    for writer, last in ((late, end), (next_one, 5)):
+        with suppress(KeyboardInterrupt):
+            writer.write(batch(0, last, bad=(1,)))
+    store.writer()._record(*records[0])
+    blocks = store.ledger().in_doubt.items()
+    assert len(blocks) == 2
+    for block, spans in blocks:
+        store.writer().write(batch(0, spans[0].end, bad=(1,), in_doubt=block))
+        while on_its_way:
+            on_its_way.pop()(store.writer())
+    assert (offsets(store), offsets(store, "dead_letters")) == ([0, *range(2, max(5, end))], [1])
+    assert store.ledger().in_doubt == {}
+
+
+def of_two_files(*ids: int, **options: object) -> Parsed:
+    """Of a block of files 7 and 8 what is of these: three lines each."""
+    rows = pl.concat(
+        [batch(0, 3).rows.with_columns(pl.lit(id, pl.UInt64).alias("file_id")) for id in ids]
+    )
+    spans = tuple(span(0, 3, file_id=id) for id in ids)
+    return Parsed(spans, rows=rows, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+@pytest.mark.parametrize("settled", [0, 1, 2], ids=["at once", "after one part", "after both"])
+@pytest.mark.parametrize("together", [False, True], ids=["then the other part", "then the whole"])
+def test_what_arrives_late_of_a_block_that_is_settled_in_parts_is_stored_once(
+    open_it, settled, together
+):
+    store = open_it()
+    writer = store.writer()
+    on_its_way = die_at(writer, 1)
+    with suppress(KeyboardInterrupt):
+        writer.write(of_two_files(7, 8))
+    (block,) = store.ledger().in_doubt
+    rest = (
+        of_two_files(7, 8, in_doubt=block)
+        if together
+        else of_two_files(8, in_doubt=block, is_whole=False)
+    )
+    parts = [of_two_files(7, in_doubt=block, is_whole=False), rest]
+    for part in parts[:settled]:
+        store.writer().write(part)
+    on_its_way.pop()(store.writer())
+    for part in parts[settled:]:
+        store.writer().write(part)
+    assert offsets(store) == [0, 0, 1, 1, 2, 2]
 
 
 # --- rows that the table refuses --------------------------------------------------------------

@@ -379,6 +379,21 @@ def test_settles_a_block_in_doubt_from_the_compressed_file(tail, tmp_path):
     assert (again.data, again.in_doubt, again.is_whole) == (OLD, BlockId(1, 1), True)
 
 
+def test_settles_a_block_after_a_later_one_that_overlaps_it(tail, tmp_path):
+    log = tmp_path / "app.log"
+    log.write_bytes(OLD)
+    crashed = tail(log)
+    (batch,) = crashed.partition.next_batch()
+    crashed.memory.start_at(batch.spans)
+    crashed.memory.in_doubt = {BlockId(writer, at): batch.spans for writer, at in ((1, 5), (2, 6))}
+    restarted = tail(log, crashed.memory)
+    (later,) = restarted.partition.next_batch()
+    assert later.in_doubt == BlockId(2, 6)
+    assert restarted.is_quiet()
+    later.acknowledge()
+    assert restarted.batch().in_doubt == BlockId(1, 5)
+
+
 def test_settles_of_a_block_in_doubt_what_is_still_there(tail, tmp_path):
     (tmp_path / "a.log").write_bytes(OLD)
     (tmp_path / "b.log").write_bytes(NEW)

@@ -7,6 +7,7 @@ the dead letters, then the rows, then dead letters of those rows that the store 
 from __future__ import annotations
 
 import secrets
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
@@ -154,7 +155,9 @@ class TokenWriter(ABC):
             return stored
         if not self._stored:
             raise StoreError("The batch before this one is in doubt: restart to settle it.")
-        self._block = BlockId(self._block.writer, self._block.sequence + 1)
+        # By the time, so that of blocks of several writers the last one is known.
+        number = max(self._block.sequence + 1, time.time_ns())
+        self._block = BlockId(self._block.writer, number)
         self._stored = False
         self._record(self._block, "block", batch.spans)
         stored = self._insert_all(batch, self._block, None)
@@ -207,10 +210,15 @@ class _UnderTokens(Lines):
         first = max(numbers, default=-1) + 1
         passed = lines[:first].join(self.held, on=PLACE, how="anti", maintain_order="left")
         rest = f"{self.token}:rest:"
-        whole = self.token if self.batch.is_whole else f"{rest}{hash_of(lines)}"
-        return pl.concat(
-            [insert(passed, f"{rest}{hash_of(passed)}", 0), insert(lines, whole, first)]
+        refused = pl.concat(
+            [insert(passed, f"{rest}{hash_of(passed)}", 0), insert(lines, self.token, first)]
         )
+        if self.batch.is_whole:
+            return refused
+        # Now nothing comes late under the token. Did it take these lines, or another part before?
+        held = pl.concat([self.writer._held(self.batch.spans), refused.select(PLACE)])
+        missing = lines.join(held, on=PLACE, how="anti", maintain_order="left")
+        return pl.concat([refused, insert(missing, f"{rest}{hash_of(missing)}", 0)])
 
 
 def hash_of(lines: pl.DataFrame) -> str:

@@ -333,6 +333,8 @@ class Catalog:
                 not found or not is_late or block in self._settled_in_part
             ):
                 continue
+            if self._has_to_wait(block):
+                continue
             files = list(found.values())
             if any(file.is_held or file.not_before > now for file in files):
                 continue
@@ -346,7 +348,8 @@ class Catalog:
         """The bytes of a block in doubt, as far as they are there."""
         with self._lock:
             spans = self._in_doubt.get(block)
-        if spans is None:  # another process or worker has settled it
+        # Another process or worker has settled it, or its claim has shown a later one.
+        if spans is None or self._has_to_wait(block):
             self._release(files)
             return None
         by_id = {file.file_id: file for file in files}
@@ -388,6 +391,17 @@ class Catalog:
             is_whole=is_whole,
             acknowledge=acknowledge,
         )
+
+    def _has_to_wait(self, block: BlockId) -> bool:
+        """Whether a later block, which is not settled yet, has some of its bytes: see `Ledger`."""
+        with self._lock:
+            mine = self._in_doubt.get(block, ())
+            later = [
+                spans
+                for other, spans in self._in_doubt.items()
+                if other.sequence > block.sequence and other not in self._settled_in_part
+            ]
+        return any(one.overlaps(other) for spans in later for one in spans for other in mine)
 
     def _is_too_early(self) -> bool:
         return self._follow and time.monotonic() - self._started <= GRACE_SECONDS

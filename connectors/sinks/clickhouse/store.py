@@ -75,7 +75,7 @@ WITH doubtful AS (
         AND (writer, sequence) IN ({_LAST}) AND (writer, sequence) NOT IN ({_CLOSED}))
 SELECT DISTINCT {SPAN}, writer, sequence FROM {LEDGER}
 WHERE instance = :instance AND kind = 'block' AND (writer, sequence) IN (SELECT * FROM doubtful)
-ORDER BY writer, file_id
+ORDER BY sequence DESC, writer, file_id
 """
 
 _HELD = """
