@@ -32,6 +32,8 @@ class Redaction:
         self._is_secret: Callable[[str], bool] = lru_cache(4096)(
             lambda name: find(_plain(name)) is not None
         )
+        self.url: Callable[[str], str] = lru_cache(1024)(self._url)
+        """The URL, whose query is redacted if it has anything to redact."""
 
     def request_data(self, query: str, body: bytes, content_type: str) -> dict[str, Any]:
         """The fields of query and body, by name; a name that is there several times has a list.
@@ -69,8 +71,7 @@ class Redaction:
             else:
                 data[name] = [data[name], value]
 
-    def url(self, url: str) -> str:
-        """The URL, whose query is redacted if it has anything to redact."""
+    def _url(self, url: str) -> str:
         head, mark, rest = url.partition("?")
         if not mark:
             return url

@@ -28,6 +28,8 @@ HEADERS = (
 """What is read of a request, in lower case."""
 
 _LONGEST = 2048  # characters of a header that are kept
+_REMEMBERED = 4096  # values of each kind
+_SHORT = 256  # characters of a path that is remembered
 _MOST_HOPS = 20
 _LONGEST_HOP = 64  # characters
 _UNIX = "unix"  # the name of a proxy that comes over a Unix socket, and has no address
@@ -106,12 +108,13 @@ class RequestLog:
         self._has_proxies = bool(proxies)
         networks = [_network(text, problems) for text in proxies if text != _UNIX]
         trusts_unix = _UNIX in proxies
-        self._is_proxy: Callable[[str], bool] = lru_cache(4096)(
+        self._is_proxy: Callable[[str], bool] = lru_cache(_REMEMBERED)(
             lambda text: _is_in(text, networks) if text else trusts_unix
         )
         if problems:
             raise SettingError("; ".join(problems) + ".")
         self._visitors = visitors.Visitors(secret, cookie)
+        self._known_name = lru_cache(_REMEMBERED)(self._find_name)
 
     def begin(
         self,
@@ -201,6 +204,10 @@ class RequestLog:
     def _name(self, method: str, path: str) -> str | None:
         if self._methods and method not in self._methods:
             return None
+        # Most requests ask for few paths, and most patterns do not match.
+        return (self._known_name if len(path) <= _SHORT else self._find_name)(path)
+
+    def _find_name(self, path: str) -> str | None:
         if self._include and not any(match(path) for match in self._include):
             return None
         if self._exclude and any(match(path) for match in self._exclude):
@@ -249,7 +256,7 @@ def _is_in(text: str, networks: Sequence[_Network]) -> bool:
     return any((mapped or address) in network for network in networks)
 
 
-@lru_cache(4096)
+@lru_cache(_REMEMBERED)
 def _address(hop: str) -> str | None:
     """The address of a hop, which may have a port; None: it is none."""
     text = hop.strip()

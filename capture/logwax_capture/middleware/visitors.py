@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import time
+from functools import lru_cache
 from typing import NamedTuple
 
 SIX_MONTHS = 180 * 24 * 3600
@@ -52,6 +53,7 @@ class Visitors:
         self._hash_key = hmac.digest(key, b"logwax visitor", "sha256")
         self._cookie = cookie
         value = r"([0-9a-f]{32})\.([0-9]{1,12})\.([0-9a-f]{32})"
+        self._is_ours = lru_cache(4096)(self._is_signed)  # a visitor comes again soon
         self._find = re.compile(rf"(?:^|[;,]\s*){cookie}={value}(?=$|[;,])").search
 
     def visitor(
@@ -75,7 +77,7 @@ class Visitors:
         if found is None:
             return None
         who, seen, signature = found.groups()
-        if not hmac.compare_digest(signature, self._sign(who, seen)):
+        if not self._is_ours(who, seen, signature):
             return None
         return (who, int(seen)) if now - int(seen) <= SIX_MONTHS else None
 
@@ -83,6 +85,9 @@ class Visitors:
         value = f"{who}.{now}.{self._sign(who, str(now))}"
         rights = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if is_secure else "")
         return f"{self._cookie}={value}; Max-Age={SIX_MONTHS}{rights}"
+
+    def _is_signed(self, who: str, seen: str, signature: str) -> bool:
+        return hmac.compare_digest(signature, self._sign(who, seen))
 
     def _sign(self, who: str, seen: str) -> str:
         return hmac.digest(self._sign_key, f"{who}.{seen}".encode(), "sha256")[:16].hex()
