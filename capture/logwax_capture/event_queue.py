@@ -28,15 +28,17 @@ _ADD = """
 redis.call('XLEN', KEYS[1])
 local added = 0
 for i = 2, #KEYS do
-  local ids, last = ARGV[2 * i - 1], 0
-  for event in string.gmatch(ARGV[2 * i], '[^\\n]+') do
+  local ids, events, last, from = ARGV[2 * i - 1], ARGV[2 * i], 0, 1
+  repeat
+    local to = string.find(events, '\\n', from, true)
     last = last + 32
     local place = tonumber(string.sub(ids, last - 4, last), 16) % 131072
     if redis.call('SETBIT', KEYS[i], place, 1) == 0 then
-      redis.call('XADD', KEYS[1], '*', 'event', event)
+      redis.call('XADD', KEYS[1], '*', 'event', string.sub(events, from, (to or 0) - 1))
       added = added + 1
     end
-  end
+    from = (to or 0) + 1
+  until not to
   redis.call('EXPIRE', KEYS[i], ARGV[2])
 end
 return {added, redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[1])}
