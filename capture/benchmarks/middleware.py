@@ -113,35 +113,41 @@ def at(times: list[float], share: float) -> float:
 
 
 def measure(kind: str, directory: Path, redis: Redis, rate: int) -> None:
-    """Print one pair."""
+    """Print one pair, and the same again while Redis hangs."""
     bare = Server(kind, directory)
     logged = Server(kind, directory, REDIS_URL=f"unix://{redis.socket}")
     try:
-        for _ in range(100):
-            bare.ask()
-            logged.ask()
-        bare.times.clear()
-        logged.times.clear()
-        begun = [one.cpu() for one in (bare, logged)]
-        due = time.perf_counter()
-        for number in range(2 * REQUESTS):
-            due += 0.5 / rate
-            while (rest := due - time.perf_counter()) > 0:
-                time.sleep(rest)
-            (bare, logged)[number % 2].ask()
-        cpu = [
-            (one.cpu() - then) / REQUESTS for one, then in zip((bare, logged), begun, strict=True)
-        ]
+        compare(kind, bare, logged, rate)
+        redis.hang()
+        compare(f"{kind}, Redis hangs", bare, logged, rate)
     finally:
+        redis.go_on()
         bare.close()
         logged.close()
+
+
+def compare(title: str, bare: Server, logged: Server, rate: int) -> None:
+    """Ask both in turn, and print the figures of each and the difference."""
+    for _ in range(100):
+        bare.ask()
+        logged.ask()
+    bare.times.clear()
+    logged.times.clear()
+    begun = [one.cpu() for one in (bare, logged)]
+    due = time.perf_counter()
+    for number in range(2 * REQUESTS):
+        due += 0.5 / rate
+        while (rest := due - time.perf_counter()) > 0:
+            time.sleep(rest)
+        (bare, logged)[number % 2].ask()
+    cpu = [(one.cpu() - then) / REQUESTS for one, then in zip((bare, logged), begun, strict=True)]
     figures = [
         f"p{100 * share:g} {at(bare.times, share):6.0f} {at(logged.times, share):6.0f} "
         f"{at(logged.times, share) - at(bare.times, share):+5.0f}"
         for share in (0.5, 0.9, 0.99)
     ]
     figures.append(f"CPU {cpu[0]:6.0f} {cpu[1]:6.0f} {cpu[1] - cpu[0]:+5.0f}")
-    print(f"{kind:9}", "   ".join(figures), flush=True)
+    print(f"{title:21}", "   ".join(figures), flush=True)
 
 
 def main() -> None:

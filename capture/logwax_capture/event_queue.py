@@ -45,6 +45,21 @@ return {added, redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[1])}
 """
 
 
+def _by_bitmap(entries: Sequence[Entry]) -> dict[str, Sequence[Entry]]:
+    """The entries by the bitmap that knows them: nearly always it is one."""
+    ids = [entry["id"] for entry in entries]
+    if ids and _bitmap(min(ids)) == _bitmap(max(ids)):
+        return {_bitmap(ids[0]): entries}
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(_bitmap(entry["id"]), []).append(entry)
+    return {**found}
+
+
+def _bitmap(id: str) -> str:
+    return f"{id[:16]}:{int(id[16:], 16) >> _BITS}"
+
+
 class RedisStream:
     """Adds entries to a stream, each in one field `event`, and each once.
 
@@ -74,10 +89,7 @@ class RedisStream:
         if self._process != os.getpid():  # a forked process has a connection of its own
             self._add = self._connect().register_script(_ADD)
             self._process = os.getpid()
-        bitmaps: dict[str, list[Entry]] = {}
-        for entry in entries:
-            id = entry["id"]
-            bitmaps.setdefault(f"{id[:16]}:{int(id[16:], 16) >> _BITS}", []).append(entry)
+        bitmaps = _by_bitmap(entries)
         arguments: list[Any] = [self.max_length, _REMEMBERED]
         for some in bitmaps.values():
             ids = "".join([entry["id"] for entry in some])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
@@ -38,6 +39,14 @@ class Redis:
         """End it as a crash does."""
         self._process.kill()
         self._process.wait()
+
+    def hang(self) -> None:
+        """Let it answer nothing until it shall `go_on`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Answer again."""
+        self._process.send_signal(signal.SIGCONT)
 
     @property
     def broker(self) -> str:

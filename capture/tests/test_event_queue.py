@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -129,13 +128,13 @@ def test_a_redis_that_hangs_stops_no_caller(
     client: Any, stream: RedisStream, server: Redis, tmp_path: Path
 ) -> None:
     queue = EventQueue(stream, spill_dir=tmp_path, bound=100)
-    os.kill(server._process.pid, signal.SIGSTOP)
+    server.hang()
     try:
         for number in range(1000):
             queue.put({"number": number})
         assert queue.get_status()["sent_count"] == 0
     finally:
-        os.kill(server._process.pid, signal.SIGCONT)
+        server.go_on()
     assert queue.flush(30)
     queue.close()
     assert sorted(event["number"] for event in events(client)) == list(range(1000))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from logwax_capture.middleware import redaction
@@ -16,6 +17,7 @@ Send: TypeAlias = "Callable[[Message], Awaitable[None]]"
 Application: TypeAlias = "Callable[[Scope, Receive, Send], Awaitable[None]]"
 
 _WANTED = {name.encode(): name for name in HEADERS}
+_EARLY = {name.encode(): name for name in ("cookie", "content-type", "content-length")}
 
 
 class ASGIMiddleware:
@@ -49,18 +51,18 @@ class ASGIMiddleware:
 
     def _begin(self, scope: Scope, receive: Receive, send: Send) -> _Exchange | None:
         try:
-            found: dict[str, str] = {}
-
-            def headers() -> dict[str, str]:
-                found.update(_headers(scope))
-                return found
-
+            early = _headers(scope, _EARLY)
             logged = self._log.begin(
-                scope["method"], scope["path"], headers, _peer(scope), _is_secure(scope)
+                scope["method"],
+                scope["path"],
+                early.get("cookie", ""),
+                partial(_headers, scope),
+                _peer(scope),
+                _is_secure(scope),
             )
             if logged is None:
                 return None
-            return _Exchange(self._log, logged, scope, found, receive, send)
+            return _Exchange(self._log, logged, scope, early, receive, send)
         except Exception as error:
             self._log.fail(error)
             return None
@@ -177,12 +179,12 @@ class PageEndpoint:
         return b"".join(parts)
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    """Those that are read. One that is there several times is joined, as RFC 9110 has it."""
+def _headers(scope: Scope, wanted: Mapping[bytes, str] = _WANTED) -> dict[str, str]:
+    """Those that are wanted. One that is there several times is joined, as RFC 9110 has it."""
     found: dict[str, str] = {}
     for key, value in scope["headers"]:
-        name = _WANTED.get(key)
-        if name is not None:
+        if key in wanted:
+            name = wanted[key]
             text = value.decode("latin-1")
             found[name] = f"{found[name]},{text}" if name in found else text
     return found

@@ -68,6 +68,7 @@ class RequestLogMiddleware:
             return self._log.begin(
                 request.method or "",
                 request.path,
+                request.META.get("HTTP_COOKIE", ""),
                 lambda: headers_of(request.META),
                 request.META.get("REMOTE_ADDR") or "",
                 request.scheme == "https",

@@ -114,13 +114,14 @@ class PageEvents:
         self.check_size(length_of(headers.get("content-length", "")))
         if not self._is_from_here(headers):
             raise RefusalError(403, "The page is of another origin.")
-        event, set_cookie = self.log.sender(headers, peer, is_secure)
+        sender = self.log.sender(headers, peer, is_secure)
+        event = sender.event()
         if self._rate.is_over(event.get("ip_address", "")):
             raise RefusalError(429, "There are too many events.", retry_after="60")
         path = _path(headers.get("referer", ""))
         if path:
             event["path_info"] = path
-        return event, set_cookie
+        return event, sender.visitor.set_cookie
 
     def check_size(self, size: int) -> None:
         """Raises `RefusalError` for a body of more bytes than are taken."""

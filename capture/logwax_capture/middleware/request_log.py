@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from logwax_capture.errors import SettingError
 from logwax_capture.middleware import visitors
@@ -37,6 +37,10 @@ _UNIX = "unix"  # the name of a proxy that comes over a Unix socket, and has no 
 _Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 
+Headers: TypeAlias = "Callable[[], Mapping[str, str]]"
+"""Gives those of `HEADERS` that are there."""
+
+
 class Takes(Protocol):
     """What takes events, such as `EventQueue`."""
 
@@ -47,15 +51,43 @@ class Takes(Protocol):
         """Hand over what is left."""
 
 
-class Logged:
+class Sender(NamedTuple):
+    """Who asks, and when: seconds since 1970."""
+
+    moment: float
+    client: str
+    agent: str
+    visitor: visitors.Visitor
+
+    def event(self) -> dict[str, Any]:
+        """What an event has of it."""
+        moment = datetime.fromtimestamp(self.moment, timezone.utc)
+        event: dict[str, Any] = {
+            "datetime": moment.isoformat(timespec="microseconds"),
+            "visitor": self.visitor.id,
+        }
+        if self.client:
+            event["ip_address"] = self.client
+        if self.agent:
+            event["user_agent"] = self.agent
+        if self.visitor.is_first is not None:
+            event["first_time_visit"] = self.visitor.is_first
+        return event
+
+
+class Logged(NamedTuple):
     """A request that is logged when it is over."""
 
-    __slots__ = ("begun", "event", "set_cookie")
-
-    def __init__(self, event: dict[str, Any], set_cookie: str | None) -> None:
-        self.begun = time.perf_counter()
-        self.event = event
-        self.set_cookie = set_cookie
+    begun: float
+    moment: float
+    name: str
+    method: str
+    path: str
+    headers: Headers
+    peer: str
+    is_secure: bool
+    set_cookie: str | None
+    """The header `Set-Cookie` that the browser gets."""
 
 
 class RequestLog:
@@ -117,30 +149,21 @@ class RequestLog:
         self._known_name = lru_cache(_REMEMBERED)(self._find_name)
 
     def begin(
-        self,
-        method: str,
-        path: str,
-        headers: Callable[[], Mapping[str, str]],
-        peer: str,
-        is_secure: bool,
+        self, method: str, path: str, cookies: str, headers: Headers, peer: str, is_secure: bool
     ) -> Logged | None:
         """A request that has come in; None: it is not logged.
 
-        `headers` gives those of `HEADERS` that are there. `peer`: the address that the request came
-        from, empty where there is none.
+        `cookies`: the header. `peer`: the address that the request came from, empty where there is
+        none. What the answer needs not is left to `end`.
         """
         name = self._name(method, path)
         if name is None:
             return None
-        found = headers()
-        event, set_cookie = self.sender(found, peer, is_secure)
-        event["path_info"] = path[:_LONGEST]
-        event["method"] = method
-        event["event_name"] = name
-        referrer = found.get("referer")
-        if referrer:
-            event["referrer"] = self.redaction.url(referrer[:_LONGEST])
-        return Logged(event, set_cookie)
+        set_cookie = None
+        if not self._visitors.is_known(cookies):
+            set_cookie = self.sender(headers(), peer, is_secure).visitor.set_cookie
+        begun, moment = time.perf_counter(), time.time()
+        return Logged(begun, moment, name, method, path, headers, peer, is_secure, set_cookie)
 
     def end(
         self,
@@ -153,9 +176,21 @@ class RequestLog:
         view_args: Sequence[Any] | None = None,
         view_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """The request is over: leave its event to the queue. `status`: None if it was given up."""
-        event = logged.event
-        event["duration_ms"] = round(1000 * (time.perf_counter() - logged.begun), 3)
+        """The request is over: leave its event to the queue. `status`: None if it was given up.
+
+        This takes the larger part of the time, so the answer had better be sent before.
+        """
+        duration = time.perf_counter() - logged.begun
+        headers = logged.headers()
+        sender = self.sender(headers, logged.peer, logged.is_secure)
+        event = sender._replace(moment=logged.moment).event()
+        event["path_info"] = logged.path[:_LONGEST]
+        event["method"] = logged.method
+        event["event_name"] = logged.name
+        referrer = headers.get("referer")
+        if referrer:
+            event["referrer"] = self.redaction.url(referrer[:_LONGEST])
+        event["duration_ms"] = round(1000 * duration, 3)
         event["bytes_sent"] = bytes_sent
         if status is not None:
             event["status_code"] = status
@@ -169,10 +204,8 @@ class RequestLog:
             event["request_data"] = request_data
         self.events.put(event)
 
-    def sender(
-        self, headers: Mapping[str, str], peer: str, is_secure: bool
-    ) -> tuple[dict[str, Any], str | None]:
-        """When, from where, by which browser, and the header `Set-Cookie` that it gets."""
+    def sender(self, headers: Mapping[str, str], peer: str, is_secure: bool) -> Sender:
+        """When, from where, and by which browser."""
         if self._has_proxies:
             client = self._client(peer, headers.get("x-forwarded-for", ""))
             if self._is_proxy(peer):
@@ -183,17 +216,7 @@ class RequestLog:
         visitor = self._visitors.visitor(
             headers.get("cookie", ""), client, agent, headers.get("accept-language", ""), is_secure
         )
-        event: dict[str, Any] = {
-            "datetime": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
-            "visitor": visitor.id,
-        }
-        if client:
-            event["ip_address"] = client
-        if agent:
-            event["user_agent"] = agent
-        if visitor.is_first is not None:
-            event["first_time_visit"] = visitor.is_first
-        return event, visitor.set_cookie
+        return Sender(time.time(), client, agent, visitor)
 
     def fail(self, error: Exception) -> None:
         """Count an error in logging, and say the first one."""

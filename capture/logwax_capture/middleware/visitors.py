@@ -72,6 +72,14 @@ class Visitors:
             return Visitor(who, None, None)
         return Visitor(who, True, self._set(who, now, is_secure))
 
+    def is_known(self, cookies: str) -> bool:
+        """Whether `visitor` sets no cookie for this header."""
+        if self._cookie is None:
+            return True
+        now = int(time.time())
+        known = self._known(cookies, now) if cookies else None
+        return known is not None and now - known[1] <= _RENEW
+
     def _known(self, cookies: str, now: int) -> tuple[str, int] | None:
         found = self._find(cookies)
         if found is None:

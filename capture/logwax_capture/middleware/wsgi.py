@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 from logwax_capture.middleware import redaction
@@ -42,17 +43,12 @@ class WSGIMiddleware:
 
     def _begin(self, environ: Environ, start_response: Callable[..., Any]) -> _Exchange | None:
         try:
-            found: dict[str, str] = {}
-
-            def headers() -> dict[str, str]:
-                found.update(headers_of(environ))
-                return found
-
             path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
             logged = self._log.begin(
                 environ["REQUEST_METHOD"],
                 path.encode("latin-1").decode(errors="replace"),
-                headers,
+                environ.get("HTTP_COOKIE", ""),
+                partial(headers_of, environ),
                 environ.get("REMOTE_ADDR", ""),
                 environ.get("wsgi.url_scheme") == "https",
             )
@@ -100,14 +96,15 @@ class _Exchange:
         return counted
 
     def body(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        """The same body. A list, or a file that the server sends by itself, is left as it is."""
+        """The same body. A file that the server sends by itself is left as it is, a list is one."""
         wrapper = self._environ.get("wsgi.file_wrapper")
-        is_file = isinstance(wrapper, type) and isinstance(body, wrapper)
-        if not is_file and not isinstance(body, (list, tuple)):
-            return _Body(body, self)
-        self._sent += self._length if is_file else sum(map(len, body))
-        self.end()
-        return body
+        if isinstance(wrapper, type) and isinstance(body, wrapper):
+            self._sent += self._length
+            self.end()
+            return body
+        if isinstance(body, (list, tuple)):
+            return _Parts(body, self)
+        return _Body(body, self)
 
     def count(self, part: bytes) -> bytes:
         self._sent += len(part)
@@ -133,7 +130,7 @@ class _Exchange:
 
 
 class _Body:
-    """A body that is logged when it is closed, which every server does."""
+    """A body that is logged when it is closed, which every server does once it is sent."""
 
     def __init__(self, body: Iterable[bytes], exchange: _Exchange) -> None:
         self._body, self._exchange = body, exchange
@@ -148,6 +145,15 @@ class _Body:
                 close()
         finally:
             self._exchange.end()
+
+
+class _Parts(_Body):
+    """One that is there already, in so many parts: servers ask a list for its length."""
+
+    _body: list[bytes] | tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return len(self._body)
 
 
 class _Input:

@@ -71,10 +71,10 @@ def test_no_event_is_lost_while_redis_hangs_and_when_the_server_is_stopped(
     )
     try:
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/ready"), kind)
-        os.kill(server._process.pid, signal.SIGSTOP)
+        server.hang()
         for number in range(50):
             assert answers(f"http://127.0.0.1:{port}/{number}")
-        os.kill(server._process.pid, signal.SIGCONT)
+        server.go_on()
         for number in range(50, 100):
             assert answers(f"http://127.0.0.1:{port}/{number}")
         process.send_signal(signal.SIGTERM)

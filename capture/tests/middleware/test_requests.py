@@ -112,12 +112,8 @@ def test_times_have_microseconds_and_a_zone_also_at_whole_seconds(
 ) -> None:
     """`str` leaves `.000000` out, and who reads it lost a whole batch."""
 
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Clock:
-            return cls(2026, 11, 26, 15, 40, tzinfo=tz)
-
-    monkeypatch.setattr("logwax_capture.middleware.request_log.datetime", Clock)
+    moment = datetime(2026, 11, 26, 15, 40, tzinfo=timezone.utc).timestamp()
+    monkeypatch.setattr("time.time", lambda: moment)
     ask(RequestLog(events, secret=SECRET), "GET", "/")
     assert events.all[0]["datetime"] == "2026-11-26T15:40:00.000000+00:00"
 
@@ -418,12 +414,13 @@ def test_the_end_of_the_servers_lifespan_closes_the_queue(
     assert events.is_closed
 
 
-def test_a_list_and_a_file_go_to_the_server_of_wsgi_as_they_are(
+def test_a_file_goes_to_the_server_of_wsgi_as_it_is_and_a_list_has_its_length(
     events: Events, tmp_path: Any
 ) -> None:
     """A server sends a file by itself (`sendfile`), and sets the length of a list of one part."""
     (tmp_path / "file").write_bytes(b"four")
-    answers: list[Any] = [[b"one", b"two"], FileWrapper((tmp_path / "file").open("rb"))]
+    file = FileWrapper((tmp_path / "file").open("rb"))
+    answers: list[Any] = [[b"one", b"two"], file]
 
     def app(environ: Any, start_response: Any) -> Any:
         answer = answers[environ["number"]]
@@ -431,11 +428,17 @@ def test_a_list_and_a_file_go_to_the_server_of_wsgi_as_they_are(
         return answer
 
     middleware = WSGIMiddleware(app, RequestLog(events, secret=SECRET))
-    for number, answer in enumerate(answers):
+
+    def answer(number: int) -> Any:
         environ = {"REQUEST_METHOD": "GET", "wsgi.file_wrapper": FileWrapper, "number": number}
-        assert middleware(environ, lambda *_: lambda part: None) is answer
+        return middleware(environ, lambda *_: lambda part: None)
+
+    parts = answer(0)
+    assert (len(parts), list(parts)) == (2, answers[0])
+    parts.close()
+    assert answer(1) is file
     assert [event["bytes_sent"] for event in events.all] == [
         len("writtenonetwo"),
         len("written") + 4,
     ]
-    answers[1].close()
+    file.close()
