@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import polars as pl
 
 from connectors.distinct import distinct
@@ -34,25 +33,31 @@ class Known:
     def forget(self) -> None:
         """Ask again for all texts."""
         with self._lock:
-            self._numbers: dict[str, int] = {}
+            self._texts = pl.Series([], dtype=pl.String())
             self._rows = self._nothing
 
     def add_to(self, rows: pl.DataFrame, column: str) -> pl.DataFrame:
         """The rows with the columns made of this one; without it, as they are."""
         if column not in rows.columns:
             return rows
-        values, which = distinct(rows[column])
+        texts = rows[column]
+        if (texts.str.len_bytes() > _LONGEST).any():
+            texts = texts.str.head(_LONGEST)
         with self._lock:
-            found = self._rows_of(values.str.head(_LONGEST).to_list())
-        return rows.hstack(found[which])
+            known, which = self._numbered(texts)
+        return rows.hstack(known[which])
 
-    def _rows_of(self, texts: list[str]) -> pl.DataFrame:
-        new = [text for text in dict.fromkeys(texts) if text not in self._numbers]
-        if len(self._numbers) + len(new) > _MOST:
+    def _numbered(self, texts: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
+        """The rows of all texts that are known now, and for each of these texts which it has."""
+        values, which = distinct(pl.concat([self._texts, texts.alias("")]))
+        before = len(self._texts)
+        if before and len(values) > _MOST:
             self.forget()
-            new = list(dict.fromkeys(texts))
-        if new:
-            self._numbers |= {text: number for number, text in enumerate(new, len(self._rows))}
+            return self._numbered(texts)
+        if len(values) > before:
+            new = values[before:].to_list()
+            # A copy: these are views into all lines of a batch.
+            self._texts = pl.concat([self._texts, pl.Series(new, dtype=pl.String())], rechunk=True)
             made = pl.DataFrame(self._find(new), self._nothing.schema, orient="row")
             self._rows = pl.concat([self._rows, made], rechunk=True)
-        return self._rows[np.fromiter(map(self._numbers.__getitem__, texts), np.uint32, len(texts))]
+        return self._rows, which[before:]
