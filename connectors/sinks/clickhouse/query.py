@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
@@ -84,28 +85,71 @@ def select(connect: Callable[[], Client], sql: str, most: int, mark: str) -> Ans
     return Answer(names, rows[:most], len(rows) <= most)
 
 
-def formatted(connect: Callable[[], Client], question: Question, mark: str) -> Formatted:
-    """Ask what a client of ClickHouse's protocol asks; an answer that is too long is an error.
+class Questions:
+    """Answers clients of ClickHouse's protocol, by clients of the engine that can only read.
 
-    Raises `RefusedError` for what `select` refuses, for a setting that is more than how an answer
-    is written or a limit, and for all that the store refuses.
+    To make one takes longer than most questions, so they are kept. `mark` is what a question can be
+    killed by.
     """
-    try:
-        with closing(connect()) as client:
-            text = _parsed(client, question.sql)
-            asked = _FORMAT.search(text)
-            written = asked[1] if asked else question.format
-            if not re.fullmatch(r"\w+", written):
-                raise RefusedError(_UNKNOWN_FORMAT, f"Unknown format {written!r}. (UNKNOWN_FORMAT)")
-            statement = _checked(client, text[: asked.start()] if asked else text)
-            parameters = _parameters(statement, question.parameters)
-            if question.database:
-                client.command("USE {name:Identifier}", {"name": question.database})
-            _limit(client, _LIMITS_OF_BYTES | _own_settings(question.settings), mark)
-            return Formatted(client.raw_query(statement, parameters, fmt=written), written)
-    except ClickHouseError as error:
-        code = error.code if isinstance(error, Error) else None
-        raise RefusedError(code or _NO_CODE, reason(error)) from error
+
+    def __init__(self, connect: Callable[[], Client], mark: str) -> None:
+        self._connect = connect
+        self._mark = mark
+        self._idle: deque[Client] = deque()
+        self._closed = False
+
+    def ask(self, question: Question) -> Formatted:
+        """The answer, in the statement's format or the question's; a longer one is an error.
+
+        Raises `RefusedError` for what `select` refuses, for a setting that is more than how an
+        answer is written or a limit, and for all that the store refuses.
+        """
+        own = _own_settings(question.settings)
+        try:
+            with self._client(own) as client:
+                text = _parsed(client, question.sql)
+                asked = _FORMAT.search(text)
+                written = asked[1] if asked else question.format
+                if not re.fullmatch(r"\w+", written):
+                    why = f"Unknown format {written!r}. (UNKNOWN_FORMAT)"
+                    raise RefusedError(_UNKNOWN_FORMAT, why)
+                statement = _checked(client, text[: asked.start()] if asked else text)
+                parameters = _parameters(statement, question.parameters)
+                client.command("USE {name:Identifier}", {"name": question.database or "default"})
+                return Formatted(client.raw_query(statement, parameters, fmt=written), written)
+        except ClickHouseError as error:
+            code = error.code if isinstance(error, Error) else None
+            raise RefusedError(code or _NO_CODE, reason(error)) from error
+
+    def close(self) -> None:
+        """Close what is kept; no more is."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _new(self, own: Mapping[str, object]) -> Client:
+        client = self._connect()
+        _limit(client, {**_LIMITS_OF_BYTES, **own}, self._mark)
+        return client
+
+    @contextmanager
+    def _client(self, own: Mapping[str, object]) -> Iterator[Client]:
+        if own:
+            with closing(self._new(own)) as client:
+                yield client
+            return
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            client = self._new({})
+        try:
+            yield client
+        except BaseException:
+            client.close()  # rows of what failed half-way would be in its next answer (measured)
+            raise
+        self._idle.append(client)
+        if self._closed:
+            self.close()
 
 
 def _limit(client: Client, limits: Mapping[str, object], mark: str) -> None:
