@@ -206,6 +206,13 @@ class _Common(BaseSettings):
     # The API
     api_host: str = Field("127.0.0.1", description="Address the API binds.")
     api_port: int = Field(8000, ge=0, le=65_535, description="Port of the API; 0 serves none.")
+    query_port: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="Port on which the embedded store is asked by ClickHouse's HTTP protocol, at "
+        "API_HOST; 0: none.",
+    )
 
     # The log generator
     log_batch_size: int = Field(10, ge=1, description="Lines appended at a time.")

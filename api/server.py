@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -30,13 +29,13 @@ _FRESH_SECONDS = 0.1  # within which a request may well be on its way
 
 
 class ApiServer:
-    """An HTTP server that holds its port from the moment it is made.
+    """An HTTP server that holds its port, which `setting` names, from the moment it is made.
 
     Making it listens on (`host`, `port`), before anything else has started; port 0 takes any free
     one. Raises `LogwaxError` if it cannot listen there.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, setting: str = "API_PORT") -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             # it sets SO_REUSEADDR; only a socket that listens keeps others from taking the port
@@ -45,7 +44,7 @@ class ApiServer:
             reason = str(error.strerror).partition(" (while")[0]  # the rest repeats the address
             raise LogwaxError(
                 f"The API cannot listen on {_authority(host, port)}: {reason}; "
-                "set API_PORT or API_HOST to something free."
+                f"set {setting} or API_HOST to something free."
             ) from error
         bound = self._socket.getsockname()
         self._own_name = host if is_of_this_machine(bound[0]) else ""
@@ -57,7 +56,7 @@ class ApiServer:
         """Where the API is, such as `http://127.0.0.1:8000`."""
         return f"http://{self._authority}"
 
-    def start(self, app: FastAPI) -> None:
+    def start(self, app: ASGIApp) -> None:
         """Serve `app` until `stop`, which is for good; return when requests are accepted.
 
         Signals stay the process's own. Raises `LogwaxError` if the server cannot start.

@@ -5,8 +5,8 @@ A store that can say which lines it has keeps `Accounts`; all others are told so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -36,6 +36,36 @@ class Answer:
     names: list[str]
     rows: list[list[Any]]
     is_whole: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question in the protocol of a store; `format` is that of an answer if `sql` names none.
+
+    `parameters` are the values of its placeholders, escaped as the protocol has them.
+    """
+
+    sql: str
+    format: str = "TabSeparated"
+    database: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Formatted:
+    """An answer in a format of the store's own."""
+
+    data: bytes
+    format: str
+
+
+class RefusedError(StoreError):
+    """A question is refused; `code` is that of the store's own errors."""
+
+    def __init__(self, code: int, message: str) -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class Accounts(Protocol):
@@ -114,6 +144,17 @@ class ChangeableAccounts(Accounts, Protocol):
 
     def choose_position(self, span: Span) -> None:
         """Record that nothing before the span's end is the tail's to read."""
+
+
+@runtime_checkable
+class FormattedAccounts(Accounts, Protocol):
+    """Of a store that can be asked in its own protocol, on `QUERY_PORT`."""
+
+    def formatted(self, question: Question) -> Formatted:
+        """The answer to a question that can change nothing; for several threads at once.
+
+        Raises `RefusedError`.
+        """
 
 
 def accounts_of(store: Store, settings: Settings) -> Accounts:

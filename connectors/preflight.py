@@ -34,6 +34,8 @@ def problems(settings: Settings) -> list[str]:
     ]
     if settings.api_url and not busy:  # else the holder has the port as well
         found.append(_port_problem(settings.api_host, settings.api_port))
+    if settings.query_port:
+        found.append(_query_port_problem(settings, busy is not None))
     return [problem for problem in found if problem]
 
 
@@ -109,17 +111,32 @@ def _data_dir_problem(data_dir: Path, part: str) -> str | None:
     return None
 
 
-def _port_problem(host: str, port: int) -> str | None:
+def _query_port_problem(settings: Settings, busy: bool) -> str | None:
+    port = settings.query_port
+    if not settings.store_kind.has_protocol:
+        able = " or ".join(f"STORE={name}" for name, kind in STORES.items() if kind.has_protocol)
+        return (
+            f"QUERY_PORT={port}: it is for {able}, and STORE={settings.store} is not asked through "
+            "Logwax; remove it."
+        )
+    if settings.api_url and port == settings.api_port:
+        return f"QUERY_PORT={port}: that is API_PORT; choose another one."
+    if not settings.follow or busy:
+        return None
+    return _port_problem(settings.api_host, port, "QUERY_PORT")
+
+
+def _port_problem(host: str, port: int, setting: str = "API_PORT") -> str | None:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         socket.create_server((str(address[0]), port), family=family).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return (
-                f"API_PORT={port}: port {port} of {host} is in use; "
-                "stop what listens there, or choose another port (0: no API)."
+                f"{setting}={port}: port {port} of {host} is in use; "
+                "stop what listens there, or choose another port (0: none)."
             )
-        return f"API_HOST={host}, API_PORT={port}: cannot listen there: {error.strerror}."
+        return f"API_HOST={host}, {setting}={port}: cannot listen there: {error.strerror}."
     return None
 
 

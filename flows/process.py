@@ -139,27 +139,55 @@ def run_beside(
 def _serve(
     settings: Settings, source: SourceInput, store: Store, status: Status
 ) -> list[Callable[[], None]]:
-    """Serve the API, if there shall be one; returns what has to be called at the end."""
-    is_exclusive = settings.store_kind.is_exclusive
-    if is_exclusive:
+    """Serve what shall be served; returns what has to be called at the end."""
+    token = ""
+    closers: list[Callable[[], None]] = []
+    serves_queries = settings.follow and settings.query_port
+    if settings.store_kind.is_exclusive:  # others can be opened beside this process
         remove_token(settings.data_dir)  # of a process that was killed
-    if not (settings.api_url and store.reader):
-        return []
+        if settings.api_url or serves_queries:
+            token = make_token(settings.data_dir)
+            closers.append(lambda: remove_token(settings.data_dir))
+    if settings.api_url and store.reader:
+        closers += _serve_api(settings, source, store, status, token)
+    if serves_queries:
+        closers += _serve_queries(settings, store, token)
+    return closers
+
+
+def _serve_api(
+    settings: Settings, source: SourceInput, store: Store, status: Status, token: str
+) -> list[Callable[[], None]]:
     # Imported here: a run that serves no API shall not pay for one.
     from api.app import Pipeline, create_app
     from api.server import ApiServer
 
+    assert store.reader
     server = ApiServer(settings.api_host, settings.api_port)
     app = create_app(store.reader, Pipeline(status, source.status))
     closers: list[Callable[[], None]] = []
-    if is_exclusive and isinstance(source, FileSource):  # others can be opened beside this process
-        closers += _serve_commands(app, settings, source, store)
+    if token and isinstance(source, FileSource):
+        closers += _serve_commands(app, settings, source, store, token)
     server.start(app)
     return [*closers, store.reader.cancel, server.stop]
 
 
+def _serve_queries(settings: Settings, store: Store, token: str) -> list[Callable[[], None]]:
+    from api.clickhouse_protocol import create_query_app
+    from api.gate import is_of_this_machine
+    from api.server import ApiServer
+    from connectors.accounts import FormattedAccounts
+
+    accounts = store.accounts()
+    assert isinstance(accounts, FormattedAccounts)  # as its kind has said
+    server = ApiServer(settings.api_host, settings.query_port, "QUERY_PORT")
+    needs_key = not is_of_this_machine(settings.api_host)
+    server.start(create_query_app(accounts, token, needs_key=needs_key))
+    return [accounts.cancel, server.stop]
+
+
 def _serve_commands(
-    app: FastAPI, settings: Settings, source: FileSource, store: Store
+    app: FastAPI, settings: Settings, source: FileSource, store: Store, token: str
 ) -> list[Callable[[], None]]:
     """Let the API run commands; returns what has to be called before it stops."""
     from api.commands import add_commands
@@ -169,5 +197,5 @@ def _serve_commands(
     accounts = accounts_of(store, settings)
     running = Running(source, frozenset(store.ledger().in_doubt))
     commands = Commands(settings, store, accounts, running)
-    add_commands(app, make_token(settings.data_dir), commands.by_name())
-    return [lambda: remove_token(settings.data_dir), accounts.cancel]
+    add_commands(app, token, commands.by_name())
+    return [accounts.cancel]

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.conftest import DEADLINE, ROOT, wait_for
+from tests.refused_questions import REFUSED
 
 ACCESS = '203.0.113.7 - - [22/Nov/2026:20:15:05 +0000] "GET /a HTTP/1.1" {} 5 "-" "curl"\n'
 
@@ -194,36 +195,6 @@ def running(person: Person) -> subprocess.Popen[str]:
 
     wait_for(has_stored, "two rows", pause=0.25)
     return process
-
-
-REFUSED = [
-    "INSERT INTO logs SELECT * FROM logs",
-    "CREATE TABLE t (a UInt8) ENGINE = Memory",
-    "CREATE TEMPORARY TABLE t (a UInt8)",
-    "ALTER TABLE logs DELETE WHERE true",
-    "DELETE FROM logs WHERE true",
-    "DROP TABLE logs",
-    "SYSTEM STOP MERGES",
-    "KILL QUERY WHERE true",
-    "SET readonly = 0",
-    "SELECT 1; DROP TABLE logs",
-    "SELECT 1 INTO OUTFILE '{file}'",
-    "SELECT 1) INTO OUTFILE '{file}' --",
-    "EXPLAIN SELECT 1 INTO OUTFILE '{file}'",
-    "SHOW TABLES INTO OUTFILE '{file}'",
-    "INSERT INTO FUNCTION file('{file}') SELECT 1",
-    "SELECT * FROM file('{log}', 'LineAsString')",
-    "SELECT * FROM (SELECT * FROM file('{log}', 'LineAsString') SETTINGS readonly = 0)",
-    "DESCRIBE file('{log}', 'LineAsString')",
-    "SELECT file('{log}')",
-    "EXPLAIN SELECT * FROM (SELECT file('{log}') AS a)",
-    "SELECT * FROM url('http://127.0.0.1:1/', 'TSV', 'a String')",
-    "SELECT * FROM s3('http://127.0.0.1:1/bucket/a', 'TSV', 'a String')",
-    "SELECT * FROM remote('127.0.0.1:1', 'system.one')",
-    "SELECT * FROM executable('ls', 'TSV', 'a String')",
-    "SELECT 1 SETTINGS readonly = 0",
-    "SELECT 1 SETTINGS max_execution_time = 0, max_memory_usage = 0",
-]
 
 
 def test_a_running_pipeline_is_asked_but_cannot_be_changed(

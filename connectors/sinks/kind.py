@@ -43,6 +43,8 @@ class StoreKind:
     """Of its settings the address of a server."""
     example: str = ""
     """A question that `logwax query` takes; empty: it takes none."""
+    has_protocol: bool = False
+    """Whether clients of its own protocol can ask it on `QUERY_PORT`."""
     shows_lines: bool = False
     """Whether stdout is for the lines, and for nothing else."""
     for_events: Callable[[Any], Any] | None = None

@@ -110,6 +110,7 @@ EMBEDDED = StoreKind(
     ClickHouseSettings,
     kept_in="clickhouse",
     example=_EXAMPLE,
+    has_protocol=True,
     batch_bytes=_BATCH_BYTES,
     for_events=_for_events,
     problems=_problems_of_embedded,

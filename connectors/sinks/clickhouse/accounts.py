@@ -11,13 +11,13 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from connectors.accounts import BUCKET, FRAGMENTS, Answer
+from connectors.accounts import BUCKET, FRAGMENTS, Answer, Formatted, Question, RefusedError
 from connectors.batch import PLACE, BlockId, Span
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse.errors import is_too_much, may_be_lines
 from connectors.sinks.clickhouse.insert import insert_lines, insert_what_fits
 from connectors.sinks.clickhouse.ledger import insert_ledger
-from connectors.sinks.clickhouse.query import select
+from connectors.sinks.clickhouse.query import Questions, select
 from connectors.sinks.clickhouse.sql import in_own_words, with_short_lists
 from connectors.sinks.sql import DEAD_LETTERS, LINES, SqlAccounts
 from connectors.sinks.writers import hash_of
@@ -70,6 +70,7 @@ class ClickHouseAccounts(SqlAccounts):
         self._table = table
         self._instance = instance
         self._mark = secrets.token_hex(8)
+        self._questions = Questions(connect, self._mark)
         self._cancelled = False
 
     def sums(self) -> pl.DataFrame:
@@ -81,6 +82,12 @@ class ClickHouseAccounts(SqlAccounts):
         if self._cancelled:
             raise StoreError(_ENDING)
         return select(self._connect, sql, most, self._mark)
+
+    def formatted(self, question: Question) -> Formatted:
+        """The answer to a question of a client of ClickHouse's protocol."""
+        if self._cancelled:
+            raise RefusedError(_CANCELLED, _ENDING)
+        return self._questions.ask(question)
 
     def insert(
         self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]
@@ -126,6 +133,7 @@ class ClickHouseAccounts(SqlAccounts):
         self._cancelled = True
         with suppress(ClickHouseError):  # it only saves time
             self._second.command(_CANCEL, {"mark": self._mark})
+        self._questions.close()
 
     def _ask(self, statement: str, **values: object) -> pl.DataFrame:
         try:
@@ -191,6 +199,7 @@ class ClickHouseAccounts(SqlAccounts):
         return {**_FRUGAL, "log_comment": self._mark, "output_format_arrow_string_as_string": 0}
 
 
+_CANCELLED = 394  # QUERY_WAS_CANCELLED
 _ENDING = "The process is about to end."
 
 

@@ -1,0 +1,205 @@
+"""ClickHouse's HTTP protocol, read-only: what `QUERY_PORT` serves to ClickHouse's own clients.
+
+Of https://clickhouse.com/docs/interfaces/http what asks: the statement in `query`, in the body, or
+in both; its parameters, a database, a format, the user's key; the summary, and errors by code.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hmac
+import json
+import time
+import uuid
+from base64 import b64decode
+from collections.abc import Mapping
+
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from connectors.accounts import Formatted, FormattedAccounts, Question, RefusedError
+from connectors.errors import StoreError
+
+AT_ONCE = 4
+"""Questions that are answered at a time; others wait."""
+
+_MOST_BYTES = 1024 * 1024
+"""Of a statement; the engine itself takes fewer."""
+
+_WORTH_GZIP = 1024  # bytes
+
+_PARAMETER = "param_"
+
+# What tells a server how to answer, not the engine what to do.
+_OF_TRANSPORT = {
+    "add_http_cors_header",
+    "buffer_size",
+    "cancel_http_readonly_queries_on_client_close",
+    "client_protocol_version",
+    "database",
+    "default_format",
+    "enable_http_compression",
+    "http_headers_progress_interval_ms",
+    "password",
+    "query",
+    "query_id",
+    "quota_key",
+    "send_progress_in_http_headers",
+    "session_check",
+    "session_id",
+    "session_timeout",
+    "user",
+    "wait_end_of_query",
+}
+
+_STATUS = {
+    46: 404,  # UNKNOWN_FUNCTION
+    47: 404,  # UNKNOWN_IDENTIFIER
+    60: 404,  # UNKNOWN_TABLE
+    62: 400,  # SYNTAX_ERROR
+    73: 404,  # UNKNOWN_FORMAT
+    81: 404,  # UNKNOWN_DATABASE
+    158: 400,  # TOO_MANY_ROWS
+    159: 408,  # TIMEOUT_EXCEEDED
+    164: 403,  # READONLY
+    307: 400,  # TOO_MANY_BYTES
+    396: 400,  # TOO_MANY_ROWS_OR_BYTES
+    497: 403,  # ACCESS_DENIED
+    516: 403,  # AUTHENTICATION_FAILED
+}
+"""Of error codes; else 500."""
+
+_TYPES = {"CSV": "text/csv", "JSON": "application/json", "Tab": "text/tab-separated-values"}
+"""Of formats whose names begin so."""
+
+
+def create_query_app(accounts: FormattedAccounts, key: str, *, needs_key: bool) -> Starlette:
+    """The protocol over one store. A key that is given must be `key`, whoever the user is."""
+    limiter = CapacityLimiter(AT_ONCE)
+
+    async def ask(request: Request) -> Response:
+        query_id = request.query_params.get("query_id") or str(uuid.uuid4())
+        headers = {
+            "X-ClickHouse-Query-Id": query_id.encode("ascii", "replace").decode(),
+            "X-ClickHouse-Timezone": "UTC",
+            "X-Content-Type-Options": "nosniff",
+        }
+        try:
+            _authenticate(request, key, needs_key=needs_key)
+            question = _question(request.query_params, await _body(request))
+            if not question.sql:
+                return PlainTextResponse("Ok.\n", headers=headers)
+            began = time.monotonic_ns()
+            accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
+            answer, data = await to_thread.run_sync(
+                _answer, accounts, question, accepts_gzip, limiter=limiter
+            )
+        except StoreError as error:
+            return _refused(error, headers)
+        summary = {"result_bytes": len(answer.data), "elapsed_ns": time.monotonic_ns() - began}
+        texts = {name: str(value) for name, value in summary.items()}
+        headers |= {
+            "X-ClickHouse-Format": answer.format,
+            "X-ClickHouse-Summary": json.dumps(texts, separators=(",", ":")),
+            "Vary": "Accept-Encoding",
+            "Content-Type": _content_type(answer.format),
+        }
+        if data is not answer.data:
+            headers["Content-Encoding"] = "gzip"
+        return Response(data, headers=headers)
+
+    async def ping(request: Request) -> Response:
+        return PlainTextResponse("Ok.\n")
+
+    return Starlette(routes=[Route("/ping", ping), Route("/", ask, methods=["GET", "POST"])])
+
+
+def _answer(
+    accounts: FormattedAccounts, question: Question, accepts_gzip: bool
+) -> tuple[Formatted, bytes]:
+    """The answer, and what is sent of it."""
+    answer = accounts.formatted(question)
+    if accepts_gzip and len(answer.data) >= _WORTH_GZIP:
+        return answer, gzip.compress(answer.data, 1)
+    return answer, answer.data
+
+
+def _authenticate(request: Request, key: str, *, needs_key: bool) -> None:
+    given = _key_given(request)
+    if (given or needs_key) and not hmac.compare_digest(given.encode(), key.encode()):
+        raise RefusedError(
+            516,
+            "Authentication failed: the key is what DATA_DIR/api.token holds, of any user. "
+            "(AUTHENTICATION_FAILED)",
+        )
+
+
+def _key_given(request: Request) -> str:
+    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            return b64decode(rest.strip()).decode().partition(":")[2]
+        except ValueError:
+            return rest
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    return request.headers.get("X-ClickHouse-Key") or request.query_params.get("password", "")
+
+
+async def _body(request: Request) -> str:
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise RefusedError(48, "A statement is taken uncompressed only. (NOT_IMPLEMENTED)")
+    if request.headers.get("Content-Type", "").startswith("multipart/"):
+        raise RefusedError(48, "Parameters are taken in the address only. (NOT_IMPLEMENTED)")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_BYTES:
+            raise RefusedError(307, f"A statement has up to {_MOST_BYTES} bytes. (TOO_MANY_BYTES)")
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise RefusedError(62, "The statement is no UTF-8. (SYNTAX_ERROR)") from None
+
+
+def _question(given: Mapping[str, str], body: str) -> Question:
+    for name in ("compress", "decompress"):
+        if given.get(name, "0") != "0":
+            raise RefusedError(48, f"{name} is for ClickHouse's own blocks. (NOT_IMPLEMENTED)")
+    sql = "\n".join(part for part in (given.get("query", ""), body) if part.strip())
+    parameters = {
+        name.removeprefix(_PARAMETER): value
+        for name, value in given.items()
+        if name.startswith(_PARAMETER)
+    }
+    settings = {
+        name: value
+        for name, value in given.items()
+        if not (name in _OF_TRANSPORT or name.startswith(_PARAMETER) or "compress" in name)
+    }
+    return Question(
+        sql,
+        given.get("default_format") or "TabSeparated",
+        given.get("database", ""),
+        parameters,
+        settings,
+    )
+
+
+def _refused(error: StoreError, headers: dict[str, str]) -> Response:
+    code = error.code if isinstance(error, RefusedError) else 1001
+    text = str(error)
+    if not text.startswith("Code: "):
+        text = f"Code: {code}. DB::Exception: {text}"
+    headers |= {"X-ClickHouse-Exception-Code": str(code)}
+    return PlainTextResponse(f"{text}\n", _STATUS.get(code, 500), headers)
+
+
+def _content_type(name: str) -> str:
+    if name.startswith("JSON") and "EachRow" in name:
+        return "application/x-ndjson"
+    found = (kind for begins, kind in _TYPES.items() if name.startswith(begins))
+    return next(found, "application/octet-stream")

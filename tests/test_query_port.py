@@ -1,0 +1,257 @@
+"""`QUERY_PORT`: ClickHouse's clients ask the embedded store while the pipeline runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import subprocess
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import clickhouse_connect
+import httpx
+import pytest
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from api.clickhouse_protocol import create_query_app
+from connectors.preflight import problems
+from settings import Settings
+from tests.conftest import DEADLINE, Pipeline, find_port, wait_for
+from tests.refused_questions import REFUSED
+
+LINE = "2026-11-01 10:00:00 cust_{} /orders/{} 200 0.5\n"
+Ask = Callable[..., httpx.Response]
+
+
+def write(pipeline: Pipeline, first: int, last: int) -> None:
+    with (pipeline.directory / "a.log").open("a") as log:
+        log.writelines(LINE.format(number, number) for number in range(first, last))
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, int]]:
+    """A pipeline with ten rows, and its `QUERY_PORT`."""
+    made, port = Pipeline(tmp_path_factory.mktemp("asked"), find_port()), find_port()
+    write(made, 0, 10)
+    process = made.start(LOG_PATHS="a.log", QUERY_PORT=port)
+    made.wait_until_healthy()
+    made.wait_until_stored(10)
+    yield made, port
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def ask(asked: tuple[Pipeline, int]) -> Iterator[Ask]:
+    """Asks by `GET`, or with a body by `POST`."""
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{asked[1]}", timeout=DEADLINE, trust_env=False
+    ) as client:
+
+        def ask(
+            body: str = "", headers: dict[str, str] | None = None, **params: object
+        ) -> httpx.Response:
+            method = "POST" if body else "GET"
+            content = body.encode() or None
+            texts = {name: str(value) for name, value in params.items()}
+            return client.request(method, "/", params=texts, content=content, headers=headers)
+
+        yield ask
+
+
+@pytest.fixture
+def client(asked: tuple[Pipeline, int]) -> Iterator[Client]:
+    made = clickhouse_connect.get_client(host="127.0.0.1", port=asked[1])
+    yield made
+    made.close()
+
+
+def test_clickhouses_own_client_asks_what_has_just_been_stored(
+    asked: tuple[Pipeline, int], client: Client
+) -> None:
+    def count() -> int:
+        return int(client.query("SELECT count() FROM logs").first_row[0])
+
+    before = count()
+    write(asked[0], 100, 105)
+    wait_for(lambda: count() == before + 5, "five more rows")
+
+    hostile = "it's \t\n\\N \\' %s {a:String} \x00 ü"
+    sql = "SELECT {a:String}, {b:Array(String)}, {c:Nullable(UInt8)}, {d:DateTime}"
+    values = {"a": hostile, "b": [hostile, ""], "c": None, "d": "2026-11-01 10:00:00"}
+    [row] = client.query(sql, values).result_rows
+    assert row[:3] == (hostile, [hostile, ""], None)
+    table = client.query_arrow("SELECT customer_id FROM logs ORDER BY offset LIMIT 2")
+    assert table.to_pydict() == {"customer_id": ["cust_0", "cust_1"]}
+    with client.query_rows_stream("SELECT number FROM numbers(200000)") as rows:
+        assert sum(1 for _ in rows) == 200_000
+    assert client.command("EXISTS TABLE logs") == 1
+    assert client.query("DESCRIBE TABLE logs").first_row[0] == "timestamp"
+    with pytest.raises(DatabaseError) as refusal:
+        client.query("SELECT * FROM nowhere")
+    assert refusal.value.code == 60
+
+
+def test_a_statement_comes_in_the_address_in_the_body_or_in_both(ask: Ask) -> None:
+    assert ask().text == "Ok.\n"
+    assert ask(query="SELECT 1, 'a'").text == "1\ta\n"
+    assert ask("SELECT 2 -- two").text == "2\n"
+    assert ask("FROM numbers(3) -- rows", query="SELECT count() -- of").text == "3\n"
+    found = ask(query="SELECT count() FROM one", database="system")
+    assert found.text == "1\n"
+    assert ask(query="SELECT count() > 0 FROM logs").text == "1\n"  # no database is kept
+
+
+def test_the_format_is_the_statements_own_else_the_default(ask: Ask) -> None:
+    found = ask(query="SELECT 1 AS a FORMAT JSONEachRow", default_format="CSV")
+    assert (found.json(), found.headers["X-ClickHouse-Format"]) == ({"a": 1}, "JSONEachRow")
+    assert found.headers["Content-Type"] == "application/x-ndjson"
+    assert json.loads(found.headers["X-ClickHouse-Summary"])["result_bytes"] == "8"
+    found = ask(query="SELECT 'a,b', toUInt64(1)", default_format="CSV", query_id="mine")
+    assert (found.text, found.headers["X-ClickHouse-Query-Id"]) == ('"a,b",1\n', "mine")
+    for name in ("Nothing", "CSV INTO OUTFILE 'a'", "CSV\nSETTINGS readonly = 0"):
+        refused = ask(query="SELECT 1", default_format=name)
+        assert refused.headers["X-ClickHouse-Exception-Code"] == "73", name
+
+    quoted = {"output_format_json_quote_64bit_integers": 1}
+    assert ask("SELECT toUInt64(1) AS a FORMAT JSONEachRow", **quoted).text == '{"a":"1"}\n'
+
+
+def test_a_long_answer_is_compressed_for_whoever_takes_that(ask: Ask) -> None:
+    sql = "SELECT number FROM numbers(10000)"
+    plain = ask(sql, {"Accept-Encoding": "identity"})
+    packed = ask(sql, {"Accept-Encoding": "deflate, gzip"})
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert int(packed.headers["Content-Length"]) < len(plain.content) / 2
+    assert packed.content == plain.content
+
+
+@pytest.mark.parametrize(
+    ("sql", "params", "status", "code"),
+    [
+        ("SELEC 1", {}, 400, 62),
+        ("SELECT 1 FROM nowhere", {}, 404, 60),
+        ("SELECT 1", {"database": "nowhere"}, 404, 81),
+        ("SELECT {a:UInt8}", {"param_a": "many"}, 500, 457),
+        ("SELECT {a:UInt8}", {}, 500, 456),
+        ("SELECT number FROM numbers(1000001)", {}, 400, 396),
+        ("SELECT number FROM numbers(11)", {"max_result_rows": "10"}, 400, 396),
+        ("SELECT count() FROM system.numbers", {"max_execution_time": "1"}, 408, 159),
+        ("SELECT groupArray(number) FROM numbers(100000000)", {}, 500, 241),
+        ("SELECT 1", {"max_memory_usage": "lots"}, 500, 72),
+        ("SELECT 1", {"allow_ddl": "1"}, 403, 164),
+        ("SELECT 1", {"output_format_schema": "a"}, 403, 164),
+        ("SELECT 1", {"compress": "1"}, 500, 48),
+        ("SELECT arrayMap({f:Identifier}, ['/etc/passwd'])", {"param_f": "file"}, 403, 164),
+        ("SELECT arrayMap({f:Identifier}, ['/etc/passwd'])", {"param_f": "fil\\x65"}, 403, 164),
+    ],
+)
+def test_an_error_has_the_code_of_clickhouse(
+    ask: Ask, sql: str, params: dict[str, str], status: int, code: int
+) -> None:
+    found = ask(sql, **params)
+    found_code = found.headers["X-ClickHouse-Exception-Code"]
+    assert (found.status_code, found_code) == (status, str(code)), found.text
+    assert found.text.startswith(f"Code: {code}. DB::Exception: ")
+    assert "Traceback" not in found.text
+
+
+def test_an_answer_that_failed_half_way_leaves_nothing_in_the_next_one(ask: Ask) -> None:
+    for _ in range(3):
+        assert ask("SELECT number FROM numbers(1000001)").status_code == 400
+        assert ask("SELECT 1").text == "1\n"
+
+
+def test_nothing_that_is_asked_writes_or_reads_what_is_not_stored(
+    asked: tuple[Pipeline, int], ask: Ask
+) -> None:
+    here = asked[0].directory
+    file, log = here / "out.tsv", here / "secret.log"
+    log.write_text("a secret\n")
+    before = ask("SHOW TABLES").text, ask("SELECT count() FROM logs").text
+    settings = {"readonly": 0}  # as clients have it that want to write
+    for number, sql in enumerate(REFUSED):
+        text = sql.replace("{file}", str(file)).replace("{log}", str(log))
+        answer = ask(text, **settings) if number % 2 else ask(query=text)
+        assert answer.status_code >= 400, sql
+        assert int(answer.headers["X-ClickHouse-Exception-Code"]) != 1001, sql
+        assert "a secret" not in answer.text, sql
+    assert not file.exists()
+    assert (ask("SHOW TABLES").text, ask("SELECT count() FROM logs").text) == before
+
+
+def test_whoever_has_a_key_must_have_this_one(asked: tuple[Pipeline, int], ask: Ask) -> None:
+    key = (asked[0].directory / "data" / "api.token").read_text()
+
+    def ways(key: str) -> list[dict[str, str]]:
+        return [
+            {"X-ClickHouse-User": "default", "X-ClickHouse-Key": key},
+            {"Authorization": f"Basic {b64encode(f'me:{key}'.encode()).decode()}"},
+            {"Authorization": f"Bearer {key}"},
+        ]
+
+    assert [ask("SELECT 1", way).text for way in ways(key)] == ["1\n"] * 3
+    refused = [ask("SELECT 1", way).headers for way in ways(f"{key}?")]
+    assert [headers["X-ClickHouse-Exception-Code"] for headers in refused] == ["516"] * 3
+    assert ask("SELECT 1", user="me", password=key).text == "1\n"
+    assert ask("SELECT 1", user="me", password="guess").status_code == 403
+    assert ask("SELECT 1", {"Host": "evil.example"}).status_code == 403
+
+
+def test_beyond_this_machine_nobody_asks_without_the_key() -> None:
+    app = create_query_app(None, "secret", needs_key=True)  # type: ignore[arg-type]
+
+    async def get(path: str, **headers: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://logs") as client:
+            return await client.get(path, headers=headers)
+
+    assert asyncio.run(get("/ping")).text == "Ok.\n"
+    refused = asyncio.run(get("/?query=SELECT+1"))
+    assert (refused.status_code, refused.headers["X-ClickHouse-Exception-Code"]) == (403, "516")
+    assert asyncio.run(get("/", **{"X-ClickHouse-Key": "secret"})).text == "Ok.\n"
+
+
+def test_a_stop_does_not_wait_for_a_question(pipeline: Pipeline) -> None:
+    write(pipeline, 0, 1)
+    port = find_port()
+    process = pipeline.start(LOG_PATHS="a.log", API_PORT=0, QUERY_PORT=port)
+    url = f"http://127.0.0.1:{port}"
+
+    def processes() -> str:
+        sql = "SELECT count() FROM system.processes WHERE query LIKE '%system.numbers%'"
+        try:
+            return httpx.get(url, params={"query": sql}, trust_env=False).text
+        except httpx.TransportError:
+            return ""
+
+    wait_for(processes, "the port")
+    curl = shutil.which("curl")
+    assert curl
+    sql = "SELECT count() FROM system.numbers"
+    with subprocess.Popen(
+        [curl, "-s", "--noproxy", "*", url, "-d", sql], stdout=subprocess.PIPE, text=True
+    ) as asking:
+        wait_for(lambda: processes() == "2\n", "the question")
+        assert pipeline.stop(deadline=20) == 0
+        out, _ = asking.communicate(timeout=DEADLINE)
+    assert "QUERY_WAS_CANCELLED" in out
+    assert process.returncode == 0
+
+
+def test_a_port_that_cannot_be_served_is_refused_before_the_start(tmp_path: Path) -> None:
+    def problem(**settings: object) -> str:
+        given = {"data_dir": tmp_path, "api_port": 0, "query_port": 8123, **settings}
+        found = [one for one in problems(Settings(**given)) if "QUERY_PORT" in one]  # type: ignore[arg-type]
+        return "".join(found)
+
+    assert "QUERY_PORT=8123: it is for STORE=embedded" in problem(store="sqlite")
+    port = find_port()
+    assert "that is API_PORT" in problem(api_port=port, query_port=port)
+    with socket.create_server(("127.0.0.1", port)):
+        assert f"QUERY_PORT={port}: port {port} of 127.0.0.1 is in use" in problem(query_port=port)
