@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
@@ -165,7 +166,7 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
         is_newest_first, after = order == "newest", None
         if cursor is not None:
             is_newest_first, asked, after = _from_cursor(cursor, asked)
-        chosen, _ = await _chosen(rows, asked)
+        chosen = await _chosen(rows, asked)
         found = await rows.rows(chosen, limit + 1, is_newest_first=is_newest_first, after=after)
         more = None
         if len(found) > limit:
@@ -186,8 +187,8 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
     ) -> Histogram:
         """How many rows a filter takes, in up to 101 buckets of a round width."""
         rows = _logs(reader)
-        chosen, columns = await _chosen(rows, asked)
-        _demand(by, columns)
+        chosen = await _chosen(rows, asked)
+        _demand(by, chosen.columns)
         width = _width(chosen)
         buckets: dict[int, dict[str, int]] = {}
         for start, value, count in await rows.histogram(chosen, width, by):
@@ -215,12 +216,12 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
     ) -> Facets:
         """The most frequent values of some fields among the rows that a filter takes, exactly."""
         rows = _logs(reader)
-        chosen, there = await _chosen(rows, asked)
+        chosen = await _chosen(rows, asked)
         names = list(dict.fromkeys(name.strip() for name in _COLUMNS.findall(columns)))
         if len(names) > 20:
             raise HTTPException(422, f"columns has {len(names)} names: up to 20 can be asked for.")
         try:
-            fields = [FilterField.named(name, there) for name in names]
+            fields = [FilterField.named(name, chosen.columns) for name in names]
         except FilterError as error:
             raise HTTPException(422, f"columns: {error.reason}.") from None
         total, counted = await rows.facets(chosen, fields, limit)
@@ -245,9 +246,9 @@ def _logs(reader: Reader) -> Logs:
     return reader.logs
 
 
-async def _chosen(rows: Logs, asked: Asked) -> tuple[Selection, list[str]]:
-    """What is asked for, with the default of the range, and the columns that rows have."""
-    columns = list(await rows.columns())
+async def _chosen(rows: Logs, asked: Asked) -> Selection:
+    """What is asked for, with the default of the range."""
+    columns = await rows.columns()
     if not columns:
         raise HTTPException(501, "The table is there for something else than lines, or not yet.")
     try:
@@ -261,10 +262,10 @@ async def _chosen(rows: Logs, asked: Asked) -> tuple[Selection, list[str]]:
         end = (now if newest is None else newest) + 1
         end = end if start is None else max(start, end)
     start = end - _HOUR if start is None else start
-    return Selection(filter_, start, end), columns
+    return Selection(columns, filter_, start, end)
 
 
-def _demand(column: str, columns: list[str]) -> None:
+def _demand(column: str, columns: Sequence[str]) -> None:
     if column not in columns:
         raise HTTPException(501, f"The table has no column {column}.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,8 +23,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows: those that a filter takes, from `start` to before `end`, in microseconds since 1970."""
+    """Rows: those that a filter takes, from `start` to before `end`, in microseconds since 1970.
 
+    `columns` are those that rows have.
+    """
+
+    columns: Sequence[str]
     filter: Filter
     start: int
     end: int
@@ -40,7 +44,7 @@ class Logs(Protocol):
     An answer is one view of the store, however fast it grows.
     """
 
-    async def columns(self) -> Collection[str]:
+    async def columns(self) -> Sequence[str]:
         """The columns of `filters.TYPES` that rows have here; none if these are no log lines."""
 
     async def newest(self, now: int) -> int | None:

@@ -272,6 +272,29 @@ def test_the_range_is_the_last_hour_of_what_is_stored_by_default(app: FastAPI) -
     assert (day_before["from"], day_before["total"]) == ("2023-12-31T23:00:00.000000Z", 0)
 
 
+@pytest.mark.parametrize(
+    ("ages", "newest"),
+    [
+        ((100, 50), 50),
+        ((-5, 30), 30),
+        ((-1000, 30), 30),
+        ((-5, 100_000), 100_000),
+        ((-100, -5), -100),
+    ],
+)
+def test_rows_of_the_future_are_in_the_default_range_only_where_all_are(
+    ages: tuple[int, int], newest: int, tmp_path: Path
+) -> None:
+    now = datetime.now(timezone.utc)
+    for name in ("embedded", "sqlite"):
+        made = open_made(name, tmp_path / name)
+        times = [now - timedelta(minutes=minutes) for minutes in ages]
+        insert(made, [{**row(0), "timestamp": time, "offset": n} for n, time in enumerate(times)])
+        found = answer(create_app(cast(Reader, made.reader)), "/logs", limit=1)["rows"]
+        assert [one["offset"] for one in found] == [ages.index(newest)]
+        made.close()
+
+
 def test_a_row_has_its_columns_as_they_are_stored(app: FastAPI) -> None:
     found = answer(app, "/logs", filter="offset = 30", **EVER)["rows"]
     expected = {**ROWS[3], "timestamp": "2024-01-01T00:00:17.000000Z", "file_id": str(2**62 + 1)}

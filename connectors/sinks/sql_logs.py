@@ -18,7 +18,6 @@ class SqlLogs:
     """The rows of one table; a subclass is one store's SQL. Values travel as parameters only."""
 
     table: str
-    day = 86_400 * 10**6  # microseconds
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -58,7 +57,7 @@ class SqlLogs:
         """
         raise NotImplementedError
 
-    async def columns(self) -> Collection[str]:
+    async def columns(self) -> Sequence[str]:
         """See `Logs`."""
         raise NotImplementedError
 
@@ -70,8 +69,8 @@ class SqlLogs:
         self, chosen: Selection, most: int, *, is_newest_first: bool, after: Place | None
     ) -> Sequence[Row]:
         """See `Logs`."""
-        names = sorted(await self.columns(), key=list(TYPES).index)
-        values, where = await self._where(chosen)
+        names = chosen.columns
+        values, where = self._where(chosen)
         add = self._adding(values)
         if after:
             sign = "<" if is_newest_first else ">"
@@ -92,7 +91,7 @@ class SqlLogs:
         self, chosen: Selection, width: int, column: str
     ) -> Sequence[tuple[int, str, int]]:
         """See `Logs`."""
-        values, where = await self._where(chosen)
+        values, where = self._where(chosen)
         bucket = self.bucket(self._adding(values)(width))
         found = await self._ask(
             f'SELECT {bucket} AS bucket, "{column}", count(*) FROM {self.table} WHERE {where} '
@@ -105,7 +104,7 @@ class SqlLogs:
         self, chosen: Selection, fields: Sequence[Field], most: int
     ) -> tuple[int, Sequence[Sequence[tuple[Any, int]]]]:
         """See `Logs`."""
-        values, where = await self._where(chosen)
+        values, where = self._where(chosen)
         add = self._adding(values)
         shown = [
             self.selected(field.column) if field.key is None else self.attribute(add(field.key))
@@ -130,10 +129,10 @@ class SqlLogs:
 
         return add
 
-    async def _where(self, chosen: Selection) -> tuple[Values, str]:
+    def _where(self, chosen: Selection) -> tuple[Values, str]:
         values: Values = {}
         add = self._adding(values)
-        texts = [name for name in await self.columns() if TYPES[name] == pl.String()]
+        texts = [name for name in chosen.columns if TYPES[name] == pl.String()]
         span = (
             f"timestamp >= {self.time(add(chosen.start))} "
             f"AND timestamp < {self.time(add(chosen.end))}"
@@ -167,7 +166,7 @@ class SqlLogs:
         return f"{field} {part.operator} {value}"
 
 
-def known(names: Collection[str]) -> Collection[str]:
+def known(names: Collection[str]) -> Sequence[str]:
     """Of the columns of a table those that rows have; none if it holds no log lines."""
     needed: Mapping[str, object] = dict.fromkeys(("timestamp", "file_id", "offset"))
     return [name for name in TYPES if name in names] if needed.keys() <= set(names) else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
@@ -19,7 +19,7 @@ SELECT name FROM system.columns
 WHERE database = currentDatabase() AND table = {name:String}
 """
 
-# Of the days the projection tells, so that only one is read. Today may have nothing before now.
+# The projection tells the days, so that only one is read. Today may have nothing before now.
 _DAYS = """
 SELECT toDate32(timestamp, 'UTC') AS day FROM {table:Identifier}
 WHERE toDate32(timestamp, 'UTC') <= toDate32(fromUnixTimestamp64Micro({now:Int64}, 'UTC'), 'UTC')
@@ -28,9 +28,11 @@ GROUP BY day ORDER BY day DESC LIMIT 2
 _NEWEST = """
 SELECT toUnixTimestamp64Micro(max(timestamp)), count() FROM {table:Identifier}
 WHERE timestamp >= fromUnixTimestamp64Micro({start:Int64}, 'UTC')
-    AND timestamp <= fromUnixTimestamp64Micro({now:Int64}, 'UTC')
+    AND timestamp <= fromUnixTimestamp64Micro({end:Int64}, 'UTC')
 """
-_LAST = 2**62  # microseconds, later than any time
+_HOUR = 3600 * 10**6  # microseconds
+_DAY = 24 * _HOUR
+_EVER = 2**62  # later than any time
 
 
 class ClickHouseLogs(SqlLogs):
@@ -88,14 +90,20 @@ class ClickHouseLogs(SqlLogs):
             f"LIMIT {most} BY number"
         )
 
-    async def columns(self) -> Collection[str]:
+    async def columns(self) -> Sequence[str]:
         """See `Logs`."""
         return known([name for (name,) in await self._ask(_COLUMNS, {})])
 
     async def newest(self, now: int) -> int | None:
         """See `Logs`."""
-        days = [day for (day,) in await self._ask(_DAYS, {"now": now})]
-        oldest = (days[-1] - date(1970, 1, 1)).days * self.day if days else -_LAST
-        values: dict[str, str | int | float] = {"start": oldest, "now": now if days else _LAST}
-        [(newest, rows)] = await self._ask(_NEWEST, values)
+        if (newest := await self._newest(now - _HOUR, now)) is not None:
+            return newest
+        for (day,) in await self._ask(_DAYS, {"now": now}):
+            start = (day - date(1970, 1, 1)).days * _DAY
+            if (newest := await self._newest(start, now)) is not None:
+                return newest
+        return await self._newest(-_EVER, _EVER)
+
+    async def _newest(self, start: int, end: int) -> int | None:
+        [(newest, rows)] = await self._ask(_NEWEST, {"start": start, "end": end})
         return int(newest) if rows else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from connectors.sinks.sql_logs import SqlLogs, known
 
@@ -69,7 +69,7 @@ class SqliteLogs(SqlLogs):
         found = f"SELECT {shown} FROM {self.table} WHERE {where}"
         return f"WITH found AS MATERIALIZED ({found}) {' UNION ALL '.join(parts)}"
 
-    async def columns(self) -> Collection[str]:
+    async def columns(self) -> Sequence[str]:
         """See `Logs`."""
         return known([name for (name,) in await self._ask(_COLUMNS, {})])
 
