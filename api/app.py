@@ -18,6 +18,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from api import metrics
+from api.logs import add_logs
 from api.schemas import CustomerStats, DailyFigures, Health, Problem, Stats, StoreHealth, rounded
 from connectors.errors import StoreError
 from connectors.saying import last_words
@@ -166,6 +167,7 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         encode, content_type = choose_encoder(_NO_VERSION.sub("", accepted))
         return Response(encode(found), media_type=content_type)
 
+    add_logs(app, reader)
     return app
 
 

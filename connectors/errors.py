@@ -4,6 +4,7 @@ LogwaxError
 ├── SettingsError       the configuration is wrong; carries every problem found
 ├── StoreError          the store refused, or cannot be reached
 │   └── StoreBusyError  another process has the embedded store open
+├── FilterError         a filter that a person wrote means nothing
 └── MalformedLine       one line does not fit its format; becomes a dead letter, never a crash
 
 A message says what happened, where, and what to do about it.
@@ -42,6 +43,15 @@ class StoreError(LogwaxError):
 
 class StoreBusyError(StoreError):
     """Another process has the embedded store open."""
+
+
+class FilterError(LogwaxError):
+    """A filter means nothing; `place` is the character at which that begins, the first being 1."""
+
+    def __init__(self, reason: str, place: int) -> None:
+        self.reason = reason
+        self.place = place
+        super().__init__(f"The filter is wrong at character {place}: {reason}.")
 
 
 class MalformedLine(LogwaxError):  # noqa: N818 - an outcome of parsing

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from connectors.accounts import Accounts
 from connectors.batch import BlockId, Parsed, Span, Stored
+from connectors.logs import Logs
 from connectors.sinks.retry import Retry
 
 if TYPE_CHECKING:
@@ -106,7 +107,12 @@ class Writer(Protocol):
 
 
 class Reader(Protocol):
-    """Answers the API's questions, many at a time, in any event loop; raises `StoreError`."""
+    """Answers the API's questions, many at a time, in any event loop; raises `StoreError`.
+
+    `logs` answers those about single rows; None: this store does not.
+    """
+
+    logs: Logs | None
 
     async def statistics(
         self, customer_id: str | None, first: date, last: date

@@ -749,6 +749,9 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
         "/stats": {"200", "422", "503"},
         "/health": {"200", "503"},
         "/metrics": {"200"},
+        "/logs": {"200", "422", "501", "503"},
+        "/logs/histogram": {"200", "422", "501", "503"},
+        "/logs/facets": {"200", "422", "501", "503"},
     }
     assert all(of["get"]["summary"] and of["get"]["description"] for of in paths.values())
 

@@ -14,7 +14,10 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.errors import StoreError
+from connectors.logs import Logs
+from connectors.sinks.clickhouse.logs import ClickHouseLogs
 from connectors.sinks.clickhouse.tables import REQUEST
+from connectors.sinks.sql_logs import Values
 from connectors.store import Figures, Statistics
 
 # The table is sorted by (customer_id, timestamp): so a customer's range is one short read.
@@ -79,6 +82,9 @@ _AT_ONCE = 3  # times `EXACT_UP_TO`: rows that are read without counting them fi
 
 _TOO_MANY_ROWS = 158
 
+# Of questions about rows, beside which a pipeline may be at work.
+_LIMITS = {"max_execution_time": 60, "max_memory_usage": 1024**3}
+
 _HAS_CUSTOMER = "SELECT 1 FROM {table:Identifier} WHERE customer_id = {customer:String} LIMIT 1"
 
 _COUNTS = """
@@ -105,6 +111,7 @@ class ClickHouseReader:
         self._table = table
         self._mark = secrets.token_hex(8)
         self._cancelled = False
+        self.logs: Logs | None = ClickHouseLogs(self._rows)
 
     async def statistics(
         self, customer_id: str | None, first: date, last: date
@@ -155,6 +162,12 @@ class ClickHouseReader:
         if self._client.is_connected:
             with suppress(ClickHouseError, StoreError):  # it only saves time
                 self._second().command(_CANCEL, {"mark": self._mark})
+
+    async def _rows(self, sql: str, values: Values) -> Sequence[Sequence[Any]]:
+        values = {"table": self._table, "name": self._table, **values}
+        settings = {"log_comment": self._mark, **_LIMITS}
+        query = partial(self._run, self._client, sql, values, settings)
+        return await to_thread.run_sync(query, limiter=self._client.threads)
 
     async def _query(
         self, sql: str, client: _Client | None = None, most: int = 0, **parameters: object

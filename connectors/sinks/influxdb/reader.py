@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from connectors.errors import StoreError, deepest
+from connectors.logs import Logs
 from connectors.sinks.influxdb.server import credentials
 from connectors.store import Figures, Statistics
 from settings import Settings
@@ -82,6 +83,7 @@ class InfluxReader:
         self._tags = settings.influxdb_tag_columns
         self._under_way: set[asyncio.Task[httpx.Response]] = set()
         self._cancelled = False
+        self.logs: Logs | None = None
 
     async def statistics(
         self, customer_id: str | None, first: date, last: date

@@ -17,6 +17,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from connectors.errors import StoreError
+from connectors.logs import Logs
 from connectors.sinks.mongodb.documents import Document
 from connectors.sinks.mongodb.server import DEAD_LETTERS, LOGS, client_options, words
 from connectors.store import Figures, Statistics
@@ -54,6 +55,7 @@ class MongoReader:
         self._name = settings.mongodb_database
         self._under_way: set[asyncio.Task[Any]] = set()
         self._cancelled = False
+        self.logs: Logs | None = None
 
     async def statistics(
         self, customer_id: str | None, first: date, last: date

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from connectors.errors import StoreError
+from connectors.logs import Logs
+from connectors.sinks.sql_logs import Values
 from connectors.sinks.sqlite.database import connect
+from connectors.sinks.sqlite.logs import SqliteLogs, as_number
 from connectors.store import Figures, Statistics
 
 T = TypeVar("T")
+
+_SECONDS = 60  # what an answer about rows may take
 
 _EPOCH = date(1970, 1, 1)
 _DAY = 86_400 * 10**6  # microseconds
@@ -51,6 +57,7 @@ class SqliteReader:
         self._path = path
         self._open: set[sqlite3.Connection] = set()
         self._cancelled = False
+        self.logs: Logs | None = SqliteLogs(self._rows)
 
     async def statistics(
         self, customer_id: str | None, first: date, last: date
@@ -99,6 +106,17 @@ class SqliteReader:
         self._cancelled = True
         for db in list(self._open):
             db.interrupt()
+
+    async def _rows(self, sql: str, values: Values) -> Sequence[Sequence[Any]]:
+        def ask(db: sqlite3.Connection) -> Sequence[Sequence[Any]]:
+            db.create_function("as_number", 1, as_number, deterministic=True)
+            # a text of JSON may have half of a surrogate pair, which is no UTF-8
+            db.text_factory = lambda text: text.decode(errors="replace")
+            end = time.monotonic() + _SECONDS
+            db.set_progress_handler(lambda: time.monotonic() > end, 100_000)
+            return db.execute(sql, values).fetchall()
+
+        return await self._ask(ask)
 
     async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.to_thread(self._run, question)

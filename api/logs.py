@@ -1,0 +1,318 @@
+"""The part of the API that answers about single rows: a list, a histogram, facets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from fastapi import Depends, FastAPI, HTTPException, Query
+from pydantic import BaseModel, BeforeValidator, Field
+
+from api.schemas import Problem
+from connectors.errors import FilterError
+from connectors.filters import TYPES, Filter, microseconds, parse
+from connectors.filters import Field as FilterField
+from connectors.logs import SHOWN, Logs, Place, Selection
+from connectors.store import Reader
+
+_SECOND = 10**6  # microseconds
+_HOUR = 3600 * _SECOND
+_MOST_BUCKETS = 100
+_WIDTHS = (  # in seconds; up to a thousand years in all
+    *(0.001, 0.01, 0.1, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600),
+    *(7200, 10800, 21600, 43200),
+    *(days * 86400 for days in (1, 2, 7, 14, 30, 90, 365, 3650)),
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_FIRST = microseconds("0001-01-01")
+_LAST = microseconds("9999-12-31T23:59:59.999999")
+_COLUMNS = re.compile(r'(?:attr\."(?:[^"\\]|\\.)*"|[^,])+')
+_CURSOR = re.compile(r"([no])" + r"_(-?[0-9]{1,18})" * 3 + r"_([0-9]{1,20})_([0-9]{1,20})")
+
+_ROUTES: dict[int | str, dict[str, Any]] = {
+    422: {"model": Problem, "description": "What is asked for is wrong; the answer says where."},
+    501: {"model": Problem, "description": "This store answers no questions about rows."},
+    503: {"model": Problem, "description": "The store cannot answer now."},
+}
+
+
+class RowsRange(BaseModel):
+    """The rows that an answer is about."""
+
+    from_: str = Field(alias="from", description="Time of the first row that may be in it.")
+    to: str = Field(description="Time before which the last one is.")
+
+
+class LogList(RowsRange):
+    """Some rows."""
+
+    rows: list[dict[str, Any]] = Field(
+        description="By column. `file_id` is a text, as it has more digits than a browser's "
+        f"numbers, and so is `attributes`. A text has its first {SHOWN} characters; `cut` names "
+        "those that have more."
+    )
+    cursor: str | None = Field(description="What the next page is asked for by; null: it is none.")
+
+
+class Bucket(BaseModel):
+    """The rows of one time."""
+
+    start: str
+    counts: dict[str, int] = Field(description="Rows by the value of the column.")
+
+
+class Histogram(RowsRange):
+    """Rows by time."""
+
+    width: float = Field(description="Seconds that a bucket has.")
+    total: int
+    buckets: list[Bucket] = Field(description="Those that have rows, in the order of time.")
+
+
+class Count(BaseModel):
+    """A value, and how many rows have it."""
+
+    value: str | int | float | bool | None
+    count: int
+
+
+class Facet(BaseModel):
+    """The most frequent values of a field."""
+
+    values: list[Count]
+    others: int = Field(description="Rows that have other values.")
+
+
+class Facets(RowsRange):
+    """The most frequent values of some fields."""
+
+    total: int
+    facets: dict[str, Facet]
+
+
+Time = Annotated[int, BeforeValidator(microseconds)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What all three questions have."""
+
+    filter: str
+    start: int | None
+    end: int | None
+
+
+def _asked(
+    filter_: Annotated[
+        str,
+        Query(
+            alias="filter",
+            description="Which rows, as in `docs/filters.md`. Default: all.",
+            max_length=10_000,
+            examples=['status_code >= 500 and not endpoint ~ "/health"'],
+        ),
+    ] = "",
+    start: Annotated[
+        Time | None,
+        Query(
+            alias="from",
+            description="Time of the first row, in ISO 8601, UTC where it says nothing else. "
+            "Default: an hour before `to`.",
+            json_schema_extra={"type": "string"},
+        ),
+    ] = None,
+    end: Annotated[
+        Time | None,
+        Query(
+            alias="to",
+            description="Time before which the last row is. Default: just after the newest row, "
+            "rows of the future left aside.",
+            json_schema_extra={"type": "string"},
+        ),
+    ] = None,
+) -> Asked:
+    if start is not None and end is not None and start > end:
+        raise HTTPException(422, f"from {_shown_time(start)} is after to {_shown_time(end)}.")
+    return Asked(filter_, start, end)
+
+
+WhatIsAsked = Annotated[Asked, Depends(_asked)]
+
+
+def add_logs(app: FastAPI, reader: Reader) -> None:
+    """Add the routes below `/logs`, which answer from this reader."""
+
+    @app.get("/logs", summary="Rows", tags=["logs"], responses=_ROUTES)
+    async def logs(
+        asked: WhatIsAsked,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Rows of a page.")] = 100,
+        order: Annotated[
+            Literal["newest", "oldest"], Query(description="Which rows come first.")
+        ] = "newest",
+        cursor: Annotated[
+            str | None,
+            Query(
+                description="`cursor` of the page before. It knows range and order, so that rows "
+                "which arrive meanwhile change nothing; the filter must be the same."
+            ),
+        ] = None,
+    ) -> LogList:
+        """Rows that a filter takes, page by page: each once, while others arrive."""
+        rows = _logs(reader)
+        is_newest_first, after = order == "newest", None
+        if cursor is not None:
+            is_newest_first, asked, after = _from_cursor(cursor, asked)
+        chosen = await _chosen(rows, asked)
+        found = await rows.rows(chosen, limit + 1, is_newest_first=is_newest_first, after=after)
+        more = None
+        if len(found) > limit:
+            last = found[limit - 1]
+            place = (last["timestamp"], last["file_id"], last["offset"])
+            which = "n" if is_newest_first else "o"
+            more = "_".join(map(str, (which, chosen.start, chosen.end, *place)))
+        return LogList(
+            **_range(chosen), rows=[_shown_row(row) for row in found[:limit]], cursor=more
+        )
+
+    @app.get("/logs/histogram", summary="Rows by time", tags=["logs"], responses=_ROUTES)
+    async def histogram(
+        asked: WhatIsAsked,
+        by: Annotated[
+            Literal["level", "status_class"], Query(description="What is counted apart.")
+        ] = "level",
+    ) -> Histogram:
+        """How many rows a filter takes, in up to 101 buckets of a round width."""
+        rows = _logs(reader)
+        chosen = await _chosen(rows, asked)
+        _demand(by, chosen.columns)
+        width = _width(chosen)
+        buckets: dict[int, dict[str, int]] = {}
+        for start, value, count in await rows.histogram(chosen, width, by):
+            buckets.setdefault(start, {})[value] = count
+        return Histogram(
+            **_range(chosen),
+            width=width / _SECOND,
+            total=sum(sum(counts.values()) for counts in buckets.values()),
+            buckets=[
+                Bucket(start=_shown_time(start), counts=counts) for start, counts in buckets.items()
+            ],
+        )
+
+    @app.get("/logs/facets", summary="Values of rows", tags=["logs"], responses=_ROUTES)
+    async def facets(
+        asked: WhatIsAsked,
+        columns: Annotated[
+            str,
+            Query(
+                description="Columns and keys of `attributes`, with commas between them; up to 20.",
+                examples=["level,host,attr.user"],
+            ),
+        ] = "level,status_class,method,endpoint,host,source",
+        limit: Annotated[int, Query(ge=1, le=100, description="Values of each.")] = 10,
+    ) -> Facets:
+        """The most frequent values of some fields among the rows that a filter takes, exactly."""
+        rows = _logs(reader)
+        chosen = await _chosen(rows, asked)
+        names = list(dict.fromkeys(name.strip() for name in _COLUMNS.findall(columns)))
+        if len(names) > 20:
+            raise HTTPException(422, f"columns has {len(names)} names: up to 20 can be asked for.")
+        try:
+            fields = [FilterField.named(name, chosen.columns) for name in names]
+        except FilterError as error:
+            raise HTTPException(422, f"columns: {error.reason}.") from None
+        total, counted = await rows.facets(chosen, fields, limit)
+        return Facets(
+            **_range(chosen),
+            total=total,
+            facets={
+                name: Facet(
+                    values=[
+                        Count(value=_shown(field, value), count=count) for value, count in values
+                    ],
+                    others=total - sum(count for _, count in values),
+                )
+                for name, field, values in zip(names, fields, counted, strict=True)
+            },
+        )
+
+
+def _logs(reader: Reader) -> Logs:
+    if reader.logs is None:
+        raise HTTPException(501, "This store tells statistics only, no rows: ask it by itself.")
+    return reader.logs
+
+
+async def _chosen(rows: Logs, asked: Asked) -> Selection:
+    """What is asked for, with the default of the range."""
+    columns = await rows.columns()
+    if not columns:
+        raise HTTPException(501, "The table is there for something else than lines, or not yet.")
+    try:
+        filter_: Filter = parse(asked.filter, columns)
+    except FilterError as error:
+        raise HTTPException(422, str(error)) from None
+    start, end = asked.start, asked.end
+    if end is None:
+        now = (datetime.now(timezone.utc) - _EPOCH) // timedelta(microseconds=1)
+        newest = await rows.newest(now)
+        end = (now if newest is None else newest) + 1
+        end = end if start is None else max(start, end)
+    start = end - _HOUR if start is None else start
+    return Selection(columns, filter_, start, end)
+
+
+def _demand(column: str, columns: Sequence[str]) -> None:
+    if column not in columns:
+        raise HTTPException(501, f"The table has no column {column}.")
+
+
+def _from_cursor(cursor: str, asked: Asked) -> tuple[bool, Asked, Place]:
+    found = _CURSOR.fullmatch(cursor)
+    if not found:
+        raise HTTPException(422, "cursor is none that an answer of /logs has.")
+    start, end, time, file_id, offset = map(int, found.groups()[1:])
+    if max(file_id, offset) >= 2**64:
+        raise HTTPException(422, "cursor is none that an answer of /logs has.")
+    return found[1] == "n", Asked(asked.filter, start, end), Place(time, file_id, offset)
+
+
+def _width(chosen: Selection) -> int:
+    """The least round width of which a hundred are enough; buckets begin at its multiples."""
+    widths = [round(seconds * _SECOND) for seconds in _WIDTHS]
+    least = (chosen.end - chosen.start) / _MOST_BUCKETS
+    return next((width for width in widths if width >= least), widths[-1])
+
+
+def _range(chosen: Selection) -> dict[str, Any]:
+    return {"from": _shown_time(chosen.start), "to": _shown_time(chosen.end)}
+
+
+def _shown_row(row: Any) -> dict[str, Any]:
+    shown = {name: _shown(FilterField(name), value) for name, value in row.items()}
+    cut = [name for name, value in row.items() if isinstance(value, str) and len(value) > SHOWN]
+    return {**shown, "cut": cut}
+
+
+def _shown(field: FilterField, value: Any) -> Any:
+    """A value as JSON and a browser can have it."""
+    dtype = pl.String() if field.key is not None else TYPES[field.column]
+    if value is None:
+        return None
+    if isinstance(dtype, pl.Datetime):
+        return _shown_time(value)
+    if dtype == pl.String():
+        return str(value)[:SHOWN]
+    if dtype == pl.Boolean():
+        return bool(value)
+    if dtype == pl.Float64():
+        return value if abs(value) < float("inf") else None  # nor is NaN
+    return str(value) if field.column == "file_id" else value
+
+
+def _shown_time(time: int) -> str:
+    shown = _EPOCH + timedelta(microseconds=min(max(time, _FIRST), _LAST))
+    return shown.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)

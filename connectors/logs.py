@@ -1,0 +1,72 @@
+"""What a store answers of its rows: a page of them, how many there are when, their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from connectors.filters import Field, Filter
+
+SHOWN = 4096
+"""The characters of a text that an answer has."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row stands among all, which are sorted by these."""
+
+    time: int
+    file_id: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows: those that a filter takes, from `start` to before `end`, in microseconds since 1970.
+
+    `columns` are those that rows have.
+    """
+
+    columns: Sequence[str]
+    filter: Filter
+    start: int
+    end: int
+
+
+Row = Mapping[str, Any]
+"""A row by its columns: texts of up to `SHOWN` + 1 characters, times in microseconds since 1970."""
+
+
+class Logs(Protocol):
+    """The rows of a store, for people who look for some; every method raises `StoreError`.
+
+    An answer is one view of the store, however fast it grows.
+    """
+
+    async def columns(self) -> Sequence[str]:
+        """The columns of `filters.TYPES` that rows have here; none if these are no log lines."""
+
+    async def newest(self, now: int) -> int | None:
+        """The time of the newest row that is not after `now`, else of the newest; None: no row."""
+
+    async def rows(
+        self, chosen: Selection, most: int, *, is_newest_first: bool, after: Place | None
+    ) -> Sequence[Row]:
+        """Up to `most` rows in the order of their places, from the one after this."""
+
+    async def histogram(
+        self, chosen: Selection, width: int, column: str
+    ) -> Sequence[tuple[int, str, int]]:
+        """Rows by time and value of a column of text: beginning of the bucket, value, count.
+
+        `width` is that of a bucket in microseconds; they begin at its multiples.
+        """
+
+    async def facets(
+        self, chosen: Selection, fields: Sequence[Field], most: int
+    ) -> tuple[int, Sequence[Sequence[tuple[Any, int]]]]:
+        """The count of all rows; of each field its `most` most frequent values, and their counts.
+
+        Of values that are as frequent as one another, the lower one comes first.
+        """

@@ -1,0 +1,172 @@
+"""`Logs` of a store that speaks SQL: what is the same in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from connectors.filters import TYPES, And, Condition, Field, Filter, Not, Or, Text
+from connectors.logs import Place, Row, Selection
+
+Values = dict[str, str | int | float]
+Ask = Callable[[str, Values], Awaitable[Sequence[Sequence[Any]]]]
+
+
+class SqlLogs:
+    """The rows of one table; a subclass is one store's SQL. Values travel as parameters only."""
+
+    table: str
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def placeholder(self, name: str, value: str | int | float) -> str:
+        """What stands in a statement for a value of this name."""
+        raise NotImplementedError
+
+    def time(self, placeholder: str) -> str:
+        """The time of so many microseconds since 1970, to compare the column with."""
+        raise NotImplementedError
+
+    def selected(self, column: str) -> str:
+        """A column as a `Row` has it."""
+        raise NotImplementedError
+
+    def contains(self, text: str, part: str) -> str:
+        """Whether a text contains another one, the case of ASCII letters aside."""
+        raise NotImplementedError
+
+    def attribute(self, key: str) -> str:
+        """The value under a key of `attributes`, as text; empty if there is none."""
+        raise NotImplementedError
+
+    def number(self, key: str) -> str:
+        """The same as a number; null if it is none."""
+        raise NotImplementedError
+
+    def bucket(self, width: str) -> str:
+        """The multiple of `width` at or before a row's time, in microseconds since 1970."""
+        raise NotImplementedError
+
+    def counted(self, fields: Sequence[str], where: str, most: str) -> str:
+        """The statement for `facets`: number of the field, count, and at its place the value.
+
+        After the last field comes the count of all rows.
+        """
+        raise NotImplementedError
+
+    async def columns(self) -> Sequence[str]:
+        """See `Logs`."""
+        raise NotImplementedError
+
+    async def newest(self, now: int) -> int | None:
+        """See `Logs`."""
+        raise NotImplementedError
+
+    async def rows(
+        self, chosen: Selection, most: int, *, is_newest_first: bool, after: Place | None
+    ) -> Sequence[Row]:
+        """See `Logs`."""
+        names = chosen.columns
+        values, where = self._where(chosen)
+        add = self._adding(values)
+        if after:
+            sign = "<" if is_newest_first else ">"
+            time = self.time(add(after.time))
+            place = f"{time}, {add(after.file_id)}, {add(after.offset)}"
+            # The first part is what an index can use.
+            where += f" AND timestamp {sign}= {time}"
+            where += f' AND (timestamp, file_id, "offset") {sign} ({place})'
+        order = "DESC" if is_newest_first else "ASC"
+        found = await self._ask(
+            f"SELECT {', '.join(map(self.selected, names))} FROM {self.table} WHERE {where} "
+            f'ORDER BY timestamp {order}, file_id {order}, "offset" {order} LIMIT {add(most)}',
+            values,
+        )
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+    async def histogram(
+        self, chosen: Selection, width: int, column: str
+    ) -> Sequence[tuple[int, str, int]]:
+        """See `Logs`."""
+        values, where = self._where(chosen)
+        bucket = self.bucket(self._adding(values)(width))
+        found = await self._ask(
+            f'SELECT {bucket} AS bucket, "{column}", count(*) FROM {self.table} WHERE {where} '
+            f'GROUP BY bucket, "{column}" ORDER BY bucket, "{column}"',
+            values,
+        )
+        return [(start, value or "", count) for start, value, count in found]
+
+    async def facets(
+        self, chosen: Selection, fields: Sequence[Field], most: int
+    ) -> tuple[int, Sequence[Sequence[tuple[Any, int]]]]:
+        """See `Logs`."""
+        values, where = self._where(chosen)
+        add = self._adding(values)
+        shown = [
+            self.selected(field.column) if field.key is None else self.attribute(add(field.key))
+            for field in fields
+        ]
+        found: list[list[tuple[Any, int]]] = [[] for _ in fields]
+        total = 0
+        for number, count, *row in await self._ask(self.counted(shown, where, add(most)), values):
+            if number < len(fields):
+                found[number].append((row[number], count))
+            else:
+                total = count
+        return total, found
+
+    def _adding(self, values: Values) -> Callable[[str | int | float], str]:
+        """A function that adds a value, and returns what stands for it in the statement."""
+
+        def add(value: str | int | float) -> str:
+            name = f"v{len(values)}"
+            values[name] = value
+            return self.placeholder(name, value)
+
+        return add
+
+    def _where(self, chosen: Selection) -> tuple[Values, str]:
+        values: Values = {}
+        add = self._adding(values)
+        texts = [name for name in chosen.columns if TYPES[name] == pl.String()]
+        span = (
+            f"timestamp >= {self.time(add(chosen.start))} "
+            f"AND timestamp < {self.time(add(chosen.end))}"
+        )
+        return values, f"{span} AND ({self._condition(chosen.filter, add, texts)})"
+
+    def _condition(self, part: Filter, add: Callable[..., str], texts: Sequence[str]) -> str:
+        if isinstance(part, Not):
+            # What is null counts as false, which only matters where the contrary is asked for.
+            return f"NOT ifnull(({self._condition(part.part, add, texts)}), 0)"
+        if isinstance(part, And | Or):
+            word = " AND " if isinstance(part, And) else " OR "
+            inner = [f"({self._condition(one, add, texts)})" for one in part.parts]
+            return word.join(inner) or "1"
+        if isinstance(part, Text):
+            text = add(part.text)
+            return " OR ".join(self.contains(f'"{name}"', text) for name in texts)
+        return self._comparison(part, add)
+
+    def _comparison(self, part: Condition, add: Callable[..., str]) -> str:
+        key, value = part.field.key, add(part.value)
+        if key is None:
+            field = f'"{part.field.column}"'
+            if TYPES[part.field.column] == TYPES["timestamp"]:
+                value = self.time(value)
+        else:
+            is_text = isinstance(part.value, str)
+            field = self.attribute(add(key)) if is_text else self.number(add(key))
+        if part.operator == "~":
+            return self.contains(field, value)
+        return f"{field} {part.operator} {value}"
+
+
+def known(names: Collection[str]) -> Sequence[str]:
+    """Of the columns of a table those that rows have; none if it holds no log lines."""
+    needed: Mapping[str, object] = dict.fromkeys(("timestamp", "file_id", "offset"))
+    return [name for name in TYPES if name in names] if needed.keys() <= set(names) else []

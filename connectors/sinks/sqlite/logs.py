@@ -1,0 +1,86 @@
+"""The rows of an SQLite store, for people who look for some: its `Logs`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from connectors.sinks.sql_logs import SqlLogs, known
+
+_IS_NUMBER = re.compile("-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?")
+
+# Times are integers here. A value of `attributes` is null if the text is no JSON.
+_VALUE = """(SELECT {shown} FROM json_each(iif(json_valid(attributes), attributes, '{{}}'))
+    WHERE key = {key} LIMIT 1)"""
+_TEXT = """CASE type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'
+    ELSE CAST(value AS TEXT) END"""
+_NUMBER = """CASE type WHEN 'integer' THEN value WHEN 'real' THEN value
+    WHEN 'text' THEN as_number(value) END"""
+
+
+def as_number(text: str) -> float | None:
+    """A text as a number; None if it is none."""
+    return float(text) if _IS_NUMBER.fullmatch(text) else None
+
+
+class SqliteLogs(SqlLogs):
+    """See `SqlLogs`. Its connections have the function `as_number`."""
+
+    table = "logs"
+
+    def placeholder(self, name: str, value: str | int | float) -> str:
+        """See `SqlLogs`."""
+        return f":{name}"
+
+    def time(self, placeholder: str) -> str:
+        """See `SqlLogs`."""
+        return placeholder
+
+    def selected(self, column: str) -> str:
+        """See `SqlLogs`."""
+        return f'"{column}"'
+
+    def contains(self, text: str, part: str) -> str:
+        """See `SqlLogs`."""
+        return f"instr(lower({text}), lower({part})) > 0"
+
+    def attribute(self, key: str) -> str:
+        """See `SqlLogs`."""
+        return f"ifnull({_VALUE.format(shown=_TEXT, key=key)}, '')"
+
+    def number(self, key: str) -> str:
+        """See `SqlLogs`."""
+        return _VALUE.format(shown=_NUMBER, key=key)
+
+    def bucket(self, width: str) -> str:
+        """See `SqlLogs`."""
+        return f"timestamp - (timestamp % {width} + {width}) % {width}"
+
+    def counted(self, fields: Sequence[str], where: str, most: str) -> str:
+        """See `SqlLogs`."""
+        shown = ", ".join([f"{field} AS f{number}" for number, field in enumerate(fields)] or ["1"])
+        parts = [
+            f"SELECT * FROM (SELECT {number}, count(*){', NULL' * number}, f{number}"
+            f"{', NULL' * (len(fields) - number - 1)} FROM found GROUP BY f{number} "
+            f"ORDER BY count(*) DESC, f{number} LIMIT {most})"
+            for number in range(len(fields))
+        ]
+        parts.append(f"SELECT {len(fields)}, count(*){', NULL' * len(fields)} FROM found")
+        found = f"SELECT {shown} FROM {self.table} WHERE {where}"
+        return f"WITH found AS MATERIALIZED ({found}) {' UNION ALL '.join(parts)}"
+
+    async def columns(self) -> Sequence[str]:
+        """See `Logs`."""
+        return known([name for (name,) in await self._ask(_COLUMNS, {})])
+
+    async def newest(self, now: int) -> int | None:
+        """See `Logs`."""
+        [(newest,)] = await self._ask(_NEWEST, {"now": now})
+        return newest if newest is None else int(newest)
+
+
+_COLUMNS = "SELECT name FROM pragma_table_info('logs')"
+_NEWEST = """
+SELECT coalesce((SELECT max(timestamp) FROM logs WHERE timestamp <= :now),
+    (SELECT max(timestamp) FROM logs))
+"""

@@ -1,0 +1,458 @@
+"""`/logs`, `/logs/histogram` and `/logs/facets` over real stores, and the filters they take."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import polars as pl
+import pytest
+from fastapi import FastAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.app import create_app
+from connectors.batch import COLUMNS, Parsed
+from connectors.errors import FilterError
+from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, parse
+from connectors.logs import SHOWN
+from connectors.store import Reader, Store, open_store
+from settings import Settings
+from tests.test_clickhouse_store import span
+
+START = datetime(2024, 1, 1, tzinfo=timezone.utc)
+HOSTILE = [
+    "it's",
+    'say "a"',
+    "back\\slash",
+    "nul\0end",
+    "100%",
+    "{v0:String}",
+    "%(v0)s",
+    ":v0",
+    "' OR 1=1 --",
+    "tab\tand\nline",
+    "Ünï",
+    "",
+]
+ATTRIBUTES: list[dict[str, Any]] = [
+    {},
+    {"user": 7},
+    {"user": "7"},
+    {"user": "seven", "deep": {"a": [1]}},
+    {"user": None, "ok": True},
+    {"user": 7.5, "ok": False},
+    {'odd "key': "back\\slash", "ok": "true"},
+    {"user": -3, "big": 9007199254740993},
+    {"big": 9007199254740992, "nul\0": "nul\0end"},
+]
+LEVELS = ["ERROR", "info", ""]
+
+
+def row(number: int) -> dict[str, Any]:
+    """One of the rows that every store has."""
+    return {
+        "timestamp": START + timedelta(seconds=17 * (number // 2)),
+        "customer_id": HOSTILE[number % len(HOSTILE)],
+        "method": ["GET", "POST"][number % 2],
+        "endpoint": ["/x", "/Y/x", "/z"][number % 3],
+        "status_code": [200, 404, 500, 0][number % 4],
+        "status_class": ["2xx", "4xx", "5xx", ""][number % 4],
+        "success": number % 4 == 0,
+        "duration": [0.5, 0.0, 2.0][number % 3],
+        "level": LEVELS[number % 3],
+        "message": HOSTILE[(number * 5) % len(HOSTILE)],
+        "attributes": json.dumps(ATTRIBUTES[number % len(ATTRIBUTES)], ensure_ascii=False),
+        "file_id": 2**62 + number % 2,
+        "offset": number * 10,
+    }
+
+
+ROWS = [row(number) for number in range(60)]
+EVER = {"from": "2023-01-01", "to": "2030-01-01T00:00:00Z"}
+
+
+def insert(store: Store, rows: list[dict[str, Any]]) -> None:
+    schema = {name: COLUMNS[name] for name in rows[0]}
+    place = rows[0]["offset"]
+    writer = store.writer()
+    writer.write(Parsed((span(place, place + 1),), rows=pl.DataFrame(rows, schema)))
+    writer.close()
+
+
+def get(app: FastAPI, path: str, **asked: object) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get(path, params={key: str(one) for key, one in asked.items()})
+
+    return asyncio.run(ask())
+
+
+def answer(app: FastAPI, path: str, **asked: object) -> Any:
+    got = get(app, path, **asked)
+    assert got.status_code == 200, got.text
+    return got.json()
+
+
+def pages(app: FastAPI, **asked: object) -> Iterator[list[dict[str, Any]]]:
+    page = answer(app, "/logs", **asked)
+    yield page["rows"]
+    while page["cursor"]:
+        page = answer(app, "/logs", cursor=page["cursor"], **asked)
+        yield page["rows"]
+
+
+@pytest.fixture(scope="module", params=["embedded", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    made = open_made(request.param, tmp_path_factory.mktemp(request.param))
+    insert(made, ROWS)
+    yield made
+    made.close()
+
+
+def open_made(name: str, directory: Path) -> Store:
+    return open_store(Settings(_env_file=None, store=name, data_dir=directory, instance="host"))
+
+
+@pytest.fixture(scope="module")
+def app(store: Store) -> FastAPI:
+    return create_app(cast(Reader, store.reader))
+
+
+# --- what a filter means, in plain Python ----------------------------------------------------
+
+
+def lower(text: str) -> str:
+    return "".join(one.lower() if one.isascii() else one for one in text)
+
+
+def as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def as_number(value: Any) -> float | None:
+    try:
+        return None if isinstance(value, bool | None) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def takes(part: Filter, row: dict[str, Any]) -> bool:
+    if isinstance(part, Not):
+        return not takes(part.part, row)
+    if isinstance(part, And):
+        return all(takes(one, row) for one in part.parts)
+    if isinstance(part, Or):
+        return any(takes(one, row) for one in part.parts)
+    if isinstance(part, Text):
+        return any(
+            lower(part.text) in lower(row.get(name, ""))
+            for name, dtype in COLUMNS.items()
+            if dtype == pl.String()
+        )
+    return compares(part, row)
+
+
+def compares(part: Condition, row: dict[str, Any]) -> bool:
+    dtype = TYPES[part.field.column]
+    value = row.get(part.field.column, "" if dtype == pl.String() else 0)
+    if part.field.key is not None:
+        inside = json.loads(row["attributes"]).get(part.field.key)
+        value = as_text(inside) if isinstance(part.value, str) else as_number(inside)
+    elif isinstance(value, datetime):
+        value = (value - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(microseconds=1)
+    if value is None:
+        return False
+    wanted: Any = part.value
+    if isinstance(value, str) and part.operator not in "=~":
+        value, wanted = value.encode(), wanted.encode()
+    return {
+        "=": lambda: value == wanted,
+        "<": lambda: value < wanted,
+        "<=": lambda: value <= wanted,
+        ">": lambda: value > wanted,
+        ">=": lambda: value >= wanted,
+        "~": lambda: lower(wanted) in lower(value),
+    }[part.operator]()
+
+
+def quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+ODD, NUL = 'attr."odd \\"key"', 'attr."nul\0"'
+texts = st.sampled_from([*HOSTILE, "a", "X", "GET", "7", "true", "ERROR", "ü"]).map(quoted)
+text_fields = st.sampled_from(["customer_id", "method", "endpoint", "level", "message"])
+keys = st.sampled_from(["attr.user", "attr.ok", "attr.big", "attr.none", ODD, NUL])
+numbers = st.sampled_from(["0", "7", "7.5", "-3", "404.5", "5e2", "9007199254740993", "0.5"])
+orders = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
+conditions = st.one_of(
+    texts,
+    st.builds("{} {} {}".format, text_fields | keys, orders | st.sampled_from(["~", "!~"]), texts),
+    st.builds(
+        "{} {} {}".format,
+        keys | st.sampled_from(["status_code", "duration", "file_id", "offset", "bytes_sent"]),
+        orders,
+        numbers,
+    ),
+    st.builds(
+        "{} {}({}, {})".format, text_fields, st.sampled_from(["in", "not in "]), texts, texts
+    ),
+    st.builds("success {} {}".format, st.sampled_from(["=", "!="]), st.sampled_from(["true", "0"])),
+    st.builds("timestamp {} 2024-01-01T00:02:33Z".format, orders),
+)
+filters = st.recursive(
+    conditions,
+    lambda inner: st.one_of(
+        st.builds("not ({})".format, inner),
+        st.builds("({}) {} ({})".format, inner, st.sampled_from(["and", "or", ""]), inner),
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=30)
+@given(filter_=filters)
+def test_list_histogram_and_facets_agree_on_any_filter(app: FastAPI, filter_: str) -> None:
+    taken = [one for one in ROWS if takes(parse(filter_, COLUMNS), one)]
+    listed = answer(app, "/logs", filter=filter_, order="oldest", limit=1000, **EVER)["rows"]
+    assert sorted(one["offset"] for one in listed) == [one["offset"] for one in taken]
+    histogram = answer(app, "/logs/histogram", filter=filter_, **EVER)
+    counts = [Counter(bucket["counts"]) for bucket in histogram["buckets"]]
+    levels = Counter(one["level"] for one in taken)
+    assert histogram["total"] == len(taken)
+    assert sum(counts, Counter()) == levels
+    facets = answer(app, "/logs/facets", filter=filter_, columns="level,customer_id", **EVER)
+    found = {one["value"]: one["count"] for one in facets["facets"]["level"]["values"]}
+    assert (found, facets["total"]) == (levels, len(taken))
+    of_customers = facets["facets"]["customer_id"]
+    assert of_customers["others"] + sum(one["count"] for one in of_customers["values"]) == len(
+        taken
+    )
+
+
+@pytest.mark.parametrize("is_newest_first", [True, False])
+def test_pages_show_every_row_once_while_others_arrive(is_newest_first: bool, tmp_path: Path):
+    made = open_made("sqlite", tmp_path)
+    insert(made, ROWS)
+    app = create_app(cast(Reader, made.reader))
+    seen: list[int] = []
+    order = "newest" if is_newest_first else "oldest"
+    for number, page in enumerate(pages(app, order=order, limit=7)):
+        seen += [one["offset"] for one in page]
+        late = {"timestamp": START + timedelta(days=1), "offset": 1000 + number, "file_id": 5}
+        insert(made, [{**ROWS[0], **late}])
+    key = ("timestamp", "file_id", "offset")
+    by_place = sorted(ROWS, key=lambda one: [one[name] for name in key], reverse=is_newest_first)
+    assert seen == [one["offset"] for one in by_place]
+    made.close()
+
+
+def test_pages_of_every_store_go_by_time_file_and_offset(app: FastAPI) -> None:
+    seen = [(one["timestamp"], one["file_id"]) for page in pages(app, limit=7) for one in page]
+    assert len(seen) == len(ROWS)
+    assert seen == sorted(seen, reverse=True)
+
+
+def test_the_range_is_the_last_hour_of_what_is_stored_by_default(app: FastAPI) -> None:
+    page = answer(app, "/logs", limit=1)
+    assert page["to"] == "2024-01-01T00:08:13.000001Z"
+    assert page["from"] == "2023-12-31T23:08:13.000001Z"
+    assert page["rows"][0]["timestamp"] == "2024-01-01T00:08:13.000000Z"
+    day_before = answer(app, "/logs/histogram", to="2024-01-01")
+    assert (day_before["from"], day_before["total"]) == ("2023-12-31T23:00:00.000000Z", 0)
+
+
+@pytest.mark.parametrize(
+    ("ages", "newest"),
+    [
+        ((100, 50), 50),
+        ((-5, 30), 30),
+        ((-1000, 30), 30),
+        ((-5, 100_000), 100_000),
+        ((-100, -5), -100),
+    ],
+)
+def test_rows_of_the_future_are_in_the_default_range_only_where_all_are(
+    ages: tuple[int, int], newest: int, tmp_path: Path
+) -> None:
+    now = datetime.now(timezone.utc)
+    for name in ("embedded", "sqlite"):
+        made = open_made(name, tmp_path / name)
+        times = [now - timedelta(minutes=minutes) for minutes in ages]
+        insert(made, [{**row(0), "timestamp": time, "offset": n} for n, time in enumerate(times)])
+        found = answer(create_app(cast(Reader, made.reader)), "/logs", limit=1)["rows"]
+        assert [one["offset"] for one in found] == [ages.index(newest)]
+        made.close()
+
+
+def test_a_row_has_its_columns_as_they_are_stored(app: FastAPI) -> None:
+    found = answer(app, "/logs", filter="offset = 30", **EVER)["rows"]
+    expected = {**ROWS[3], "timestamp": "2024-01-01T00:00:17.000000Z", "file_id": str(2**62 + 1)}
+    assert [{name: one[name] for name in expected} for one in found] == [expected]
+    assert found[0]["cut"] == []
+    assert found[0]["bytes_sent"] == 0
+
+
+def test_a_long_text_is_cut_and_the_row_says_so(tmp_path: Path) -> None:
+    for name in ("embedded", "sqlite"):
+        made = open_made(name, tmp_path / name)
+        whole = {"offset": 1, "level": "é" * SHOWN}
+        insert(made, [{**ROWS[0], "message": "é" * (SHOWN + 1)}, {**ROWS[0], **whole}])
+        cut, uncut = answer(create_app(cast(Reader, made.reader)), "/logs", order="oldest")["rows"]
+        assert (cut["message"], cut["cut"]) == ("é" * SHOWN, ["message"])
+        assert (uncut["level"], uncut["cut"]) == ("é" * SHOWN, [])
+        made.close()
+
+
+def test_buckets_of_a_histogram_have_a_round_width(app: FastAPI) -> None:
+    asked = {"from": "2024-01-01T00:00:01Z", "to": "2024-01-01T00:08:00Z"}
+    found = answer(app, "/logs/histogram", by="status_class", filter="level=ERROR", **asked)
+    assert found["width"] == 5
+    taken = [one for one in ROWS if one["level"] == "ERROR"]
+    expected: dict[str, Counter[str]] = {}
+    for one in taken:
+        seconds = (one["timestamp"] - START) // timedelta(seconds=1)
+        if 1 <= seconds < 480:
+            start = START + timedelta(seconds=seconds // 5 * 5)
+            name = start.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            expected.setdefault(name, Counter())[one["status_class"]] += 1
+    assert {one["start"]: one["counts"] for one in found["buckets"]} == expected
+
+
+def test_facets_are_typed_and_name_attributes(app: FastAPI) -> None:
+    asked = 'success,status_code,attr.user,attr."odd \\"key",attr.user'
+    found = answer(app, "/logs/facets", columns=asked, limit=2, **EVER)["facets"]
+    assert list(found) == ["success", "status_code", "attr.user", 'attr."odd \\"key"']
+    assert found["success"] == {
+        "values": [{"value": False, "count": 45}, {"value": True, "count": 15}],
+        "others": 0,
+    }
+    assert found["status_code"] == {
+        "values": [{"value": 0, "count": 15}, {"value": 200, "count": 15}],
+        "others": 30,
+    }
+    users = Counter(as_text(json.loads(one["attributes"]).get("user")) for one in ROWS)
+    first, second = sorted(users.items(), key=lambda one: (-one[1], one[0]))[:2]
+    assert [tuple(one.values()) for one in found["attr.user"]["values"]] == [first, second]
+    assert {"value": "back\\slash", "count": 6} in found['attr."odd \\"key"']["values"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_value_is_but_a_value(app: FastAPI, text: str) -> None:
+    found = answer(app, "/logs", filter=f"customer_id = {quoted(text)}", **EVER)["rows"]
+    assert len(found) == 5
+    assert {one["customer_id"] for one in found} == {text}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "said"),
+    [
+        ("/logs", {"filter": "status = 5"}, "did you mean status_code?"),
+        ("/logs", {"filter": "level = 'a"}, "at character 9: this quote is not closed."),
+        ("/logs", {"from": "today"}, "from 'today': must be a time such as 2024-01-31T12:00:00Z."),
+        ("/logs", {"from": "2024-01-02", "to": "2024-01-01"}, "is after to"),
+        ("/logs", {"cursor": "n_1"}, "cursor is none that an answer of /logs has."),
+        ("/logs", {"limit": 1001}, "less than or equal to 1000"),
+        ("/logs/histogram", {"by": "message"}, "by 'message'"),
+        ("/logs/facets", {"columns": "level,nothing"}, "columns: there is no column 'nothing'"),
+        ("/logs/facets", {"columns": ",".join(f"attr.{n}" for n in range(21))}, "up to 20"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_in_a_sentence(
+    app: FastAPI, path: str, asked: dict[str, object], said: str
+) -> None:
+    got = get(app, path, **asked)
+    assert got.status_code == 422
+    assert said in got.json()["detail"]
+
+
+def test_an_empty_store_has_no_rows(tmp_path: Path) -> None:
+    for name in ("embedded", "sqlite"):
+        made = open_made(name, tmp_path / name)
+        app = create_app(cast(Reader, made.reader))
+        assert answer(app, "/logs")["rows"] == []
+        assert answer(app, "/logs/histogram")["total"] == 0
+        facets = answer(app, "/logs/facets", columns="level")
+        assert (facets["total"], facets["facets"]["level"]["values"]) == (0, [])
+        made.close()
+
+
+def test_a_store_that_answers_nothing_about_rows_says_so() -> None:
+    class Other:
+        logs = None
+
+    got = get(create_app(cast(Reader, Other())), "/logs")
+    assert (got.status_code, got.json()["detail"]) == (
+        501,
+        "This store tells statistics only, no rows: ask it by itself.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "said"),
+    [
+        ("status_code >= x", 16, "must be a number"),
+        ("(level = a", 1, "not closed"),
+        ("level = a)", 10, "too much"),
+        ("level =", 8, "needs a value, not the end"),
+        ("level in (a b)", 13, "where a bracket should close"),
+        ("a and", 6, "the end stands where"),
+        ("or a", 1, "'or' stands where"),
+        ("nothing = 1", 1, "attr.nothing"),
+        ("attr. = 1", 1, "attr. needs a key"),
+        ("success = maybe", 11, "true or false"),
+        ("timestamp > noon", 13, "must be a time"),
+        ("status_code ~ 5", 13, "~ is for text"),
+        ("status_code = 1e999", 15, "too large"),
+        ("a > b ( = )", 1, "no column 'a'"),
+        ("(" * 51, 51, "more than 50 brackets"),
+        ("a " * 101, 201, "100 values"),
+        ('"a', 1, "quote is not closed"),
+        ("= 1", 1, "where a condition should begin"),
+    ],
+)
+def test_a_wrong_filter_says_what_is_wrong_and_where(text: str, place: int, said: str) -> None:
+    with pytest.raises(FilterError) as error:
+        parse(text, COLUMNS)
+    assert said in str(error.value)
+    assert error.value.place == place
+
+
+@given(st.text("()\"'\\=!<>~,.{}% \0aé1") | st.text())
+def test_any_text_is_a_filter_or_an_error(text: str) -> None:
+    try:
+        parse(text, COLUMNS)
+    except FilterError as error:
+        assert 1 <= error.place <= len(text) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("a b", '"a" and "b"'),
+        ("level=a OR level=b AND c", 'level = "a" or (level = "b" and "c")'),
+        ("not not a", "a"),
+        ("level != a", "not level = a"),
+        ("level not in (a, b)", "not level in (a, b)"),
+        ("level in (a)", "(level = a)"),
+        ("don't", '"don\'t"'),
+        ("'it\\'s'", '"it\'s"'),
+        ("attr.user = 7", 'attr."user" = 7'),
+        ("  ", ""),
+    ],
+)
+def test_a_filter_may_be_written_in_several_ways(text: str, same: str) -> None:
+    def plain(part: Filter) -> Filter:
+        return plain(part.parts[0]) if isinstance(part, Or) and len(part.parts) == 1 else part
+
+    assert plain(parse(text, COLUMNS)) == plain(parse(same, COLUMNS))
