@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -68,6 +68,48 @@ class CustomerStats(Stats, Customer):
     """Figures of one customer."""
 
 
+class RankedFigures(RequestFigures):
+    """Figures of one of several, in a range."""
+
+    error_rate: float = Field(description="Failed requests, in percent of all.")
+
+
+class TopCustomer(RankedFigures, Customer):
+    """Figures of one customer, in a range."""
+
+
+class Endpoint(BaseModel):
+    """What is asked of a server: a method, and a path less what varies in it."""
+
+    method: str
+    endpoint: str
+
+
+class TopEndpoint(RankedFigures, Endpoint):
+    """Figures of one endpoint, in a range."""
+
+
+class Ranking(Range):
+    """Which have most."""
+
+    estimated: bool = Field(
+        description="Whether percentiles are estimated, within about 1 %, as they may be if the "
+        "store has more than 500,000 rows. Counts and means are always exact."
+    )
+
+
+class TopCustomers(Ranking):
+    """The customers that have most."""
+
+    customers: list[TopCustomer]
+
+
+class TopEndpoints(Ranking):
+    """The endpoints that have most."""
+
+    endpoints: list[TopEndpoint]
+
+
 class StoreHealth(BaseModel):
     """How the store is, as far as `python -m api` can tell."""
 
@@ -119,6 +161,12 @@ def rounded(figures: Figures) -> RequestFigures:
         median_latency=_round(figures.median),
         p99_latency=_round(figures.p99),
     )
+
+
+def ranked(figures: Figures) -> dict[str, Any]:
+    """The fields of `RankedFigures`."""
+    rate = _round(100 - 100 * figures.successful / figures.total)
+    return {**rounded(figures).model_dump(), "error_rate": rate}
 
 
 def _round(value: float | None) -> float | None:

@@ -3,7 +3,8 @@
 LogwaxError
 ├── SettingsError       the configuration is wrong; carries every problem found
 ├── StoreError          the store refused, or cannot be reached
-│   └── StoreBusyError  another process has the embedded store open
+│   ├── StoreBusyError     another process has the embedded store open
+│   └── UnanswerableError  it has no answer to such a question
 └── MalformedLine       one line does not fit its format; becomes a dead letter, never a crash
 
 A message says what happened, where, and what to do about it.
@@ -42,6 +43,10 @@ class StoreError(LogwaxError):
 
 class StoreBusyError(StoreError):
     """Another process has the embedded store open."""
+
+
+class UnanswerableError(StoreError):
+    """The store has no answer to such a question, however often it is asked."""
 
 
 class MalformedLine(LogwaxError):  # noqa: N818 - an outcome of parsing

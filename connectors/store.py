@@ -92,6 +92,18 @@ class Statistics:
     estimated: bool = False
 
 
+ENDPOINT = ("method", "endpoint")
+"""The columns that make an endpoint."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Figures of what has most, the first first; see `Statistics` for `estimated`."""
+
+    ranked: Sequence[tuple[tuple[str, ...], Figures]]
+    estimated: bool = False
+
+
 class Writer(Protocol):
     """Writes batches, one after another; belongs to one worker thread."""
 
@@ -124,6 +136,15 @@ class Reader(Protocol):
 
     def cancel(self) -> None:
         """Give up the questions under way, and answer no more; from any thread."""
+
+    async def ranking(
+        self, columns: Sequence[str], order: str, limit: int, first: date, last: date
+    ) -> Ranking:
+        """The `limit` values of these columns that have most in whole UTC days, both included.
+
+        `order`: `requests`, `errors` (failed requests) or `latency` (their mean); of equal ones the
+        first by name. Raises `UnanswerableError` where the store cannot tell.
+        """
 
 
 class Store(Protocol):

@@ -747,6 +747,8 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
     assert {path: set(of["get"]["responses"]) for path, of in paths.items()} == {
         "/customers/{customer_id}/stats": {"200", "404", "422", "503"},
         "/stats": {"200", "422", "503"},
+        "/customers": {"200", "422", "501", "503"},
+        "/endpoints": {"200", "422", "501", "503"},
         "/health": {"200", "503"},
         "/metrics": {"200"},
     }

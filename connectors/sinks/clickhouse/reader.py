@@ -15,7 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse.tables import REQUEST
-from connectors.store import Figures, Statistics
+from connectors.store import Figures, Ranking, Statistics
 
 # The table is sorted by (customer_id, timestamp): so a customer's range is one short read.
 # Bounds are integers and days are Date32, since DateTime64 literals and Date end in 2299 and 2149.
@@ -60,6 +60,37 @@ ESTIMATES_OF_ONE = _ESTIMATES.format(
     customer="customer_id = {customer:String} AND",
     projection="requests_by_customer",
 )
+
+# Of equal ones the first by name. The second way reads the projection of customers.
+_ORDERS = {
+    "requests": "total",
+    "errors": "total - successful",
+    "latency": "ifNotFinite(seconds / total, 0)",
+}
+_RANKING = """
+SELECT {columns}, countIf({request}) AS total, countIf(success AND {request}) AS successful,
+    sumIf(duration, {request}) AS seconds,
+    quantiles{way}If(0.5, 0.99)(duration, {request}) AS latencies
+FROM {{table:Identifier}}
+WHERE timestamp >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
+    AND timestamp < fromUnixTimestamp64Micro({{end:Int64}}, 'UTC')
+GROUP BY {columns} HAVING total > 0
+ORDER BY {order} DESC, {columns} LIMIT {{limit:UInt32}}
+"""
+RANKING_OF_CUSTOMERS = """
+SELECT customer_id, sum(total_) AS total, sum(successful_) AS successful, sum(seconds_) AS seconds,
+    quantilesTDigestMerge(0.5, 0.99)(latencies_) AS latencies
+FROM (
+    SELECT customer_id, toDate32(timestamp, 'UTC') AS day, countIf({request}) AS total_,
+        countIf(success AND {request}) AS successful_, sumIf(duration, {request}) AS seconds_,
+        quantilesTDigestStateIf(0.5, 0.99)(duration, {request}) AS latencies_
+    FROM {{table:Identifier}}
+    WHERE toDate32(timestamp, 'UTC') BETWEEN {{first:Date32}} AND {{last:Date32}}
+    GROUP BY customer_id, day)
+GROUP BY customer_id HAVING total > 0
+ORDER BY {order} DESC, customer_id LIMIT {{limit:UInt32}}
+SETTINGS preferred_optimize_projection_name = 'requests_by_customer'
+"""
 
 # The rows that exact figures are made of; those of a range of all are all over the table.
 _ROWS_OF_ALL = "SELECT count() FROM {table:Identifier}"
@@ -155,6 +186,40 @@ class ClickHouseReader:
         if self._client.is_connected:
             with suppress(ClickHouseError, StoreError):  # it only saves time
                 self._second().command(_CANCEL, {"mark": self._mark})
+
+    async def ranking(
+        self, columns: Sequence[str], order: str, limit: int, first: date, last: date
+    ) -> Ranking:
+        """The values of these columns that have most; percentiles as those of all in `statistics`.
+
+        Estimates for customers are read from the projection, those for others row by row.
+        """
+        first, last = max(first, _FIRST_DAY), min(last, _LAST_DAY)
+        if first > last:
+            return Ranking([])
+        [[rows]] = await self._query(_ROWS_OF_ALL)
+        estimated = rows > EXACT_UP_TO
+        by_day = estimated and columns == ("customer_id",)
+        asked = (RANKING_OF_CUSTOMERS if by_day else _RANKING).format(
+            columns=", ".join(columns),
+            way="TDigest" if estimated else "ExactInclusive",
+            order=_ORDERS[order],
+            request=REQUEST,
+        )
+        found = await self._query(
+            asked,
+            first=first,
+            last=last,
+            start=_microseconds(first),
+            end=_microseconds(last) + _DAY,
+            limit=limit,
+        )
+        width = len(columns)
+        ranked = [
+            (tuple(value or "" for value in row[:width]), _figures((None, None, *row[width:])))
+            for row in found
+        ]
+        return Ranking(ranked, estimated)
 
     async def _query(
         self, sql: str, client: _Client | None = None, most: int = 0, **parameters: object

@@ -6,16 +6,16 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from connectors.errors import StoreError, deepest
+from connectors.errors import StoreError, UnanswerableError, deepest
 from connectors.sinks.influxdb.server import credentials
-from connectors.store import Figures, Statistics
+from connectors.store import Figures, Ranking, Statistics
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -162,6 +162,12 @@ class InfluxReader:
         for asking in list(self._under_way):
             with suppress(RuntimeError):  # its event loop has just ended, and so has the question
                 asking.get_loop().call_soon_threadsafe(asking.cancel)
+
+    async def ranking(
+        self, columns: Sequence[str], order: str, limit: int, first: date, last: date
+    ) -> Ranking:
+        """InfluxQL groups by tags only, and orders by nothing but the time."""
+        raise UnanswerableError("InfluxDB cannot tell which have most: ask for one customer.")
 
     def _is(self, column: str, text: str) -> str:
         """The condition that a row has this text, as the parameter of the column's name."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from heapq import nsmallest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from pymongo.errors import PyMongoError
 from connectors.errors import StoreError
 from connectors.sinks.mongodb.documents import Document
 from connectors.sinks.mongodb.server import DEAD_LETTERS, LOGS, client_options, words
-from connectors.store import Figures, Statistics
+from connectors.store import Figures, Ranking, Statistics
 from settings import Settings
 
 T = TypeVar("T")
@@ -36,6 +37,17 @@ class _Found:
 
     successful: int = 0
     durations: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, request: Document) -> None:
+        """One request more."""
+        self.successful += bool(request.get("success"))
+        self.durations.append(request.get("duration", 0.0))
+
+    def most(self, order: str) -> float:
+        """What a ranking by `order` looks at."""
+        if order == "latency":
+            return float(np.frombuffer(self.durations).mean())
+        return len(self.durations) - (self.successful if order == "errors" else 0)
 
     @property
     def figures(self) -> Figures:
@@ -62,9 +74,7 @@ class MongoReader:
 
         None: no row matches.
         """
-        chosen: Document = {
-            "day": {"$gte": (first - _EPOCH).days, "$lte": (last - _EPOCH).days}
-        } | ({} if customer_id is None else _of(customer_id))
+        chosen = _between(first, last) | ({} if customer_id is None else _of(customer_id))
 
         async def ask(database: AsyncDatabase[Document]) -> Statistics | None:
             days: dict[int, _Found] = defaultdict(_Found)
@@ -74,8 +84,7 @@ class MongoReader:
                 is_empty = False
                 if one.get("status_code"):
                     for found in (whole, days[one["day"]]):
-                        found.successful += bool(one.get("success"))
-                        found.durations.append(one.get("duration", 0.0))
+                        found.add(one)
             if is_empty:
                 return None
             daily = [(_EPOCH + timedelta(day), days[day].figures) for day in sorted(days)]
@@ -107,6 +116,27 @@ class MongoReader:
             with suppress(RuntimeError):  # its event loop has just ended, and so has the question
                 asking.get_loop().call_soon_threadsafe(asking.cancel)
 
+    async def ranking(
+        self, columns: Sequence[str], order: str, limit: int, first: date, last: date
+    ) -> Ranking:
+        """The values of these columns that have most in whole UTC days, both included."""
+        read: Document = {"$project": {**_READ["$project"], **dict.fromkeys(columns, 1)}}
+
+        async def ask(database: AsyncDatabase[Document]) -> Ranking:
+            values: dict[tuple[str, ...], _Found] = defaultdict(_Found)
+            pipeline = [{"$match": _between(first, last)}, read]
+            async for one in await database[LOGS].aggregate(pipeline):
+                if one.get("status_code"):
+                    values[tuple(one.get(name) or "" for name in columns)].add(one)
+            return Ranking(
+                [
+                    (value, values[value].figures)
+                    for value in nsmallest(limit, values, lambda v: (-values[v].most(order), v))
+                ]
+            )
+
+        return await self._ask(ask)
+
     async def _ask(self, question: Callable[[AsyncDatabase[Document]], Awaitable[T]]) -> T:
         async def ask() -> T:
             # A client is bound to an event loop: one for each question is none for the wrong loop.
@@ -136,3 +166,7 @@ class MongoReader:
 
 def _of(customer_id: str) -> Document:
     return {"customer_id": customer_id or {"$in": ["", None]}}
+
+
+def _between(first: date, last: date) -> Document:
+    return {"day": {"$gte": (first - _EPOCH).days, "$lte": (last - _EPOCH).days}}

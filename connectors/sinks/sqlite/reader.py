@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from connectors.errors import StoreError
 from connectors.sinks.sqlite.database import connect
-from connectors.store import Figures, Statistics
+from connectors.store import Figures, Ranking, Statistics
 
 T = TypeVar("T")
 
@@ -43,6 +43,25 @@ SELECT day, sum(duration * max(0, 1 - abs(rank - median))),
 FROM ranked WHERE abs(rank - median) < 1 OR abs(rank - p99) < 1 GROUP BY day
 """
 
+_ORDERS = {"requests": "total", "errors": "total - successful", "latency": "seconds / total"}
+_RANKING = """
+WITH found AS (
+    SELECT {names}, success, coalesce(duration, 0) AS duration
+    FROM logs WHERE timestamp >= :start AND timestamp < :end AND status_code > 0),
+top AS (
+    SELECT {columns}, count(*) AS total, sum(coalesce(success, 0)) AS successful,
+        sum(duration) AS seconds
+    FROM found GROUP BY {columns} ORDER BY {order} DESC, {columns} LIMIT :limit),
+ranked AS (
+    SELECT {columns}, total, successful, seconds, duration,
+        row_number() OVER (PARTITION BY {columns} ORDER BY duration) - 1 AS rank,
+        (total - 1) * 0.5 AS median, (total - 1) * 0.99 AS p99
+    FROM found JOIN top USING ({columns}))
+SELECT {columns}, total, successful, seconds,
+    sum(duration * max(0, 1 - abs(rank - median))), sum(duration * max(0, 1 - abs(rank - p99)))
+FROM ranked GROUP BY {columns} ORDER BY {order} DESC, {columns}
+"""
+
 
 class SqliteReader:
     """The `Reader` of an SQLite store; figures are exact. Every method raises `StoreError`."""
@@ -56,11 +75,7 @@ class SqliteReader:
         self, customer_id: str | None, first: date, last: date
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included."""
-        values = {
-            "customer": customer_id,
-            "start": (first - _EPOCH).days * _DAY,
-            "end": ((last - _EPOCH).days + 1) * _DAY,
-        }
+        values = {"customer": customer_id, **_between(first, last)}
         customer = "" if customer_id is None else "customer_id = :customer AND"
 
         def ask(db: sqlite3.Connection) -> Statistics | None:
@@ -100,6 +115,20 @@ class SqliteReader:
         for db in list(self._open):
             db.interrupt()
 
+    async def ranking(
+        self, columns: Sequence[str], order: str, limit: int, first: date, last: date
+    ) -> Ranking:
+        """The values of these columns that have most in whole UTC days, both included."""
+        asked = _RANKING.format(
+            names=", ".join(f"coalesce({name}, '') AS {name}" for name in columns),
+            columns=", ".join(columns),
+            order=_ORDERS[order],
+        )
+        values = {**_between(first, last), "limit": limit}
+        rows = await self._ask(lambda db: db.execute(asked, values).fetchall())
+        width = len(columns)
+        return Ranking([(tuple(row[:width]), Figures.of(*row[width:])) for row in rows])
+
     async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.to_thread(self._run, question)
 
@@ -115,3 +144,7 @@ class SqliteReader:
                     self._open.discard(db)
         except sqlite3.Error as error:
             raise StoreError(f"SQLite cannot answer: {error}.") from error
+
+
+def _between(first: date, last: date) -> dict[str, int]:
+    return {"start": (first - _EPOCH).days * _DAY, "end": ((last - _EPOCH).days + 1) * _DAY}
