@@ -34,10 +34,14 @@ _NO_VERSION = re.compile(r"version=(?![0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\s*([;,]
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What the API looks at in the process that it is part of."""
+    """What the API looks at in the process that it is part of.
+
+    `sees_writes`: whether nobody else writes into the store, so that answers may be kept.
+    """
 
     status: Status
     source: Callable[[], SourceStatus]
+    sees_writes: bool = False
 
 
 def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
@@ -49,7 +53,9 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _bad_request)
 
-    add_statistics(app, reader)
+    add_statistics(
+        app, reader, pipeline.status.answers if pipeline and pipeline.sees_writes else None
+    )
 
     @app.get(
         "/health",

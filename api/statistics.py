@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, HTTPException, Path, Query
+from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
+from api.answering import answer
 from api.days import BAD_RANGE, NO_STORE, Days, DaysAsked, problems
 from api.schemas import (
     CustomerStats,
@@ -19,6 +20,7 @@ from api.schemas import (
     ranked,
     rounded,
 )
+from connectors.answers import Answers
 from connectors.store import ENDPOINT, Figures, Reader, Statistics
 
 NOTHING = Statistics(Figures(0, 0, None, None, None), [])
@@ -30,6 +32,18 @@ Order = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many to tell, at most.")]
 
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "ETag": {"description": "Of this answer.", "schema": {"type": "string"}},
+            "Age": {
+                "description": "Seconds since it was made, where answers are kept.",
+                "schema": {"type": "integer"},
+            },
+        }
+    },
+    304: {"description": "`If-None-Match` has the `ETag` of the answer."},
+}
 _NO_DATA = "The customer is not in the logs at all, or has nothing in the range."
 _NOT_RANKED = "The store cannot rank."
 
@@ -43,70 +57,101 @@ class _Anything(StringConvertor):
 register_url_convertor("anything", _Anything())
 
 
-def add_statistics(app: FastAPI, reader: Reader) -> None:
-    """Add what counts requests: of one customer, of all, and which have most."""
+def add_statistics(app: FastAPI, reader: Reader, answers: Answers | None = None) -> None:
+    """Add what counts requests: of one customer, of all, and which have most.
+
+    Answers are kept in `answers`, if that is told of every write.
+    """
 
     @app.get(
         "/customers/{customer_id:anything}/stats",
         summary="Statistics of one customer",
         tags=["statistics"],
-        responses=problems({404: _NO_DATA, 422: BAD_RANGE, 503: NO_STORE}),
+        response_model=CustomerStats,
+        responses={**_ANSWERS, **problems({404: _NO_DATA, 422: BAD_RANGE, 503: NO_STORE})},
     )
-    async def customer_stats(customer_id: CustomerId, days: DaysAsked) -> CustomerStats:
+    async def customer_stats(
+        request: Request, customer_id: CustomerId, days: DaysAsked
+    ) -> Response:
         """Requests, uptime and latencies of one customer: of the whole range, and day by day."""
-        statistics = await reader.statistics(customer_id, days.first, days.last)
-        if statistics is None:
-            if await reader.has_customer(customer_id):
-                reason = f"has no requests from {days.first} to {days.last}."
-            else:
-                reason = "is not in the logs."
-            raise HTTPException(404, f"Customer {customer_id!r} {reason}")
-        return CustomerStats(customer_id=customer_id, **_stats(statistics, days))
+
+        async def make() -> CustomerStats:
+            statistics = await reader.statistics(customer_id, days.first, days.last)
+            if statistics is None:
+                if await reader.has_customer(customer_id):
+                    reason = f"has no requests from {days.first} to {days.last}."
+                else:
+                    reason = "is not in the logs."
+                raise HTTPException(404, f"Customer {customer_id!r} {reason}")
+            return CustomerStats(customer_id=customer_id, **_stats(statistics, days))
+
+        return await answer(request, answers, customer_id, days, make)
 
     @app.get(
         "/stats",
         summary="Statistics of all customers",
         tags=["statistics"],
-        responses=problems({422: BAD_RANGE, 503: NO_STORE}),
+        response_model=Stats,
+        responses={**_ANSWERS, **problems({422: BAD_RANGE, 503: NO_STORE})},
     )
-    async def stats(days: DaysAsked) -> Stats:
+    async def stats(request: Request, days: DaysAsked) -> Response:
         """Requests, uptime and latencies of everybody; 0 and null if there are no requests."""
-        statistics = await reader.statistics(None, days.first, days.last)
-        return Stats(**_stats(statistics or NOTHING, days))
+
+        async def make() -> Stats:
+            statistics = await reader.statistics(None, days.first, days.last)
+            return Stats(**_stats(statistics or NOTHING, days))
+
+        return await answer(request, answers, None, days, make)
 
     @app.get(
         "/customers",
         summary="The customers with most requests, errors or latency",
         tags=["statistics"],
-        responses=problems({422: BAD_RANGE, 501: _NOT_RANKED, 503: NO_STORE}),
+        response_model=TopCustomers,
+        responses={
+            **_ANSWERS,
+            **problems({422: BAD_RANGE, 501: _NOT_RANKED, 503: NO_STORE}),
+        },
     )
     async def customers(
-        days: DaysAsked, order: Order = "requests", limit: Limit = 10
-    ) -> TopCustomers:
+        request: Request, days: DaysAsked, order: Order = "requests", limit: Limit = 10
+    ) -> Response:
         """Customers that have requests; of equal ones the first by name."""
-        ranking = await reader.ranking(("customer_id",), order, limit, days.first, days.last)
-        found = [
-            TopCustomer(customer_id=customer, **ranked(figures))
-            for (customer,), figures in ranking.ranked
-        ]
-        return TopCustomers(**_range(days), estimated=ranking.estimated, customers=found)
+
+        async def make() -> TopCustomers:
+            ranking = await reader.ranking(("customer_id",), order, limit, days.first, days.last)
+            found = [
+                TopCustomer(customer_id=customer, **ranked(figures))
+                for (customer,), figures in ranking.ranked
+            ]
+            return TopCustomers(**_range(days), estimated=ranking.estimated, customers=found)
+
+        return await answer(request, answers, None, ("customers", days, order, limit), make)
 
     @app.get(
         "/endpoints",
         summary="The endpoints with most requests, errors or latency",
         tags=["statistics"],
-        responses=problems({422: BAD_RANGE, 501: _NOT_RANKED, 503: NO_STORE}),
+        response_model=TopEndpoints,
+        responses={
+            **_ANSWERS,
+            **problems({422: BAD_RANGE, 501: _NOT_RANKED, 503: NO_STORE}),
+        },
     )
     async def endpoints(
-        days: DaysAsked, order: Order = "requests", limit: Limit = 10
-    ) -> TopEndpoints:
+        request: Request, days: DaysAsked, order: Order = "requests", limit: Limit = 10
+    ) -> Response:
         """Methods with endpoints that have requests; of equal ones the first by name."""
-        ranking = await reader.ranking(ENDPOINT, order, limit, days.first, days.last)
-        found = [
-            TopEndpoint(method=method, endpoint=endpoint, **ranked(figures))
-            for (method, endpoint), figures in ranking.ranked
-        ]
-        return TopEndpoints(**_range(days), estimated=ranking.estimated, endpoints=found)
+
+        async def make() -> TopEndpoints:
+            ranking = await reader.ranking(ENDPOINT, order, limit, days.first, days.last)
+            found = [
+                TopEndpoint(method=method, endpoint=endpoint, **ranked(figures))
+                for (method, endpoint), figures in ranking.ranked
+            ]
+            return TopEndpoints(**_range(days), estimated=ranking.estimated, endpoints=found)
+
+        return await answer(request, answers, None, ("endpoints", days, order, limit), make)
 
 
 def _range(days: Days) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import native
+from connectors.answers import Answers
 from connectors.refusals import Refusals
 
 
@@ -50,6 +51,7 @@ class Status:
         self.failures = 0
         self.misfits: Counter[str] = Counter()  # by column: values that are attributes instead
         self.refusals = Refusals()
+        self.answers = Answers()
         self.demoted_tags: frozenset[str] = frozenset()
         self.store_problems: tuple[str, ...] = ()
         self.geoip_files: Mapping[str, str] = {}  # path -> day on which it was built

@@ -25,6 +25,8 @@ class _Partition(StatelessSinkPartition[Parsed]):
             except StoreError as error:
                 self._status.report(str(error))
                 raise
+            finally:
+                self._status.answers.stored(batch.rows)  # of a write that failed, some may be
             batch.acknowledge()
             self._status.add(
                 lines=batch.records,
@@ -53,4 +55,5 @@ class StoreSink(DynamicSink[Parsed]):
     @in_words
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
         """One writer a worker; called by Bytewax."""
+        self._status.answers.is_told = True
         return _Partition(self._store.writer(), self._status)

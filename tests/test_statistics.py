@@ -1,0 +1,124 @@
+"""Customers and endpoints over the API, beside a sink that writes into a real embedded store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import polars as pl
+import pytest
+
+from api.app import Pipeline, create_app
+from connectors.batch import Parsed
+from connectors.sinks.clickhouse import reader as clickhouse_reader
+from connectors.sinks.store_sink import StoreSink
+from connectors.status import SourceStatus, Status
+from connectors.store import Store, open_store
+from settings import Settings
+from tests.test_clickhouse_store import batch
+
+Get = Callable[..., httpx.Response]
+REQUESTS = {  # customer -> (endpoint, status, duration) of each request
+    "busy": [("/a", 200, 0.1), ("/a", 200, 0.2), ("/b", 200, 0.3), ("/b", 404, 0.4)],
+    "broken": [("/b", 500, 0.1), ("/b", 500, 0.1)],
+    "slow": [("/c", 200, 9.0)],
+}
+
+
+class Running:
+    """A store, a sink that fills it, and an API over it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store: Store = open_store(
+            Settings(_env_file=None, store="embedded", data_dir=directory, instance="host")
+        )
+        self.status = Status()
+        self.sink = StoreSink(self.store, self.status).build("write", 0, 1)
+        self.end = 0
+        self.client = httpx.AsyncClient()
+        self.over(sees_writes=True)
+
+    def over(self, *, sees_writes: bool) -> None:
+        assert self.store.reader
+        beside = Pipeline(self.status, SourceStatus, sees_writes=sees_writes)
+        transport = httpx.ASGITransport(create_app(self.store.reader, beside))
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://api", verify=False)
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return asyncio.run(self.client.get(path, headers=headers))
+
+    def batch(self, customer: str, *requests: tuple[str, int, float]) -> Parsed:
+        first, self.end = self.end, self.end + len(requests)
+        made = batch(first, self.end)
+        endpoints, statuses, durations = zip(*requests, strict=True)
+        rows = made.rows.with_columns(
+            customer_id=pl.lit(customer),
+            method=pl.lit("GET"),
+            endpoint=pl.Series(endpoints),
+            status_code=pl.Series(statuses, dtype=pl.UInt16),
+            success=pl.Series([status < 400 for status in statuses]),
+            duration=pl.Series(durations),
+        )
+        return Parsed(made.spans, rows=rows, rejected=made.rejected)
+
+    def store_it(self, customer: str, *requests: tuple[str, int, float]) -> None:
+        self.sink.write_batch([self.batch(customer, *requests)])
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    made = Running(tmp_path / "data")
+    yield made
+    made.sink.close()
+    made.store.close()
+
+
+@pytest.mark.parametrize("exact", [500_000, 0], ids=["exact", "estimated"])
+def test_customers_and_endpoints_are_ranked_by_requests_errors_and_latency(
+    running: Running, exact: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clickhouse_reader, "EXACT_UP_TO", exact)
+    for customer, requests in REQUESTS.items():
+        running.store_it(customer, *requests)
+
+    def ranked(question: str) -> list[list[object]]:
+        said = running.get(question).json()
+        assert said["estimated"] == (exact == 0)
+        names = ("customer_id", "method", "endpoint", "total_requests", "error_rate")
+        found = said["customers"] if "customers" in said else said["endpoints"]
+        return [[one[name] for name in names if name in one] for one in found]
+
+    busy, broken, slow = ["busy", 4, 25.0], ["broken", 2, 100.0], ["slow", 1, 0.0]
+    assert ranked("/customers") == [busy, broken, slow]
+    assert ranked("/customers?order=errors") == [broken, busy, slow]
+    assert ranked("/customers?order=latency&limit=2") == [slow, busy]
+    assert ranked("/customers?from_date=1970-01-02") == []
+    a, b, c = ["GET", "/a", 2, 0.0], ["GET", "/b", 4, 75.0], ["GET", "/c", 1, 0.0]
+    assert ranked("/endpoints") == [b, a, c]
+    assert ranked("/endpoints?order=errors") == [b, a, c]
+    assert ranked("/endpoints?order=latency") == [c, b, a]
+    if exact:
+        first = running.get("/customers").json()["customers"][0]
+        assert first == {
+            "customer_id": "busy",
+            "total_requests": 4,
+            "successful_requests": 3,
+            "failed_requests": 1,
+            "uptime": 75.0,
+            "average_latency": 0.25,
+            "median_latency": 0.25,
+            "p99_latency": 0.397,
+            "error_rate": 25.0,
+        }
+
+
+@pytest.mark.parametrize("question", ["order=name", "limit=0", "limit=1001", "limit=x"])
+def test_an_order_or_a_limit_that_is_none_is_a_422_with_a_sentence(
+    running: Running, question: str
+) -> None:
+    for path in ("/customers", "/endpoints"):
+        said = running.get(f"{path}?{question}")
+        assert said.status_code == 422
+        assert question.partition("=")[2] in said.json()["detail"]
