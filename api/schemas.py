@@ -35,6 +35,12 @@ class Day(BaseModel):
     date: dt.date
 
 
+class Hour(BaseModel):
+    """One hour."""
+
+    hour: dt.datetime = Field(description="Its beginning, in UTC.")
+
+
 class Range(BaseModel):
     """Whole UTC days, both included."""
 
@@ -53,19 +59,34 @@ class DailyFigures(RequestFigures, Day):
     """Figures of one UTC day."""
 
 
-class Stats(RequestFigures, Range):
-    """Figures of a range, and of every day in it that has requests."""
+class HourlyFigures(RequestFigures, Hour):
+    """Figures of one hour."""
+
+
+class RangeFigures(RequestFigures, Range):
+    """Figures of a range."""
 
     estimated: bool = Field(
         description="Whether percentiles are estimated, within about 1 %, as they may be if there "
         "are more than 500,000 requests: of the customer in the range, or of all customers in the "
         "store. Counts and means are always exact."
     )
+
+
+class Stats(RangeFigures):
+    """Figures of a range, and of every day in it that has requests."""
+
     daily: list[DailyFigures]
 
 
 class CustomerStats(Stats, Customer):
     """Figures of one customer."""
+
+
+class HourlyCustomerStats(RangeFigures, Customer):
+    """Figures of one customer in a range, and of every hour in it that has requests."""
+
+    hourly: list[HourlyFigures]
 
 
 class RankedFigures(RequestFigures):

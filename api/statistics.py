@@ -12,6 +12,8 @@ from api.days import BAD_RANGE, NO_STORE, Days, DaysAsked, problems
 from api.schemas import (
     CustomerStats,
     DailyFigures,
+    HourlyCustomerStats,
+    HourlyFigures,
     Stats,
     TopCustomer,
     TopCustomers,
@@ -26,6 +28,9 @@ from connectors.store import ENDPOINT, Figures, Reader, Statistics
 NOTHING = Statistics(Figures(0, 0, None, None, None), [])
 
 CustomerId = Annotated[str, Path(description="As it stands in the logs, percent-encoded.")]
+Interval = Annotated[
+    Literal["hour", "day"], Query(description="What the figures of the range are split into.")
+]
 Order = Annotated[
     Literal["requests", "errors", "latency"],
     Query(description="What the first has most of: requests, failed requests, mean latency."),
@@ -67,25 +72,28 @@ def add_statistics(app: FastAPI, reader: Reader, answers: Answers | None = None)
         "/customers/{customer_id:anything}/stats",
         summary="Statistics of one customer",
         tags=["statistics"],
-        response_model=CustomerStats,
+        response_model=CustomerStats | HourlyCustomerStats,
         responses={**_ANSWERS, **problems({404: _NO_DATA, 422: BAD_RANGE, 503: NO_STORE})},
     )
     async def customer_stats(
-        request: Request, customer_id: CustomerId, days: DaysAsked
+        request: Request, customer_id: CustomerId, days: DaysAsked, interval: Interval = "day"
     ) -> Response:
-        """Requests, uptime and latencies of one customer: of the whole range, and day by day."""
+        """Requests, uptime and latencies of one customer: of the range, and by day or hour."""
+        hourly = interval == "hour"
 
-        async def make() -> CustomerStats:
-            statistics = await reader.statistics(customer_id, days.first, days.last)
+        async def make() -> CustomerStats | HourlyCustomerStats:
+            statistics = await reader.statistics(customer_id, days.first, days.last, hourly=hourly)
             if statistics is None:
                 if await reader.has_customer(customer_id):
                     reason = f"has no requests from {days.first} to {days.last}."
                 else:
                     reason = "is not in the logs."
                 raise HTTPException(404, f"Customer {customer_id!r} {reason}")
+            if hourly:
+                return HourlyCustomerStats(customer_id=customer_id, **_hourly(statistics, days))
             return CustomerStats(customer_id=customer_id, **_stats(statistics, days))
 
-        return await answer(request, answers, customer_id, days, make)
+        return await answer(request, answers, customer_id, (days, interval), make)
 
     @app.get(
         "/stats",
@@ -158,11 +166,24 @@ def _range(days: Days) -> dict[str, Any]:
     return {"from_date": days.first, "to_date": days.last}
 
 
+def _whole(statistics: Statistics, days: Days) -> dict[str, Any]:
+    whole = rounded(statistics.overall).model_dump()
+    return {**_range(days), **whole, "estimated": statistics.estimated}
+
+
+def _hourly(statistics: Statistics, days: Days) -> dict[str, Any]:
+    return {
+        **_whole(statistics, days),
+        "hourly": [
+            HourlyFigures(hour=hour, **rounded(figures).model_dump())
+            for hour, figures in statistics.daily
+        ],
+    }
+
+
 def _stats(statistics: Statistics, days: Days) -> dict[str, Any]:
     return {
-        **_range(days),
-        **rounded(statistics.overall).model_dump(),
-        "estimated": statistics.estimated,
+        **_whole(statistics, days),
         "daily": [
             DailyFigures(date=day, **rounded(figures).model_dump())
             for day, figures in statistics.daily

@@ -114,6 +114,35 @@ def test_customers_and_endpoints_are_ranked_by_requests_errors_and_latency(
         }
 
 
+@pytest.mark.parametrize("exact", [500_000, 1], ids=["exact", "estimated"])
+def test_statistics_of_one_customer_by_hour(
+    running: Running, exact: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clickhouse_reader, "EXACT_UP_TO", exact)
+    hours = ["1969-12-31T23:59:59.999999", "1970-01-01T00:00:00", "2024-01-01T12:59:59.999999"]
+    made = running.batch("a", *REQUESTS["busy"])
+    times = pl.Series([*hours, hours[-1]]).str.to_datetime(time_unit="us", time_zone="UTC")
+    rows = made.rows.with_columns(timestamp=times)
+    running.sink.write_batch([Parsed(made.spans, rows=rows, rejected=made.rejected)])
+
+    said = running.get("/customers/a/stats?interval=hour&from_date=1969-01-01").json()
+
+    by_day = running.get("/customers/a/stats?interval=day&from_date=1969-01-01").json()
+    assert by_day == running.get("/customers/a/stats?from_date=1969-01-01").json()
+    hourly, daily = said.pop("hourly"), by_day.pop("daily")
+    assert said == by_day
+    assert said["estimated"] == (exact == 1)
+    assert [(one["hour"], one["total_requests"]) for one in hourly] == [
+        ("1969-12-31T23:00:00Z", 1),
+        ("1970-01-01T00:00:00Z", 1),
+        ("2024-01-01T12:00:00Z", 2),
+    ]
+    for hour, day in zip(hourly, daily, strict=True):
+        assert hour.pop("hour").startswith(day.pop("date"))
+        assert hour == day
+    assert running.get("/customers/a/stats?interval=week").status_code == 422
+
+
 @pytest.mark.parametrize("question", ["order=name", "limit=0", "limit=1001", "limit=x"])
 def test_an_order_or_a_limit_that_is_none_is_a_422_with_a_sentence(
     running: Running, question: str

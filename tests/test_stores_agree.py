@@ -43,6 +43,7 @@ EDGES = [
 
 Question = tuple[str | None, date, date]
 
+HOURLY = [("cust_1", *ALWAYS), ("mixed", date(1899, 12, 31), date(2262, 4, 10)), (None, *ALWAYS)]
 RANKINGS = [
     (columns, order, limit, first, last)
     for columns in (("customer_id",), ENDPOINT)
@@ -90,7 +91,7 @@ def odd_questions(random: Random) -> list[Question]:
     return questions
 
 
-Answers = tuple[list[Statistics | None], list[Ranking | None]]
+Answers = tuple[list[Statistics | None], list[Statistics | None], list[Ranking | None]]
 
 
 async def ranking(reader: Reader, *question: Any) -> Ranking | None:
@@ -102,7 +103,7 @@ async def ranking(reader: Reader, *question: Any) -> Ranking | None:
 
 
 def answers(settings: Settings, questions: list[Question]) -> Answers:
-    """What a store says, which is a server or embedded, of these questions and of `RANKINGS`."""
+    """What a store says of these questions, of `HOURLY` and of `RANKINGS`."""
 
     async def ask_all() -> Answers:
         store = None if settings.store_kind.is_shared else open_store(settings)
@@ -110,7 +111,9 @@ def answers(settings: Settings, questions: list[Question]) -> Answers:
             reader = store.reader if store else open_reader(settings, Retry())
             assert reader
             statistics = [await reader.statistics(*question) for question in questions]
-            return statistics, [await ranking(reader, *question) for question in RANKINGS]
+            hourly = [await reader.statistics(*question, hourly=True) for question in HOURLY]
+            rankings = [await ranking(reader, *question) for question in RANKINGS]
+            return statistics, hourly, rankings
         finally:
             if store:
                 store.close()
@@ -126,6 +129,17 @@ def rounded(statistics: Statistics | None) -> list[Figures]:
     return [
         replace(figures, average=figures.average and round(figures.average, 9)) for figures in every
     ]
+
+
+def agree_by_hour(found: list[list[Statistics | None]]) -> None:
+    """The same hours, and of them the same, the percentiles excepted."""
+    one, *others = found
+    assert all(one)
+    hours = [[hour for hour, _ in statistics.daily] for statistics in one if statistics]
+    assert max(map(len, hours)) > 8
+    for other in others:
+        assert [[hour for hour, _ in said.daily] for said in other if said] == hours
+        assert list(map(without_percentiles, other)) == list(map(without_percentiles, one))
 
 
 def agree(one: Ranking | None, other: Ranking | None) -> None:
@@ -184,7 +198,7 @@ def test_mongodb_says_the_same_as_sqlite(pipeline: Pipeline, mongodb: dict[str, 
     logs = write_logs(pipeline, 500, random)
     of_odd = odd_questions(random)
     questions = [(customer, *ALWAYS) for customer in CUSTOMERS[::5]] + of_odd[::5]
-    said, found, ranked = [], [], []
+    said, found, by_hour, ranked = [], [], [], []
     for given in ({"store": "sqlite"}, mongodb):
         chosen = {**given, "data_dir": pipeline.directory / "data", "instance": "host"}
         for path, more in logs:
@@ -192,8 +206,9 @@ def test_mongodb_says_the_same_as_sqlite(pipeline: Pipeline, mongodb: dict[str, 
             done = pipeline.run(LOG_PATHS=path, **environment, **more)
             assert done.returncode == 0, done.stderr
             said.append(done.stdout.split()[:3])
-        statistics, rankings = answers(Settings(_env_file=None, **chosen), questions)
+        statistics, hourly, rankings = answers(Settings(_env_file=None, **chosen), questions)
         found.append(statistics)
+        by_hour.append(hourly)
         ranked.append(rankings)
     assert said == said[:2] * 2
     sqlite, mongo = found
@@ -203,6 +218,7 @@ def test_mongodb_says_the_same_as_sqlite(pipeline: Pipeline, mongodb: dict[str, 
             assert replace(figures, median=None, p99=None) == replace(same, median=None, p99=None)
             assert same.median == pytest.approx(figures.median)
             assert same.p99 == pytest.approx(figures.p99)
+    agree_by_hour(by_hour)
     for first, second in zip(*ranked, strict=True):
         agree(first, second)
 
@@ -215,7 +231,7 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
     logs = write_logs(pipeline, lines, random)
     of_odd = odd_questions(random)
     questions = [(customer, *ALWAYS) for customer in CUSTOMERS] + of_odd
-    said, found, ranked = [], [], []
+    said, found, by_hour, ranked = [], [], [], []
     for store, where in (
         ("embedded", {}),
         ("clickhouse", {"clickhouse_url": bridge.url}),
@@ -229,13 +245,15 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
             done = pipeline.run(LOG_PATHS=path, **given, **more)
             assert done.returncode == 0, done.stderr
             said.append(done.stdout.split()[:3])
-        statistics, rankings = answers(Settings(_env_file=None, **chosen), questions)
+        statistics, hourly, rankings = answers(Settings(_env_file=None, **chosen), questions)
         found.append(statistics)
+        by_hour.append(hourly)
         ranked.append(rankings)
     assert said[0][0] == f"lines={lines}"
     assert said == said[:2] * 4
     assert said[1] == ["lines=500", "stored=500", "dead=0"]
     embedded, server, influx, sqlite = found
+    agree_by_hour(by_hour)
     for first, second, third, fourth in zip(*ranked, strict=True):
         agree(first, second)
         agree(first, fourth)

@@ -15,19 +15,19 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.errors import StoreError
 from connectors.sinks.clickhouse.tables import REQUEST
-from connectors.store import Figures, Ranking, Statistics
+from connectors.store import Figures, Ranking, Statistics, hour
 
 # The table is sorted by (customer_id, timestamp): so a customer's range is one short read.
 # Bounds are integers and days are Date32, since DateTime64 literals and Date end in 2299 and 2149.
 # quantilesExactInclusive interpolates linearly between closest ranks: R-7, numpy's default.
 _STATISTICS = """
 SELECT
-    toDate32(timestamp, 'UTC') AS day,
+    {period} AS day,
     count(),
     countIf({request}),
     countIf(success AND {request}),
     sumIf(duration, {request}),
-    quantilesExactInclusiveIf(0.5, 0.99)(duration, {request})
+    quantiles{way}If(0.5, 0.99)(duration, {request})
 FROM {{table:Identifier}}
 WHERE {customer}
     timestamp >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
@@ -35,8 +35,10 @@ WHERE {customer}
 GROUP BY GROUPING SETS ((), (day))
 ORDER BY grouping(day) DESC, day
 """
-_OF_ALL = _STATISTICS.format(request=REQUEST, customer="")
-_OF_ONE = _STATISTICS.format(request=REQUEST, customer="customer_id = {customer:String} AND")
+_MICROSECONDS = "toUnixTimestamp64Micro(timestamp)"
+_DAYS = "toDate32(timestamp, 'UTC')"
+_HOURS = f"intDiv({_MICROSECONDS} - positiveModulo({_MICROSECONDS}, 3600000000), 3600000000)"
+_EXACT, _ESTIMATED = "ExactInclusive", "TDigest"
 
 # The inner part is that of the projections, which know nothing but days: word by word. Parts that
 # lack them, of earlier versions, are read row by row.
@@ -138,7 +140,7 @@ class ClickHouseReader:
         self._cancelled = False
 
     async def statistics(
-        self, customer_id: str | None, first: date, last: date
+        self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
@@ -151,9 +153,14 @@ class ClickHouseReader:
             return None
         of_all = customer_id is None
         days: dict[str, Any] = {"customer": customer_id, "first": first, "last": last}
-        exactly = partial(
+        statement = partial(
+            _STATISTICS.format,
+            request=REQUEST,
+            customer="" if of_all else "customer_id = {customer:String} AND",
+            period=_HOURS if hourly else _DAYS,
+        )
+        row_by_row = partial(
             self._query,
-            _OF_ALL if of_all else _OF_ONE,
             customer=customer_id,
             start=_microseconds(first),
             end=_microseconds(last) + _DAY,
@@ -161,12 +168,16 @@ class ClickHouseReader:
         found, estimated = None, False
         if not of_all:  # most have few rows: to count them takes half as long as to read them
             with suppress(_TooManyRowsError):
-                found = await exactly(most=_AT_ONCE * EXACT_UP_TO)
+                found = await row_by_row(statement(way=_EXACT), most=_AT_ONCE * EXACT_UP_TO)
         if found is None:
             [[rows]] = await self._query(_ROWS_OF_ALL if of_all else _ROWS_OF_ONE, **days)
             estimated = rows > EXACT_UP_TO
-            estimates = ESTIMATES_OF_ALL if of_all else ESTIMATES_OF_ONE
-            found = await (self._query(estimates, **days) if estimated else exactly())
+            if estimated and not hourly:
+                estimates = ESTIMATES_OF_ALL if of_all else ESTIMATES_OF_ONE
+                found = await self._query(estimates, **days)
+            else:
+                way = _ESTIMATED if estimated else _EXACT
+                found = await row_by_row(statement(way=way))
         if not found or not found[0][1]:
             return None
         return _statistics(found, estimated=estimated)
@@ -202,7 +213,7 @@ class ClickHouseReader:
         by_day = estimated and columns == ("customer_id",)
         asked = (RANKING_OF_CUSTOMERS if by_day else _RANKING).format(
             columns=", ".join(columns),
-            way="TDigest" if estimated else "ExactInclusive",
+            way=_ESTIMATED if estimated else _EXACT,
             order=_ORDERS[order],
             request=REQUEST,
         )
@@ -278,8 +289,12 @@ def _microseconds(day: date) -> int:
 def _statistics(rows: Sequence[Sequence[Any]], *, estimated: bool) -> Statistics:
     overall, *daily = rows
     return Statistics(
-        _figures(overall), [(row[0], _figures(row)) for row in daily if row[2]], estimated
+        _figures(overall), [(_when(row[0]), _figures(row)) for row in daily if row[2]], estimated
     )
+
+
+def _when(period: date | int) -> date:
+    return period if isinstance(period, date) else hour(period)
 
 
 def _figures(row: Sequence[Any]) -> Figures:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from connectors.errors import StoreError, UnanswerableError, deepest
 from connectors.sinks.influxdb.server import credentials
-from connectors.store import Figures, Ranking, Statistics
+from connectors.store import Figures, Ranking, Statistics, hour
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 # Successes are asked for first, so that there are never more of them than requests.
 _STATISTICS = """
 SELECT COUNT("event_time") FROM "api_requests"
-WHERE {requests} AND {successful} GROUP BY time(1d) fill(none);
+WHERE {requests} AND {successful} GROUP BY time({period}) fill(none);
 SELECT COUNT("event_time"), COUNT("duration"), SUM("duration"),
 PERCENTILE("duration", 50), PERCENTILE("duration", 99)
-FROM "api_requests" WHERE {requests} GROUP BY time(1d) fill(none);
+FROM "api_requests" WHERE {requests} GROUP BY time({period}) fill(none);
 SELECT PERCENTILE("duration", 50), PERCENTILE("duration", 99) FROM "api_requests" WHERE {requests}
 """
 _PERCENTILES = """
@@ -53,7 +53,8 @@ _FIELD_IS_EMPTY = """("{0}" != '') = false"""
 _REQUEST = '"status_code" > 0'
 _REQUEST_BY_CLASS = """("status_class" != '' OR "status_code" > 0)"""
 
-_DAY = 24 * 60 * 60 * 1_000_000_000  # in nanoseconds
+_HOUR = 60 * 60 * 1_000_000_000  # in nanoseconds
+_DAY = 24 * _HOUR
 _EPOCH = date(1970, 1, 1)
 _FIRST_DAY = date(1677, 9, 22)  # the first that InfluxDB's times hold as a whole
 _LAST_TIME = 2**63 - 2
@@ -84,7 +85,7 @@ class InfluxReader:
         self._cancelled = False
 
     async def statistics(
-        self, customer_id: str | None, first: date, last: date
+        self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
@@ -105,13 +106,20 @@ class InfluxReader:
             "start": start,
             "end": end,
         }
-        statements = _STATISTICS.format(requests=requests, successful=self._is("success", "true"))
+        statements = _STATISTICS.format(
+            requests=requests,
+            successful=self._is("success", "true"),
+            period="1h" if hourly else "1d",
+        )
         successes, daily, overall = await self._ask(statements, values)
         if not daily:
             [any_row] = await self._ask(_ANY_ROW.format(rows=rows), values)
             return Statistics(Figures(0, 0, None, None, None), []) if any_row else None
         successful = dict(successes)
-        days = [_Found(time, time + _DAY, successful.get(time, 0), *rest) for time, *rest in daily]
+        length = _HOUR if hourly else _DAY
+        days = [
+            _Found(time, time + length, successful.get(time, 0), *rest) for time, *rest in daily
+        ]
         whole = _Found(
             start,
             end,
@@ -122,7 +130,13 @@ class InfluxReader:
             *(overall[0][1:] if overall else (None, None)),
         )
         await self._correct([whole, *days], requests, values)
-        return Statistics(whole.figures(), [(_date(day.start), day.figures()) for day in days])
+        return Statistics(
+            whole.figures(),
+            [
+                (hour(day.start // _HOUR) if hourly else _date(day.start), day.figures())
+                for day in days
+            ],
+        )
 
     async def _correct(
         self, found: Iterable[_Found], requests: str, values: Mapping[str, object]

@@ -20,12 +20,13 @@ from pymongo.errors import PyMongoError
 from connectors.errors import StoreError
 from connectors.sinks.mongodb.documents import Document
 from connectors.sinks.mongodb.server import DEAD_LETTERS, LOGS, client_options, words
-from connectors.store import Figures, Ranking, Statistics
+from connectors.store import Figures, Ranking, Statistics, hour
 from settings import Settings
 
 T = TypeVar("T")
 
 _EPOCH = date(1970, 1, 1)
+_HOUR = 3_600 * 10**6  # microseconds
 _WAITS = {"serverSelectionTimeoutMS": 3_000, "timeoutMS": 60_000}
 
 _READ: Document = {"$project": {"_id": 0, "day": 1, "status_code": 1, "success": 1, "duration": 1}}
@@ -68,7 +69,7 @@ class MongoReader:
         self._cancelled = False
 
     async def statistics(
-        self, customer_id: str | None, first: date, last: date
+        self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
@@ -79,15 +80,20 @@ class MongoReader:
         async def ask(database: AsyncDatabase[Document]) -> Statistics | None:
             days: dict[int, _Found] = defaultdict(_Found)
             whole, is_empty = _Found(), True
-            pipeline = [{"$match": chosen}, _READ]  # which an index answers alone
+            read = {"$project": {**_READ["$project"], "timestamp_us": 1}} if hourly else _READ
+            pipeline = [{"$match": chosen}, read]  # of days, an index answers it alone
             async for one in await database[LOGS].aggregate(pipeline):
                 is_empty = False
                 if one.get("status_code"):
-                    for found in (whole, days[one["day"]]):
+                    period = one["timestamp_us"] // _HOUR if hourly else one["day"]
+                    for found in (whole, days[period]):
                         found.add(one)
             if is_empty:
                 return None
-            daily = [(_EPOCH + timedelta(day), days[day].figures) for day in sorted(days)]
+            daily = [
+                (hour(day) if hourly else _EPOCH + timedelta(day), days[day].figures)
+                for day in sorted(days)
+            ]
             return Statistics(whole.figures, daily)
 
         return await self._ask(ask)

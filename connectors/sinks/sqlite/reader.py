@@ -12,19 +12,19 @@ from typing import Any, TypeVar
 
 from connectors.errors import StoreError
 from connectors.sinks.sqlite.database import connect
-from connectors.store import Figures, Ranking, Statistics
+from connectors.store import Figures, Ranking, Statistics, hour
 
 T = TypeVar("T")
 
 _EPOCH = date(1970, 1, 1)
-_DAY = 86_400 * 10**6  # microseconds
+_HOUR, _DAY = 3_600 * 10**6, 86_400 * 10**6  # microseconds
 
-# `/` cuts towards 0, days before 1970 are cut towards the past.
-_FOUND = f"""
+# `/` cuts towards 0, periods before 1970 are cut towards the past.
+_FOUND = """
 WITH found AS (
-    SELECT (timestamp - (timestamp % {_DAY} + {_DAY}) % {_DAY}) / {_DAY} AS day,
+    SELECT (timestamp - (timestamp % :period + :period) % :period) / :period AS day,
         status_code > 0 AS is_request, success, duration
-    FROM logs WHERE {{customer}} timestamp >= :start AND timestamp < :end)
+    FROM logs WHERE {customer} timestamp >= :start AND timestamp < :end)
 """
 _DAYS = f"""{_FOUND}
 SELECT day, sum(is_request), sum(is_request AND success),
@@ -72,10 +72,14 @@ class SqliteReader:
         self._cancelled = False
 
     async def statistics(
-        self, customer_id: str | None, first: date, last: date
+        self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included."""
-        values = {"customer": customer_id, **_between(first, last)}
+        values = {
+            "customer": customer_id,
+            **_between(first, last),
+            "period": _HOUR if hourly else _DAY,
+        }
         customer = "" if customer_id is None else "customer_id = :customer AND"
 
         def ask(db: sqlite3.Connection) -> Statistics | None:
@@ -90,7 +94,10 @@ class SqliteReader:
             sums = [sum(column) for column in list(zip(*days, strict=True))[1:]]
             whole = Figures.of(*sums, *percentiles.get(None, [None, None]))
             daily = [
-                (_EPOCH + timedelta(days=day), Figures.of(total, *rest, *percentiles[day]))
+                (
+                    hour(day) if hourly else _EPOCH + timedelta(days=day),
+                    Figures.of(total, *rest, *percentiles[day]),
+                )
                 for day, total, *rest in days
                 if total
             ]
