@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from anyio import to_thread
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from api import metrics
-from api.schemas import Health, StoreHealth
+from api.days import problems
+from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
 from connectors.errors import StoreError, UnanswerableError
 from connectors.saying import last_words
@@ -72,6 +73,24 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
             now = await _health(now, pipeline)
         response.status_code = 200 if now.status == "ok" else 503
         return now
+
+    @app.get(
+        "/ready",
+        summary="Whether there is an answer to expect",
+        tags=["health"],
+        responses=problems({503: "Not ready; the answer says why."}),
+    )
+    async def get_ready() -> Ready:
+        """200 once the store answers and the pipeline reads, else 503."""
+        store = await _store_health(reader)
+        reason = "" if store.status == "ok" else store.store
+        if pipeline and not reason:
+            reason = pipeline.status.last_error
+            if not pipeline.status.workers:
+                reason = "The pipeline does not read yet, or has ended."
+        if reason:
+            raise HTTPException(503, reason)
+        return Ready(status="ready")
 
     @app.get(
         "/metrics",

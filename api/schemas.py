@@ -164,6 +164,12 @@ class Health(StoreHealth):
     problems: list[str] = Field(description="Files that cannot be read, and the like.")
 
 
+class Ready(BaseModel):
+    """The store answers, and the pipeline reads."""
+
+    status: Literal["ready"]
+
+
 class Problem(BaseModel):
     """Every answer that is not 200, `/health` excepted."""
 

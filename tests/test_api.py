@@ -752,6 +752,7 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
         "/customers": {"200", "304", "422", "501", "503"},
         "/endpoints": {"200", "304", "422", "501", "503"},
         "/health": {"200", "503"},
+        "/ready": {"200", "503"},
         "/metrics": {"200"},
     }
     assert all(of["get"]["summary"] and of["get"]["description"] for of in paths.values())

@@ -143,6 +143,22 @@ def test_statistics_of_one_customer_by_hour(
     assert running.get("/customers/a/stats?interval=week").status_code == 422
 
 
+def test_it_is_ready_while_the_store_answers_and_a_worker_reads(running: Running) -> None:
+    def ready() -> tuple[int, str]:
+        said = running.get("/ready")
+        return said.status_code, said.json().get("detail", "")
+
+    assert ready() == (200, "")
+    running.status.report("The disk is full.", "trouble")
+    assert ready() == (503, "The disk is full.")
+    running.status.overcome("trouble")
+    assert ready() == (200, "")
+    running.sink.close()
+    assert ready() == (503, "The pipeline does not read yet, or has ended.")
+    running.store.reader.cancel()  # type: ignore[union-attr]
+    assert ready() == (503, "The process is about to end.")
+
+
 @pytest.mark.parametrize("question", ["order=name", "limit=0", "limit=1001", "limit=x"])
 def test_an_order_or_a_limit_that_is_none_is_a_422_with_a_sentence(
     running: Running, question: str

@@ -38,6 +38,7 @@ class _Partition(StatelessSinkPartition[Parsed]):
 
     @in_words
     def close(self) -> None:
+        self._status.count_worker(-1)
         self._writer.close()
 
 
@@ -56,4 +57,6 @@ class StoreSink(DynamicSink[Parsed]):
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
         """One writer a worker; called by Bytewax."""
         self._status.answers.is_told = True
-        return _Partition(self._store.writer(), self._status)
+        partition = _Partition(self._store.writer(), self._status)
+        self._status.count_worker(1)
+        return partition
