@@ -5,25 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timezone
-from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import choose_encoder
-from pydantic import BeforeValidator
-from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from api import metrics
+from api.days import problems
 from api.logs import add_logs
-from api.schemas import CustomerStats, DailyFigures, Health, Problem, Stats, StoreHealth, rounded
-from connectors.errors import StoreError
+from api.schemas import Health, Ready, StoreHealth
+from api.statistics import add_statistics
+from connectors.errors import StoreError, UnanswerableError
 from connectors.saying import last_words
 from connectors.status import SourceStatus, Status
-from connectors.store import Figures, Reader, Statistics
+from connectors.store import Reader
 
 DESCRIPTION = """
 Statistics of the requests in the logs, which are the rows that have a status. Dates are whole UTC
@@ -32,108 +30,34 @@ SQLite, interpolated linearly, unless the answer says `estimated`, and of the ne
 InfluxDB.
 Every error is `{"detail": "a sentence"}`.
 """
-EPOCH = date(1970, 1, 1)
-NOTHING = Statistics(Figures(0, 0, None, None, None), [])
-
-
-def _iso_day(text: str) -> date:
-    # stricter than pydantic, which reads 20240101 as seconds since 1970
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        raise ValueError("must be a day such as 2024-01-31")
-    return date.fromisoformat(text)
-
-
-IsoDay = Annotated[date, BeforeValidator(_iso_day)]
-CustomerId = Annotated[str, Path(description="As it stands in the logs, percent-encoded.")]
-
-
 # `choose_encoder` would stumble over this in an `Accept`.
 _NO_VERSION = re.compile(r"version=(?![0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\s*([;,]|$))[^;,]*")
 
 
-class _Anything(StringConvertor):
-    """Part of a path: slashes and line ends, too, which Starlette's `path` does not take."""
-
-    regex = r"(?s:.*)"
-
-
-register_url_convertor("anything", _Anything())
-
-
-@dataclass(frozen=True)
-class Days:
-    """Whole UTC days, both included."""
-
-    first: date
-    last: date
-
-
-def _days(
-    from_date: Annotated[IsoDay, Query(description="First UTC day.")] = EPOCH,
-    to_date: Annotated[IsoDay | None, Query(description="Last UTC day. Default: today.")] = None,
-) -> Days:
-    last = to_date or datetime.now(timezone.utc).date()
-    if from_date > last:
-        raise HTTPException(422, f"from_date {from_date} is after to_date {last}.")
-    return Days(from_date, last)
-
-
-DaysAsked = Annotated[Days, Depends(_days)]
-
-
-def _problems(descriptions: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    """What `/docs` says of a route's errors."""
-    return {code: {"model": Problem, "description": why} for code, why in descriptions.items()}
-
-
-_NO_DATA = "The customer is not in the logs at all, or has nothing in the range."
-_BAD_RANGE = "A date is not YYYY-MM-DD, or `from_date` is after `to_date`."
-_NO_STORE = "The store cannot answer now."
-
-
 @dataclass(frozen=True)
 class Pipeline:
-    """What the API looks at in the process that it is part of."""
+    """What the API looks at in the process that it is part of.
+
+    `sees_writes`: whether nobody else writes into the store, so that answers may be kept.
+    """
 
     status: Status
     source: Callable[[], SourceStatus]
+    sees_writes: bool = False
 
 
 def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     """The API over one store, beside the pipeline that fills it, or alone."""
     app = FastAPI(title="Logwax", description=DESCRIPTION)
     app.add_exception_handler(StoreError, _store_failed)
+    app.add_exception_handler(UnanswerableError, _unanswerable)
     app.add_exception_handler(405, _wrong_method)
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _bad_request)
 
-    @app.get(
-        "/customers/{customer_id:anything}/stats",
-        summary="Statistics of one customer",
-        tags=["statistics"],
-        responses=_problems({404: _NO_DATA, 422: _BAD_RANGE, 503: _NO_STORE}),
+    add_statistics(
+        app, reader, pipeline.status.answers if pipeline and pipeline.sees_writes else None
     )
-    async def customer_stats(customer_id: CustomerId, days: DaysAsked) -> CustomerStats:
-        """Requests, uptime and latencies of one customer: of the whole range, and day by day."""
-        statistics = await reader.statistics(customer_id, days.first, days.last)
-        if statistics is None:
-            if await reader.has_customer(customer_id):
-                reason = f"has no requests from {days.first} to {days.last}."
-            else:
-                reason = "is not in the logs."
-            raise HTTPException(404, f"Customer {customer_id!r} {reason}")
-        return CustomerStats(customer_id=customer_id, **_stats(statistics, days))
-
-    @app.get(
-        "/stats",
-        summary="Statistics of all customers",
-        tags=["statistics"],
-        responses=_problems({422: _BAD_RANGE, 503: _NO_STORE}),
-    )
-    async def stats(days: DaysAsked) -> Stats:
-        """Requests, uptime and latencies of everybody; 0 and null if there are no requests."""
-        statistics = await reader.statistics(None, days.first, days.last)
-        return Stats(**_stats(statistics or NOTHING, days))
 
     @app.get(
         "/health",
@@ -150,6 +74,24 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
             now = await _health(now, pipeline)
         response.status_code = 200 if now.status == "ok" else 503
         return now
+
+    @app.get(
+        "/ready",
+        summary="Whether there is an answer to expect",
+        tags=["health"],
+        responses=problems({503: "Not ready; the answer says why."}),
+    )
+    async def get_ready() -> Ready:
+        """200 once the store answers and the pipeline reads, else 503."""
+        store = await _store_health(reader)
+        reason = "" if store.status == "ok" else store.store
+        if pipeline and not reason:
+            reason = pipeline.status.last_error
+            if not pipeline.status.workers:
+                reason = "The pipeline does not read yet, or has ended."
+        if reason:
+            raise HTTPException(503, reason)
+        return Ready(status="ready")
 
     @app.get(
         "/metrics",
@@ -209,21 +151,12 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
     )
 
 
-def _stats(statistics: Statistics, days: Days) -> dict[str, Any]:
-    return {
-        "from_date": days.first,
-        "to_date": days.last,
-        **rounded(statistics.overall).model_dump(),
-        "estimated": statistics.estimated,
-        "daily": [
-            DailyFigures(date=day, **rounded(figures).model_dump())
-            for day, figures in statistics.daily
-        ],
-    }
-
-
 def _store_failed(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 503)
+
+
+def _unanswerable(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 501)
 
 
 def _wrong_method(request: Request, error: Exception) -> Response:

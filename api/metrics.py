@@ -74,6 +74,16 @@ def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
                 "Tags that have become fields, having too many values (InfluxDB).",
                 len(status.demoted_tags),
             ),
+            Counter(
+                "logwax_answers_cached",
+                "Answers of the API that were given again, for nothing had changed them.",
+                status.answers.hits,
+            ),
+            Counter(
+                "logwax_answers_made",
+                "Answers that had to be made, for none was kept.",
+                status.answers.misses,
+            ),
         ]
     )
 

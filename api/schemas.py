@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -35,6 +35,12 @@ class Day(BaseModel):
     date: dt.date
 
 
+class Hour(BaseModel):
+    """One hour."""
+
+    hour: dt.datetime = Field(description="Its beginning, in UTC.")
+
+
 class Range(BaseModel):
     """Whole UTC days, both included."""
 
@@ -53,19 +59,76 @@ class DailyFigures(RequestFigures, Day):
     """Figures of one UTC day."""
 
 
-class Stats(RequestFigures, Range):
-    """Figures of a range, and of every day in it that has requests."""
+class HourlyFigures(RequestFigures, Hour):
+    """Figures of one hour."""
+
+
+class RangeFigures(RequestFigures, Range):
+    """Figures of a range."""
 
     estimated: bool = Field(
         description="Whether percentiles are estimated, within about 1 %, as they may be if there "
         "are more than 500,000 requests: of the customer in the range, or of all customers in the "
         "store. Counts and means are always exact."
     )
+
+
+class Stats(RangeFigures):
+    """Figures of a range, and of every day in it that has requests."""
+
     daily: list[DailyFigures]
 
 
 class CustomerStats(Stats, Customer):
     """Figures of one customer."""
+
+
+class HourlyCustomerStats(RangeFigures, Customer):
+    """Figures of one customer in a range, and of every hour in it that has requests."""
+
+    hourly: list[HourlyFigures]
+
+
+class RankedFigures(RequestFigures):
+    """Figures of one of several, in a range."""
+
+    error_rate: float = Field(description="Failed requests, in percent of all.")
+
+
+class TopCustomer(RankedFigures, Customer):
+    """Figures of one customer, in a range."""
+
+
+class Endpoint(BaseModel):
+    """What is asked of a server: a method, and a path less what varies in it."""
+
+    method: str
+    endpoint: str
+
+
+class TopEndpoint(RankedFigures, Endpoint):
+    """Figures of one endpoint, in a range."""
+
+
+class Ranking(Range):
+    """Which have most."""
+
+    estimated: bool = Field(
+        description="Whether percentiles are estimated, within about 1 %, as they may be if the "
+        "store has more than 500,000 rows. Counts and means are always exact."
+    )
+
+
+class TopCustomers(Ranking):
+    """The customers that have most."""
+
+    customers: list[TopCustomer]
+
+
+class TopEndpoints(Ranking):
+    """The endpoints that have most."""
+
+    endpoints: list[TopEndpoint]
 
 
 class StoreHealth(BaseModel):
@@ -101,6 +164,12 @@ class Health(StoreHealth):
     problems: list[str] = Field(description="Files that cannot be read, and the like.")
 
 
+class Ready(BaseModel):
+    """The store answers, and the pipeline reads."""
+
+    status: Literal["ready"]
+
+
 class Problem(BaseModel):
     """Every answer that is not 200, `/health` excepted."""
 
@@ -119,6 +188,12 @@ def rounded(figures: Figures) -> RequestFigures:
         median_latency=_round(figures.median),
         p99_latency=_round(figures.p99),
     )
+
+
+def ranked(figures: Figures) -> dict[str, Any]:
+    """The fields of `RankedFigures`."""
+    rate = _round(100 - 100 * figures.successful / figures.total)
+    return {**rounded(figures).model_dump(), "error_rate": rate}
 
 
 def _round(value: float | None) -> float | None:

@@ -3,7 +3,8 @@
 LogwaxError
 ├── SettingsError       the configuration is wrong; carries every problem found
 ├── StoreError          the store refused, or cannot be reached
-│   └── StoreBusyError  another process has the embedded store open
+│   ├── StoreBusyError     another process has the embedded store open
+│   └── UnanswerableError  it has no answer to such a question
 ├── FilterError         a filter that a person wrote means nothing
 └── MalformedLine       one line does not fit its format; becomes a dead letter, never a crash
 
@@ -52,6 +53,10 @@ class FilterError(LogwaxError):
         self.reason = reason
         self.place = place
         super().__init__(f"The filter is wrong at character {place}: {reason}.")
+
+
+class UnanswerableError(StoreError):
+    """The store has no answer to such a question, however often it is asked."""
 
 
 class MalformedLine(LogwaxError):  # noqa: N818 - an outcome of parsing

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import native
+from connectors.answers import Answers
 from connectors.refusals import Refusals
 
 
@@ -50,6 +51,8 @@ class Status:
         self.failures = 0
         self.misfits: Counter[str] = Counter()  # by column: values that are attributes instead
         self.refusals = Refusals()
+        self.answers = Answers()
+        self.workers = 0
         self.demoted_tags: frozenset[str] = frozenset()
         self.store_problems: tuple[str, ...] = ()
         self.geoip_files: Mapping[str, str] = {}  # path -> day on which it was built
@@ -74,6 +77,11 @@ class Status:
             self.misfits = self.misfits + Counter(misfits)  # a new one: others may look at the old
             self._reasons.update(dead)
             self.filler += filler
+
+    def count_worker(self, change: int) -> None:
+        """Count a worker that begins (1) or ends (-1)."""
+        with self._lock:
+            self.workers += change
 
     def report(self, error: str, trouble: object = None) -> None:
         """Keep the newest error for `/health`; `trouble` is what it can be `overcome` by."""

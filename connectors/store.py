@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
@@ -82,7 +82,7 @@ def _finite(value: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Figures of a whole range, and of each UTC day in it that has requests.
+    """Figures of a whole range, and of each UTC day (or hour, by its beginning) with requests.
 
     `estimated`: counts and means are exact, percentiles within about 1 %; of a day with few
     requests they are of the nearest rank.
@@ -90,6 +90,23 @@ class Statistics:
 
     overall: Figures
     daily: Sequence[tuple[date, Figures]]
+    estimated: bool = False
+
+
+def hour(number: int) -> datetime:
+    """The beginning of an hour, which are counted from 1970 on, in UTC."""
+    return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(hours=number)
+
+
+ENDPOINT = ("method", "endpoint")
+"""The columns that make an endpoint."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Figures of what has most, the first first; see `Statistics` for `estimated`."""
+
+    ranked: Sequence[tuple[tuple[str, ...], Figures]]
     estimated: bool = False
 
 
@@ -115,11 +132,12 @@ class Reader(Protocol):
     logs: Logs | None
 
     async def statistics(
-        self, customer_id: str | None, first: date, last: date
+        self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
-        None: no row matches, be it a request or not. Days that the store cannot hold are empty.
+        `hourly`: hour by hour, in the place of day by day. None: no row matches,
+        be it a request or not. Days that the store cannot hold are empty.
         """
 
     async def has_customer(self, customer_id: str) -> bool:
@@ -130,6 +148,15 @@ class Reader(Protocol):
 
     def cancel(self) -> None:
         """Give up the questions under way, and answer no more; from any thread."""
+
+    async def ranking(
+        self, columns: Sequence[str], order: str, limit: int, first: date, last: date
+    ) -> Ranking:
+        """The `limit` values of these columns that have most in whole UTC days, both included.
+
+        `order`: `requests`, `errors` (failed requests) or `latency` (their mean); of equal ones the
+        first by name. Raises `UnanswerableError` where the store cannot tell.
+        """
 
 
 class Store(Protocol):

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -31,6 +31,8 @@ from settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from api.commands import Command, Event
 
 OpenSource = Callable[[Settings, Store, threading.Event], SourceInput]
 Build = Callable[[Settings, SourceInput, Store, Status], Dataflow]
@@ -164,10 +166,11 @@ def _serve_api(
 
     assert store.reader
     server = ApiServer(settings.api_host, settings.api_port)
-    app = create_app(store.reader, Pipeline(status, source.status))
+    beside = Pipeline(status, source.status, sees_writes=settings.store_kind.is_exclusive)
+    app = create_app(store.reader, beside)
     closers: list[Callable[[], None]] = []
     if token and isinstance(source, FileSource):
-        closers += _serve_commands(app, settings, source, store, token)
+        closers += _serve_commands(app, settings, source, store, status, token)
     server.start(app)
     return [*closers, store.reader.cancel, server.stop]
 
@@ -187,7 +190,12 @@ def _serve_queries(settings: Settings, store: Store, token: str) -> list[Callabl
 
 
 def _serve_commands(
-    app: FastAPI, settings: Settings, source: FileSource, store: Store, token: str
+    app: FastAPI,
+    settings: Settings,
+    source: FileSource,
+    store: Store,
+    status: Status,
+    token: str,
 ) -> list[Callable[[], None]]:
     """Let the API run commands; returns what has to be called before it stops."""
     from api.commands import add_commands
@@ -196,6 +204,17 @@ def _serve_commands(
 
     accounts = accounts_of(store, settings)
     running = Running(source, frozenset(store.ledger().in_doubt))
-    commands = Commands(settings, store, accounts, running)
-    add_commands(app, token, commands.by_name())
+    commands = Commands(settings, store, accounts, running).by_name()
+    commands = {name: _bypassing(status, command) for name, command in commands.items()}
+    add_commands(app, token, commands)
     return [accounts.cancel]
+
+
+def _bypassing(status: Status, command: Command) -> Command:
+    """A command, during which the API keeps no answers: it may write rows."""
+
+    def events(begun: Iterator[Event]) -> Iterator[Event]:
+        with status.answers.bypassed():
+            yield from begun
+
+    return lambda **arguments: events(command(**arguments))

@@ -490,6 +490,8 @@ def test_metrics_are_those_of_the_pipeline_now(api: httpx.Client, pipeline: Runn
         "logwax_lag_seconds": 0.5,
         "logwax_problems": 1,
         "logwax_demoted_tags": 1,
+        "logwax_answers_cached_total": 0,
+        "logwax_answers_made_total": 0,
     }
 
 
@@ -745,9 +747,12 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
     paths = api.get("/openapi.json").json()["paths"]
 
     assert {path: set(of["get"]["responses"]) for path, of in paths.items()} == {
-        "/customers/{customer_id}/stats": {"200", "404", "422", "503"},
-        "/stats": {"200", "422", "503"},
+        "/customers/{customer_id}/stats": {"200", "304", "404", "422", "503"},
+        "/stats": {"200", "304", "422", "503"},
+        "/customers": {"200", "304", "422", "501", "503"},
+        "/endpoints": {"200", "304", "422", "501", "503"},
         "/health": {"200", "503"},
+        "/ready": {"200", "503"},
         "/metrics": {"200"},
         "/logs": {"200", "422", "501", "503"},
         "/logs/histogram": {"200", "422", "501", "503"},

@@ -95,8 +95,12 @@ def test_what_a_tail_skipped_can_be_stored_later(pipeline):
     pipeline.wait_until_healthy()
     write_log(pipeline, hour(8))
     pipeline.wait_until_stored(10)
+    assert pipeline.get("/ready").json() == {"status": "ready"}
+    assert pipeline.get("/stats").json()["total_requests"] == 10
+    assert "Age" in pipeline.get("/stats").headers  # it is kept
     out = backfill(pipeline, str(log))  # while it is read
     assert out == "lines=20 in_span=20 stored=10 dead=0 stored_before=10\n"
+    assert pipeline.get("/stats").json()["total_requests"] == 20
     write_log(pipeline, hour(9))
     pipeline.wait_until_stored(30)
     assert total(logwax(pipeline, "audit").stdout)["lines"] == 30

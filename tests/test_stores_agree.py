@@ -16,8 +16,9 @@ from typing import Any
 import clickhouse_connect
 import pytest
 
+from connectors.errors import UnanswerableError
 from connectors.sinks.retry import Retry
-from connectors.store import Figures, Statistics, open_reader, open_store
+from connectors.store import ENDPOINT, Figures, Ranking, Reader, Statistics, open_reader, open_store
 from settings import Settings
 from tests.conftest import Pipeline
 from tests.servers.clickhouse_http import ServerProcess
@@ -41,6 +42,14 @@ EDGES = [
 ]
 
 Question = tuple[str | None, date, date]
+
+HOURLY = [("cust_1", *ALWAYS), ("mixed", date(1899, 12, 31), date(2262, 4, 10)), (None, *ALWAYS)]
+RANKINGS = [
+    (columns, order, limit, first, last)
+    for columns in (("customer_id",), ENDPOINT)
+    for order in ("requests", "errors", "latency")
+    for limit, first, last in ((4, *ALWAYS), (100, date(2024, 1, 2), date(2024, 1, 5)))
+]
 
 
 @pytest.fixture
@@ -82,15 +91,29 @@ def odd_questions(random: Random) -> list[Question]:
     return questions
 
 
-def answers(settings: Settings, questions: list[Question]) -> list[Statistics | None]:
-    """What a store says, which is a server or embedded."""
+Answers = tuple[list[Statistics | None], list[Statistics | None], list[Ranking | None]]
 
-    async def ask_all() -> list[Statistics | None]:
+
+async def ranking(reader: Reader, *question: Any) -> Ranking | None:
+    """What it says, or that it cannot."""
+    try:
+        return await reader.ranking(*question)
+    except UnanswerableError:
+        return None
+
+
+def answers(settings: Settings, questions: list[Question]) -> Answers:
+    """What a store says of these questions, of `HOURLY` and of `RANKINGS`."""
+
+    async def ask_all() -> Answers:
         store = None if settings.store_kind.is_shared else open_store(settings)
         try:
             reader = store.reader if store else open_reader(settings, Retry())
             assert reader
-            return [await reader.statistics(*question) for question in questions]
+            statistics = [await reader.statistics(*question) for question in questions]
+            hourly = [await reader.statistics(*question, hourly=True) for question in HOURLY]
+            rankings = [await ranking(reader, *question) for question in RANKINGS]
+            return statistics, hourly, rankings
         finally:
             if store:
                 store.close()
@@ -106,6 +129,29 @@ def rounded(statistics: Statistics | None) -> list[Figures]:
     return [
         replace(figures, average=figures.average and round(figures.average, 9)) for figures in every
     ]
+
+
+def agree_by_hour(found: list[list[Statistics | None]]) -> None:
+    """The same hours, and of them the same, the percentiles excepted."""
+    one, *others = found
+    assert all(one)
+    hours = [[hour for hour, _ in statistics.daily] for statistics in one if statistics]
+    assert max(map(len, hours)) > 8
+    for other in others:
+        assert [[hour for hour, _ in said.daily] for said in other if said] == hours
+        assert list(map(without_percentiles, other)) == list(map(without_percentiles, one))
+
+
+def agree(one: Ranking | None, other: Ranking | None) -> None:
+    """The same in the same order; percentiles within 1 % where one of them estimates."""
+    assert one and other
+    assert [values for values, _ in one.ranked] == [values for values, _ in other.ranked]
+    rel = 0.01 if one.estimated or other.estimated else 1e-9
+    for (_, figures), (_, same) in zip(one.ranked, other.ranked, strict=True):
+        assert (figures.total, figures.successful) == (same.total, same.successful)
+        assert same.average == pytest.approx(figures.average)
+        assert (same.median or 0) == pytest.approx(figures.median or 0, rel)
+        assert (same.p99 or 0) == pytest.approx(figures.p99 or 0, rel)
 
 
 def without_percentiles(statistics: Statistics | None) -> list[Figures]:
@@ -152,7 +198,7 @@ def test_mongodb_says_the_same_as_sqlite(pipeline: Pipeline, mongodb: dict[str, 
     logs = write_logs(pipeline, 500, random)
     of_odd = odd_questions(random)
     questions = [(customer, *ALWAYS) for customer in CUSTOMERS[::5]] + of_odd[::5]
-    said, found = [], []
+    said, found, by_hour, ranked = [], [], [], []
     for given in ({"store": "sqlite"}, mongodb):
         chosen = {**given, "data_dir": pipeline.directory / "data", "instance": "host"}
         for path, more in logs:
@@ -160,7 +206,10 @@ def test_mongodb_says_the_same_as_sqlite(pipeline: Pipeline, mongodb: dict[str, 
             done = pipeline.run(LOG_PATHS=path, **environment, **more)
             assert done.returncode == 0, done.stderr
             said.append(done.stdout.split()[:3])
-        found.append(answers(Settings(_env_file=None, **chosen), questions))
+        statistics, hourly, rankings = answers(Settings(_env_file=None, **chosen), questions)
+        found.append(statistics)
+        by_hour.append(hourly)
+        ranked.append(rankings)
     assert said == said[:2] * 2
     sqlite, mongo = found
     assert any(sqlite)
@@ -169,6 +218,9 @@ def test_mongodb_says_the_same_as_sqlite(pipeline: Pipeline, mongodb: dict[str, 
             assert replace(figures, median=None, p99=None) == replace(same, median=None, p99=None)
             assert same.median == pytest.approx(figures.median)
             assert same.p99 == pytest.approx(figures.p99)
+    agree_by_hour(by_hour)
+    for first, second in zip(*ranked, strict=True):
+        agree(first, second)
 
 
 def test_every_store_has_the_same_lines_and_says_the_same_of_them(
@@ -179,7 +231,7 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
     logs = write_logs(pipeline, lines, random)
     of_odd = odd_questions(random)
     questions = [(customer, *ALWAYS) for customer in CUSTOMERS] + of_odd
-    said, found = [], []
+    said, found, by_hour, ranked = [], [], [], []
     for store, where in (
         ("embedded", {}),
         ("clickhouse", {"clickhouse_url": bridge.url}),
@@ -193,11 +245,20 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
             done = pipeline.run(LOG_PATHS=path, **given, **more)
             assert done.returncode == 0, done.stderr
             said.append(done.stdout.split()[:3])
-        found.append(answers(Settings(_env_file=None, **chosen), questions))
+        statistics, hourly, rankings = answers(Settings(_env_file=None, **chosen), questions)
+        found.append(statistics)
+        by_hour.append(hourly)
+        ranked.append(rankings)
     assert said[0][0] == f"lines={lines}"
     assert said == said[:2] * 4
     assert said[1] == ["lines=500", "stored=500", "dead=0"]
     embedded, server, influx, sqlite = found
+    agree_by_hour(by_hour)
+    for first, second, third, fourth in zip(*ranked, strict=True):
+        agree(first, second)
+        agree(first, fourth)
+        assert third is None  # InfluxDB cannot
+        assert first and first.ranked
     for one, other in zip(embedded, server, strict=True):
         if one and other and one.estimated:
             assert other.estimated

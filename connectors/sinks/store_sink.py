@@ -25,6 +25,8 @@ class _Partition(StatelessSinkPartition[Parsed]):
             except StoreError as error:
                 self._status.report(str(error))
                 raise
+            finally:
+                self._status.answers.stored(batch.rows)  # of a write that failed, some may be
             batch.acknowledge()
             self._status.add(
                 lines=batch.records,
@@ -36,6 +38,7 @@ class _Partition(StatelessSinkPartition[Parsed]):
 
     @in_words
     def close(self) -> None:
+        self._status.count_worker(-1)
         self._writer.close()
 
 
@@ -53,4 +56,7 @@ class StoreSink(DynamicSink[Parsed]):
     @in_words
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
         """One writer a worker; called by Bytewax."""
-        return _Partition(self._store.writer(), self._status)
+        self._status.answers.is_told = True
+        partition = _Partition(self._store.writer(), self._status)
+        self._status.count_worker(1)
+        return partition

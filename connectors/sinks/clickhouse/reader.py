@@ -18,19 +18,19 @@ from connectors.logs import Logs
 from connectors.sinks.clickhouse.logs import ClickHouseLogs
 from connectors.sinks.clickhouse.tables import REQUEST
 from connectors.sinks.sql_logs import Values
-from connectors.store import Figures, Statistics
+from connectors.store import Figures, Ranking, Statistics, hour
 
 # The table is sorted by (customer_id, timestamp): so a customer's range is one short read.
 # Bounds are integers and days are Date32, since DateTime64 literals and Date end in 2299 and 2149.
 # quantilesExactInclusive interpolates linearly between closest ranks: R-7, numpy's default.
 _STATISTICS = """
 SELECT
-    toDate32(timestamp, 'UTC') AS day,
+    {period} AS day,
     count(),
     countIf({request}),
     countIf(success AND {request}),
     sumIf(duration, {request}),
-    quantilesExactInclusiveIf(0.5, 0.99)(duration, {request})
+    quantiles{way}If(0.5, 0.99)(duration, {request})
 FROM {{table:Identifier}}
 WHERE {customer}
     timestamp >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
@@ -38,8 +38,10 @@ WHERE {customer}
 GROUP BY GROUPING SETS ((), (day))
 ORDER BY grouping(day) DESC, day
 """
-_OF_ALL = _STATISTICS.format(request=REQUEST, customer="")
-_OF_ONE = _STATISTICS.format(request=REQUEST, customer="customer_id = {customer:String} AND")
+_MICROSECONDS = "toUnixTimestamp64Micro(timestamp)"
+_DAYS = "toDate32(timestamp, 'UTC')"
+_HOURS = f"intDiv({_MICROSECONDS} - positiveModulo({_MICROSECONDS}, 3600000000), 3600000000)"
+_EXACT, _ESTIMATED = "ExactInclusive", "TDigest"
 
 # The inner part is that of the projections, which know nothing but days: word by word. Parts that
 # lack them, of earlier versions, are read row by row.
@@ -63,6 +65,37 @@ ESTIMATES_OF_ONE = _ESTIMATES.format(
     customer="customer_id = {customer:String} AND",
     projection="requests_by_customer",
 )
+
+# Of equal ones the first by name. The second way reads the projection of customers.
+_ORDERS = {
+    "requests": "total",
+    "errors": "total - successful",
+    "latency": "ifNotFinite(seconds / total, 0)",
+}
+_RANKING = """
+SELECT {columns}, countIf({request}) AS total, countIf(success AND {request}) AS successful,
+    sumIf(duration, {request}) AS seconds,
+    quantiles{way}If(0.5, 0.99)(duration, {request}) AS latencies
+FROM {{table:Identifier}}
+WHERE timestamp >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
+    AND timestamp < fromUnixTimestamp64Micro({{end:Int64}}, 'UTC')
+GROUP BY {columns} HAVING total > 0
+ORDER BY {order} DESC, {columns} LIMIT {{limit:UInt32}}
+"""
+RANKING_OF_CUSTOMERS = """
+SELECT customer_id, sum(total_) AS total, sum(successful_) AS successful, sum(seconds_) AS seconds,
+    quantilesTDigestMerge(0.5, 0.99)(latencies_) AS latencies
+FROM (
+    SELECT customer_id, toDate32(timestamp, 'UTC') AS day, countIf({request}) AS total_,
+        countIf(success AND {request}) AS successful_, sumIf(duration, {request}) AS seconds_,
+        quantilesTDigestStateIf(0.5, 0.99)(duration, {request}) AS latencies_
+    FROM {{table:Identifier}}
+    WHERE toDate32(timestamp, 'UTC') BETWEEN {{first:Date32}} AND {{last:Date32}}
+    GROUP BY customer_id, day)
+GROUP BY customer_id HAVING total > 0
+ORDER BY {order} DESC, customer_id LIMIT {{limit:UInt32}}
+SETTINGS preferred_optimize_projection_name = 'requests_by_customer'
+"""
 
 # The rows that exact figures are made of; those of a range of all are all over the table.
 _ROWS_OF_ALL = "SELECT count() FROM {table:Identifier}"
@@ -114,7 +147,7 @@ class ClickHouseReader:
         self.logs: Logs | None = ClickHouseLogs(self._rows)
 
     async def statistics(
-        self, customer_id: str | None, first: date, last: date
+        self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
@@ -127,9 +160,14 @@ class ClickHouseReader:
             return None
         of_all = customer_id is None
         days: dict[str, Any] = {"customer": customer_id, "first": first, "last": last}
-        exactly = partial(
+        statement = partial(
+            _STATISTICS.format,
+            request=REQUEST,
+            customer="" if of_all else "customer_id = {customer:String} AND",
+            period=_HOURS if hourly else _DAYS,
+        )
+        row_by_row = partial(
             self._query,
-            _OF_ALL if of_all else _OF_ONE,
             customer=customer_id,
             start=_microseconds(first),
             end=_microseconds(last) + _DAY,
@@ -137,12 +175,16 @@ class ClickHouseReader:
         found, estimated = None, False
         if not of_all:  # most have few rows: to count them takes half as long as to read them
             with suppress(_TooManyRowsError):
-                found = await exactly(most=_AT_ONCE * EXACT_UP_TO)
+                found = await row_by_row(statement(way=_EXACT), most=_AT_ONCE * EXACT_UP_TO)
         if found is None:
             [[rows]] = await self._query(_ROWS_OF_ALL if of_all else _ROWS_OF_ONE, **days)
             estimated = rows > EXACT_UP_TO
-            estimates = ESTIMATES_OF_ALL if of_all else ESTIMATES_OF_ONE
-            found = await (self._query(estimates, **days) if estimated else exactly())
+            if estimated and not hourly:
+                estimates = ESTIMATES_OF_ALL if of_all else ESTIMATES_OF_ONE
+                found = await self._query(estimates, **days)
+            else:
+                way = _ESTIMATED if estimated else _EXACT
+                found = await row_by_row(statement(way=way))
         if not found or not found[0][1]:
             return None
         return _statistics(found, estimated=estimated)
@@ -168,6 +210,40 @@ class ClickHouseReader:
         settings = {"log_comment": self._mark, **_LIMITS}
         query = partial(self._run, self._client, sql, values, settings)
         return await to_thread.run_sync(query, limiter=self._client.threads)
+
+    async def ranking(
+        self, columns: Sequence[str], order: str, limit: int, first: date, last: date
+    ) -> Ranking:
+        """The values of these columns that have most; percentiles as those of all in `statistics`.
+
+        Estimates for customers are read from the projection, those for others row by row.
+        """
+        first, last = max(first, _FIRST_DAY), min(last, _LAST_DAY)
+        if first > last:
+            return Ranking([])
+        [[rows]] = await self._query(_ROWS_OF_ALL)
+        estimated = rows > EXACT_UP_TO
+        by_day = estimated and columns == ("customer_id",)
+        asked = (RANKING_OF_CUSTOMERS if by_day else _RANKING).format(
+            columns=", ".join(columns),
+            way=_ESTIMATED if estimated else _EXACT,
+            order=_ORDERS[order],
+            request=REQUEST,
+        )
+        found = await self._query(
+            asked,
+            first=first,
+            last=last,
+            start=_microseconds(first),
+            end=_microseconds(last) + _DAY,
+            limit=limit,
+        )
+        width = len(columns)
+        ranked = [
+            (tuple(value or "" for value in row[:width]), _figures((None, None, *row[width:])))
+            for row in found
+        ]
+        return Ranking(ranked, estimated)
 
     async def _query(
         self, sql: str, client: _Client | None = None, most: int = 0, **parameters: object
@@ -226,8 +302,12 @@ def _microseconds(day: date) -> int:
 def _statistics(rows: Sequence[Sequence[Any]], *, estimated: bool) -> Statistics:
     overall, *daily = rows
     return Statistics(
-        _figures(overall), [(row[0], _figures(row)) for row in daily if row[2]], estimated
+        _figures(overall), [(_when(row[0]), _figures(row)) for row in daily if row[2]], estimated
     )
+
+
+def _when(period: date | int) -> date:
+    return period if isinstance(period, date) else hour(period)
 
 
 def _figures(row: Sequence[Any]) -> Figures:

@@ -6,17 +6,17 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from connectors.errors import StoreError, deepest
+from connectors.errors import StoreError, UnanswerableError, deepest
 from connectors.logs import Logs
 from connectors.sinks.influxdb.server import credentials
-from connectors.store import Figures, Statistics
+from connectors.store import Figures, Ranking, Statistics, hour
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 # Successes are asked for first, so that there are never more of them than requests.
 _STATISTICS = """
 SELECT COUNT("event_time") FROM "api_requests"
-WHERE {requests} AND {successful} GROUP BY time(1d) fill(none);
+WHERE {requests} AND {successful} GROUP BY time({period}) fill(none);
 SELECT COUNT("event_time"), COUNT("duration"), SUM("duration"),
 PERCENTILE("duration", 50), PERCENTILE("duration", 99)
-FROM "api_requests" WHERE {requests} GROUP BY time(1d) fill(none);
+FROM "api_requests" WHERE {requests} GROUP BY time({period}) fill(none);
 SELECT PERCENTILE("duration", 50), PERCENTILE("duration", 99) FROM "api_requests" WHERE {requests}
 """
 _PERCENTILES = """
@@ -54,7 +54,8 @@ _FIELD_IS_EMPTY = """("{0}" != '') = false"""
 _REQUEST = '"status_code" > 0'
 _REQUEST_BY_CLASS = """("status_class" != '' OR "status_code" > 0)"""
 
-_DAY = 24 * 60 * 60 * 1_000_000_000  # in nanoseconds
+_HOUR = 60 * 60 * 1_000_000_000  # in nanoseconds
+_DAY = 24 * _HOUR
 _EPOCH = date(1970, 1, 1)
 _FIRST_DAY = date(1677, 9, 22)  # the first that InfluxDB's times hold as a whole
 _LAST_TIME = 2**63 - 2
@@ -86,7 +87,7 @@ class InfluxReader:
         self.logs: Logs | None = None
 
     async def statistics(
-        self, customer_id: str | None, first: date, last: date
+        self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
@@ -107,13 +108,20 @@ class InfluxReader:
             "start": start,
             "end": end,
         }
-        statements = _STATISTICS.format(requests=requests, successful=self._is("success", "true"))
+        statements = _STATISTICS.format(
+            requests=requests,
+            successful=self._is("success", "true"),
+            period="1h" if hourly else "1d",
+        )
         successes, daily, overall = await self._ask(statements, values)
         if not daily:
             [any_row] = await self._ask(_ANY_ROW.format(rows=rows), values)
             return Statistics(Figures(0, 0, None, None, None), []) if any_row else None
         successful = dict(successes)
-        days = [_Found(time, time + _DAY, successful.get(time, 0), *rest) for time, *rest in daily]
+        length = _HOUR if hourly else _DAY
+        days = [
+            _Found(time, time + length, successful.get(time, 0), *rest) for time, *rest in daily
+        ]
         whole = _Found(
             start,
             end,
@@ -124,7 +132,13 @@ class InfluxReader:
             *(overall[0][1:] if overall else (None, None)),
         )
         await self._correct([whole, *days], requests, values)
-        return Statistics(whole.figures(), [(_date(day.start), day.figures()) for day in days])
+        return Statistics(
+            whole.figures(),
+            [
+                (hour(day.start // _HOUR) if hourly else _date(day.start), day.figures())
+                for day in days
+            ],
+        )
 
     async def _correct(
         self, found: Iterable[_Found], requests: str, values: Mapping[str, object]
@@ -164,6 +178,12 @@ class InfluxReader:
         for asking in list(self._under_way):
             with suppress(RuntimeError):  # its event loop has just ended, and so has the question
                 asking.get_loop().call_soon_threadsafe(asking.cancel)
+
+    async def ranking(
+        self, columns: Sequence[str], order: str, limit: int, first: date, last: date
+    ) -> Ranking:
+        """InfluxQL groups by tags only, and orders by nothing but the time."""
+        raise UnanswerableError("InfluxDB cannot tell which have most: ask for one customer.")
 
     def _is(self, column: str, text: str) -> str:
         """The condition that a row has this text, as the parameter of the column's name."""

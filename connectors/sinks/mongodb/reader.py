@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from heapq import nsmallest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,12 +21,13 @@ from connectors.errors import StoreError
 from connectors.logs import Logs
 from connectors.sinks.mongodb.documents import Document
 from connectors.sinks.mongodb.server import DEAD_LETTERS, LOGS, client_options, words
-from connectors.store import Figures, Statistics
+from connectors.store import Figures, Ranking, Statistics, hour
 from settings import Settings
 
 T = TypeVar("T")
 
 _EPOCH = date(1970, 1, 1)
+_HOUR = 3_600 * 10**6  # microseconds
 _WAITS = {"serverSelectionTimeoutMS": 3_000, "timeoutMS": 60_000}
 
 _READ: Document = {"$project": {"_id": 0, "day": 1, "status_code": 1, "success": 1, "duration": 1}}
@@ -37,6 +39,17 @@ class _Found:
 
     successful: int = 0
     durations: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, request: Document) -> None:
+        """One request more."""
+        self.successful += bool(request.get("success"))
+        self.durations.append(request.get("duration", 0.0))
+
+    def most(self, order: str) -> float:
+        """What a ranking by `order` looks at."""
+        if order == "latency":
+            return float(np.frombuffer(self.durations).mean())
+        return len(self.durations) - (self.successful if order == "errors" else 0)
 
     @property
     def figures(self) -> Figures:
@@ -58,29 +71,31 @@ class MongoReader:
         self.logs: Logs | None = None
 
     async def statistics(
-        self, customer_id: str | None, first: date, last: date
+        self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included.
 
         None: no row matches.
         """
-        chosen: Document = {
-            "day": {"$gte": (first - _EPOCH).days, "$lte": (last - _EPOCH).days}
-        } | ({} if customer_id is None else _of(customer_id))
+        chosen = _between(first, last) | ({} if customer_id is None else _of(customer_id))
 
         async def ask(database: AsyncDatabase[Document]) -> Statistics | None:
             days: dict[int, _Found] = defaultdict(_Found)
             whole, is_empty = _Found(), True
-            pipeline = [{"$match": chosen}, _READ]  # which an index answers alone
+            read = {"$project": {**_READ["$project"], "timestamp_us": 1}} if hourly else _READ
+            pipeline = [{"$match": chosen}, read]  # of days, an index answers it alone
             async for one in await database[LOGS].aggregate(pipeline):
                 is_empty = False
                 if one.get("status_code"):
-                    for found in (whole, days[one["day"]]):
-                        found.successful += bool(one.get("success"))
-                        found.durations.append(one.get("duration", 0.0))
+                    period = one["timestamp_us"] // _HOUR if hourly else one["day"]
+                    for found in (whole, days[period]):
+                        found.add(one)
             if is_empty:
                 return None
-            daily = [(_EPOCH + timedelta(day), days[day].figures) for day in sorted(days)]
+            daily = [
+                (hour(day) if hourly else _EPOCH + timedelta(day), days[day].figures)
+                for day in sorted(days)
+            ]
             return Statistics(whole.figures, daily)
 
         return await self._ask(ask)
@@ -108,6 +123,27 @@ class MongoReader:
         for asking in list(self._under_way):
             with suppress(RuntimeError):  # its event loop has just ended, and so has the question
                 asking.get_loop().call_soon_threadsafe(asking.cancel)
+
+    async def ranking(
+        self, columns: Sequence[str], order: str, limit: int, first: date, last: date
+    ) -> Ranking:
+        """The values of these columns that have most in whole UTC days, both included."""
+        read: Document = {"$project": {**_READ["$project"], **dict.fromkeys(columns, 1)}}
+
+        async def ask(database: AsyncDatabase[Document]) -> Ranking:
+            values: dict[tuple[str, ...], _Found] = defaultdict(_Found)
+            pipeline = [{"$match": _between(first, last)}, read]
+            async for one in await database[LOGS].aggregate(pipeline):
+                if one.get("status_code"):
+                    values[tuple(one.get(name) or "" for name in columns)].add(one)
+            return Ranking(
+                [
+                    (value, values[value].figures)
+                    for value in nsmallest(limit, values, lambda v: (-values[v].most(order), v))
+                ]
+            )
+
+        return await self._ask(ask)
 
     async def _ask(self, question: Callable[[AsyncDatabase[Document]], Awaitable[T]]) -> T:
         async def ask() -> T:
@@ -138,3 +174,7 @@ class MongoReader:
 
 def _of(customer_id: str) -> Document:
     return {"customer_id": customer_id or {"$in": ["", None]}}
+
+
+def _between(first: date, last: date) -> Document:
+    return {"day": {"$gte": (first - _EPOCH).days, "$lte": (last - _EPOCH).days}}

@@ -16,21 +16,21 @@ from connectors.logs import Logs
 from connectors.sinks.sql_logs import Values
 from connectors.sinks.sqlite.database import connect
 from connectors.sinks.sqlite.logs import SqliteLogs, as_number
-from connectors.store import Figures, Statistics
+from connectors.store import Figures, Ranking, Statistics, hour
 
 T = TypeVar("T")
 
 _SECONDS = 60  # what an answer about rows may take
 
 _EPOCH = date(1970, 1, 1)
-_DAY = 86_400 * 10**6  # microseconds
+_HOUR, _DAY = 3_600 * 10**6, 86_400 * 10**6  # microseconds
 
-# `/` cuts towards 0, days before 1970 are cut towards the past.
-_FOUND = f"""
+# `/` cuts towards 0, periods before 1970 are cut towards the past.
+_FOUND = """
 WITH found AS (
-    SELECT (timestamp - (timestamp % {_DAY} + {_DAY}) % {_DAY}) / {_DAY} AS day,
+    SELECT (timestamp - (timestamp % :period + :period) % :period) / :period AS day,
         status_code > 0 AS is_request, success, duration
-    FROM logs WHERE {{customer}} timestamp >= :start AND timestamp < :end)
+    FROM logs WHERE {customer} timestamp >= :start AND timestamp < :end)
 """
 _DAYS = f"""{_FOUND}
 SELECT day, sum(is_request), sum(is_request AND success),
@@ -49,6 +49,25 @@ SELECT day, sum(duration * max(0, 1 - abs(rank - median))),
 FROM ranked WHERE abs(rank - median) < 1 OR abs(rank - p99) < 1 GROUP BY day
 """
 
+_ORDERS = {"requests": "total", "errors": "total - successful", "latency": "seconds / total"}
+_RANKING = """
+WITH found AS (
+    SELECT {names}, success, coalesce(duration, 0) AS duration
+    FROM logs WHERE timestamp >= :start AND timestamp < :end AND status_code > 0),
+top AS (
+    SELECT {columns}, count(*) AS total, sum(coalesce(success, 0)) AS successful,
+        sum(duration) AS seconds
+    FROM found GROUP BY {columns} ORDER BY {order} DESC, {columns} LIMIT :limit),
+ranked AS (
+    SELECT {columns}, total, successful, seconds, duration,
+        row_number() OVER (PARTITION BY {columns} ORDER BY duration) - 1 AS rank,
+        (total - 1) * 0.5 AS median, (total - 1) * 0.99 AS p99
+    FROM found JOIN top USING ({columns}))
+SELECT {columns}, total, successful, seconds,
+    sum(duration * max(0, 1 - abs(rank - median))), sum(duration * max(0, 1 - abs(rank - p99)))
+FROM ranked GROUP BY {columns} ORDER BY {order} DESC, {columns}
+"""
+
 
 class SqliteReader:
     """The `Reader` of an SQLite store; figures are exact. Every method raises `StoreError`."""
@@ -60,13 +79,13 @@ class SqliteReader:
         self.logs: Logs | None = SqliteLogs(self._rows)
 
     async def statistics(
-        self, customer_id: str | None, first: date, last: date
+        self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
     ) -> Statistics | None:
         """Figures of one customer (None: of all) over whole UTC days, both included."""
         values = {
             "customer": customer_id,
-            "start": (first - _EPOCH).days * _DAY,
-            "end": ((last - _EPOCH).days + 1) * _DAY,
+            **_between(first, last),
+            "period": _HOUR if hourly else _DAY,
         }
         customer = "" if customer_id is None else "customer_id = :customer AND"
 
@@ -82,7 +101,10 @@ class SqliteReader:
             sums = [sum(column) for column in list(zip(*days, strict=True))[1:]]
             whole = Figures.of(*sums, *percentiles.get(None, [None, None]))
             daily = [
-                (_EPOCH + timedelta(days=day), Figures.of(total, *rest, *percentiles[day]))
+                (
+                    hour(day) if hourly else _EPOCH + timedelta(days=day),
+                    Figures.of(total, *rest, *percentiles[day]),
+                )
                 for day, total, *rest in days
                 if total
             ]
@@ -118,6 +140,20 @@ class SqliteReader:
 
         return await self._ask(ask)
 
+    async def ranking(
+        self, columns: Sequence[str], order: str, limit: int, first: date, last: date
+    ) -> Ranking:
+        """The values of these columns that have most in whole UTC days, both included."""
+        asked = _RANKING.format(
+            names=", ".join(f"coalesce({name}, '') AS {name}" for name in columns),
+            columns=", ".join(columns),
+            order=_ORDERS[order],
+        )
+        values = {**_between(first, last), "limit": limit}
+        rows = await self._ask(lambda db: db.execute(asked, values).fetchall())
+        width = len(columns)
+        return Ranking([(tuple(row[:width]), Figures.of(*row[width:])) for row in rows])
+
     async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.to_thread(self._run, question)
 
@@ -133,3 +169,7 @@ class SqliteReader:
                     self._open.discard(db)
         except sqlite3.Error as error:
             raise StoreError(f"SQLite cannot answer: {error}.") from error
+
+
+def _between(first: date, last: date) -> dict[str, int]:
+    return {"start": (first - _EPOCH).days * _DAY, "end": ((last - _EPOCH).days + 1) * _DAY}
