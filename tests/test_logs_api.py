@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,7 @@ from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, par
 from connectors.logs import SHOWN
 from connectors.store import Reader, Store, open_store
 from settings import Settings
+from tests.servers.clickhouse_http import ServerProcess
 from tests.test_clickhouse_store import span
 
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
@@ -109,16 +111,24 @@ def pages(app: FastAPI, **asked: object) -> Iterator[list[dict[str, Any]]]:
         yield page["rows"]
 
 
-@pytest.fixture(scope="module", params=["embedded", "sqlite"])
+@pytest.fixture(scope="module", params=["embedded", "sqlite", "clickhouse"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    made = open_made(request.param, tmp_path_factory.mktemp(request.param))
-    insert(made, ROWS)
-    yield made
-    made.close()
+    directory = tmp_path_factory.mktemp(request.param)
+    with ExitStack() as ended:
+        where = {}
+        if request.param == "clickhouse":
+            server = ServerProcess(directory / "server")
+            ended.callback(server.stop)
+            where["clickhouse_url"] = server.url
+        made = open_made(request.param, directory, **where)
+        ended.callback(made.close)
+        insert(made, ROWS)
+        yield made
 
 
-def open_made(name: str, directory: Path) -> Store:
-    return open_store(Settings(_env_file=None, store=name, data_dir=directory, instance="host"))
+def open_made(name: str, directory: Path, **where: str) -> Store:
+    chosen = {"store": name, "data_dir": directory, "instance": "host", **where}
+    return open_store(Settings(_env_file=None, **chosen))
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +230,7 @@ filters = st.recursive(
 )
 
 
-@settings(max_examples=30)
+@settings(settings.get_profile("few"))
 @given(filter_=filters)
 def test_list_histogram_and_facets_agree_on_any_filter(app: FastAPI, filter_: str) -> None:
     taken = [one for one in ROWS if takes(parse(filter_, COLUMNS), one)]
