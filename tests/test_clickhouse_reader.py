@@ -22,10 +22,11 @@ from connectors.sinks.clickhouse import reader as clickhouse_reader
 from connectors.sinks.clickhouse.reader import (
     ESTIMATES_OF_ALL,
     ESTIMATES_OF_ONE,
+    RANKING_OF_CUSTOMERS,
     ClickHouseReader,
 )
 from connectors.sinks.clickhouse.store import ClickHouseStore
-from connectors.sinks.clickhouse.tables import prepare_tables
+from connectors.sinks.clickhouse.tables import REQUEST, prepare_tables
 from connectors.store import Figures, Statistics, open_store
 from settings import Settings
 from tests.conftest import wait_for
@@ -435,7 +436,11 @@ def test_a_range_without_requests_has_no_estimate(
 
 @pytest.mark.parametrize(
     ("query", "projection"),
-    [(ESTIMATES_OF_ALL, "requests_by_day"), (ESTIMATES_OF_ONE, "requests_by_customer")],
+    [
+        (ESTIMATES_OF_ALL, "requests_by_day"),
+        (ESTIMATES_OF_ONE, "requests_by_customer"),
+        (RANKING_OF_CUSTOMERS.format(request=REQUEST, order="total"), "requests_by_customer"),
+    ],
 )
 def test_estimates_read_the_projection_and_not_the_rows(
     store: ClickHouseStore, query: str, projection: str
@@ -447,6 +452,7 @@ def test_estimates_read_the_projection_and_not_the_rows(
         "customer": "7",
         "first": date(1970, 1, 1),
         "last": date(2100, 1, 1),
+        "limit": 10,
     }
     plan = store._client.query(f"EXPLAIN {query}", values).result_rows
     assert f"ReadFromMergeTree ({projection})" in str(plan)
