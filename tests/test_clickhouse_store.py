@@ -98,6 +98,15 @@ def test_stores_rows_and_dead_letters_with_their_places(open_it):
     assert found == [(2**63 - 1, 3, "/var/log/a.log", b"\xff\x00", "bad", "why")]
 
 
+@pytest.mark.parametrize("how", ["query", "query_arrow", "raw_query"])
+def test_a_question_that_fails_in_the_midst_of_its_answer_spoils_no_other(open_it, how):
+    client = open_it()._client
+    fails = "SELECT repeat('x', 1000) FROM numbers(200000) WHERE throwIf(number = 150000) = 0"
+    with pytest.raises(DatabaseError, match="throwIf"):
+        getattr(client, how)(fails, settings={"max_threads": 1})
+    assert client.query("SELECT 7").result_rows == [(7,)]
+
+
 def test_fills_columns_that_a_format_does_not_have(open_it):
     store = open_it()
     store.writer().write(batch(0, 1))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,17 +76,33 @@ def _plain_path(data_dir: Path, lock: int) -> tuple[str, Callable[[], None]]:
     return f"file:/proc/self/fd/{descriptor}/{EMBEDDED.kept_in}", release
 
 
+_ASKING = frozenset(("command", "query", "query_arrow", "raw_query"))
+
+
 class _Client:
     """A client whose inserts are in a file in memory, which is gone however the process ends.
 
-    The engine reads inserts from a file only; clickhouse-connect makes one on disk.
+    The engine reads inserts from a file only; clickhouse-connect makes one on disk. And what a
+    question had answered until it failed, the engine would put before the next answer (measured,
+    chdb 4.4): so another question, of which nobody reads the answer, comes between.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+        found = getattr(self._client, name)
+        return partial(self._ask, found) if name in _ASKING else found
+
+    def _ask(self, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        with self._lock:
+            try:
+                return ask(*arguments, **options)
+            except ClickHouseError:
+                with suppress(ClickHouseError):
+                    self._client.raw_query("SELECT 1")
+                raise
 
     def raw_insert(
         self,
@@ -104,7 +122,7 @@ class _Client:
                 raise OperationalError(str(error)) from error
             names = ", ".join(map(quote_identifier, column_names))
             values = ", ".join(f"{name} = %({name})s" for name in settings)
-            self._client.command(
+            self.command(
                 f"INSERT INTO {quote_identifier(table)} ({names}) "
                 f"FROM INFILE %(file)s SETTINGS {values} FORMAT {fmt}",
                 {"file": f"/proc/self/fd/{file.fileno()}", **settings},
