@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -22,10 +23,8 @@ OK = ("/a", 200, 0.1)
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    made = Running(tmp_path / "data")
-    yield made
-    made.sink.close()
-    made.store.close()
+    with closing(Running(tmp_path / "data")) as made:
+        yield made
 
 
 def counted(running: Running) -> tuple[float, float]:

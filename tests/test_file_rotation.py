@@ -366,13 +366,19 @@ def test_a_run_ends_though_a_compressed_file_is_damaged_within_a_line(tail, tmp_
     assert 0 < len(tailed.memory.lines) < 50
 
 
-def test_settles_a_block_in_doubt_from_the_compressed_file(tail, tmp_path):
-    log = tmp_path / "app.log"
+def crash(tail, log, *blocks):
+    """Write a log and read it; all of it is in each of these blocks, which are in doubt."""
     log.write_bytes(OLD)
     crashed = tail(log)
     (batch,) = crashed.partition.next_batch()
     crashed.memory.start_at(batch.spans)
-    crashed.memory.in_doubt = {BlockId(1, 1): batch.spans}
+    crashed.memory.in_doubt = dict.fromkeys(blocks, batch.spans)
+    return crashed
+
+
+def test_settles_a_block_in_doubt_from_the_compressed_file(tail, tmp_path):
+    log = tmp_path / "app.log"
+    crashed = crash(tail, log, BlockId(1, 1))
     (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(OLD))
     log.unlink()
     again = tail(log, crashed.memory).batch()
@@ -381,11 +387,7 @@ def test_settles_a_block_in_doubt_from_the_compressed_file(tail, tmp_path):
 
 def test_settles_a_block_after_a_later_one_that_overlaps_it(tail, tmp_path):
     log = tmp_path / "app.log"
-    log.write_bytes(OLD)
-    crashed = tail(log)
-    (batch,) = crashed.partition.next_batch()
-    crashed.memory.start_at(batch.spans)
-    crashed.memory.in_doubt = {BlockId(writer, at): batch.spans for writer, at in ((1, 5), (2, 6))}
+    crashed = crash(tail, log, BlockId(1, 5), BlockId(2, 6))
     restarted = tail(log, crashed.memory)
     (later,) = restarted.partition.next_batch()
     assert later.in_doubt == BlockId(2, 6)

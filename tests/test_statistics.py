@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -63,16 +64,18 @@ class Running:
         )
         return Parsed(made.spans, rows=rows, rejected=made.rejected)
 
+    def close(self) -> None:
+        self.sink.close()
+        self.store.close()
+
     def store_it(self, customer: str, *requests: tuple[str, int, float]) -> None:
         self.sink.write_batch([self.batch(customer, *requests)])
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    made = Running(tmp_path / "data")
-    yield made
-    made.sink.close()
-    made.store.close()
+    with closing(Running(tmp_path / "data")) as made:
+        yield made
 
 
 @pytest.mark.parametrize("exact", [500_000, 0], ids=["exact", "estimated"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ Values = dict[str, str | int | float]
 Ask = Callable[[str, Values], Awaitable[Sequence[Sequence[Any]]]]
 
 
-class SqlLogs:
+class SqlLogs(ABC):
     """The rows of one table; a subclass is one store's SQL. Values travel as parameters only."""
 
     table: str
@@ -22,48 +23,48 @@ class SqlLogs:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
 
+    @abstractmethod
     def placeholder(self, name: str, value: str | int | float) -> str:
         """What stands in a statement for a value of this name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def time(self, placeholder: str) -> str:
         """The time of so many microseconds since 1970, to compare the column with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def selected(self, column: str) -> str:
         """A column as a `Row` has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def contains(self, text: str, part: str) -> str:
         """Whether a text contains another one, the case of ASCII letters aside."""
-        raise NotImplementedError
 
+    @abstractmethod
     def attribute(self, key: str) -> str:
         """The value under a key of `attributes`, as text; empty if there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def number(self, key: str) -> str:
         """The same as a number; null if it is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bucket(self, width: str) -> str:
         """The multiple of `width` at or before a row's time, in microseconds since 1970."""
-        raise NotImplementedError
 
+    @abstractmethod
     def counted(self, fields: Sequence[str], where: str, most: str) -> str:
         """The statement for `facets`: number of the field, count, and at its place the value.
 
         After the last field comes the count of all rows.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def columns(self) -> Sequence[str]:
         """See `Logs`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def newest(self, now: int) -> int | None:
         """See `Logs`."""
-        raise NotImplementedError
 
     async def rows(
         self, chosen: Selection, most: int, *, is_newest_first: bool, after: Place | None
