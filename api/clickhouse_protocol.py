@@ -7,7 +7,6 @@ in both; its parameters, a database, a format, the user's key; the summary, and 
 from __future__ import annotations
 
 import gzip
-import hmac
 import json
 import time
 import uuid
@@ -20,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from api.access import Tokens
 from connectors.accounts import Formatted, FormattedAccounts, Question, RefusedError
 from connectors.errors import StoreError
 
@@ -76,8 +76,8 @@ _TYPES = {"CSV": "text/csv", "JSON": "application/json", "Tab": "text/tab-separa
 """Of formats whose names begin so."""
 
 
-def create_query_app(accounts: FormattedAccounts, key: str, *, needs_key: bool) -> Starlette:
-    """The protocol over one store. A key that is given must be `key`, whoever the user is."""
+def create_query_app(accounts: FormattedAccounts, keys: Tokens, *, needs_key: bool) -> Starlette:
+    """The protocol over one store. A key that is given must be of `keys`, whoever the user is."""
     limiter = CapacityLimiter(AT_ONCE)
 
     async def ask(request: Request) -> Response:
@@ -88,7 +88,7 @@ def create_query_app(accounts: FormattedAccounts, key: str, *, needs_key: bool) 
             "X-Content-Type-Options": "nosniff",
         }
         try:
-            _authenticate(request, key, needs_key=needs_key)
+            _authenticate(request, keys, needs_key=needs_key)
             question = _question(request.query_params, await _body(request))
             if not question.sql:
                 return PlainTextResponse("Ok.\n", headers=headers)
@@ -127,13 +127,13 @@ def _answer(
     return answer, answer.data
 
 
-def _authenticate(request: Request, key: str, *, needs_key: bool) -> None:
+def _authenticate(request: Request, keys: Tokens, *, needs_key: bool) -> None:
     given = _key_given(request)
-    if (given or needs_key) and not hmac.compare_digest(given.encode(), key.encode()):
+    if (given or needs_key) and not keys.know(given):
         raise RefusedError(
             516,
-            "Authentication failed: the key is what DATA_DIR/api.token holds, of any user. "
-            "(AUTHENTICATION_FAILED)",
+            "Authentication failed: the key of any user is API_TOKEN, or what DATA_DIR/read.token "
+            "holds. (AUTHENTICATION_FAILED)",
         )
 
 

@@ -17,6 +17,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from api.access import Tokens
 from api.clickhouse_protocol import create_query_app
 from connectors.preflight import problems
 from settings import Settings
@@ -204,7 +205,7 @@ def test_whoever_has_a_key_must_have_this_one(asked: tuple[Pipeline, int], ask: 
 
 
 def test_beyond_this_machine_nobody_asks_without_the_key() -> None:
-    app = create_query_app(None, "secret", needs_key=True)  # type: ignore[arg-type]
+    app = create_query_app(None, Tokens("secret"), needs_key=True)  # type: ignore[arg-type]
 
     async def get(path: str, **headers: str) -> httpx.Response:
         transport = httpx.ASGITransport(app)
