@@ -11,10 +11,12 @@ import json
 import time
 import uuid
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, create_task_group, sleep, to_thread
+from python_multipart.exceptions import FormParserError
 from starlette.applications import Starlette
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -30,6 +32,8 @@ _MOST_BYTES = 1024 * 1024
 """Of a statement; the engine itself takes fewer."""
 
 _WORTH_GZIP = 1024  # bytes
+
+_AGAIN = 0.1  # seconds between two attempts to stop a question that nobody waits for
 
 _PARAMETER = "param_"
 
@@ -80,6 +84,35 @@ def create_query_app(accounts: FormattedAccounts, keys: Tokens, *, needs_key: bo
     """The protocol over one store. A key that is given must be of `keys`, whoever the user is."""
     limiter = CapacityLimiter(AT_ONCE)
 
+    async def asked(
+        request: Request, question: Question, accepts_gzip: bool
+    ) -> tuple[Formatted, bytes] | None:
+        """The answer; None if the client has gone: then the question is given up."""
+        found: tuple[Formatted, bytes] | StoreError | None = None
+        waiting = CancelScope()
+
+        async def give_up_when_the_client_goes() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            waiting.cancel()  # for its turn
+            while True:  # it may be just about to begin
+                await to_thread.run_sync(accounts.give_up, question)
+                await sleep(_AGAIN)
+
+        async with create_task_group() as group:
+            group.start_soon(give_up_when_the_client_goes)
+            with waiting:
+                try:
+                    found = await to_thread.run_sync(
+                        _answer, accounts, question, accepts_gzip, limiter=limiter
+                    )
+                except StoreError as error:  # in a group it would become another
+                    found = error
+            group.cancel_scope.cancel()
+        if isinstance(found, StoreError):
+            raise found
+        return found
+
     async def ask(request: Request) -> Response:
         query_id = request.query_params.get("query_id") or str(uuid.uuid4())
         headers = {
@@ -89,14 +122,15 @@ def create_query_app(accounts: FormattedAccounts, keys: Tokens, *, needs_key: bo
         }
         try:
             _authenticate(request, keys, needs_key=needs_key)
-            question = _question(request.query_params, await _body(request))
+            question = _question(*await _given(request))
             if not question.sql:
                 return PlainTextResponse("Ok.\n", headers=headers)
             began = time.monotonic_ns()
             accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-            answer, data = await to_thread.run_sync(
-                _answer, accounts, question, accepts_gzip, limiter=limiter
-            )
+            answered = await asked(request, question, accepts_gzip)
+            if answered is None:
+                return Response(status_code=499)  # which nobody reads
+            answer, data = answered
         except StoreError as error:
             return _refused(error, headers)
         summary = {"result_bytes": len(answer.data), "elapsed_ns": time.monotonic_ns() - began}
@@ -149,20 +183,37 @@ def _key_given(request: Request) -> str:
     return request.headers.get("X-ClickHouse-Key") or request.query_params.get("password", "")
 
 
-async def _body(request: Request) -> str:
+async def _given(request: Request) -> tuple[dict[str, str], str]:
+    """What stands in the address, or in a form (RFC 7578), and the statement in the body."""
+    given, body = dict(request.query_params), await _body(request)
+    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
+        try:
+            return given, body.decode()
+        except UnicodeDecodeError:
+            raise RefusedError(62, "The statement is no UTF-8. (SYNTAX_ERROR)") from None
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form = await MultiPartParser(
+            request.headers, whole(), max_files=0, max_part_size=_MOST_BYTES
+        ).parse()
+    except (MultiPartException, FormParserError, KeyError) as error:
+        why = f"A form has parameters only, as RFC 7578 has them: {error}. (NOT_IMPLEMENTED)"
+        raise RefusedError(48, why) from None
+    return given | {name: value for name, value in form.items() if isinstance(value, str)}, ""
+
+
+async def _body(request: Request) -> bytes:
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise RefusedError(48, "A statement is taken uncompressed only. (NOT_IMPLEMENTED)")
-    if request.headers.get("Content-Type", "").startswith("multipart/"):
-        raise RefusedError(48, "Parameters are taken in the address only. (NOT_IMPLEMENTED)")
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > _MOST_BYTES:
             raise RefusedError(307, f"A statement has up to {_MOST_BYTES} bytes. (TOO_MANY_BYTES)")
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        raise RefusedError(62, "The statement is no UTF-8. (SYNTAX_ERROR)") from None
+    return body
 
 
 def _question(given: Mapping[str, str], body: str) -> Question:

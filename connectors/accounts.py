@@ -156,6 +156,9 @@ class FormattedAccounts(Accounts, Protocol):
         Raises `RefusedError`.
         """
 
+    def give_up(self, question: Question) -> None:
+        """Stop a question that nobody waits for any more, if it is under way."""
+
 
 def accounts_of(store: Store, settings: Settings) -> Accounts:
     """The accounts of an open store. Raises `StoreError` if it keeps none."""
