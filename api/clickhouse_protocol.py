@@ -133,11 +133,16 @@ def create_query_app(accounts: FormattedAccounts, keys: Tokens, *, needs_key: bo
             answer, data = answered
         except StoreError as error:
             return _refused(error, headers)
-        summary = {"result_bytes": len(answer.data), "elapsed_ns": time.monotonic_ns() - began}
-        texts = {name: str(value) for name, value in summary.items()}
+        progress = {
+            "read_rows": answer.read_rows,
+            "read_bytes": answer.read_bytes,
+            "elapsed_ns": time.monotonic_ns() - began,
+        }
+        if request.query_params.get("send_progress_in_http_headers", "0") not in ("0", "false"):
+            headers["X-ClickHouse-Progress"] = _as_texts(progress)  # once, with the answer
         headers |= {
             "X-ClickHouse-Format": answer.format,
-            "X-ClickHouse-Summary": json.dumps(texts, separators=(",", ":")),
+            "X-ClickHouse-Summary": _as_texts({**progress, "result_bytes": len(answer.data)}),
             "Vary": "Accept-Encoding",
             "Content-Type": _content_type(answer.format),
         }
@@ -247,6 +252,11 @@ def _refused(error: StoreError, headers: dict[str, str]) -> Response:
         text = f"Code: {code}. DB::Exception: {text}"
     headers |= {"X-ClickHouse-Exception-Code": str(code)}
     return PlainTextResponse(f"{text}\n", _STATUS.get(code, 500), headers)
+
+
+def _as_texts(figures: Mapping[str, int]) -> str:
+    texts = {name: str(value) for name, value in figures.items()}
+    return json.dumps(texts, separators=(",", ":"))
 
 
 def _content_type(name: str) -> str:

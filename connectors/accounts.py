@@ -54,10 +54,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Formatted:
-    """An answer in a format of the store's own."""
+    """An answer in a format of the store's own; what was read for it: 0 where nobody knows."""
 
     data: bytes
     format: str
+    read_rows: int = 0
+    read_bytes: int = 0
 
 
 class RefusedError(StoreError):

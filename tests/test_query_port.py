@@ -125,6 +125,18 @@ def test_the_format_is_the_statements_own_else_the_default(ask: Ask) -> None:
     assert ask("SELECT toUInt64(1) AS a FORMAT JSONEachRow", **quoted).text == '{"a":"1"}\n'
 
 
+def test_an_answer_says_how_much_was_read_for_it(ask: Ask) -> None:
+    sql = "SELECT sum(number) FROM numbers(100000)"
+    found = ask(sql, send_progress_in_http_headers=1)
+    for name in ("Summary", "Progress"):
+        said = json.loads(found.headers[f"X-ClickHouse-{name}"])
+        assert (said["read_rows"], said["read_bytes"]) == ("100000", "800000")
+        assert int(said["elapsed_ns"]) > 0
+    again = ask("SELECT 1")
+    assert json.loads(again.headers["X-ClickHouse-Summary"])["read_rows"] == "1"
+    assert "X-ClickHouse-Progress" not in again.headers
+
+
 def test_a_long_answer_is_compressed_for_whoever_takes_that(ask: Ask) -> None:
     sql = "SELECT number FROM numbers(10000)"
     plain = ask(sql, {"Accept-Encoding": "identity"})

@@ -123,7 +123,8 @@ class Questions:
                 statement = _checked(client, text[: asked.start()] if asked else text)
                 parameters = _parameters(statement, question.parameters)
                 client.command("USE {name:Identifier}", {"name": question.database or "default"})
-                return Formatted(client.raw_query(statement, parameters, fmt=written), written)
+                data = client.raw_query(statement, parameters, fmt=written)
+                return Formatted(data, written, *getattr(client, "has_read", (0, 0)))
         except ClickHouseError as error:
             code = error.code if isinstance(error, Error) else None
             raise RefusedError(code or _NO_CODE, reason(error)) from error
