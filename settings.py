@@ -53,6 +53,12 @@ def _store(name: str) -> str:
     return _one_of(name, STORES)
 
 
+def _token(token: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]*", token.get_secret_value()):
+        raise ValueError("must be of ASCII characters without spaces, as a header has them")
+    return token
+
+
 def _globs(text: str) -> tuple[str, ...]:
     """Split at each comma but `[,]`, by which a glob can have one."""
     parts = re.findall(r"(?:\[,\]|[^,])+", text)
@@ -205,6 +211,12 @@ class _Common(BaseSettings):
 
     # The API
     api_host: str = Field("127.0.0.1", description="Address the API binds.")
+    api_token: Annotated[SecretStr, AfterValidator(_token)] = Field(
+        SecretStr(""),
+        description="What the API and QUERY_PORT ask for, as `Authorization: Bearer`. Default: "
+        "nothing on this machine, beyond it what DATA_DIR/read.token holds.",
+        repr=False,
+    )
     api_port: int = Field(8000, ge=0, le=65_535, description="Port of the API; 0 serves none.")
     query_port: int = Field(
         0,

@@ -19,7 +19,6 @@ from api.logs import add_logs
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
 from connectors.errors import StoreError, UnanswerableError
-from connectors.saying import last_words
 from connectors.status import SourceStatus, Status
 from connectors.store import Reader
 
@@ -28,7 +27,8 @@ Statistics of the requests in the logs, which are the rows that have a status. D
 days, both included; latencies are in seconds; their percentiles are exact with ClickHouse and
 SQLite, interpolated linearly, unless the answer says `estimated`, and of the nearest rank with
 InfluxDB.
-Every error is `{"detail": "a sentence"}`.
+Every error is `{"detail": "a sentence"}`. Where a token is asked for, whoever shows none gets 401.
+A client that asks too much at a time gets 429, and in `Retry-After` when to come again.
 """
 # `choose_encoder` would stumble over this in an `Accept`.
 _NO_VERSION = re.compile(r"version=(?![0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\s*([;,]|$))[^;,]*")
@@ -169,7 +169,9 @@ def _wrong_method(request: Request, error: Exception) -> Response:
 
 
 def _failed(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": last_words(error)}, 500)
+    return JSONResponse(
+        {"detail": "This should not have happened: Logwax says why on stderr."}, 500
+    )
 
 
 def _bad_request(_: Request, error: Exception) -> JSONResponse:

@@ -7,19 +7,21 @@ in both; its parameters, a database, a format, the user's key; the summary, and 
 from __future__ import annotations
 
 import gzip
-import hmac
 import json
 import time
 import uuid
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, create_task_group, sleep, to_thread
+from python_multipart.exceptions import FormParserError
 from starlette.applications import Starlette
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from api.access import Tokens
 from connectors.accounts import Formatted, FormattedAccounts, Question, RefusedError
 from connectors.errors import StoreError
 
@@ -30,6 +32,8 @@ _MOST_BYTES = 1024 * 1024
 """Of a statement; the engine itself takes fewer."""
 
 _WORTH_GZIP = 1024  # bytes
+
+_AGAIN = 0.1  # seconds between two attempts to stop a question that nobody waits for
 
 _PARAMETER = "param_"
 
@@ -76,9 +80,38 @@ _TYPES = {"CSV": "text/csv", "JSON": "application/json", "Tab": "text/tab-separa
 """Of formats whose names begin so."""
 
 
-def create_query_app(accounts: FormattedAccounts, key: str, *, needs_key: bool) -> Starlette:
-    """The protocol over one store. A key that is given must be `key`, whoever the user is."""
+def create_query_app(accounts: FormattedAccounts, keys: Tokens, *, needs_key: bool) -> Starlette:
+    """The protocol over one store. A key that is given must be of `keys`, whoever the user is."""
     limiter = CapacityLimiter(AT_ONCE)
+
+    async def asked(
+        request: Request, question: Question, accepts_gzip: bool
+    ) -> tuple[Formatted, bytes] | None:
+        """The answer; None if the client has gone: then the question is given up."""
+        found: tuple[Formatted, bytes] | StoreError | None = None
+        waiting = CancelScope()
+
+        async def give_up_when_the_client_goes() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            waiting.cancel()  # for its turn
+            while True:  # it may be just about to begin
+                await to_thread.run_sync(accounts.give_up, question)
+                await sleep(_AGAIN)
+
+        async with create_task_group() as group:
+            group.start_soon(give_up_when_the_client_goes)
+            with waiting:
+                try:
+                    found = await to_thread.run_sync(
+                        _answer, accounts, question, accepts_gzip, limiter=limiter
+                    )
+                except StoreError as error:  # in a group it would become another
+                    found = error
+            group.cancel_scope.cancel()
+        if isinstance(found, StoreError):
+            raise found
+        return found
 
     async def ask(request: Request) -> Response:
         query_id = request.query_params.get("query_id") or str(uuid.uuid4())
@@ -88,22 +121,28 @@ def create_query_app(accounts: FormattedAccounts, key: str, *, needs_key: bool) 
             "X-Content-Type-Options": "nosniff",
         }
         try:
-            _authenticate(request, key, needs_key=needs_key)
-            question = _question(request.query_params, await _body(request))
+            _authenticate(request, keys, needs_key=needs_key)
+            question = _question(*await _given(request))
             if not question.sql:
                 return PlainTextResponse("Ok.\n", headers=headers)
             began = time.monotonic_ns()
             accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-            answer, data = await to_thread.run_sync(
-                _answer, accounts, question, accepts_gzip, limiter=limiter
-            )
+            answered = await asked(request, question, accepts_gzip)
+            if answered is None:
+                return Response(status_code=499)  # which nobody reads
+            answer, data = answered
         except StoreError as error:
             return _refused(error, headers)
-        summary = {"result_bytes": len(answer.data), "elapsed_ns": time.monotonic_ns() - began}
-        texts = {name: str(value) for name, value in summary.items()}
+        progress = {
+            "read_rows": answer.read_rows,
+            "read_bytes": answer.read_bytes,
+            "elapsed_ns": time.monotonic_ns() - began,
+        }
+        if request.query_params.get("send_progress_in_http_headers", "0") not in ("0", "false"):
+            headers["X-ClickHouse-Progress"] = _as_texts(progress)  # once, with the answer
         headers |= {
             "X-ClickHouse-Format": answer.format,
-            "X-ClickHouse-Summary": json.dumps(texts, separators=(",", ":")),
+            "X-ClickHouse-Summary": _as_texts({**progress, "result_bytes": len(answer.data)}),
             "Vary": "Accept-Encoding",
             "Content-Type": _content_type(answer.format),
         }
@@ -127,13 +166,13 @@ def _answer(
     return answer, answer.data
 
 
-def _authenticate(request: Request, key: str, *, needs_key: bool) -> None:
+def _authenticate(request: Request, keys: Tokens, *, needs_key: bool) -> None:
     given = _key_given(request)
-    if (given or needs_key) and not hmac.compare_digest(given.encode(), key.encode()):
+    if (given or needs_key) and not keys.know(given):
         raise RefusedError(
             516,
-            "Authentication failed: the key is what DATA_DIR/api.token holds, of any user. "
-            "(AUTHENTICATION_FAILED)",
+            "Authentication failed: the key of any user is API_TOKEN, or what DATA_DIR/read.token "
+            "holds. (AUTHENTICATION_FAILED)",
         )
 
 
@@ -149,20 +188,37 @@ def _key_given(request: Request) -> str:
     return request.headers.get("X-ClickHouse-Key") or request.query_params.get("password", "")
 
 
-async def _body(request: Request) -> str:
+async def _given(request: Request) -> tuple[dict[str, str], str]:
+    """What stands in the address, or in a form (RFC 7578), and the statement in the body."""
+    given, body = dict(request.query_params), await _body(request)
+    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
+        try:
+            return given, body.decode()
+        except UnicodeDecodeError:
+            raise RefusedError(62, "The statement is no UTF-8. (SYNTAX_ERROR)") from None
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form = await MultiPartParser(
+            request.headers, whole(), max_files=0, max_part_size=_MOST_BYTES
+        ).parse()
+    except (MultiPartException, FormParserError, KeyError) as error:
+        why = f"A form has parameters only, as RFC 7578 has them: {error}. (NOT_IMPLEMENTED)"
+        raise RefusedError(48, why) from None
+    return given | {name: value for name, value in form.items() if isinstance(value, str)}, ""
+
+
+async def _body(request: Request) -> bytes:
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise RefusedError(48, "A statement is taken uncompressed only. (NOT_IMPLEMENTED)")
-    if request.headers.get("Content-Type", "").startswith("multipart/"):
-        raise RefusedError(48, "Parameters are taken in the address only. (NOT_IMPLEMENTED)")
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > _MOST_BYTES:
             raise RefusedError(307, f"A statement has up to {_MOST_BYTES} bytes. (TOO_MANY_BYTES)")
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        raise RefusedError(62, "The statement is no UTF-8. (SYNTAX_ERROR)") from None
+    return body
 
 
 def _question(given: Mapping[str, str], body: str) -> Question:
@@ -196,6 +252,11 @@ def _refused(error: StoreError, headers: dict[str, str]) -> Response:
         text = f"Code: {code}. DB::Exception: {text}"
     headers |= {"X-ClickHouse-Exception-Code": str(code)}
     return PlainTextResponse(f"{text}\n", _STATUS.get(code, 500), headers)
+
+
+def _as_texts(figures: Mapping[str, int]) -> str:
+    texts = {name: str(value) for name, value in figures.items()}
+    return json.dumps(texts, separators=(",", ":"))
 
 
 def _content_type(name: str) -> str:

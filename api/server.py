@@ -14,7 +14,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from api.gate import gate, is_of_this_machine
+from api.access import Tokens
+from api.gate import gate
+from api.names import is_of_this_machine
 from connectors.descriptors import share
 from connectors.errors import LogwaxError
 from connectors.saying import last_words, say
@@ -56,12 +58,13 @@ class ApiServer:
         """Where the API is, such as `http://127.0.0.1:8000`."""
         return f"http://{self._authority}"
 
-    def start(self, app: ASGIApp) -> None:
+    def start(self, app: ASGIApp, tokens: Tokens | None = None) -> None:
         """Serve `app` until `stop`, which is for good; return when requests are accepted.
 
-        Signals stay the process's own. Raises `LogwaxError` if the server cannot start.
+        `tokens`: one of them has to be shown. Signals stay the process's own. Raises `LogwaxError`
+        if the server cannot start.
         """
-        self._server = _Server(gate(app, self._own_name), self._socket)
+        self._server = _Server(gate(app, self._own_name, tokens), self._socket)
         self._server.thread.start()
         self._server.settled.wait()
         if not self._server.started:
@@ -113,6 +116,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 log_level="critical",  # what a client did wrong, it is told
                 access_log=False,
+                server_header=False,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
         )

@@ -35,11 +35,12 @@ def _show(events: Iterator[Event]) -> None:
         if event["event"] == "file":
             _show_file(event)
         elif event["event"] == "gap":
-            print(event["detail"])
+            print(shown(event["detail"]))
         elif event["event"] == "gone":
             gone += 1
             if gone <= _GONE_SHOWN:
-                print(f"{event['path']} (file {event['file_id']}): {_GONE} {event['stored']:,}")
+                path = shown(event["path"])
+                print(f"{path} (file {event['file_id']}): {_GONE} {event['stored']:,}")
         else:
             _show_total(event)
 

@@ -18,7 +18,7 @@ def run(*, reason: str) -> int:
         there = False
         for event in events:
             there = True
-            print(f"{event['reason']}: {event['count']:,}")
+            print(f"{shown(event['reason'])}: {event['count']:,}")
             for letter in event["newest"]:
                 letter["raw"] = letter["raw"].encode(errors="surrogateescape")
                 print(as_letter(letter))

@@ -56,7 +56,7 @@ def _run(paths: Sequence[str], form: str, store: str, once: bool, stop: StopRequ
         pipeline = children.enter_context(running("pipeline", "bytewax.run", "flows.main"))
         health = None
         if settings.api_url:
-            health = HealthClient(settings.api_url)
+            health = HealthClient(settings)
             wait_until_healthy(health, pipeline, stop)
         watch(pipeline, health, stop)
     print("Stopped. The same command goes on where this one has stopped.", flush=True)

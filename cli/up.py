@@ -79,7 +79,7 @@ def _supervise(settings: Settings, stop: StopRequest) -> None:
         pipeline = children.enter_context(running("pipeline", "bytewax.run", "flows.main"))
         health = None
         if settings.api_url:
-            health = HealthClient(settings.api_url)
+            health = HealthClient(settings)
             wait_until_healthy(health, pipeline, stop)
         if stop.made:
             return

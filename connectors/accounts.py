@@ -54,10 +54,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Formatted:
-    """An answer in a format of the store's own."""
+    """An answer in a format of the store's own; what was read for it: 0 where nobody knows."""
 
     data: bytes
     format: str
+    read_rows: int = 0
+    read_bytes: int = 0
 
 
 class RefusedError(StoreError):
@@ -155,6 +157,9 @@ class FormattedAccounts(Accounts, Protocol):
 
         Raises `RefusedError`.
         """
+
+    def give_up(self, question: Question) -> None:
+        """Stop a question that nobody waits for any more, if it is under way."""
 
 
 def accounts_of(store: Store, settings: Settings) -> Accounts:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bytewax.dataflow import Dataflow
 
-from connectors.api_token import make_token, remove_token
+from connectors.api_token import keep_token, make_token, remove_token
 from connectors.descriptors import raise_limit
 from connectors.errors import LogwaxError
 from connectors.preflight import refuse_problems
@@ -161,6 +161,7 @@ def _serve_api(
     settings: Settings, source: SourceInput, store: Store, status: Status, token: str
 ) -> list[Callable[[], None]]:
     # Imported here: a run that serves no API shall not pay for one.
+    from api.access import tokens_of
     from api.app import Pipeline, create_app
     from api.server import ApiServer
 
@@ -171,21 +172,24 @@ def _serve_api(
     closers: list[Callable[[], None]] = []
     if token and isinstance(source, FileSource):
         closers += _serve_commands(app, settings, source, store, status, token)
-    server.start(app)
+    server.start(app, tokens_of(settings, token))
     return [*closers, store.reader.cancel, server.stop]
 
 
 def _serve_queries(settings: Settings, store: Store, token: str) -> list[Callable[[], None]]:
+    from api.access import Tokens
     from api.clickhouse_protocol import create_query_app
-    from api.gate import is_of_this_machine
+    from api.names import is_of_this_machine
     from api.server import ApiServer
     from connectors.accounts import FormattedAccounts
 
     accounts = store.accounts()
     assert isinstance(accounts, FormattedAccounts)  # as its kind has said
     server = ApiServer(settings.api_host, settings.query_port, "QUERY_PORT")
-    needs_key = not is_of_this_machine(settings.api_host)
-    server.start(create_query_app(accounts, token, needs_key=needs_key))
+    chosen = settings.api_token.get_secret_value()
+    needs_key = bool(chosen) or not is_of_this_machine(settings.api_host)
+    keys = Tokens(chosen or keep_token(settings.data_dir), token)
+    server.start(create_query_app(accounts, keys, needs_key=needs_key))
     return [accounts.cancel, server.stop]
 
 

@@ -642,7 +642,8 @@ def test_an_error_that_nobody_foresaw_is_a_sentence(
     answer = api.get("/broken%1B/x")
 
     assert answer.status_code == 500
-    assert answer.json()["detail"].startswith("This should not have happened: KeyError: 'x' (")
+    assert "stderr" in answer.json()["detail"]
+    assert "KeyError" not in answer.text
     said = ""
 
     def is_said() -> bool:  # once the answer is on its way

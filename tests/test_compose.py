@@ -177,7 +177,7 @@ def test_a_processor_has_an_instance_and_four_workers() -> None:
 def test_secrets_come_from_the_environment_and_are_in_no_image() -> None:
     text = yaml.safe_load(read("docker-compose.yml"))["services"]
     passwords = [line for line in json.dumps(text).split('"') if "PASSWORD:-" in line]
-    assert len(passwords) == len(re.findall(PASSWORD, json.dumps(SERVICES))) == 6
+    assert len(passwords) == len(re.findall(PASSWORD, json.dumps(SERVICES))) == 10
     assert not re.search("PASSWORD|TOKEN|SECRET|_URL", IMAGE)
 
 
@@ -282,7 +282,8 @@ class Containers:
     def counts(self, name: str, lines: int) -> bool:
         """Whether it says that so many requests are stored."""
         url = f"http://127.0.0.1:{self.ports[name]}/stats?from_date=1970-01-01"
-        answer = httpx.get(url, timeout=DEADLINE, trust_env=False, verify=False)
+        token = {"Authorization": f"Bearer {PASSWORD}"}
+        answer = httpx.get(url, headers=token, timeout=DEADLINE, trust_env=False, verify=False)
         return bool(answer.json()["total_requests"] == lines)
 
     def stop(self, name: str) -> int:

@@ -13,6 +13,9 @@ import subprocess
 import sys
 import termios
 
+import pytest
+
+from cli import audit
 from connectors.batch import COLUMNS, REJECTED
 from tests.conftest import DEADLINE, Pipeline, wait_for
 
@@ -135,3 +138,12 @@ def test_a_reader_that_does_not_read_holds_back_the_files_and_no_stop(pipeline: 
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE) == 0
     assert process.stderr.read().startswith("lines=1000 "), "one batch, which is held by the pipe"
+
+
+def test_a_name_that_an_audit_tells_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    gone = {"event": "gone", "path": "/logs/a\x1b[2J.log", "file_id": 7, "stored": 3}
+    gap = {"event": "gap", "detail": "Of /logs/\x9b31m.log bytes were gone."}
+    audit._show(iter([gone, gap]))
+    printed = capsys.readouterr().out
+    assert "/logs/a\\x1b[2J.log (file 7)" in printed
+    assert "/logs/\\x9b31m.log" in printed

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import shutil
 import socket
 import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import clickhouse_connect
@@ -17,6 +20,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from api.access import Tokens
 from api.clickhouse_protocol import create_query_app
 from connectors.preflight import problems
 from settings import Settings
@@ -121,6 +125,18 @@ def test_the_format_is_the_statements_own_else_the_default(ask: Ask) -> None:
     assert ask("SELECT toUInt64(1) AS a FORMAT JSONEachRow", **quoted).text == '{"a":"1"}\n'
 
 
+def test_an_answer_says_how_much_was_read_for_it(ask: Ask) -> None:
+    sql = "SELECT sum(number) FROM numbers(100000)"
+    found = ask(sql, send_progress_in_http_headers=1)
+    for name in ("Summary", "Progress"):
+        said = json.loads(found.headers[f"X-ClickHouse-{name}"])
+        assert (said["read_rows"], said["read_bytes"]) == ("100000", "800000")
+        assert int(said["elapsed_ns"]) > 0
+    again = ask("SELECT 1")
+    assert json.loads(again.headers["X-ClickHouse-Summary"])["read_rows"] == "1"
+    assert "X-ClickHouse-Progress" not in again.headers
+
+
 def test_a_long_answer_is_compressed_for_whoever_takes_that(ask: Ask) -> None:
     sql = "SELECT number FROM numbers(10000)"
     plain = ask(sql, {"Accept-Encoding": "identity"})
@@ -185,8 +201,129 @@ def test_nothing_that_is_asked_writes_or_reads_what_is_not_stored(
     assert (ask("SHOW TABLES").text, ask("SELECT count() FROM logs").text) == before
 
 
+def test_parameters_may_come_as_a_form(asked: tuple[Pipeline, int], ask: Ask) -> None:
+    client = clickhouse_connect.get_client(
+        host="127.0.0.1", port=asked[1], form_encode_query_params=True
+    )
+    hostile = "it's \t\r\n\\N --a ü"
+    values = {"a": hostile, "b": ["", hostile]}
+    [row] = client.query("SELECT {a:String}, {b:Array(String)}", values).result_rows
+    assert row == (hostile, ["", hostile])
+    client.close()
+
+    def post(content: str, boundary: str = "; boundary=a", name: str = "query") -> httpx.Response:
+        part = f'--a\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{content}\r\n--a--\r\n'
+        return ask(part, {"Content-Type": f"multipart/form-data{boundary}"}, database="system")
+
+    assert post("SELECT count() FROM one").text == "1\n"
+    for refused in (
+        post("SELECT 1", name='query"; filename="t'),
+        post("SELECT 1", boundary=""),
+        post("SELECT 1", boundary="; boundary=other"),
+    ):
+        assert refused.headers["X-ClickHouse-Exception-Code"] == "48", refused.text
+    assert post("INSERT INTO logs SELECT * FROM logs").status_code == 403
+
+
+def test_what_there_is_can_be_shown_by_a_pattern(ask: Ask) -> None:
+    assert ask("SHOW TABLES LIKE '%letters'").text == "dead_letters\n"
+    assert ask("SHOW TABLES FROM default NOT ILIKE '%E%' LIMIT 1").text == "logs\n"
+    assert ask("SHOW DATABASES LIKE 'it''s'").text == ""
+    assert "query_id" in ask("SHOW COLUMNS FROM processes FROM system LIKE 'query_id'").text
+    assert ask("SHOW TABLES LIKE 'a' INTO OUTFILE 'b'").status_code >= 400
+
+
+def test_a_question_ends_when_its_client_has_gone(asked: tuple[Pipeline, int], ask: Ask) -> None:
+    def questions() -> int:
+        sql = "SELECT count() FROM system.processes WHERE query LIKE '%numbers({}%'"
+        return int(ask(sql.format("1000000000000)")).text)
+
+    path = b"/?query=SELECT+sum(number)+FROM+numbers(1000000000000)"
+    question = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path
+    with ExitStack() as connections:
+        for _ in range(3):
+            made = socket.create_connection(("127.0.0.1", asked[1]))
+            connections.enter_context(made).sendall(question)
+        wait_for(lambda: questions() == 4, "three questions, and this one")
+    wait_for(lambda: questions() == 1, "the end of what nobody waits for")
+
+
+GRAFANA = """
+SHOW DATABASES
+SHOW TABLES FROM "default"
+DESC TABLE "default"."logs"
+SELECT version()
+SELECT timestamp as "timestamp", message as "body", level as "level" FROM "default"."logs"
+  WHERE ( timestamp >= {from} AND timestamp <= {to} ) AND (level != 'debug')
+  ORDER BY timestamp DESC LIMIT 1000
+SELECT toStartOfInterval(toDateTime(src."timestamp"), INTERVAL 1 HOUR) AS "time",
+  sum(ifNull(toString(src."level"), '') IN ('error', 'ERROR')) AS "error", count(*) AS "logs"
+  FROM ( SELECT timestamp, level FROM "default"."logs" ) AS src
+  WHERE toDateTime(src."timestamp") >= {from} AND toDateTime(src."timestamp") <= {to}
+  GROUP BY "time" ORDER BY "time" ASC
+SELECT toStartOfInterval(toDateTime64(timestamp, 3), INTERVAL 500 millisecond) as "time", endpoint,
+  quantile(0.95)(duration) FROM logs WHERE timestamp >= fromUnixTimestamp64Milli(1793520000000)
+  GROUP BY "time", endpoint ORDER BY "time" ASC LIMIT 1000
+SELECT DISTINCT level FROM default.logs LIMIT 1000
+"""
+
+
+def test_what_grafanas_plugin_asks_is_answered(client: Client) -> None:
+    day = {"{from}": "toDateTime(1793491200)", "{to}": "toDateTime(1793577600)"}  # 2026-11-01
+    asked = re.sub("{from}|{to}", lambda found: day[found[0]], GRAFANA)
+    answers = [client.query(sql).result_rows for sql in re.split(r"\n(?=S|D)", asked.strip())]
+    assert all(answers)
+    assert len(answers) == 8
+    assert [row[1] for row in answers[4]].count("") == len(answers[4]) >= 10
+    assert [(row[0].hour, row[1], row[2]) for row in answers[5]] == [(10, 0, len(answers[4]))]
+
+
+NODE = """
+const { createClient } = require('@clickhouse/client')
+async function ask() {
+  const client = createClient({ url: process.argv[2], request_timeout: 60000 })
+  const rows = async (query, query_params, format = 'JSONEachRow') =>
+    (await client.query({ query, query_params, format })).json()
+  const ping = (await client.ping()).success
+  const values = { a: "it's\\n", b: [1, 2] }
+  const [bound] = await rows('SELECT {a:String} AS a, {b:Array(UInt8)} AS b', values)
+  const table = await rows('SELECT count() AS n FROM logs', {}, 'JSON')
+  let refused = ''
+  try { await rows('SELECT * FROM nowhere') } catch (error) { refused = error.code }
+  let streamed = 0
+  const stream = await client.query({ query: 'SELECT number FROM numbers(50000)', format: 'CSV' })
+  for await (const some of stream.stream()) streamed += some.length
+  await client.close()
+  console.log(JSON.stringify([ping, bound, Number(table.data[0].n) >= 10, refused, streamed]))
+}
+ask()
+"""
+
+
+def test_clickhouses_own_client_of_node_asks(asked: tuple[Pipeline, int], tmp_path: Path) -> None:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if not (node and npm):
+        pytest.skip("needs Node")
+    kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logwax/node-1.23.1"
+    if not (kept / "node_modules/@clickhouse/client/package.json").exists():  # once
+        package = "@clickhouse/client@1.23.1"
+        made = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", kept]
+        kept.mkdir(parents=True, exist_ok=True)
+        subprocess.run([*made, package], check=True, capture_output=True, timeout=DEADLINE * 2)
+    (tmp_path / "ask.cjs").write_text(NODE)
+    found = subprocess.run(
+        [node, tmp_path / "ask.cjs", f"http://127.0.0.1:{asked[1]}"],
+        env={"PATH": os.environ["PATH"], "NODE_PATH": str(kept / "node_modules")},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert found.returncode == 0, found.stderr  # where it says what was refused, too
+    assert json.loads(found.stdout) == [True, {"a": "it's\n", "b": [1, 2]}, True, "60", 50000]
+
+
 def test_whoever_has_a_key_must_have_this_one(asked: tuple[Pipeline, int], ask: Ask) -> None:
-    key = (asked[0].directory / "data" / "api.token").read_text()
+    key = (asked[0].directory / "data" / "read.token").read_text()
 
     def ways(key: str) -> list[dict[str, str]]:
         return [
@@ -204,7 +341,7 @@ def test_whoever_has_a_key_must_have_this_one(asked: tuple[Pipeline, int], ask: 
 
 
 def test_beyond_this_machine_nobody_asks_without_the_key() -> None:
-    app = create_query_app(None, "secret", needs_key=True)  # type: ignore[arg-type]
+    app = create_query_app(None, Tokens("secret"), needs_key=True)  # type: ignore[arg-type]
 
     async def get(path: str, **headers: str) -> httpx.Response:
         transport = httpx.ASGITransport(app)

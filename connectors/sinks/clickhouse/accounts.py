@@ -38,7 +38,8 @@ ALTER TABLE {DEAD_LETTERS} UPDATE
     detail = transform({_NAME}, :names, :details, detail)
 {_CHOSEN}"""
 
-_CANCEL = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC"
+_CANCEL = "KILL QUERY WHERE startsWith(Settings['log_comment'], {mark:String}) ASYNC"
+_GIVE_UP = "KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC"
 
 _FRUGAL = {
     "max_threads": 2,
@@ -88,6 +89,15 @@ class ClickHouseAccounts(SqlAccounts):
         if self._cancelled:
             raise RefusedError(_CANCELLED, _ENDING)
         return self._questions.ask(question)
+
+    def give_up(self, question: Question) -> None:
+        """Stop a question that nobody waits for any more, if it is under way."""
+
+        def kill(mark: str) -> None:
+            with suppress(ClickHouseError):  # it only saves time
+                self._second.command(_GIVE_UP, {"mark": mark})
+
+        self._questions.give_up(question, kill)
 
     def insert(
         self, rows: pl.DataFrame, held: Callable[[], pl.DataFrame]

@@ -90,6 +90,7 @@ class _Client:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lock = threading.Lock()
+        self._counting = _counting(client)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._client, name)
@@ -103,6 +104,11 @@ class _Client:
                 with suppress(ClickHouseError):
                     self._client.raw_query("SELECT 1")
                 raise
+
+    @property
+    def has_read(self) -> tuple[int, int]:
+        """The rows and bytes that the last question has read; 0 where nobody knows."""
+        return self._counting.has_read if self._counting else (0, 0)
 
     def raw_insert(
         self,
@@ -127,3 +133,28 @@ class _Client:
                 f"FROM INFILE %(file)s SETTINGS {values} FORMAT {fmt}",
                 {"file": f"/proc/self/fd/{file.fileno()}", **settings},
             )
+
+
+class _Counting:
+    """A connection of chdb that remembers what its last question has read."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.has_read = (0, 0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def query(self, *arguments: Any, **options: Any) -> Any:
+        answer = self._connection.query(*arguments, **options)
+        self.has_read = answer.storage_rows_read(), answer.storage_bytes_read()
+        return answer
+
+
+def _counting(client: Client) -> _Counting | None:
+    """Have a client count. The engine says it each time; clickhouse-connect keeps it of some."""
+    handle: Any = getattr(getattr(client, "_backend", None), "_handle", None)
+    if not hasattr(handle, "conn"):  # which is a connection of chdb
+        return None
+    handle.conn = _Counting(handle.conn)
+    return cast(_Counting, handle.conn)

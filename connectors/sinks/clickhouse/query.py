@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import count
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
@@ -31,13 +33,15 @@ MOST_BYTES = 256 * 1024**2
 
 _FORMATTED = "SELECT formatQuerySingleLine({sql:String})"
 
-# What says something of a table, and may not stand in brackets.
-_DESCRIPTION = re.compile(r"(SHOW|DESCRIBE TABLE|EXISTS TABLE) [\w `.]+")
-
 _FORMAT = re.compile(r" FORMAT `?(\w+)`?$")
 
 # As the parser writes them: what stands in quotes is no word of the statement.
 _TEXT, _QUOTED_NAME = r"'(?:\\.|[^'\\])*'", r"`(?:\\.|[^`\\])*`"
+
+# What says something of a table, and may not stand in brackets.
+_DESCRIPTION = re.compile(
+    rf"(SHOW|DESCRIBE TABLE|EXISTS TABLE) [\w `.]+(LIKE {_TEXT}(?: LIMIT \d+)?)?", re.DOTALL
+)
 _TOKEN = re.compile(rf"{_TEXT}|{_QUOTED_NAME}|\w+", re.DOTALL)
 _PLACEHOLDER = re.compile(rf"{_TEXT}|{_QUOTED_NAME}|\{{(\w+):([^}}]+)\}}", re.DOTALL)
 
@@ -88,14 +92,17 @@ def select(connect: Callable[[], Client], sql: str, most: int, mark: str) -> Ans
 class Questions:
     """Answers clients of ClickHouse's protocol, by clients of the engine that can only read.
 
-    To make one takes longer than most questions, so they are kept. `mark` is what a question can be
-    killed by.
+    To make one takes longer than most questions, so they are kept. `mark` is what all can be killed
+    by: that of each begins with it.
     """
 
     def __init__(self, connect: Callable[[], Client], mark: str) -> None:
         self._connect = connect
         self._mark = mark
-        self._idle: deque[Client] = deque()
+        self._idle: deque[tuple[Client, str]] = deque()
+        self._marks = (f"{mark}:{number}" for number in count())
+        self._at_work: dict[int, str] = {}
+        self._lock = threading.Lock()
         self._closed = False
 
     def ask(self, question: Question) -> Formatted:
@@ -106,7 +113,7 @@ class Questions:
         """
         own = _own_settings(question.settings)
         try:
-            with self._client(own) as client:
+            with self._client(question, own) as client:
                 text = _parsed(client, question.sql)
                 asked = _FORMAT.search(text)
                 written = asked[1] if asked else question.format
@@ -116,38 +123,49 @@ class Questions:
                 statement = _checked(client, text[: asked.start()] if asked else text)
                 parameters = _parameters(statement, question.parameters)
                 client.command("USE {name:Identifier}", {"name": question.database or "default"})
-                return Formatted(client.raw_query(statement, parameters, fmt=written), written)
+                data = client.raw_query(statement, parameters, fmt=written)
+                return Formatted(data, written, *getattr(client, "has_read", (0, 0)))
         except ClickHouseError as error:
             code = error.code if isinstance(error, Error) else None
             raise RefusedError(code or _NO_CODE, reason(error)) from error
+
+    def give_up(self, question: Question, kill: Callable[[str], None]) -> None:
+        """Have a question killed by its mark, if it is under way."""
+        with self._lock:  # until then its client asks nothing else
+            if mark := self._at_work.get(id(question)):
+                kill(mark)
 
     def close(self) -> None:
         """Close what is kept; no more is."""
         self._closed = True
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
 
-    def _new(self, own: Mapping[str, object]) -> Client:
-        client = self._connect()
-        _limit(client, {**_LIMITS_OF_BYTES, **own}, self._mark)
-        return client
+    def _new(self, own: Mapping[str, object]) -> tuple[Client, str]:
+        client, mark = self._connect(), next(self._marks)
+        _limit(client, {**_LIMITS_OF_BYTES, **own}, mark)
+        return client, mark
 
     @contextmanager
-    def _client(self, own: Mapping[str, object]) -> Iterator[Client]:
-        if own:
-            with closing(self._new(own)) as client:
-                yield client
-            return
+    def _client(self, question: Question, own: Mapping[str, object]) -> Iterator[Client]:
         try:
-            client = self._idle.pop()
+            if own:  # what is set holds for all that a client asks
+                raise IndexError
+            client, mark = self._idle.pop()
         except IndexError:
-            client = self._new({})
+            client, mark = self._new(own)
+        self._at_work[id(question)] = mark
+        is_kept = False
         try:
             yield client
-        except BaseException:
-            client.close()  # rows of what failed half-way would be in its next answer (measured)
-            raise
-        self._idle.append(client)
+            is_kept = not own  # nor is one kept whose answer failed: its rows would be in the next
+        finally:
+            with self._lock:
+                del self._at_work[id(question)]
+            if not is_kept:
+                client.close()
+        if is_kept:
+            self._idle.append((client, mark))
         if self._closed:
             self.close()
 

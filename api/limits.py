@@ -1,0 +1,73 @@
+"""What one client may ask for: so many requests at a time, so many wrong tokens."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address, ip_address
+
+AT_ONCE = 32
+"""Requests of a client that are answered at a time; a browser has six."""
+
+WRONG_TOKENS = 10
+"""Of a client in `SECONDS`; then it waits for their end, whatever it shows."""
+
+SECONDS = 60.0
+
+_MOST_CLIENTS = 10_000  # that are remembered for their wrong tokens
+
+
+class Limits:
+    """Counts the requests of each client, for a server in one thread."""
+
+    def __init__(self) -> None:
+        self._at_work: Counter[str] = Counter()
+        self._wrong: dict[str, tuple[int, float]] = {}  # how many, and when the first came
+
+    @contextmanager
+    def request(self, address: str) -> Iterator[int]:
+        """A request that begins, and ends: in how many seconds it may come again, 0: now."""
+        client = _client(address)
+        if wait := self._wait(client):
+            yield wait
+            return
+        self._at_work[client] += 1
+        try:
+            yield 0
+        finally:
+            self._at_work[client] -= 1
+            if not self._at_work[client]:
+                del self._at_work[client]
+
+    def wrong_token(self, address: str) -> None:
+        """Take note that a client has shown a wrong one."""
+        now = time.monotonic()
+        if len(self._wrong) >= _MOST_CLIENTS:
+            self._wrong = {
+                client: (count, first)
+                for client, (count, first) in self._wrong.items()
+                if first > now - SECONDS
+            }
+        count, first = self._wrong.get(_client(address), (0, now))
+        if first <= now - SECONDS:
+            count, first = 0, now
+        self._wrong[_client(address)] = count + 1, first
+
+    def _wait(self, client: str) -> int:
+        count, first = self._wrong.get(client, (0, 0.0))
+        left = first + SECONDS - time.monotonic()
+        if count >= WRONG_TOKENS and left > 0:
+            return math.ceil(left)
+        return int(self._at_work[client] >= AT_ONCE)
+
+
+def _client(address: str) -> str:
+    """Whom an address belongs to: of IPv6, one has 64 bits of them."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    return str(IPv6Address(int(found) >> 64 << 64)) if found.version == 6 else address
