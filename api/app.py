@@ -18,6 +18,7 @@ from api.days import problems
 from api.logs import add_logs
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
+from api.tail import add_tail
 from connectors.errors import StoreError, UnanswerableError
 from connectors.saying import last_words
 from connectors.status import SourceStatus, Status
@@ -110,6 +111,7 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         return Response(encode(found), media_type=content_type)
 
     add_logs(app, reader)
+    add_tail(app, reader, pipeline.status.tail if pipeline else None)
     return app
 
 

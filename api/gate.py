@@ -26,7 +26,7 @@ def gate(app: ASGIApp, own_name: str) -> ASGIApp:
                 refusal = JSONResponse({"detail": _not_for(other)}, 403)
                 return await refusal(scope, receive, send)
             if scope["method"] == "HEAD":  # the server leaves the body out
-                scope = {**scope, "method": "GET"}
+                scope = {**scope, "method": "GET", "is_head": True}
         try:
             await app(scope, receive, send)
         except Exception as error:  # the app has answered 500, if it could
