@@ -25,17 +25,19 @@ class Place:
 class Selection:
     """Rows: those that a filter takes, from `start` to before `end`, in microseconds since 1970.
 
-    `columns` are those that rows have.
+    `columns` are those that rows have. `is_whole`: with whole texts, however long.
     """
 
     columns: Sequence[str]
     filter: Filter
     start: int
     end: int
+    is_whole: bool = False
 
 
 Row = Mapping[str, Any]
-"""A row by its columns: texts of up to `SHOWN` + 1 characters, times in microseconds since 1970."""
+"""A row by its columns: times in microseconds since 1970, texts of up to `SHOWN` + 1 characters,
+unless they are to be whole."""
 
 
 class Logs(Protocol):

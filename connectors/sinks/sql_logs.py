@@ -71,6 +71,10 @@ class SqlLogs(ABC):
     ) -> Sequence[Row]:
         """See `Logs`."""
         names = chosen.columns
+        shown = [
+            f'"{name}"' if chosen.is_whole and TYPES[name] == pl.String() else self.selected(name)
+            for name in names
+        ]
         values, where = self._where(chosen)
         add = self._adding(values)
         if after:
@@ -82,7 +86,7 @@ class SqlLogs(ABC):
             where += f' AND (timestamp, file_id, "offset") {sign} ({place})'
         order = "DESC" if is_newest_first else "ASC"
         found = await self._ask(
-            f"SELECT {', '.join(map(self.selected, names))} FROM {self.table} WHERE {where} "
+            f"SELECT {', '.join(shown)} FROM {self.table} WHERE {where} "
             f'ORDER BY timestamp {order}, file_id {order}, "offset" {order} LIMIT {add(most)}',
             values,
         )
