@@ -40,6 +40,15 @@ Row = Mapping[str, Any]
 unless they are to be whole."""
 
 
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter: where its line begins, up to `SHOWN` of its bytes, and why it is no row."""
+
+    offset: int
+    raw: bytes
+    reason: str
+
+
 class Logs(Protocol):
     """The rows of a store, for people who look for some; every method raises `StoreError`.
 
@@ -71,4 +80,12 @@ class Logs(Protocol):
         """The count of all rows; of each field its `most` most frequent values, and their counts.
 
         Of values that are as frequent as one another, the lower one comes first.
+        """
+
+    async def lines(
+        self, columns: Sequence[str], file_id: int, offset: int, before: int, after: int
+    ) -> Sequence[Row | Letter]:
+        """The line at a place, and up to so many before and after it in its file, in order.
+
+        Rows have these columns.
         """

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.app import create_app
-from connectors.batch import COLUMNS, Parsed
+from connectors.batch import COLUMNS, REJECTED, Parsed
 from connectors.errors import FilterError
 from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, parse
 from connectors.logs import SHOWN
@@ -371,6 +371,44 @@ def test_an_export_has_whole_texts_and_no_formulas(tmp_path: Path) -> None:
             get(app, "/logs/export", filter="nothing", format="arrow").content
         )
         assert (arrow.columns, len(arrow)) == (list(found[0]), 0)
+        made.close()
+
+
+def test_a_line_is_shown_with_those_beside_it_dead_letters_among_them(tmp_path: Path) -> None:
+    for name in ("embedded", "sqlite"):
+        made = open_made(name, tmp_path / name)
+        others = [{**ROWS[0], "file_id": 6, "offset": n} for n in (5, 25)]
+        insert(made, [*({**ROWS[1], "file_id": 5, "offset": n * 10} for n in range(9)), *others])
+        letters = {
+            "file_id": 5,
+            "offset": [35, 45],
+            "line": 0,
+            "source": "",
+            "raw": [b"\xff{", b"x" * 9000],
+            "reason": "bad_json",
+            "detail": "",
+        }
+        rejected = pl.DataFrame(letters).cast(REJECTED).select(*REJECTED)
+        writer = made.writer()
+        writer.write(Parsed((span(100, 101),), rejected=rejected))
+        writer.close()
+        app = create_app(cast(Reader, made.reader))
+        found = answer(app, "/logs/5/40", before=2, after=3)
+        assert found["row"] == answer(app, "/logs", filter="file_id=5 offset=40", **EVER)["rows"][0]
+        assert found["before"][1] == {"offset": 35, "raw": "\ufffd{", "reason": "bad_json"}
+        assert [one["offset"] for one in found["before"]] == [30, 35]
+        assert [one["offset"] for one in found["after"]] == [45, 50, 60]
+        assert (found["after"][0]["raw"], found["from"]) == ("x" * SHOWN, "store")
+        of_letter = answer(app, "/logs/5/35", before=100, after=0)
+        assert of_letter["row"]["reason"] == "bad_json"
+        assert [one["offset"] for one in of_letter["before"]] == [0, 10, 20, 30]
+        assert of_letter["after"] == []
+        missing = get(app, "/logs/5/41")
+        assert (missing.status_code, missing.json()["detail"]) == (
+            404,
+            "No line of file 5 is stored that begins at 41.",
+        )
+        assert get(app, f"/logs/5/{2**63}").status_code == 422
         made.close()
 
 
