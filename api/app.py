@@ -15,9 +15,12 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from api import metrics
 from api.days import problems
+from api.event import add_event
+from api.export import add_export
 from api.logs import add_logs
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
+from api.tail import add_tail
 from connectors.errors import StoreError, UnanswerableError
 from connectors.status import SourceStatus, Status
 from connectors.store import Reader
@@ -110,6 +113,9 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         return Response(encode(found), media_type=content_type)
 
     add_logs(app, reader)
+    add_event(app, reader)
+    add_export(app, reader)
+    add_tail(app, reader, pipeline.status.tail if pipeline else None)
     return app
 
 

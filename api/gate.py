@@ -68,7 +68,7 @@ def gate(app: ASGIApp, own_name: str, tokens: Tokens | None = None) -> ASGIApp:
         if scope["type"] == "http":
             send = _with_headers(send)
             if scope["method"] == "HEAD":  # the server leaves the body out
-                scope = {**scope, "method": "GET"}
+                scope = {**scope, "method": "GET", "is_head": True}
         try:
             await answer(scope, receive, send)
         except Exception as error:  # the app has answered 500, if it could

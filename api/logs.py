@@ -33,7 +33,7 @@ _LAST = microseconds("9999-12-31T23:59:59.999999")
 _COLUMNS = re.compile(r'(?:attr\."(?:[^"\\]|\\.)*"|[^,])+')
 _CURSOR = re.compile(r"([no])" + r"_(-?[0-9]{1,18})" * 3 + r"_([0-9]{1,20})_([0-9]{1,20})")
 
-_ROUTES: dict[int | str, dict[str, Any]] = {
+ROUTES: dict[int | str, dict[str, Any]] = {
     422: {"model": Problem, "description": "What is asked for is wrong; the answer says where."},
     501: {"model": Problem, "description": "This store answers no questions about rows."},
     503: {"model": Problem, "description": "The store cannot answer now."},
@@ -146,7 +146,7 @@ WhatIsAsked = Annotated[Asked, Depends(_asked)]
 def add_logs(app: FastAPI, reader: Reader) -> None:
     """Add the routes below `/logs`, which answer from this reader."""
 
-    @app.get("/logs", summary="Rows", tags=["logs"], responses=_ROUTES)
+    @app.get("/logs", summary="Rows", tags=["logs"], responses=ROUTES)
     async def logs(
         asked: WhatIsAsked,
         limit: Annotated[int, Query(ge=1, le=1000, description="Rows of a page.")] = 100,
@@ -162,11 +162,11 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
         ] = None,
     ) -> LogList:
         """Rows that a filter takes, page by page: each once, while others arrive."""
-        rows = _logs(reader)
+        rows = logs_of(reader)
         is_newest_first, after = order == "newest", None
         if cursor is not None:
             is_newest_first, asked, after = _from_cursor(cursor, asked)
-        chosen = await _chosen(rows, asked)
+        chosen = await selection(rows, asked)
         found = await rows.rows(chosen, limit + 1, is_newest_first=is_newest_first, after=after)
         more = None
         if len(found) > limit:
@@ -175,10 +175,10 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
             which = "n" if is_newest_first else "o"
             more = "_".join(map(str, (which, chosen.start, chosen.end, *place)))
         return LogList(
-            **_range(chosen), rows=[_shown_row(row) for row in found[:limit]], cursor=more
+            **_range(chosen), rows=[shown_row(row) for row in found[:limit]], cursor=more
         )
 
-    @app.get("/logs/histogram", summary="Rows by time", tags=["logs"], responses=_ROUTES)
+    @app.get("/logs/histogram", summary="Rows by time", tags=["logs"], responses=ROUTES)
     async def histogram(
         asked: WhatIsAsked,
         by: Annotated[
@@ -186,8 +186,8 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
         ] = "level",
     ) -> Histogram:
         """How many rows a filter takes, in up to 101 buckets of a round width."""
-        rows = _logs(reader)
-        chosen = await _chosen(rows, asked)
+        rows = logs_of(reader)
+        chosen = await selection(rows, asked)
         _demand(by, chosen.columns)
         width = _width(chosen)
         buckets: dict[int, dict[str, int]] = {}
@@ -202,7 +202,7 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
             ],
         )
 
-    @app.get("/logs/facets", summary="Values of rows", tags=["logs"], responses=_ROUTES)
+    @app.get("/logs/facets", summary="Values of rows", tags=["logs"], responses=ROUTES)
     async def facets(
         asked: WhatIsAsked,
         columns: Annotated[
@@ -215,8 +215,8 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
         limit: Annotated[int, Query(ge=1, le=100, description="Values of each.")] = 10,
     ) -> Facets:
         """The most frequent values of some fields among the rows that a filter takes, exactly."""
-        rows = _logs(reader)
-        chosen = await _chosen(rows, asked)
+        rows = logs_of(reader)
+        chosen = await selection(rows, asked)
         names = list(dict.fromkeys(name.strip() for name in _COLUMNS.findall(columns)))
         if len(names) > 20:
             raise HTTPException(422, f"columns has {len(names)} names: up to 20 can be asked for.")
@@ -240,13 +240,14 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
         )
 
 
-def _logs(reader: Reader) -> Logs:
+def logs_of(reader: Reader) -> Logs:
+    """The rows of a store. Raises a 501 if it answers nothing about them."""
     if reader.logs is None:
         raise HTTPException(501, "This store tells statistics only, no rows: ask it by itself.")
     return reader.logs
 
 
-async def _chosen(rows: Logs, asked: Asked) -> Selection:
+async def selection(rows: Logs, asked: Asked) -> Selection:
     """What is asked for, with the default of the range."""
     columns = await rows.columns()
     if not columns:
@@ -291,7 +292,8 @@ def _range(chosen: Selection) -> dict[str, Any]:
     return {"from": _shown_time(chosen.start), "to": _shown_time(chosen.end)}
 
 
-def _shown_row(row: Any) -> dict[str, Any]:
+def shown_row(row: Any) -> dict[str, Any]:
+    """A row as JSON and a browser can have it."""
     shown = {name: _shown(FilterField(name), value) for name, value in row.items()}
     cut = [name for name, value in row.items() if isinstance(value, str) and len(value) > SHOWN]
     return {**shown, "cut": cut}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import socket
 import threading
 import time
@@ -25,7 +26,7 @@ DRAIN_SECONDS = 2  # what a request under way at the stop may take
 STOP_SECONDS = 3.0  # what the whole stop may take
 
 IDLE_SECONDS = 10.0
-"""How long a connection may take to send a request, before it is closed."""
+"""How long a connection may take to send a request, before it is closed, and to be closed."""
 
 _FRESH_SECONDS = 0.1  # within which a request may well be on its way
 
@@ -85,6 +86,7 @@ class _Connection(H11Protocol):
     """A connection that knows since when it has had no request to answer."""
 
     idle_since = 0.0
+    closing_since = math.inf
 
     @property
     def is_idle(self) -> bool:
@@ -126,7 +128,7 @@ class _Server(uvicorn.Server):
         )
         self.settled = threading.Event()  # it accepts requests, or has failed
         self.failure = "see the error above"
-        self._most = share(1 / 16, 128)  # the files that are read need descriptors, too
+        self._most = share(1 / 16, 1024)  # the files that are read need descriptors, too
 
     def _serve_on(self, listening: socket.socket) -> None:
         try:
@@ -157,6 +159,7 @@ class _Server(uvicorn.Server):
         if counter % 10 == 0:
             for connection in self._idle_for(IDLE_SECONDS):
                 connection.transport.close()
+            self._give_up_closing()
         return await super().on_tick(counter)
 
     async def _accept(self, listening: socket.socket) -> None:
@@ -181,6 +184,15 @@ class _Server(uvicorn.Server):
 
     def _connection(self) -> _Connection:
         return _Connection(self.config, self.server_state, self.lifespan.state)
+
+    def _give_up_closing(self) -> None:
+        """A client that takes nothing would keep its connection, which is closed, for ever."""
+        now = time.monotonic()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, _Connection) and connection.transport.is_closing():
+                connection.closing_since = min(connection.closing_since, now)
+                if connection.closing_since < now - IDLE_SECONDS:
+                    connection.transport.abort()
 
     def _idle_for(self, seconds: float) -> list[_Connection]:
         before = time.monotonic() - seconds

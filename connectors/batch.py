@@ -103,6 +103,9 @@ REFUSED: dict[str, pl.DataType] = {
 }
 """Columns of a row that a store refuses; `detail` is what the store says of it."""
 
+NONE_REFUSED = pl.DataFrame(schema=REFUSED)
+"""No refused rows."""
+
 
 def without_bytes(refused: pl.DataFrame) -> pl.DataFrame:
     """Dead letters of refused rows whose bytes nobody has."""
@@ -322,13 +325,18 @@ class Parsed(Block):
 
 @dataclass(frozen=True)
 class Stored:
-    """How many rows of a batch are stored, and how many dead letters, by reason."""
+    """How many rows of a batch are stored, and how many dead letters, by reason.
+
+    `refused` are the rows that the store has `REFUSED`.
+    """
 
     rows: int
     dead: Mapping[str, int]
+    refused: pl.DataFrame = field(default_factory=NONE_REFUSED.clone, compare=False)
 
     @classmethod
-    def of(cls, batch: Parsed, refused: int = 0) -> Stored:
-        """What is stored of a batch of which the store has refused so many rows."""
+    def of(cls, batch: Parsed, refused: pl.DataFrame = NONE_REFUSED) -> Stored:
+        """What is stored of a batch of which the store has `REFUSED` these rows."""
         dead = Counter(batch.rejected["reason"].to_list())
-        return cls(len(batch.rows) - refused, dead + Counter(rejected=refused))
+        dead += Counter(rejected=len(refused))
+        return cls(len(batch.rows) - len(refused), dead, refused)

@@ -25,17 +25,28 @@ class Place:
 class Selection:
     """Rows: those that a filter takes, from `start` to before `end`, in microseconds since 1970.
 
-    `columns` are those that rows have.
+    `columns` are those that rows have. `is_whole`: with whole texts, however long.
     """
 
     columns: Sequence[str]
     filter: Filter
     start: int
     end: int
+    is_whole: bool = False
 
 
 Row = Mapping[str, Any]
-"""A row by its columns: texts of up to `SHOWN` + 1 characters, times in microseconds since 1970."""
+"""A row by its columns: times in microseconds since 1970, texts of up to `SHOWN` + 1 characters,
+unless they are to be whole."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter: where its line begins, up to `SHOWN` of its bytes, and why it is no row."""
+
+    offset: int
+    raw: bytes
+    reason: str
 
 
 class Logs(Protocol):
@@ -69,4 +80,12 @@ class Logs(Protocol):
         """The count of all rows; of each field its `most` most frequent values, and their counts.
 
         Of values that are as frequent as one another, the lower one comes first.
+        """
+
+    async def lines(
+        self, columns: Sequence[str], file_id: int, offset: int, before: int, after: int
+    ) -> Sequence[Row | Letter]:
+        """The line at a place, and up to so many before and after it in its file, in order.
+
+        Rows have these columns.
         """

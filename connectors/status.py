@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import native
 from connectors.answers import Answers
 from connectors.refusals import Refusals
+from connectors.tail import Tail
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Status:
         self.misfits: Counter[str] = Counter()  # by column: values that are attributes instead
         self.refusals = Refusals()
         self.answers = Answers()
+        self.tail = Tail()
         self.workers = 0
         self.demoted_tags: frozenset[str] = frozenset()
         self.store_problems: tuple[str, ...] = ()

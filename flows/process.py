@@ -173,7 +173,7 @@ def _serve_api(
     if token and isinstance(source, FileSource):
         closers += _serve_commands(app, settings, source, store, status, token)
     server.start(app, tokens_of(settings, token))
-    return [*closers, store.reader.cancel, server.stop]
+    return [*closers, store.reader.cancel, status.tail.close, server.stop]
 
 
 def _serve_queries(settings: Settings, store: Store, token: str) -> list[Callable[[], None]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.app import create_app
-from connectors.batch import COLUMNS, Parsed
+from connectors.batch import COLUMNS, REJECTED, Parsed
 from connectors.errors import FilterError
 from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, parse
 from connectors.logs import SHOWN
@@ -232,10 +234,14 @@ filters = st.recursive(
 
 @settings(settings.get_profile("few"))
 @given(filter_=filters)
-def test_list_histogram_and_facets_agree_on_any_filter(app: FastAPI, filter_: str) -> None:
+def test_list_histogram_facets_and_export_agree_on_any_filter(app: FastAPI, filter_: str) -> None:
     taken = [one for one in ROWS if takes(parse(filter_, COLUMNS), one)]
     listed = answer(app, "/logs", filter=filter_, order="oldest", limit=1000, **EVER)["rows"]
     assert sorted(one["offset"] for one in listed) == [one["offset"] for one in taken]
+    asked = {"from": "2024-01-01", "to": "2024-01-01T00:10:00", "order": "oldest"}
+    exported = get(app, "/logs/export", filter=filter_, format="ndjson", **asked)
+    without_cut = [{name: one[name] for name in one if name != "cut"} for one in listed]
+    assert list(map(json.loads, exported.text.splitlines())) == without_cut
     histogram = answer(app, "/logs/histogram", filter=filter_, **EVER)
     counts = [Counter(bucket["counts"]) for bucket in histogram["buckets"]]
     levels = Counter(one["level"] for one in taken)
@@ -321,6 +327,88 @@ def test_a_long_text_is_cut_and_the_row_says_so(tmp_path: Path) -> None:
         cut, uncut = answer(create_app(cast(Reader, made.reader)), "/logs", order="oldest")["rows"]
         assert (cut["message"], cut["cut"]) == ("é" * SHOWN, ["message"])
         assert (uncut["level"], uncut["cut"]) == ("é" * SHOWN, [])
+        made.close()
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_an_export_has_every_row_once_in_order_however_pages_fall(
+    app: FastAPI, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = answer(app, "/logs", order=order, limit=1000, **EVER)["rows"]
+    for name in ("_FEWEST", "_FIRST", "_MOST"):
+        monkeypatch.setattr(f"api.export.{name}", 7)
+    asked = {"from": "2023-12-31", "to": "2024-01-01T01:00:00"}
+    got = get(app, "/logs/export", format="arrow", order=order, **asked)
+    assert got.headers["content-disposition"] == 'attachment; filename="logs.arrow"'
+    found = pl.read_ipc_stream(got.content)
+    assert found["offset"].to_list() == [one["offset"] for one in listed]
+    assert found.schema["timestamp"] == TYPES["timestamp"]
+    assert found["file_id"].to_list() == [int(one["file_id"]) for one in listed]
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "\uff1d1", 'say "=1"', "a=1", ""]
+
+
+def test_an_export_has_whole_texts_and_no_formulas(tmp_path: Path) -> None:
+    for name in ("embedded", "sqlite"):
+        made = open_made(name, tmp_path / name)
+        rows = [
+            {**ROWS[0], "message": text, "offset": n, "level": "é" * (SHOWN + 1)}
+            for n, text in enumerate(FORMULAS)
+        ]
+        insert(made, rows)
+        app = create_app(cast(Reader, made.reader))
+        got = get(app, "/logs/export", order="oldest")
+        assert got.headers["content-type"] == "text/csv; charset=utf-8; header=present"
+        found = list(csv.DictReader(StringIO(got.text, newline="")))
+        harmless = [f"'{text}" for text in FORMULAS[:8]] + FORMULAS[8:]
+        assert [one["message"] for one in found] == harmless
+        assert {one["level"] for one in found} == {"é" * (SHOWN + 1)}
+        assert found[0]["timestamp"] == "2024-01-01T00:00:00.000000Z"
+        empty = get(app, "/logs/export", filter="nothing")
+        assert len(empty.text.splitlines()) == 1
+        arrow = pl.read_ipc_stream(
+            get(app, "/logs/export", filter="nothing", format="arrow").content
+        )
+        assert (arrow.columns, len(arrow)) == (list(found[0]), 0)
+        made.close()
+
+
+def test_a_line_is_shown_with_those_beside_it_dead_letters_among_them(tmp_path: Path) -> None:
+    for name in ("embedded", "sqlite"):
+        made = open_made(name, tmp_path / name)
+        others = [{**ROWS[0], "file_id": 6, "offset": n} for n in (5, 25)]
+        insert(made, [*({**ROWS[1], "file_id": 5, "offset": n * 10} for n in range(9)), *others])
+        letters = {
+            "file_id": 5,
+            "offset": [35, 45],
+            "line": 0,
+            "source": "",
+            "raw": [b"\xff{", b"x" * 9000],
+            "reason": "bad_json",
+            "detail": "",
+        }
+        rejected = pl.DataFrame(letters).cast(REJECTED).select(*REJECTED)
+        writer = made.writer()
+        writer.write(Parsed((span(100, 101),), rejected=rejected))
+        writer.close()
+        app = create_app(cast(Reader, made.reader))
+        found = answer(app, "/logs/5/40", before=2, after=3)
+        assert found["row"] == answer(app, "/logs", filter="file_id=5 offset=40", **EVER)["rows"][0]
+        assert found["before"][1] == {"offset": 35, "raw": "\ufffd{", "reason": "bad_json"}
+        assert [one["offset"] for one in found["before"]] == [30, 35]
+        assert [one["offset"] for one in found["after"]] == [45, 50, 60]
+        assert (found["after"][0]["raw"], found["from"]) == ("x" * SHOWN, "store")
+        of_letter = answer(app, "/logs/5/35", before=100, after=0)
+        assert of_letter["row"]["reason"] == "bad_json"
+        assert [one["offset"] for one in of_letter["before"]] == [0, 10, 20, 30]
+        assert of_letter["after"] == []
+        missing = get(app, "/logs/5/41")
+        assert (missing.status_code, missing.json()["detail"]) == (
+            404,
+            "No line of file 5 is stored that begins at 41.",
+        )
+        assert get(app, f"/logs/5/{2**63}").status_code == 422
         made.close()
 
 

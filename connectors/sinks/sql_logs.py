@@ -9,7 +9,10 @@ from typing import Any
 import polars as pl
 
 from connectors.filters import TYPES, And, Condition, Field, Filter, Not, Or, Text
-from connectors.logs import Place, Row, Selection
+from connectors.logs import SHOWN, Letter, Place, Row, Selection
+from connectors.sinks.sql import DEAD_LETTERS
+
+_EVER = 2**62  # microseconds: later than any time
 
 Values = dict[str, str | int | float]
 Ask = Callable[[str, Values], Awaitable[Sequence[Sequence[Any]]]]
@@ -71,6 +74,10 @@ class SqlLogs(ABC):
     ) -> Sequence[Row]:
         """See `Logs`."""
         names = chosen.columns
+        shown = [
+            f'"{name}"' if chosen.is_whole and TYPES[name] == pl.String() else self.selected(name)
+            for name in names
+        ]
         values, where = self._where(chosen)
         add = self._adding(values)
         if after:
@@ -82,7 +89,7 @@ class SqlLogs(ABC):
             where += f' AND (timestamp, file_id, "offset") {sign} ({place})'
         order = "DESC" if is_newest_first else "ASC"
         found = await self._ask(
-            f"SELECT {', '.join(map(self.selected, names))} FROM {self.table} WHERE {where} "
+            f"SELECT {', '.join(shown)} FROM {self.table} WHERE {where} "
             f'ORDER BY timestamp {order}, file_id {order}, "offset" {order} LIMIT {add(most)}',
             values,
         )
@@ -119,6 +126,35 @@ class SqlLogs(ABC):
             else:
                 total = count
         return total, found
+
+    async def lines(
+        self, columns: Sequence[str], file_id: int, offset: int, before: int, after: int
+    ) -> Sequence[Row | Letter]:
+        """See `Logs`."""
+        found: dict[int, Row | Letter] = {}
+        for sign, order, most in (("<", "DESC", before), (">=", "ASC", after + 1)):
+            values: Values = {}
+            add = self._adding(values)
+            these = (
+                f'WHERE file_id = {add(file_id)} AND "offset" {sign} {add(offset)} '
+                f'ORDER BY "offset" {order} LIMIT {add(most)}'
+            )
+            # first where they are, so that of a large file few rows are read
+            rows = await self._ask(f'SELECT "offset" FROM {self.table} {these}', values)
+            raw = f"hex(substr(raw, 1, {SHOWN}))"  # bytes, which need not be UTF-8
+            asked = f'SELECT "offset", {raw}, reason FROM {DEAD_LETTERS} {these}'
+            letters = {
+                place: Letter(place, bytes.fromhex(raw), reason)
+                for place, raw, reason in await self._ask(asked, values)
+            }
+            places = sorted({*letters, *(place for (place,) in rows)}, reverse=order == "DESC")
+            kept = places[:most]
+            found |= {place: letters[place] for place in kept if place in letters}
+            if kept:
+                chosen = _between(columns, file_id, min(kept), max(kept))
+                of_file = await self.rows(chosen, most, is_newest_first=False, after=None)
+                found |= {row["offset"]: row for row in of_file}
+        return [found[place] for place in sorted(found)]
 
     def _adding(self, values: Values) -> Callable[[str | int | float], str]:
         """A function that adds a value, and returns what stands for it in the statement."""
@@ -165,6 +201,13 @@ class SqlLogs(ABC):
         if part.operator == "~":
             return self.contains(field, value)
         return f"{field} {part.operator} {value}"
+
+
+def _between(columns: Sequence[str], file_id: int, first: int, last: int) -> Selection:
+    """The rows of a part of a file, both its ends included."""
+    conditions = (("file_id", "=", file_id), ("offset", ">=", first), ("offset", "<=", last))
+    part = And(tuple(Condition(Field(name), sign, value) for name, sign, value in conditions))
+    return Selection(columns, part, -_EVER, _EVER)
 
 
 def known(names: Collection[str]) -> Sequence[str]:

@@ -27,6 +27,7 @@ class _Partition(StatelessSinkPartition[Parsed]):
                 raise
             finally:
                 self._status.answers.stored(batch.rows)  # of a write that failed, some may be
+            self._status.tail.stored(batch, stored)
             batch.acknowledge()
             self._status.add(
                 lines=batch.records,

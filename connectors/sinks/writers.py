@@ -46,7 +46,7 @@ class Lines(ABC):
         refused = self.insert(batch.rows)
         if len(refused):
             self.insert_rejected(batch.reject(refused))
-        return Stored.of(batch, len(refused))
+        return Stored.of(batch, refused)
 
 
 class TransactionTable(Lines):
