@@ -17,7 +17,8 @@ from connectors.refusals import Refusals
 class SourceStatus:
     """How far reading is: files followed, and what of them is not stored yet.
 
-    Of a source that is no files, `lag_records` are those that are not stored yet.
+    Of a source that is no files, `lag_records` are those that are not stored yet. Everything that
+    was there at the time `complete_to` (seconds since 1970) is stored; None: nobody knows a time.
     """
 
     files: int = 0
@@ -25,6 +26,9 @@ class SourceStatus:
     lag_seconds: float = 0.0
     problems: tuple[str, ...] = ()
     lag_records: int = 0
+    files_behind: int = 0
+    blocks_in_doubt: int = 0
+    complete_to: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Status:
         self.misfits: Counter[str] = Counter()  # by column: values that are attributes instead
         self.refusals = Refusals()
         self.answers = Answers()
+        self.letter_counts = Answers()
         self.workers = 0
         self.demoted_tags: frozenset[str] = frozenset()
         self.store_problems: tuple[str, ...] = ()
