@@ -17,6 +17,7 @@ from api import metrics
 from api.completeness import Completing
 from api.days import problems
 from api.dead_letters import add_dead_letters
+from api.explain import add_explain
 from api.logs import add_logs
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
@@ -115,6 +116,7 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
 
     add_logs(app, reader, completing)
     add_dead_letters(app, reader)
+    add_explain(app, reader, completing)
     return app
 
 

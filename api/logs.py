@@ -34,7 +34,7 @@ _LAST = microseconds("9999-12-31T23:59:59.999999")
 _COLUMNS = re.compile(r'(?:attr\."(?:[^"\\]|\\.)*"|[^,])+')
 _CURSOR = re.compile(r"([no])" + r"_(-?[0-9]{1,18})" * 3 + r"_([0-9]{1,20})_([0-9]{1,20})")
 
-_ROUTES: dict[int | str, dict[str, Any]] = {
+ROUTES: dict[int | str, dict[str, Any]] = {
     422: {"model": Problem, "description": "What is asked for is wrong; the answer says where."},
     501: {"model": Problem, "description": "This store answers no questions about rows."},
     503: {"model": Problem, "description": "The store cannot answer now."},
@@ -148,7 +148,7 @@ WhatIsAsked = Annotated[Asked, Depends(_asked)]
 def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
     """Add the routes below `/logs`, which answer from this reader."""
 
-    @app.get("/logs", summary="Rows", tags=["logs"], responses=_ROUTES)
+    @app.get("/logs", summary="Rows", tags=["logs"], responses=ROUTES)
     async def logs(
         asked: WhatIsAsked,
         limit: Annotated[int, Query(ge=1, le=1000, description="Rows of a page.")] = 100,
@@ -164,11 +164,11 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
         ] = None,
     ) -> LogList:
         """Rows that a filter takes, page by page: each once, while others arrive."""
-        rows = _logs(reader)
+        rows = logs_of(reader)
         is_newest_first, after = order == "newest", None
         if cursor is not None:
             is_newest_first, asked, after = _from_cursor(cursor, asked)
-        chosen = await _chosen(rows, asked)
+        chosen = await selection(rows, asked)
         found, completeness = await completing.beside(
             chosen.start,
             chosen.end,
@@ -181,13 +181,13 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
             which = "n" if is_newest_first else "o"
             more = "_".join(map(str, (which, chosen.start, chosen.end, *place)))
         return LogList(
-            **_range(chosen),
+            **shown_range(chosen),
             completeness=completeness,
             rows=[_shown_row(row) for row in found[:limit]],
             cursor=more,
         )
 
-    @app.get("/logs/histogram", summary="Rows by time", tags=["logs"], responses=_ROUTES)
+    @app.get("/logs/histogram", summary="Rows by time", tags=["logs"], responses=ROUTES)
     async def histogram(
         asked: WhatIsAsked,
         by: Annotated[
@@ -195,8 +195,8 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
         ] = "level",
     ) -> Histogram:
         """How many rows a filter takes, in up to 101 buckets of a round width."""
-        rows = _logs(reader)
-        chosen = await _chosen(rows, asked)
+        rows = logs_of(reader)
+        chosen = await selection(rows, asked)
         _demand(by, chosen.columns)
         width = _width(chosen)
         buckets: dict[int, dict[str, int]] = {}
@@ -206,7 +206,7 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
         for start, value, count in found:
             buckets.setdefault(start, {})[value] = count
         return Histogram(
-            **_range(chosen),
+            **shown_range(chosen),
             completeness=completeness,
             width=width / _SECOND,
             total=sum(sum(counts.values()) for counts in buckets.values()),
@@ -215,7 +215,7 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
             ],
         )
 
-    @app.get("/logs/facets", summary="Values of rows", tags=["logs"], responses=_ROUTES)
+    @app.get("/logs/facets", summary="Values of rows", tags=["logs"], responses=ROUTES)
     async def facets(
         asked: WhatIsAsked,
         columns: Annotated[
@@ -228,8 +228,8 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
         limit: Annotated[int, Query(ge=1, le=100, description="Values of each.")] = 10,
     ) -> Facets:
         """The most frequent values of some fields among the rows that a filter takes, exactly."""
-        rows = _logs(reader)
-        chosen = await _chosen(rows, asked)
+        rows = logs_of(reader)
+        chosen = await selection(rows, asked)
         names = list(dict.fromkeys(name.strip() for name in _COLUMNS.findall(columns)))
         if len(names) > 20:
             raise HTTPException(422, f"columns has {len(names)} names: up to 20 can be asked for.")
@@ -241,7 +241,7 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
             chosen.start, chosen.end, rows.facets(chosen, fields, limit)
         )
         return Facets(
-            **_range(chosen),
+            **shown_range(chosen),
             completeness=completeness,
             total=total,
             facets={
@@ -256,13 +256,14 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
         )
 
 
-def _logs(reader: Reader) -> Logs:
+def logs_of(reader: Reader) -> Logs:
+    """The rows of a store. Raises a 501 if it answers nothing about them."""
     if reader.logs is None:
         raise HTTPException(501, "This store tells statistics only, no rows: ask it by itself.")
     return reader.logs
 
 
-async def _chosen(rows: Logs, asked: Asked) -> Selection:
+async def selection(rows: Logs, asked: Asked) -> Selection:
     """What is asked for, with the default of the range."""
     columns = await rows.columns()
     if not columns:
@@ -303,7 +304,8 @@ def _width(chosen: Selection) -> int:
     return next((width for width in widths if width >= least), widths[-1])
 
 
-def _range(chosen: Selection) -> dict[str, Any]:
+def shown_range(chosen: Selection) -> dict[str, Any]:
+    """The fields of `RowsRange`, but its completeness."""
     return {"from": _shown_time(chosen.start), "to": _shown_time(chosen.end)}
 
 

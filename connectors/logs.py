@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from connectors.contrast import Contrast
 from connectors.filters import Field, Filter
 
 SHOWN = 4096
@@ -69,4 +70,10 @@ class Logs(Protocol):
         """The count of all rows; of each field its `most` most frequent values, and their counts.
 
         Of values that are as frequent as one another, the lower one comes first.
+        """
+
+    async def contrast(self, chosen: Selection, baseline: Filter | None) -> Contrast:
+        """The values of the rows of a selection, beside those of others in its range.
+
+        These are the rows that `baseline` takes (None: all), less those of the selection.
         """
