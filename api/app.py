@@ -14,7 +14,10 @@ from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from api import metrics
+from api.completeness import Completing
 from api.days import problems
+from api.dead_letters import add_dead_letters
+from api.explain import add_explain
 from api.event import add_event
 from api.export import add_export
 from api.logs import add_logs
@@ -58,9 +61,11 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _bad_request)
 
-    add_statistics(
-        app, reader, pipeline.status.answers if pipeline and pipeline.sees_writes else None
+    kept = pipeline.status if pipeline and pipeline.sees_writes else None
+    completing = Completing(
+        reader, pipeline.source if pipeline else None, kept.letter_counts if kept else None
     )
+    add_statistics(app, reader, completing, kept.answers if kept else None)
 
     @app.get(
         "/health",
@@ -112,7 +117,9 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         encode, content_type = choose_encoder(_NO_VERSION.sub("", accepted))
         return Response(encode(found), media_type=content_type)
 
-    add_logs(app, reader)
+    add_logs(app, reader, completing)
+    add_dead_letters(app, reader)
+    add_explain(app, reader, completing)
     add_event(app, reader)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator
 from api.schemas import Problem
 
 EPOCH = date(1970, 1, 1)
+_DAY = 86_400 * 10**6  # microseconds
 
 BAD_RANGE = "A date is not YYYY-MM-DD, or `from_date` is after `to_date`."
 NO_STORE = "The store cannot answer now."
@@ -34,6 +35,11 @@ class Days:
 
     first: date
     last: date
+
+    @property
+    def microseconds(self) -> tuple[int, int]:
+        """Their beginning and their end, since 1970."""
+        return (self.first - EPOCH).days * _DAY, ((self.last - EPOCH).days + 1) * _DAY
 
 
 def _days(

@@ -12,6 +12,7 @@ import polars as pl
 from fastapi import Depends, FastAPI, HTTPException, Query
 from pydantic import BaseModel, BeforeValidator, Field
 
+from api.completeness import Completeness, Completing
 from api.schemas import Problem
 from connectors.errors import FilterError
 from connectors.filters import TYPES, Filter, microseconds, parse
@@ -45,6 +46,7 @@ class RowsRange(BaseModel):
 
     from_: str = Field(alias="from", description="Time of the first row that may be in it.")
     to: str = Field(description="Time before which the last one is.")
+    completeness: Completeness
 
 
 class LogList(RowsRange):
@@ -143,7 +145,7 @@ def _asked(
 WhatIsAsked = Annotated[Asked, Depends(_asked)]
 
 
-def add_logs(app: FastAPI, reader: Reader) -> None:
+def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
     """Add the routes below `/logs`, which answer from this reader."""
 
     @app.get("/logs", summary="Rows", tags=["logs"], responses=ROUTES)
@@ -167,7 +169,11 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
         if cursor is not None:
             is_newest_first, asked, after = _from_cursor(cursor, asked)
         chosen = await selection(rows, asked)
-        found = await rows.rows(chosen, limit + 1, is_newest_first=is_newest_first, after=after)
+        found, completeness = await completing.beside(
+            chosen.start,
+            chosen.end,
+            rows.rows(chosen, limit + 1, is_newest_first=is_newest_first, after=after),
+        )
         more = None
         if len(found) > limit:
             last = found[limit - 1]
@@ -175,7 +181,10 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
             which = "n" if is_newest_first else "o"
             more = "_".join(map(str, (which, chosen.start, chosen.end, *place)))
         return LogList(
-            **_range(chosen), rows=[shown_row(row) for row in found[:limit]], cursor=more
+            **shown_range(chosen),
+            completeness=completeness,
+            rows=[shown_row(row) for row in found[:limit]],
+            cursor=more,
         )
 
     @app.get("/logs/histogram", summary="Rows by time", tags=["logs"], responses=ROUTES)
@@ -191,10 +200,14 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
         _demand(by, chosen.columns)
         width = _width(chosen)
         buckets: dict[int, dict[str, int]] = {}
-        for start, value, count in await rows.histogram(chosen, width, by):
+        found, completeness = await completing.beside(
+            chosen.start, chosen.end, rows.histogram(chosen, width, by)
+        )
+        for start, value, count in found:
             buckets.setdefault(start, {})[value] = count
         return Histogram(
-            **_range(chosen),
+            **shown_range(chosen),
+            completeness=completeness,
             width=width / _SECOND,
             total=sum(sum(counts.values()) for counts in buckets.values()),
             buckets=[
@@ -224,9 +237,12 @@ def add_logs(app: FastAPI, reader: Reader) -> None:
             fields = [FilterField.named(name, chosen.columns) for name in names]
         except FilterError as error:
             raise HTTPException(422, f"columns: {error.reason}.") from None
-        total, counted = await rows.facets(chosen, fields, limit)
+        (total, counted), completeness = await completing.beside(
+            chosen.start, chosen.end, rows.facets(chosen, fields, limit)
+        )
         return Facets(
-            **_range(chosen),
+            **shown_range(chosen),
+            completeness=completeness,
             total=total,
             facets={
                 name: Facet(
@@ -288,7 +304,8 @@ def _width(chosen: Selection) -> int:
     return next((width for width in widths if width >= least), widths[-1])
 
 
-def _range(chosen: Selection) -> dict[str, Any]:
+def shown_range(chosen: Selection) -> dict[str, Any]:
+    """The fields of `RowsRange`, but its completeness."""
     return {"from": _shown_time(chosen.start), "to": _shown_time(chosen.end)}
 
 

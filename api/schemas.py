@@ -6,7 +6,9 @@ import datetime as dt
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
+from api.completeness import Completeness
 from connectors.store import Figures
 
 DECIMAL_PLACES = 5
@@ -46,6 +48,7 @@ class Range(BaseModel):
 
     from_date: dt.date
     to_date: dt.date
+    completeness: Completeness | SkipJsonSchema[None] = None  # which `answer` adds
 
 
 class Customer(BaseModel):

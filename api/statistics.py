@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from api.answering import answer
+from api.completeness import Completing
 from api.days import BAD_RANGE, NO_STORE, Days, DaysAsked, problems
 from api.schemas import (
     CustomerStats,
@@ -62,11 +64,14 @@ class _Anything(StringConvertor):
 register_url_convertor("anything", _Anything())
 
 
-def add_statistics(app: FastAPI, reader: Reader, answers: Answers | None = None) -> None:
+def add_statistics(
+    app: FastAPI, reader: Reader, completing: Completing, answers: Answers | None = None
+) -> None:
     """Add what counts requests: of one customer, of all, and which have most.
 
     Answers are kept in `answers`, if that is told of every write.
     """
+    give = partial(answer, answers=answers, completing=completing)
 
     @app.get(
         "/customers/{customer_id:anything}/stats",
@@ -93,7 +98,13 @@ def add_statistics(app: FastAPI, reader: Reader, answers: Answers | None = None)
                 return HourlyCustomerStats(customer_id=customer_id, **_hourly(statistics, days))
             return CustomerStats(customer_id=customer_id, **_stats(statistics, days))
 
-        return await answer(request, answers, customer_id, (days, interval), make)
+        return await give(
+            request,
+            customer=customer_id,
+            days=days,
+            question=(days, interval),
+            make=make,
+        )
 
     @app.get(
         "/stats",
@@ -109,7 +120,7 @@ def add_statistics(app: FastAPI, reader: Reader, answers: Answers | None = None)
             statistics = await reader.statistics(None, days.first, days.last)
             return Stats(**_stats(statistics or NOTHING, days))
 
-        return await answer(request, answers, None, days, make)
+        return await give(request, customer=None, days=days, question=days, make=make)
 
     @app.get(
         "/customers",
@@ -134,7 +145,13 @@ def add_statistics(app: FastAPI, reader: Reader, answers: Answers | None = None)
             ]
             return TopCustomers(**_range(days), estimated=ranking.estimated, customers=found)
 
-        return await answer(request, answers, None, ("customers", days, order, limit), make)
+        return await give(
+            request,
+            customer=None,
+            days=days,
+            question=("customers", days, order, limit),
+            make=make,
+        )
 
     @app.get(
         "/endpoints",
@@ -159,7 +176,13 @@ def add_statistics(app: FastAPI, reader: Reader, answers: Answers | None = None)
             ]
             return TopEndpoints(**_range(days), estimated=ranking.estimated, endpoints=found)
 
-        return await answer(request, answers, None, ("endpoints", days, order, limit), make)
+        return await give(
+            request,
+            customer=None,
+            days=days,
+            question=("endpoints", days, order, limit),
+            make=make,
+        )
 
 
 def _range(days: Days) -> dict[str, Any]:

@@ -15,7 +15,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import enrichment, files, latency, memory, peers, query, scaling, throughput
+from benchmarks import (
+    enrichment,
+    explain,
+    files,
+    latency,
+    memory,
+    peers,
+    query,
+    scaling,
+    throughput,
+)
 from benchmarks.chart import chart
 from benchmarks.measure import Benchmark, BenchmarkError, Effort, Figure
 from benchmarks.report import Noise, Report
@@ -29,6 +39,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "files": files.measure,
     "query": query.measure,
     "enrichment": enrichment.measure,
+    "explain": explain.measure,
 }
 """Name -> what measures it."""
 

@@ -91,6 +91,10 @@ class Answers:
         customers = {""} if column is None else {one or "" for one in column.unique()}
         self._forget({None, *customers})
 
+    def forget(self) -> None:
+        """Forget everything. Call it as `stored`, where no rows tell what has changed."""
+        self._forget(None)
+
     @contextmanager
     def bypassed(self) -> Iterator[None]:
         """Keep nothing meanwhile: something is written of which nobody tells the customers."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from connectors.contrast import Contrast
 from connectors.filters import Field, Filter
 
 SHOWN = 4096
@@ -88,4 +89,10 @@ class Logs(Protocol):
         """The line at a place, and up to so many before and after it in its file, in order.
 
         Rows have these columns.
+        """
+
+    async def contrast(self, chosen: Selection, baseline: Filter | None) -> Contrast:
+        """The values of the rows of a selection, beside those of others in its range.
+
+        These are the rows that `baseline` takes (None: all), less those of the selection.
         """

@@ -18,7 +18,8 @@ from connectors.tail import Tail
 class SourceStatus:
     """How far reading is: files followed, and what of them is not stored yet.
 
-    Of a source that is no files, `lag_records` are those that are not stored yet.
+    Of a source that is no files, `lag_records` are those that are not stored yet. Everything that
+    was there at the time `complete_to` (seconds since 1970) is stored; None: nobody knows a time.
     """
 
     files: int = 0
@@ -26,6 +27,9 @@ class SourceStatus:
     lag_seconds: float = 0.0
     problems: tuple[str, ...] = ()
     lag_records: int = 0
+    files_behind: int = 0
+    blocks_in_doubt: int = 0
+    complete_to: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Status:
         self.refusals = Refusals()
         self.answers = Answers()
         self.tail = Tail()
+        self.letter_counts = Answers()
         self.workers = 0
         self.demoted_tags: frozenset[str] = frozenset()
         self.store_problems: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from connectors.accounts import Accounts
 from connectors.batch import BlockId, Parsed, Span, Stored
+from connectors.letters import Letters
 from connectors.logs import Logs
 from connectors.sinks.retry import Retry
 
@@ -126,10 +127,12 @@ class Writer(Protocol):
 class Reader(Protocol):
     """Answers the API's questions, many at a time, in any event loop; raises `StoreError`.
 
-    `logs` answers those about single rows; None: this store does not.
+    `logs` answers those about single rows; None: this store does not. `letters` answers those about
+    dead letters.
     """
 
     logs: Logs | None
+    letters: Letters
 
     async def statistics(
         self, customer_id: str | None, first: date, last: date, *, hourly: bool = False

@@ -218,7 +218,7 @@ def _bypassing(status: Status, command: Command) -> Command:
     """A command, during which the API keeps no answers: it may write rows."""
 
     def events(begun: Iterator[Event]) -> Iterator[Event]:
-        with status.answers.bypassed():
+        with status.answers.bypassed(), status.letter_counts.bypassed():
             yield from begun
 
     return lambda **arguments: events(command(**arguments))

@@ -62,6 +62,12 @@ CUST_1_ON_JANUARY_3 = {
     "median_latency": 1.12346,
     "p99_latency": 1.12346,
 }
+COMPLETENESS = {  # the source of these tests is none, and their dead letters have no times
+    "complete_to": None,
+    "files_behind": 0,
+    "blocks_in_doubt": 0,
+    "dead_letters": None,
+}
 CUST_1_IN_ALL = {
     "total_requests": 4,
     "successful_requests": 3,
@@ -191,6 +197,7 @@ def test_statistics_of_one_customer_by_range_and_day(store: Client, api: httpx.C
         "to_date": "2024-01-31",
         **CUST_1_IN_ALL,
         "estimated": False,
+        "completeness": COMPLETENESS,
         "daily": [
             {"date": "2024-01-01", **CUST_1_ON_JANUARY_1},
             {"date": "2024-01-03", **CUST_1_ON_JANUARY_3},
@@ -209,6 +216,7 @@ def test_a_range_of_one_day(store: Client, api: httpx.Client) -> None:
         "to_date": "2024-01-01",
         **CUST_1_ON_JANUARY_1,
         "estimated": False,
+        "completeness": COMPLETENESS,
         "daily": [{"date": "2024-01-01", **CUST_1_ON_JANUARY_1}],
     }
 
@@ -225,6 +233,7 @@ def test_statistics_of_all_customers(store: Client, api: httpx.Client) -> None:
         "to_date": "2024-01-31",
         **CUST_1_IN_ALL,
         "estimated": False,
+        "completeness": COMPLETENESS,
         "daily": [
             {"date": "2024-01-01", **CUST_1_ON_JANUARY_1},
             {"date": "2024-01-03", **CUST_1_ON_JANUARY_3},
@@ -241,6 +250,7 @@ def test_statistics_of_all_without_rows_are_zeros(api: httpx.Client) -> None:
         "to_date": "2024-01-31",
         **ZEROS,
         "estimated": False,
+        "completeness": COMPLETENESS,
         "daily": [],
     }
 
@@ -325,7 +335,8 @@ def test_a_range_beyond_what_a_store_can_hold_is_an_empty_one(
 
     of_all, of_one = (api.get(f"{path}stats", params=asked) for path in ("/", "/customers/cust_1/"))
 
-    assert of_all.json() == {**asked, **ZEROS, "estimated": False, "daily": []}
+    figures = {**ZEROS, "estimated": False, "daily": [], "completeness": COMPLETENESS}
+    assert of_all.json() == {**asked, **figures}
     assert of_one.status_code == 404
     assert "has no requests from" in of_one.json()["detail"]
 
@@ -758,6 +769,8 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
         "/logs": {"200", "422", "501", "503"},
         "/logs/histogram": {"200", "422", "501", "503"},
         "/logs/facets": {"200", "422", "501", "503"},
+        "/dead-letters": {"200", "422", "503"},
+        "/explain": {"200", "422", "501", "503"},
     }
     assert all(of["get"]["summary"] and of["get"]["description"] for of in paths.values())
 

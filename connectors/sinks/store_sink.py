@@ -20,13 +20,17 @@ class _Partition(StatelessSinkPartition[Parsed]):
     def write_batch(self, items: list[Parsed]) -> None:
         for batch in items:
             self._status.refusals.add(batch.fits)
+            has_letters = True  # of a write that failed, some may be stored
             try:
                 stored = self._writer.write(batch)
+                has_letters = bool(stored.dead)
             except StoreError as error:
                 self._status.report(str(error))
                 raise
             finally:
                 self._status.answers.stored(batch.rows)  # of a write that failed, some may be
+                if has_letters:
+                    self._status.letter_counts.forget()
             self._status.tail.stored(batch, stored)
             batch.acknowledge()
             self._status.add(
@@ -57,7 +61,7 @@ class StoreSink(DynamicSink[Parsed]):
     @in_words
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
         """One writer a worker; called by Bytewax."""
-        self._status.answers.is_told = True
+        self._status.answers.is_told = self._status.letter_counts.is_told = True
         partition = _Partition(self._store.writer(), self._status)
         self._status.count_worker(1)
         return partition

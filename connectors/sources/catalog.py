@@ -80,6 +80,7 @@ class Catalog:
         self._follow = follow
         self._polling = threading.Lock()
         self._poll_began = 0.0
+        self._polled_to = 0.0  # when the last poll began that has ended
         self._lock = threading.Lock()  # of what is in doubt; never held over input or output
         self._claims = Claims(claims) if claims else NoClaims()
         self._files = Files(
@@ -100,6 +101,7 @@ class Catalog:
         self._settled_in_part: set[BlockId] = set()
         self._unreadable: dict[tuple[BlockId, int], float] = {}  # until when not to try again
         self._files.poll()
+        self._saw_all = time.monotonic()
         if ledger.is_new:
             positions.start_at(self._skip_what_is_there() if from_end else [])
         for missing in self._missing():
@@ -141,6 +143,7 @@ class Catalog:
                 self._files.poll(self._refresh)
             else:
                 self._files.take_back()
+            self._polled_to = self._poll_began
         finally:
             self._polling.release()
 
@@ -168,16 +171,25 @@ class Catalog:
         """Files, and how far the store is behind them; waits for nothing."""
         now = time.monotonic()
         files = list(self._files)
+        polled_to = self._polled_to  # before it is asked what is behind
+        behind = [file.waiting_since(file.stored) for file in files if file.behind]
+        with self._lock:
+            in_doubt = len(self._in_doubt)
         waits = ["Reading waits for the store or the disk."] if self._poll_takes_long() else []
         return SourceStatus(
             files=len(files),
             lag_bytes=sum(file.behind for file in files),
-            lag_seconds=max(
-                (now - (file.waiting_since(file.stored) or now) for file in files if file.behind),
-                default=0.0,
-            ),
+            lag_seconds=max((now - (since or now) for since in behind), default=0.0),
             problems=(*self._files.problems.all, *self._missing(), *waits),
+            files_behind=len(behind),
+            blocks_in_doubt=in_doubt,
+            complete_to=None if in_doubt else self._complete_to([polled_to, *behind]),
         )
+
+    def _complete_to(self, times: Sequence[float | None]) -> float | None:
+        """The first of these, since 1970; None: since when lines wait that were there first."""
+        first = min(when or 0.0 for when in times)
+        return time.time() - time.monotonic() + first if first > self._saw_all else None
 
     def files(self) -> list[FileStatus]:
         """Every file that is there: identity, place, size, and how far it is stored."""

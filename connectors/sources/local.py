@@ -119,6 +119,7 @@ class LocalSource(Source):
             lag_seconds=max(0.0, lag),
             lag_records=sum(self._waiting.values()),
             problems=problems,
+            blocks_in_doubt=len(self._in_doubt),
         )
 
     def close(self) -> None:

@@ -7,12 +7,17 @@ from datetime import date
 
 import polars as pl
 
+from connectors.contrast import LONGEST
 from connectors.filters import TYPES
 from connectors.logs import SHOWN
-from connectors.sinks.sql_logs import SqlLogs, known
+from connectors.sinks.sql_contrast import SqlContrast
+from connectors.sinks.sql_logs import known
 
 _MICROSECONDS = "toUnixTimestamp64Micro(timestamp)"
 _NUMBER = "^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?$"
+
+# Of each part other ones: in a part that has not been merged, each has customers of its own.
+_GRANULE = "(intDiv(_part_offset, 8192) + cityHash64(_part))"
 
 _COLUMNS = """
 SELECT name FROM system.columns
@@ -35,7 +40,7 @@ _DAY = 24 * _HOUR
 _EVER = 2**62  # later than any time
 
 
-class ClickHouseLogs(SqlLogs):
+class ClickHouseLogs(SqlContrast):
     """See `SqlLogs`. The questions have the parameters `table` and `name`, that of the table."""
 
     table = "{table:Identifier}"
@@ -88,6 +93,38 @@ class ClickHouseLogs(SqlLogs):
             f"FROM (SELECT {shown} FROM {self.table} WHERE {where}) "
             f"GROUP BY GROUPING SETS ((), {sets}) ORDER BY number, rows DESC, {every} "
             f"LIMIT {most} BY number"
+        )
+
+    def hashed(self) -> str:
+        """See `SqlContrast`."""
+        return 'intHash32("offset" + file_id)'
+
+    def sampled(self, selected: str, of_selected: int, of_others: int, where: str) -> str:
+        """See `SqlContrast`; a group is a granule, so that others are not read at all."""
+        if of_selected == of_others == 1:
+            return f"FROM {self.table} WHERE {where}"
+        groups = f"{_GRANULE} % {of_others} = 0"
+        if of_selected != of_others:
+            groups = f"({groups} OR ({_GRANULE} % {of_selected} = 0 AND {selected}))"
+        return f"FROM {self.table} PREWHERE {groups} WHERE {where}"
+
+    def counted_values(
+        self, columns: Sequence[str], selected: str, rows: str, least: str, most: str
+    ) -> str:
+        """See `SqlContrast`."""
+        pairs = ["('', '')", *(f"('c{name}', toString(\"{name}\"))" for name in columns)]
+        found = (
+            f"arrayFilter(pair -> lengthUTF8(pair.2) <= {LONGEST}, "
+            f"arrayConcat([{', '.join(pairs)}], arrayMap(pair -> (concat('a', pair.1), pair.2), "
+            "JSONExtractKeysAndValuesRaw(attributes))))"
+        )
+        names = ", ".join(f'"{name}"' for name in ("attributes", *columns))
+        return (
+            "SELECT pair.1 AS field, pair.2 AS value, countIf(sel) AS some, countIf(NOT sel) "
+            f"FROM (SELECT sel, arrayJoin({found}) AS pair FROM "
+            f"(SELECT {selected} AS sel, {names} {rows})) "
+            f"GROUP BY field, value HAVING some >= {least} "
+            f"ORDER BY some DESC, field, value LIMIT {most}"
         )
 
     async def columns(self) -> Sequence[str]:

@@ -14,7 +14,9 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.errors import StoreError
+from connectors.letters import Letters
 from connectors.logs import Logs
+from connectors.sinks.clickhouse.letters import ClickHouseLetters
 from connectors.sinks.clickhouse.logs import ClickHouseLogs
 from connectors.sinks.clickhouse.tables import REQUEST
 from connectors.sinks.sql_logs import Values
@@ -145,6 +147,8 @@ class ClickHouseReader:
         self._mark = secrets.token_hex(8)
         self._cancelled = False
         self.logs: Logs | None = ClickHouseLogs(self._rows)
+        soon = partial(self._rows, client=self._second)
+        self.letters: Letters = ClickHouseLetters(self._rows, soon)
 
     async def statistics(
         self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
@@ -205,11 +209,14 @@ class ClickHouseReader:
             with suppress(ClickHouseError, StoreError):  # it only saves time
                 self._second().command(_CANCEL, {"mark": self._mark})
 
-    async def _rows(self, sql: str, values: Values) -> Sequence[Sequence[Any]]:
+    async def _rows(
+        self, sql: str, values: Values, client: _Client | None = None
+    ) -> Sequence[Sequence[Any]]:
+        client = client or self._client
         values = {"table": self._table, "name": self._table, **values}
         settings = {"log_comment": self._mark, **_LIMITS}
-        query = partial(self._run, self._client, sql, values, settings)
-        return await to_thread.run_sync(query, limiter=self._client.threads)
+        query = partial(self._run, client, sql, values, settings)
+        return await to_thread.run_sync(query, limiter=client.threads)
 
     async def ranking(
         self, columns: Sequence[str], order: str, limit: int, first: date, last: date

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from connectors.errors import StoreError, UnanswerableError, deepest
+from connectors.letters import Letters
 from connectors.logs import Logs
+from connectors.sinks.influxdb.letters import InfluxLetters
 from connectors.sinks.influxdb.server import credentials
 from connectors.store import Figures, Ranking, Statistics, hour
 from settings import Settings
@@ -85,6 +87,7 @@ class InfluxReader:
         self._under_way: set[asyncio.Task[httpx.Response]] = set()
         self._cancelled = False
         self.logs: Logs | None = None
+        self.letters: Letters = InfluxLetters(self._ask)
 
     async def statistics(
         self, customer_id: str | None, first: date, last: date, *, hourly: bool = False

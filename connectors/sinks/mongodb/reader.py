@@ -18,8 +18,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from connectors.errors import StoreError
+from connectors.letters import Letters
 from connectors.logs import Logs
 from connectors.sinks.mongodb.documents import Document
+from connectors.sinks.mongodb.letters import MongoLetters
 from connectors.sinks.mongodb.server import DEAD_LETTERS, LOGS, client_options, words
 from connectors.store import Figures, Ranking, Statistics, hour
 from settings import Settings
@@ -69,6 +71,7 @@ class MongoReader:
         self._under_way: set[asyncio.Task[Any]] = set()
         self._cancelled = False
         self.logs: Logs | None = None
+        self.letters: Letters = MongoLetters(self._ask)
 
     async def statistics(
         self, customer_id: str | None, first: date, last: date, *, hourly: bool = False

@@ -50,7 +50,7 @@ _INDEXES: dict[str, list[tuple[str, ...]]] = {
         ("customer_id", "day", "status_code", "success", "duration"),
         ("day", "status_code", "success", "duration"),
     ],
-    DEAD_LETTERS: [("reason",)],
+    DEAD_LETTERS: [("reason",), ("seen_at", "reason")],
     LEDGER: [("instance", "file_id", "end")],
     POSITIONS: [("instance", "file_id")],
 }

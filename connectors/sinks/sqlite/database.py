@@ -50,6 +50,7 @@ CREATE INDEX IF NOT EXISTS requests
 CREATE TABLE IF NOT EXISTS dead_letters (file_id INTEGER, offset INTEGER, source TEXT, raw BLOB,
     reason TEXT, detail TEXT, seen_at INTEGER DEFAULT (strftime('%s', 'now') * 1000000),
     UNIQUE (file_id, offset));
+CREATE INDEX IF NOT EXISTS letters_by_time ON dead_letters (seen_at);
 CREATE TABLE IF NOT EXISTS ingest_blocks (instance TEXT, kind TEXT, stream TEXT, file_id INTEGER,
     path TEXT, start INTEGER, "end" INTEGER, first_line INTEGER, lines INTEGER, proof TEXT,
     recorded_at INTEGER, PRIMARY KEY (instance, file_id, "end", kind)) WITHOUT ROWID;

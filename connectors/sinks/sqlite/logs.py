@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from connectors.sinks.sql_logs import SqlLogs, known
+from connectors.contrast import LONGEST
+from connectors.sinks.sql_contrast import SqlContrast
+from connectors.sinks.sql_logs import known
 
 _IS_NUMBER = re.compile("-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?")
 
@@ -17,13 +19,16 @@ _TEXT = """CASE type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'
 _NUMBER = """CASE type WHEN 'integer' THEN value WHEN 'real' THEN value
     WHEN 'text' THEN as_number(value) END"""
 
+_AS_JSON = """CASE type WHEN 'text' THEN json_quote(value) WHEN 'true' THEN 'true'
+    WHEN 'false' THEN 'false' WHEN 'null' THEN 'null' ELSE CAST(value AS TEXT) END"""
+
 
 def as_number(text: str) -> float | None:
     """A text as a number; None if it is none."""
     return float(text) if _IS_NUMBER.fullmatch(text) else None
 
 
-class SqliteLogs(SqlLogs):
+class SqliteLogs(SqlContrast):
     """See `SqlLogs`. Its connections have the function `as_number`."""
 
     table = "logs"
@@ -68,6 +73,33 @@ class SqliteLogs(SqlLogs):
         parts.append(f"SELECT {len(fields)}, count(*){', NULL' * len(fields)} FROM found")
         found = f"SELECT {shown} FROM {self.table} WHERE {where}"
         return f"WITH found AS MATERIALIZED ({found}) {' UNION ALL '.join(parts)}"
+
+    def hashed(self) -> str:
+        """See `SqlContrast`."""
+        return f"""((offset + file_id % 1000003) % {2**31} * 2654435761 % {2**32})"""
+
+    def sampled(self, selected: str, of_selected: int, of_others: int, where: str) -> str:
+        """See `SqlContrast`."""
+        return f"FROM {self.table} WHERE {where}"
+
+    def counted_values(
+        self, columns: Sequence[str], selected: str, rows: str, least: str, most: str
+    ) -> str:
+        """See `SqlContrast`."""
+        names = ", ".join(f'"{name}"' for name in ("attributes", *columns))
+        parts = ["SELECT '' AS field, '' AS value, sel FROM found"]
+        parts += [f"""SELECT 'c{name}', "{name}", sel FROM found""" for name in columns]
+        parts.append(
+            f"SELECT 'a' || key, {_AS_JSON}, sel FROM found, "
+            "json_each(iif(json_valid(attributes), attributes, '{}'))"
+        )
+        return (
+            f"WITH found AS MATERIALIZED (SELECT {selected} AS sel, {names} {rows}) "
+            "SELECT field, CAST(value AS TEXT), sum(sel), sum(1 - sel) "
+            f"FROM ({' UNION ALL '.join(parts)}) WHERE length(value) <= {LONGEST} "
+            f"GROUP BY field, value HAVING sum(sel) >= {least} "
+            f"ORDER BY sum(sel) DESC, field, value LIMIT {most}"
+        )
 
     async def columns(self) -> Sequence[str]:
         """See `Logs`."""

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from connectors.errors import StoreError
+from connectors.letters import Letters, pattern_of
 from connectors.logs import Logs
 from connectors.sinks.sql_logs import Values
 from connectors.sinks.sqlite.database import connect
+from connectors.sinks.sqlite.letters import SqliteLetters
 from connectors.sinks.sqlite.logs import SqliteLogs, as_number
 from connectors.store import Figures, Ranking, Statistics, hour
 
@@ -77,6 +79,7 @@ class SqliteReader:
         self._open: set[sqlite3.Connection] = set()
         self._cancelled = False
         self.logs: Logs | None = SqliteLogs(self._rows)
+        self.letters: Letters = SqliteLetters(self._rows)
 
     async def statistics(
         self, customer_id: str | None, first: date, last: date, *, hourly: bool = False
@@ -132,6 +135,7 @@ class SqliteReader:
     async def _rows(self, sql: str, values: Values) -> Sequence[Sequence[Any]]:
         def ask(db: sqlite3.Connection) -> Sequence[Sequence[Any]]:
             db.create_function("as_number", 1, as_number, deterministic=True)
+            db.create_function("pattern_of", 1, pattern_of, deterministic=True)
             # a text of JSON may have half of a surrogate pair, which is no UTF-8
             db.text_factory = lambda text: text.decode(errors="replace")
             end = time.monotonic() + _SECONDS

@@ -1,0 +1,108 @@
+"""The part of the API that tells of dead letters."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Annotated
+
+from fastapi import FastAPI, HTTPException, Query
+from pydantic import BaseModel, Field
+
+from api.days import NO_STORE, problems
+from api.logs import Time
+from connectors.letters import SAMPLE_BYTES, Letter
+from connectors.letters import Reason as Found
+from connectors.store import Reader
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EVER = 2**62  # later than any time
+
+
+class Sample(BaseModel):
+    """A dead letter."""
+
+    source: str = Field(description="The path of its file.")
+    offset: int = Field(description="Its first byte in the file.")
+    raw: str = Field(description=f"Its first {SAMPLE_BYTES} bytes; what is no UTF-8 is escaped.")
+    time: datetime = Field(
+        description="When it was stored; with InfluxDB that of the row before it."
+    )
+
+
+class Reason(BaseModel):
+    """Dead letters of one reason."""
+
+    reason: str = Field(
+        description="Its word, and with ClickHouse and SQLite what was found, less what varies."
+    )
+    count: int
+    first: datetime
+    last: datetime
+    samples: list[Sample] = Field(description="The first and the last.")
+
+
+class DeadLetters(BaseModel):
+    """The dead letters of a range."""
+
+    total: int
+    reasons: list[Reason] = Field(description="The most frequent first.")
+
+
+def add_dead_letters(app: FastAPI, reader: Reader) -> None:
+    """Add `/dead-letters`."""
+
+    @app.get(
+        "/dead-letters",
+        summary="Lines that are no rows",
+        tags=["logs"],
+        responses=problems({422: "A time is none, or `from` is after `to`.", 503: NO_STORE}),
+    )
+    async def dead_letters(
+        start: Annotated[
+            Time | None,
+            Query(
+                alias="from",
+                description="Time from which on they were stored. Default: ever.",
+                json_schema_extra={"type": "string"},
+            ),
+        ] = None,
+        end: Annotated[
+            Time | None,
+            Query(
+                alias="to",
+                description="Time before which they were stored. Default: ever.",
+                json_schema_extra={"type": "string"},
+            ),
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Reasons, at most.")] = 100,
+    ) -> DeadLetters:
+        """Lines that fit no format, or that the store refused, by reason."""
+        start, end = -_EVER if start is None else start, _EVER if end is None else end
+        if start > end:
+            raise HTTPException(422, "from is after to.")
+        total = await reader.letters.count(start, end)
+        reasons = await reader.letters.reasons(start, end, limit)
+        return DeadLetters(total=total, reasons=[_reason(one) for one in reasons])
+
+
+def _reason(found: Found) -> Reason:
+    return Reason(
+        reason=found.reason,
+        count=found.count,
+        first=_moment(found.first),
+        last=_moment(found.last),
+        samples=[_sample(letter) for letter in found.samples],
+    )
+
+
+def _moment(time: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=time)
+
+
+def _sample(letter: Letter) -> Sample:
+    return Sample(
+        source=letter.source,
+        offset=letter.offset,
+        raw=letter.raw.decode(errors="backslashreplace"),
+        time=_moment(letter.time),
+    )
