@@ -19,13 +19,14 @@ from bytewax.dataflow import Dataflow
 from connectors.api_token import keep_token, make_token, remove_token
 from connectors.descriptors import raise_limit
 from connectors.errors import LogwaxError
-from connectors.preflight import refuse_problems
+from connectors.preflight import refuse_problems, unmatched
 from connectors.saying import last_words, prepare, say
 from connectors.sinks.retry import Retry
 from connectors.sources.files import FileSource
 from connectors.sources.source import SourceInput
 from connectors.status import Status
 from connectors.store import Store, open_store
+from flows.reload import reload_at_hangup
 from flows.settings import load
 from settings import Settings
 
@@ -106,8 +107,9 @@ def run_beside(
 ) -> None:
     """Serve the API beside the flow, and end everything in order when the process ends.
 
-    SIGTERM and SIGINT set `stop`: Bytewax would die of the one and panic at the other. Raises
-    `LogwaxError` if the API cannot be served.
+    SIGTERM and SIGINT set `stop`: Bytewax would die of the one and panic at the other. So does
+    SIGHUP from a terminal; otherwise it reloads which files are read. Raises `LogwaxError` if the
+    API cannot be served.
     """
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -115,6 +117,11 @@ def run_beside(
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    if settings.follow and isinstance(source, FileSource):
+        if os.isatty(0):  # it is closed: nobody is there any more
+            signal.signal(signal.SIGHUP, on_signal)
+        else:
+            _reload_paths(settings, source)
     try:
         closers = [source.close, *_serve(settings, source, store, status), store.close]
     except BaseException:
@@ -125,6 +132,7 @@ def run_beside(
         # A second signal, such as one forwarded to the group, must not interrupt this.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for closer in closers:
             try:
                 closer()
@@ -136,6 +144,15 @@ def run_beside(
             say(status.summary(), on_stdout=not shows_lines)
 
     atexit.register(close)
+
+
+def _reload_paths(settings: Settings, source: FileSource) -> None:
+    def read(new: Settings) -> None:
+        for warning in unmatched(new):
+            say(warning)
+        source.read(new.patterns)
+
+    reload_at_hangup(settings, {"log_paths": read, "log_file_path": read})
 
 
 def _serve(

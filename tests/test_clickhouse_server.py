@@ -569,6 +569,15 @@ def test_needs_no_right_to_make_tables_that_are_there(server, open_at):
     assert offsets(store) == [0, 1, 2, 3, 4]
 
 
+def test_goes_on_where_only_the_view_must_not_be_made(server, open_at, capfd):
+    server.forbidden = "CREATE VIEW"
+    store = open_at(server.url)
+    store.writer().write(batch(0, 5))
+    assert offsets(store) == [0, 1, 2, 3, 4]
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith("There is no view otel_logs, for what reads OpenTelemetry's logs: ")
+
+
 @pytest.mark.parametrize("right", ["INSERT", "SELECT"])
 def test_stops_before_it_reads_when_a_right_is_missing(tmp_path, server, run, right):
     write_log(tmp_path, 10)

@@ -340,6 +340,42 @@ def test_the_embedded_store_adds_a_column_that_is_missing(open_it):
     assert store._client.query("SELECT referer FROM logs").result_rows == [("",), ("",)]
 
 
+OTEL = """
+SELECT Timestamp, TraceId, SpanId, SeverityText, SeverityNumber, ServiceName, Body,
+    ResourceAttributes['host.name'], LogAttributes['http.response.status_code'],
+    LogAttributes['a.b']
+FROM otel_logs ORDER BY Timestamp
+"""
+
+
+def test_a_view_has_the_rows_with_the_columns_of_opentelemetry(open_it):
+    open_it()._client.command("DROP VIEW otel_logs")  # as in a store of an earlier version
+    store = open_it()
+    attributes = '{"trace_id": "abc", "span_id": "d", "service": "shop", "a.b": 1.5, "c": {"d": 1}}'
+    for values in (
+        f"(1, 'WARN', 'slow', '', '', 0, 'h', '{attributes}')",
+        "(2, '', '', 'GET', '/a', 503, '', '')",
+    ):
+        store._client.command(
+            "INSERT INTO logs (timestamp, level, message, method, request_path, status_code, host, "
+            f"attributes) VALUES {values}"
+        )
+    first, second = store._client.query(OTEL).result_rows
+    assert first[1:] == ("abc", "d", "WARN", 13, "shop", "slow", "h", "", "1.5")
+    assert second[1:] == ("", "", "error", 17, "", "GET /a", "", "503", "")
+    assert first[0].timestamp() == 1
+    found = store._client.query("SELECT LogAttributes FROM otel_logs ORDER BY Timestamp")
+    assert found.result_rows[0][0]["c"] == '{"d":1}'
+    # what the Collector's own table has, and in which types
+    columns = dict(
+        store._client.query(
+            "SELECT name, type FROM system.columns WHERE table = 'otel_logs'"
+        ).result_rows
+    )
+    assert columns["SeverityNumber"] == "UInt8"
+    assert columns["LogAttributes"] == columns["ResourceAttributes"] == columns["ScopeAttributes"]
+
+
 HARMLESS = [
     "status_code UInt32",
     "status_code Nullable(Int64)",

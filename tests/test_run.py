@@ -214,7 +214,7 @@ def test_a_running_pipeline_is_asked_but_cannot_be_changed(
             assert re.search("ClickHouse does not answer that|can be asked", event["detail"]), sql
     assert not file.exists()
     tables = person.logwax("query", "SHOW TABLES")
-    assert column(tables, "name") == ["dead_letters", "ingest_blocks", "logs"]
+    assert column(tables, "name") == ["dead_letters", "ingest_blocks", "logs", "otel_logs"]
     for sql, answer in {
         "SELECT 'file(', 1 AS n -- and a comment;": 1,
         "WITH 2 AS n SELECT n;": 2,

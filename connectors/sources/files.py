@@ -70,6 +70,13 @@ class FileSource(SourceInput):
         """What was gone before this process could read it; from any thread."""
         return self._catalog.gaps()
 
+    def read(self, patterns: Sequence[str]) -> None:
+        """Read what these globs cover, within seconds; from any thread.
+
+        What is read already is read on, until the next start, be it covered or not.
+        """
+        self._catalog.read(patterns)
+
     def know(self, spans: Sequence[Span]) -> None:
         """Know files from now on whose positions were chosen, should they turn up."""
         self._catalog.know(spans)

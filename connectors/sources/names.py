@@ -30,6 +30,12 @@ class Names:
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
+        self._found: set[str] = set()
+        self._places: dict[str, tuple[str, bool]] = {}
+        self.use(patterns)
+
+    def use(self, patterns: Sequence[str]) -> None:
+        """Cover what these globs do, and nothing else; from any thread."""
         here = glob.escape(os.getcwd())
         self._globs = [_split(os.path.join(here, pattern)) for pattern in patterns]
         self._spelt = [
@@ -37,8 +43,6 @@ class Names:
             for pattern in patterns
             if glob.has_magic(pattern)
         ]
-        self._found: set[str] = set()
-        self._places: dict[str, tuple[str, bool]] = {}
 
     def expand(self, report: Report = lambda error: None) -> set[str]:
         """The absolute paths that are covered and there, whatever they lead to.

@@ -15,6 +15,7 @@ from connectors.saying import say
 from connectors.sinks.clickhouse import EVENT_LOG
 from connectors.sinks.clickhouse.errors import reason
 from connectors.sinks.clickhouse.insert import check_insert
+from connectors.sinks.clickhouse.otel import make_view
 from connectors.sinks.sql import DEAD_LETTERS, LEDGER
 from logwax_capture.outbox.clickhouse import EVENT_LOG as EVENT_LOG_DDL
 
@@ -177,6 +178,7 @@ def prepare_tables(
 
     It needs the columns of these `enrichers`.
 
+    Beside the table of lines comes a view with OpenTelemetry's columns, if the user may make one.
     Where nobody else inserts (not `is_shared`), what has been merged is left alone soon, and
     columns that are missing are added.
 
@@ -213,6 +215,8 @@ def prepare_tables(
                     _add_projections(client, table, made)
             # Whether this user may do what is going to be done.
             check_insert(client, table, columns)
+        if logs != EVENT_LOG:
+            make_view(client, logs)
     except ClickHouseError as error:
         raise StoreError(f"ClickHouse could not make its tables: {reason(error)}") from error
 
