@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from api import metrics
 from api.days import problems
 from api.logs import add_logs
+from api.pages import add_pages
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
 from connectors.errors import StoreError, UnanswerableError
@@ -48,7 +49,7 @@ class Pipeline:
 
 def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     """The API over one store, beside the pipeline that fills it, or alone."""
-    app = FastAPI(title="Logwax", description=DESCRIPTION)
+    app = FastAPI(title="Logwax", description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(UnanswerableError, _unanswerable)
     app.add_exception_handler(405, _wrong_method)
@@ -110,6 +111,7 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         return Response(encode(found), media_type=content_type)
 
     add_logs(app, reader)
+    add_pages(app)
     return app
 
 

@@ -1,0 +1,42 @@
+// What surrounds an answer: that it is on its way, or why it is not there.
+
+import { html } from "htm/preact";
+import { clock, counted } from "./format.js";
+
+/**
+ * @param {{ error: Error & { status?: number } | null }} props
+ */
+export function Problem({ error }) {
+  if (!error) return null;
+  const text = error.status === 404 && error.message === "Not Found" ? "This pipeline does not offer that." : error.message;
+  return html`<p class="problem" role="alert">${text}</p>`;
+}
+
+/**
+ * How complete an answer is, where it is not.
+ * @param {{ of: any }} props
+ */
+export function Completeness({ of }) {
+  const found = of?.completeness;
+  if (!found) return null;
+  const lacks = [];
+  if (found.files_behind) {
+    const until = found.complete_to ? ` after ${clock(found.complete_to, "second")}` : "";
+    lacks.push(`rows${until} may be missing: ${counted(found.files_behind, "file")} behind`);
+  }
+  if (found.blocks_in_doubt) lacks.push(`${counted(found.blocks_in_doubt, "block")} in doubt`);
+  if (found.dead_letters) lacks.push(counted(found.dead_letters, "dead letter"));
+  return lacks.length ? html`<span class="note" role="status">Not complete: ${lacks.join("; ")}.</span>` : null;
+}
+
+/**
+ * A part of a view.
+ * @param {{ title: string, class?: string, answer?: { error: any, isLoading: boolean, data: any }, children?: any, aside?: any }} props
+ */
+export function Panel({ title, answer, children, aside, class: name = "" }) {
+  return html`<section class="panel ${name}" aria-label=${title} aria-busy=${answer?.isLoading ?? false}>
+    <header><h2>${title}</h2>${aside}</header>
+    <${Problem} error=${answer?.error ?? null} />
+    ${answer && !answer.data && !answer.error ? html`<p class="quiet">Asking …</p>` : children}
+  </section>`;
+}
