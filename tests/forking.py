@@ -23,16 +23,22 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ("api", "bytewax.run", "cli", "log_generator")
 _LIBRARIES = (  # not ClickHouse's engine, whose threads are lost at a fork
+    "backports.zstd",
     "bytewax.operators",
+    "clickhouse_connect",
     "fastapi",
     "httpx",
+    "lz4.frame",
+    "msgspec.json",
     "numpy",
     "polars",
     "prometheus_client",
+    "pyarrow",
     "pydantic_settings",
     "typer",
-    "uvicorn",
+    "uvicorn.config",
     "watchdog.observers",
+    "xxhash",
 )
 _READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_", "POLARS_")
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -68,8 +74,8 @@ def use() -> None:
 
 def _is_ours(args: object, env: Mapping[str, str] | None) -> bool:
     return (
-        isinstance(args, list)
-        and args[:2] == [sys.executable, "-m"]
+        isinstance(args, list | tuple)
+        and [*args[:2]] == [sys.executable, "-m"]
         and args[2] in MODULES
         and env is not None
         and env.get("PYTHONPATH") == str(ROOT)

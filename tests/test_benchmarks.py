@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from benchmarks.limits import IMPORTS
 from benchmarks.measure import BenchmarkError, Effort, Figure, Process, Wanted
 from benchmarks.report import Report
 from log_generator.formats import FORMATS
-from tests.conftest import ROOT
 
 LINES = 1_000
 
@@ -38,15 +38,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """All that has a bound, once."""
     directory = tmp_path_factory.mktemp("benchmarks")
     written, chart = directory / "figures.json", directory / "chart.svg"
-    options = ("--lines", str(LINES), "--rounds", "1", "--json", written, "--chart", chart)
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *map(str, options)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return Run(done.stdout, json.loads(written.read_text())["figures"], chart)
+    options = ["--lines", LINES, "--rounds", 1, "--json", written, "--chart", chart]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+        patch.delenv(
+            "LANG", raising=False
+        )  # so that its processes start fast: see tests/forking.py
+        patch.setattr(sys, "argv", ["benchmarks", *map(str, options)])
+        main()
+    return Run(printed.getvalue(), json.loads(written.read_text())["figures"], chart)
 
 
 @pytest.fixture(scope="module")
