@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { clock, text, tone } from "./format.js";
+import { clock, counted, text, tone } from "./format.js";
 import { MOST, placeOf } from "./rows.js";
 import { go, state } from "./state.js";
 
@@ -82,7 +82,7 @@ export function List({ list }) {
       </div>
       ${!rows.length && !list.isLoading.value && !list.error.value && html`<p class="empty" role="presentation">No rows here: widen the time range, or take something out of the filter.</p>`}
     </div>
-    <p class="foot" role="status">${rows.length.toLocaleString("en")} rows${list.isFull ? ": no more are listed at a time. Brush the histogram, filter, or export them all." : list.hasMore ? ", more below" : ""}${list.isLoading.value ? " …" : ""}</p>
+    <p class="foot" role="status">${list.isLoading.value && !rows.length ? "Asking" : counted(rows.length, "row")}${list.isFull ? ": no more are listed at a time. Brush the histogram, filter, or export them all." : list.hasMore && rows.length ? ", more below" : ""}${list.isLoading.value ? " …" : ""}</p>
   </div>`;
 }
 

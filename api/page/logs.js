@@ -3,18 +3,16 @@
 import { html } from "htm/preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { url, useAnswer } from "./ask.js";
-import { Bars } from "./chart.js";
 import { Detail } from "./detail.js";
 import { FilterBox, columns, values } from "./filter.js";
-import { counted, narrowed, short, toneOf, whole } from "./format.js";
+import { narrowed, short, whole } from "./format.js";
+import { Histogram, Legend } from "./histogram.js";
 import { List } from "./list.js";
 import { Completeness, Panel, Problem } from "./panel.js";
 import { span, spanError, turn } from "./range.js";
 import { Rows, placeOf } from "./rows.js";
 import { TimePicker } from "./time.js";
 import { address, go, state } from "./state.js";
-
-/** @typedef {{ start: string, counts: Record<string, number> }} Bucket */
 
 /** The list that is shown, for the keys. @type {{ now: Rows | null }} */
 export const shown = { now: null };
@@ -62,8 +60,8 @@ export function LogsView() {
     </div>
     <${Problem} error=${spanError.value} />
     ${list && live && html`<p class="note tail" role="status">${list.note.value}</p>`}
-    <${Panel} title="Rows by time" class="histogram" answer=${hide(histogram)} aside=${html`<${Legend} answer=${histogram.data} by=${by} />`}>
-      ${histogram.data && html`<${Histogram} answer=${histogram.data} /><${Completeness} of=${histogram.data} />`}
+    <${Panel} title="Rows by time" class="histogram" answer=${hide(histogram)} aside=${html`<${Legend} answer=${histogram.data} by=${by} onChoose=${go} onBy=${(/** @type {string} */ by) => go({ by })} />`}>
+      ${histogram.data && html`<${Histogram} answer=${histogram.data} onBrush=${(/** @type {string} */ from, /** @type {string} */ to) => go({ from, to, live: "" })} /><${Completeness} of=${histogram.data} />`}
     <//>
     <div class=${`columns ${open ? "with-detail" : ""}`}>
       <${FacetsPanel} answer=${hide(facets)} />
@@ -74,55 +72,6 @@ export function LogsView() {
       ${open && html`<${Detail} known=${rows.find((row) => placeOf(row) === open)} />`}
     </div>
   </div>`;
-}
-
-/** @param {{ answer: any }} props */
-function Histogram({ answer }) {
-  const data = useMemo(() => {
-    const width = answer.width;
-    const begin = Math.floor(Date.parse(answer.from) / 1000 / width) * width;
-    const end = Date.parse(answer.to) / 1000;
-    /** @type {number[]} */
-    const times = [];
-    for (let time = begin; time < end && times.length < 200; time += width) times.push(time);
-    const at = new Map(times.map((time, i) => [Math.round(time * 1000), i]));
-    const names = namesOf(answer);
-    const series = names.map((name) => ({ name: name || "none", tone: toneOf(name), values: times.map(() => 0) }));
-    for (const bucket of /** @type {Bucket[]} */ (answer.buckets)) {
-      const i = at.get(Date.parse(bucket.start));
-      if (i === undefined) continue;
-      names.forEach((name, j) => {
-        const one = series[j];
-        if (one) one.values[i] = bucket.counts[name] ?? 0;
-      });
-    }
-    return { times, series, width };
-  }, [answer]);
-  const brush = (/** @type {number} */ from, /** @type {number} */ to) =>
-    go({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString(), live: "" });
-  return html`<${Bars} label="Rows by time" ...${data} from=${Date.parse(answer.from) / 1000} to=${Date.parse(answer.to) / 1000} onBrush=${brush} height=${120} />`;
-}
-
-const ORDER = ["debug", "plain", "calm", "info", "warn", "error"];
-
-/** Values of a histogram, the gravest last: it is on top. @param {any} answer @returns {string[]} */
-function namesOf(answer) {
-  /** @type {Set<string>} */
-  const names = new Set(answer.buckets.flatMap((/** @type {Bucket} */ bucket) => Object.keys(bucket.counts)));
-  return [...names].sort((a, b) => ORDER.indexOf(toneOf(a)) - ORDER.indexOf(toneOf(b)) || (a < b ? -1 : 1));
-}
-
-/** @param {{ answer: any, by: string }} props */
-function Legend({ answer, by }) {
-  const names = answer ? namesOf(answer).reverse() : [];
-  const count = (/** @type {string} */ name) => answer.buckets.reduce((/** @type {number} */ sum, /** @type {Bucket} */ bucket) => sum + (bucket.counts[name] ?? 0), 0);
-  return html`<span class="legend">
-    ${answer && html`<b>${counted(answer.total, "row")}</b>`}
-    ${names.slice(0, 8).map((name) => html`<button key=${name} class="tone-${toneOf(name)}" title=${`Only ${by} = ${name || '""'}`}
-      onClick=${() => go({ filter: narrowed(state.value.filter, by, name) })}><i></i>${name || "none"} <small>${short(count(name))}</small></button>`)}
-    <label>by <select aria-label="Coloured by" value=${by} onChange=${(/** @type {any} */ event) => go({ by: event.target.value })}>
-      <option value="level">level</option><option value="status_class">status</option></select></label>
-  </span>`;
 }
 
 /** @param {{ answer: import("./ask.js").Answer<any> }} props */

@@ -4,14 +4,20 @@ import { html, render } from "htm/preact";
 import { useEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { isLockedOut } from "./ask.js";
+import { ExplainView } from "./explain.js";
 import { LogsView, shown } from "./logs.js";
+import { PipelineView } from "./pipeline.js";
 import { turn } from "./range.js";
+import { RequestsView } from "./requests.js";
 import { placeOf } from "./rows.js";
 import { address, go, state } from "./state.js";
 import { theme, turnTheme } from "./theming.js";
 
 const VIEWS = /** @type {const} */ ([
   ["logs", "Logs", LogsView],
+  ["requests", "Requests", RequestsView],
+  ["explain", "Explain", ExplainView],
+  ["pipeline", "Pipeline", PipelineView],
 ]);
 const KEYS = [
   ["/", "to the filter"], ["j k", "next, previous row"], ["g G", "first, last row"], ["e E", "next, previous error"],
@@ -47,7 +53,7 @@ function Help() {
 }
 
 function Unlock() {
-  return html`<p class="problem" role="alert">This API wants its token.</p>`;
+  return html`<p class="problem" role="alert">This API asks for its token: <a href="/login">open the page with it</a>.</p>`;
 }
 
 /** @param {(row: import("./format.js").Row) => boolean} fits @param {1 | -1} step */

@@ -2,6 +2,7 @@
 
 import { html } from "htm/preact";
 import { clock, counted } from "./format.js";
+import { address, go } from "./state.js";
 
 /**
  * @param {{ error: Error & { status?: number } | null }} props
@@ -19,14 +20,17 @@ export function Problem({ error }) {
 export function Completeness({ of }) {
   const found = of?.completeness;
   if (!found) return null;
-  const lacks = [];
-  if (found.files_behind) {
-    const until = found.complete_to ? ` after ${clock(found.complete_to, "second")}` : "";
-    lacks.push(`rows${until} may be missing: ${counted(found.files_behind, "file")} behind`);
-  }
-  if (found.blocks_in_doubt) lacks.push(`${counted(found.blocks_in_doubt, "block")} in doubt`);
-  if (found.dead_letters) lacks.push(counted(found.dead_letters, "dead letter"));
-  return lacks.length ? html`<span class="note" role="status">Not complete: ${lacks.join("; ")}.</span>` : null;
+  const until = found.complete_to ? ` after ${clock(found.complete_to, "second")}` : "";
+  const lacks = [
+    found.files_behind && `${counted(found.files_behind, "file")} behind`,
+    found.blocks_in_doubt && `${counted(found.blocks_in_doubt, "block")} in doubt`,
+  ].filter(Boolean);
+  const open = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    go({ view: "pipeline" });
+  };
+  return html`${lacks.length > 0 && html`<span class="note">Rows${until} may be missing: ${lacks.join(", ")}. </span>`}
+    ${found.dead_letters > 0 && html`<a class="note" href=${address({ view: "pipeline" })} onClick=${open}>${counted(found.dead_letters, "line")} of this time could not be read</a>`}`;
 }
 
 /**

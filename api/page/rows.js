@@ -101,7 +101,8 @@ export class Rows {
       this.#frame ||= requestAnimationFrame(() => this.#show());
     });
     tail.addEventListener("gap", (event) => {
-      this.note.value = `Live; ${JSON.parse(event.data).missed} rows were too many to show.`;
+      const { missed } = JSON.parse(event.data);
+      this.note.value = `Live, with a gap: ${missed ?? "some"} rows came faster than they can be shown.`;
     });
   }
 
