@@ -56,6 +56,7 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _bad_request)
 
+    add_pages(app)
     add_statistics(
         app, reader, pipeline.status.answers if pipeline and pipeline.sees_writes else None
     )
@@ -111,7 +112,6 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         return Response(encode(found), media_type=content_type)
 
     add_logs(app, reader)
-    add_pages(app)
     return app
 
 
