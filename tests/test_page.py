@@ -143,6 +143,7 @@ def test_a_wrong_filter_is_marked_at_its_place_and_clears_nothing_else(tab: Watc
     expect(page.get_by_role("alert")).to_contain_text("character 19")
     expect(page.locator(".wrong i")).to_have_attribute("style", re.compile("18ch"))
     expect(page.get_by_label("Filter", exact=True)).to_have_value("level = ERROR and statu = 5")
+    assert rows(page)  # of the filter before
     assert tab.said and all("422" in text for text in tab.said)
     tab.said.clear()
 
@@ -156,3 +157,22 @@ def test_the_documentation_of_the_api_needs_nothing_from_elsewhere(tab: Watched)
     assert {url.split("/")[2] for url in asked if not url.startswith("data:")} == {
         page.url.split("/")[2]
     }
+
+
+VIEWS = ["/", "/?view=requests&days=", "/?view=explain", "/?view=pipeline"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_view_has_what_axe_calls_serious(tab: Watched, theme: str) -> None:
+    page = tab.page
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    for view in VIEWS:
+        tab.open(view)
+        expect(page.get_by_text("Asking …")).to_have_count(0)
+        page.add_script_tag(path=node_modules() / "axe-core" / "axe.min.js")
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")
+        assert [
+            (one["id"], one["nodes"][0]["html"])
+            for one in found["violations"]
+            if one["impact"] in ("serious", "critical")
+        ] == []

@@ -72,7 +72,9 @@ export function useAnswer(address, turn) {
     ask(address, asking.signal).then(
       (data) => setAnswer({ data, error: null, isLoading: false }),
       (error) => {
-        if (!asking.signal.aborted) setAnswer({ data: null, error, isLoading: false });
+        if (asking.signal.aborted) return;
+        // A question that was wrong, perhaps half typed, clears nothing.
+        setAnswer((old) => ({ data: error.status === 422 ? old.data : null, error, isLoading: false }));
       },
     );
     return () => asking.abort();

@@ -42,7 +42,7 @@ export function Bars({ label, times, width, series, height = 120, from, to, onBr
           y: { range: (_, __, high) => [0, Math.max(1, high * 1.04)] },
         },
         axes: [
-          { ...axis, space: 70, size: 36, gap: 4, values: AXIS },
+          { ...axis, space: 70, size: 38, gap: 7, values: AXIS },
           { ...axis, size: 44, space: 28, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? short(tick) : "")) },
         ],
         series: [

@@ -82,7 +82,7 @@ export function List({ list }) {
       </div>
       ${!rows.length && !list.isLoading.value && !list.error.value && html`<p class="empty" role="presentation">No rows here: widen the time range, or take something out of the filter.</p>`}
     </div>
-    <p class="foot" role="status">${list.isLoading.value && !rows.length ? "Asking" : counted(rows.length, "row")}${list.isFull ? ": no more are listed at a time. Brush the histogram, filter, or export them all." : list.hasMore && rows.length ? ", more below" : ""}${list.isLoading.value ? " …" : ""}</p>
+    <p class="foot" role="status">${list.note.value && html`<b>${list.note.value}</b> · `}${list.isLoading.value && !rows.length ? "Asking" : counted(rows.length, "row")}${list.isFull ? ": no more are listed at a time. Brush the histogram, filter, or export them all." : list.hasMore && rows.length ? ", more below" : ""}${list.isLoading.value ? " …" : ""}</p>
   </div>`;
 }
 

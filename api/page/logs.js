@@ -18,13 +18,15 @@ import { address, go, state } from "./state.js";
 export const shown = { now: null };
 
 export function LogsView() {
-  const { filter, by, live } = state.value;
+  const { filter, live } = state.value;
+  const [isByStatus, setByStatus] = useState(false);
+  const by = state.value.by || (isByStatus ? "status_class" : "level");
   const asked = span.value;
   const question = asked && { filter, from: asked.from, to: asked.to };
   const again = live ? 0 : asked?.turn;
   const key = JSON.stringify(live ? { filter } : { ...question, again });
   const list = useMemo(
-    () => (question ? new Rows(live ? { filter, from: "", to: "" } : question, Boolean(live)) : null),
+    () => (question ? new Rows(live ? { filter, from: "", to: "" } : question, Boolean(live), shown.now?.rows.value ?? []) : null),
     [key, live, Boolean(question)],
   );
   useEffect(() => {
@@ -41,6 +43,12 @@ export function LogsView() {
 
   const histogram = useAnswer(question && url("/logs/histogram", { ...question, by }), again);
   const facets = useAnswer(question && url("/logs/facets", { ...question }), again);
+  useEffect(() => {
+    /** @type {import("./histogram.js").Bucket[]} */
+    const buckets = histogram.data?.buckets ?? [];
+    const hasNoLevels = buckets.length > 0 && buckets.every(({ counts }) => Object.keys(counts).join() === "");
+    if (by === "level" && hasNoLevels) setByStatus(true); // as in the log of a web server
+  }, [histogram.data]);
   const isWrongFilter = (/** @type {any} */ error) => error?.status === 422 && /^The filter is wrong/.test(error.message);
   const wrong = [list?.error.value, histogram.error].find(isWrongFilter) ?? null;
   const rows = list?.rows.value ?? [];
@@ -59,7 +67,6 @@ export function LogsView() {
       <${Export} question=${question} />
     </div>
     <${Problem} error=${spanError.value} />
-    ${list && live && html`<p class="note tail" role="status">${list.note.value}</p>`}
     <${Panel} title="Rows by time" class="histogram" answer=${hide(histogram)} aside=${html`<${Legend} answer=${histogram.data} by=${by} onChoose=${go} onBy=${(/** @type {string} */ by) => go({ by })} />`}>
       ${histogram.data && html`<${Histogram} answer=${histogram.data} onBrush=${(/** @type {string} */ from, /** @type {string} */ to) => go({ from, to, live: "" })} /><${Completeness} of=${histogram.data} />`}
     <//>

@@ -41,6 +41,6 @@ export function Panel({ title, answer, children, aside, class: name = "" }) {
   return html`<section class="panel ${name}" aria-label=${title} aria-busy=${answer?.isLoading ?? false}>
     <header><h2>${title}</h2>${aside}</header>
     <${Problem} error=${answer?.error ?? null} />
-    ${answer && !answer.data && !answer.error ? html`<p class="quiet">Asking …</p>` : children}
+    ${answer?.data || !answer ? children : answer.isLoading && html`<p class="quiet">Asking …</p>`}
   </section>`;
 }

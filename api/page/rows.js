@@ -21,7 +21,6 @@ export class Rows {
   /** What the tail says of itself. */
   note = signal("");
   isHeld = false;
-  missed = 0;
   #cursor = /** @type {string | null} */ ("");
   #asking = new AbortController();
   #tail = /** @type {EventSource | null} */ (null);
@@ -32,9 +31,11 @@ export class Rows {
   /**
    * @param {{ filter: string, from: string, to: string }} question
    * @param {boolean} isLive
+   * @param {Row[]} before what is shown until there is an answer
    */
-  constructor(question, isLive) {
+  constructor(question, isLive, before) {
     this.question = question;
+    this.rows.value = before;
     if (isLive) this.#follow();
     else this.more();
   }
@@ -44,7 +45,7 @@ export class Rows {
   }
 
   get isFull() {
-    return this.rows.value.length >= MOST;
+    return this.#cursor !== "" && this.rows.value.length >= MOST;
   }
 
   /** Ask for the next page, unless there is none. */
@@ -53,9 +54,11 @@ export class Rows {
     this.isLoading.value = true;
     try {
       const page = await ask(url("/logs", { ...this.question, limit: PAGE, cursor: this.#cursor }), this.#asking.signal);
+      const before = this.#cursor === "" ? [] : this.rows.value;
       this.#cursor = page.cursor;
-      this.rows.value = [...this.rows.value, ...this.#fresh(page.rows)].slice(0, MOST);
+      this.rows.value = [...before, ...this.#fresh(page.rows)].slice(0, MOST);
       this.error.value = null;
+      this.#show(); // what came meanwhile
     } catch (error) {
       if (this.#asking.signal.aborted) return;
       this.error.value = /** @type {Refusal} */ (error);
@@ -69,7 +72,6 @@ export class Rows {
     if (!this.waiting.value.length) return;
     this.rows.value = [...this.waiting.value, ...this.rows.value].slice(0, MOST);
     this.waiting.value = [];
-    this.missed = 0;
   }
 
   end() {
@@ -97,7 +99,7 @@ export class Rows {
     };
     tail.addEventListener("rows", (event) => {
       this.#batch.push(...JSON.parse(event.data));
-      if (this.#batch.length > MOST) this.missed += this.#batch.splice(0, this.#batch.length - MOST).length;
+      this.#batch.splice(0, this.#batch.length - MOST);
       this.#frame ||= requestAnimationFrame(() => this.#show());
     });
     tail.addEventListener("gap", (event) => {
@@ -109,13 +111,12 @@ export class Rows {
   /** One change of the list a frame, however many batches came. */
   #show() {
     this.#frame = 0;
+    if (this.#cursor === "") return;
     const fresh = this.#fresh(this.#batch).reverse();
     this.#batch = [];
     if (!fresh.length) return;
     if (this.isHeld) {
-      const all = [...fresh, ...this.waiting.value];
-      this.missed += Math.max(0, all.length - MOST);
-      this.waiting.value = all.slice(0, MOST);
+      this.waiting.value = [...fresh, ...this.waiting.value].slice(0, MOST);
     } else {
       this.rows.value = [...fresh, ...this.rows.value].slice(0, MOST);
     }

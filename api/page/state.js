@@ -9,7 +9,7 @@ export const DEFAULTS = {
   range: "1h", // before the newest row, unless from and to are set
   from: "",
   to: "",
-  by: "level",
+  by: "", // the level, where there is one
   row: "", // file_id:offset of the row that is open
   live: "",
   zone: "utc",
