@@ -19,6 +19,7 @@ export function ExplainView() {
     asked?.turn,
   );
   const wrong = /^The filter is wrong/.test(answer.error?.message ?? "") ? answer.error : null;
+  const wrongBaseline = /^baseline: /.test(answer.error?.message ?? "") ? answer.error : null;
   /** @type {any} */
   const data = answer.data;
   /** @type {Finding[]} */
@@ -26,10 +27,10 @@ export function ExplainView() {
   const most = Math.max(...findings.map((one) => one.score), Number.MIN_VALUE);
   return html`<div class="stack">
     <div class="bar"><b>These rows</b><${FilterBox} error=${wrong} label="These rows" /><${TimePicker} /></div>
-    <div class="bar"><b>compared with</b><${FilterBox} error=${null} name="baseline" label="Compared with" /></div>
+    <div class="bar"><b>compared with</b><${FilterBox} error=${wrongBaseline} name="baseline" label="Compared with" /></div>
     <${Problem} error=${spanError.value} />
     ${filter
-      ? html`<${Panel} title="What these rows have more of" answer=${wrong ? { ...answer, error: null } : answer} aside=${data && html`<span class="quiet">${counted(data.selected, "row")} compared with ${whole(data.baseline)}</span>`}>
+      ? html`<${Panel} title="What these rows have more of" answer=${wrong || wrongBaseline ? { ...answer, error: null } : answer} aside=${data && html`<span class="quiet">${counted(data.selected, "row")} compared with ${whole(data.baseline)}</span>`}>
           <${Completeness} of=${data} />
           ${data && !findings.length && html`<p class="empty">Nothing stands out: these rows are like the others.</p>`}
           ${findings.length > 0 && html`<div class="wide" tabindex="0" role="group" aria-label="Findings"><table class="figures"><thead><tr><th scope="col">field</th><th scope="col" class="text">value</th><th scope="col">of these</th><th scope="col">of the others</th><th scope="col">times as often</th><th scope="col">weight</th></tr></thead>
