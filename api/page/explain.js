@@ -37,7 +37,7 @@ export function ExplainView() {
             <tbody>${findings.map((one) => html`<tr key=${`${one.field} ${one.value}`}><td>${one.field}</td>
               <td class="text"><button class="link" title="Only these rows" onClick=${() => go({ view: "logs", filter: narrowed(filter, one.field, one.value) })}>${String(one.value) || "none"}</button></td>
               <td>${share(one.selected, data.selected)}</td><td>${share(one.baseline, data.baseline)}</td>
-              <td>${typeof one.lift === "number" ? `${+one.lift.toPrecision(2)} ×` : "only here"}</td>
+              <td>${one.baseline && typeof one.lift === "number" ? `${+one.lift.toPrecision(2)} ×` : "only here"}</td>
               <td><i class="meter" style=${{ width: `${Math.round((60 * one.score) / most)}px` }}></i></td></tr>`)}</tbody></table></div>`}
         <//>`
       : html`<p class="empty">Say which rows are to be explained, such as <button class="link" onClick=${() => go({ filter: "status_code >= 500" })}>status_code ${">="} 500</button>
