@@ -9,7 +9,7 @@ ENV PIP_CONSTRAINT=/src/constraints.txt \
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && python -m venv --without-pip /opt/logwax
-COPY pyproject.toml setup.py constraints.txt LICENSE README.md settings.py ./
+COPY pyproject.toml setup.py package.json package-lock.json constraints.txt LICENSE README.md settings.py ./
 COPY api api
 COPY capture/logwax_capture capture/logwax_capture
 COPY cli cli

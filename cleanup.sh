@@ -11,7 +11,7 @@ if [[ -f $STAMP ]]; then # only the settings know where the data is, and whether
 elif [[ -d data ]]; then
     echo "Left data/ alone: without a working .venv nothing tells whether it is in use" >&2
 fi
-for made in .venv build logwax.egg-info native/compiled*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis; do
+for made in .venv build logwax.egg-info native/compiled*.so api/page/lib node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis; do
     if [[ -e $made ]]; then rm -rf "$made" && echo "Removed $made"; fi
 done
 find . -name .git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -17,10 +17,11 @@ from api import metrics
 from api.completeness import Completing
 from api.days import problems
 from api.dead_letters import add_dead_letters
-from api.explain import add_explain
 from api.event import add_event
+from api.explain import add_explain
 from api.export import add_export
 from api.logs import add_logs
+from api.pages import add_pages
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
 from api.tail import add_tail
@@ -54,13 +55,14 @@ class Pipeline:
 
 def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     """The API over one store, beside the pipeline that fills it, or alone."""
-    app = FastAPI(title="Logwax", description=DESCRIPTION)
+    app = FastAPI(title="Logwax", description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(UnanswerableError, _unanswerable)
     app.add_exception_handler(405, _wrong_method)
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(RequestValidationError, _bad_request)
 
+    add_pages(app)
     kept = pipeline.status if pipeline and pipeline.sees_writes else None
     completing = Completing(
         reader, pipeline.source if pipeline else None, kept.letter_counts if kept else None

@@ -60,7 +60,7 @@ find_python() {
 # install "[dev]"  that, and what tests it
 install() {
     local extra=$1 pinned python=.venv/bin/python
-    pinned=$(cat pyproject.toml setup.py constraints.txt native/*.[ch] | cksum)
+    pinned=$(cat pyproject.toml setup.py constraints.txt package-lock.json native/*.[ch] | cksum)
     if [[ -x $python ]] && grep -qxsF "$pinned$extra" "$STAMP"; then return; fi
 
     if ! $python -m pip --version >/dev/null 2>&1; then

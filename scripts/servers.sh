@@ -4,7 +4,7 @@
 # Prints the Debian packages of the programs that are not on the PATH.
 missing_packages() {
     local pair
-    for pair in influxd:influxdb ip:iproute2 openssl:openssl redis-server:redis-server \
+    for pair in chromium:chromium influxd:influxdb ip:iproute2 openssl:openssl redis-server:redis-server \
         "cc:gcc libc6-dev" "clang:clang libclang-rt-dev"; do
         command -v "${pair%:*}" >/dev/null || echo -n "${pair#*:} "
     done

@@ -67,10 +67,11 @@ def test_nothing_compiled_is_no_error(tmp_path: Path) -> None:
     assert native.load(tmp_path) is None
 
 
-def test_without_a_compiler_the_build_brings_one_and_the_wheel_is_for_every_python(
+def test_without_compiler_and_npm_the_build_brings_both_and_the_wheel_is_for_every_python(
     tmp_path: Path,
 ) -> None:
-    unwanted = shutil.ignore_patterns(".*", "build", "data", "*.so", "*.egg-info", "tests", "docs")
+    made = ("build", "data", "*.so", "*.egg-info", "lib", "node_modules")
+    unwanted = shutil.ignore_patterns(".*", *made, "tests", "docs")
     source = shutil.copytree(ROOT, tmp_path / "source", ignore=unwanted)
     (tmp_path / "no-programs").mkdir()
     pins = dict.fromkeys(("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"), str(ROOT / "constraints.txt"))
@@ -84,6 +85,8 @@ def test_without_a_compiler_the_build_brings_one_and_the_wheel_is_for_every_pyth
     assert wheel.name.endswith(f"-py3-none-linux_{platform.machine()}.whl")
     ZipFile(wheel).extractall(tmp_path / "installed")
     assert native.load(tmp_path / "installed" / "native")
+    page = tmp_path / "installed" / "api" / "page"
+    assert (page / "index.html").exists() and (page / "lib" / "preact.js").exists()
 
 
 @pytest.mark.parametrize("ours", [Form, Kind, Shape, Meaning, _Form])

@@ -101,6 +101,7 @@ class Checkout:
         self.write("pyproject.toml", "the project")
         self.write("constraints.txt", "the pins")
         self.write("setup.py", "how it is built")
+        self.write("package-lock.json", "what the page is made with")
         self.write("native/native.h", "what is compiled")
         self._bin = directory / "bin"
         self._bin.mkdir()
@@ -109,7 +110,8 @@ class Checkout:
             found = shutil.which(tool)
             assert found, f"{tool} is needed"
             (self._bin / tool).symlink_to(found)
-        for server in ("influxd", "ip", "openssl", "redis-server", "initdb", "cc", "clang"):
+        servers = "chromium influxd ip openssl redis-server initdb cc clang"
+        for server in servers.split():
             self.add_program(server, "")
         self.add_program("id", "#!/usr/bin/env bash\necho ${USER_ID:-0}")
 
@@ -279,7 +281,8 @@ def test_the_next_start_installs_nothing(started: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["pyproject.toml", "constraints.txt", "setup.py", "native/native.h"]
+    "name",
+    ["pyproject.toml", "constraints.txt", "setup.py", "package-lock.json", "native/native.h"],
 )
 def test_a_change_of_what_is_wanted_is_installed(started: Checkout, name: str) -> None:
     started.write(name, "changed")
