@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,12 @@ from fastapi import FastAPI, Request
 from api import limits
 from api.access import Tokens, tokens_of
 from api.server import ApiServer
+from cli.health import HealthClient
 from connectors.api_token import KEPT, keep_token
 from connectors.errors import LogwaxError
 from settings import Settings
+from tests.conftest import DEADLINE, Pipeline, find_port
+from tests.test_audit import logwax
 
 TOKEN = "a token of somebody's own"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -205,3 +209,33 @@ def test_a_token_that_cannot_be_kept_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LogwaxError, match=r"Cannot keep a token in .*: .*; set API_TOKEN"):
         keep_token(tmp_path / "file")
+
+
+def test_a_pipeline_beyond_this_machine_says_its_token_keeps_it_and_takes_commands_by_another(
+    pipeline: Pipeline,
+) -> None:
+    (pipeline.directory / "a.log").write_text("2026-11-01 10:00:00 cust_1 /orders 200 0.5\n")
+    data = pipeline.directory / "data"
+    given = {"LOG_PATHS": "a.log", "API_HOST": "0.0.0.0", "QUERY_PORT": find_port()}
+    settings = Settings(_env_file=None, data_dir=data, api_host="0.0.0.0", api_port=pipeline.port)
+    kept = []
+    for _ in range(2):
+        process = pipeline.start(**given)
+        pipeline.wait_until_healthy()
+        kept.append((data / KEPT).read_text())
+        assert pipeline.get("/stats").status_code == 401
+        health = HealthClient(settings).ask()
+        assert health and health.is_ok
+        query = f"http://127.0.0.1:{given['QUERY_PORT']}/?query=SELECT+1"
+        for token, status in ((kept[0], 200), ((data / "api.token").read_text(), 200), ("x", 403)):
+            headers = {"X-ClickHouse-Key": token}
+            assert httpx.get(query, headers=headers, trust_env=False).status_code == status
+        assert httpx.get(query, trust_env=False).status_code == 403
+        command = f"http://127.0.0.1:{pipeline.port}/commands/positions"
+        reader = {"Authorization": f"Bearer {kept[0]}"}
+        assert httpx.post(command, headers=reader, trust_env=False).status_code == 401
+        assert logwax(pipeline, "positions", **given).returncode == 0
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=DEADLINE)
+        assert f"so the API asks for a token: that in data/{KEPT}, or set API_TOKEN" in errors
+    assert kept[0] == kept[1]
