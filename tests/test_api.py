@@ -771,6 +771,9 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
         "/logs/facets": {"200", "422", "501", "503"},
         "/dead-letters": {"200", "422", "503"},
         "/explain": {"200", "422", "501", "503"},
+        "/logs/export": {"200", "422", "501", "503"},
+        "/logs/tail": {"200", "422", "501", "503"},
+        "/logs/{file_id}/{offset}": {"200", "404", "422", "501", "503"},
     }
     assert all(of["get"]["summary"] and of["get"]["description"] for of in paths.values())
 

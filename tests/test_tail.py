@@ -82,7 +82,7 @@ def listening(url: str, filter_: str = "", since: str = "") -> Iterator[Iterator
 
 def events_of(lines: Iterator[str]) -> Iterator[Event]:
     """As a browser reads them: id, name and data of each."""
-    id_, event, data = "", "", None
+    id_, event, data, is_new = "", "", None, False
     for one in lines:
         name, _, value = one.partition(": ")
         if name == "id":
@@ -91,9 +91,10 @@ def events_of(lines: Iterator[str]) -> Iterator[Event]:
             event = value
         elif name == "data":
             data = json.loads(value)
-        elif not one and id_:
+        elif not one and is_new:  # not behind a comment
             yield id_, event, data
             event, data = "", None
+        is_new = name == "id" or (is_new and bool(one))
 
 
 def rows_of(events: Iterator[Event], most: int) -> list[dict[str, Any]]:
