@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import native
 from connectors.answers import Answers
+from connectors.file_rates import FileRates
 from connectors.refusals import Refusals
 
 
@@ -33,13 +34,18 @@ class SourceStatus:
 
 @dataclass(frozen=True)
 class FileStatus:
-    """One file: its id, its `name` in the ledger, its `path` now, and bytes: there, and stored."""
+    """One file: its id, its `name` in the ledger, its `path` now, and bytes: there, and stored.
+
+    `lag_bytes` are those of whole lines that are not stored, noticed `lag_seconds` ago.
+    """
 
     file_id: int
     name: str
     path: str
     size: int
     stored: int
+    lag_bytes: int = 0
+    lag_seconds: float = 0.0
 
 
 class Status:
@@ -57,6 +63,7 @@ class Status:
         self.refusals = Refusals()
         self.answers = Answers()
         self.letter_counts = Answers()
+        self.file_rates = FileRates()
         self.workers = 0
         self.demoted_tags: frozenset[str] = frozenset()
         self.store_problems: tuple[str, ...] = ()

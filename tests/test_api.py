@@ -770,6 +770,7 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
         "/logs/facets": {"200", "422", "501", "503"},
         "/dead-letters": {"200", "422", "503"},
         "/explain": {"200", "422", "501", "503"},
+        "/pipeline": {"200", "422", "501"},
     }
     assert all(of["get"]["summary"] and of["get"]["description"] for of in paths.values())
 

@@ -32,6 +32,7 @@ class _Partition(StatelessSinkPartition[Parsed]):
                 if has_letters:
                     self._status.letter_counts.forget()
             batch.acknowledge()
+            self._status.file_rates.add(batch.spans, batch.rejected)
             self._status.add(
                 lines=batch.records,
                 stored=stored.rows,
