@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from anyio import to_thread
@@ -22,11 +22,12 @@ from api.explain import add_explain
 from api.export import add_export
 from api.logs import add_logs
 from api.pages import add_pages
+from api.pipeline import add_pipeline
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
 from api.tail import add_tail
 from connectors.errors import StoreError, UnanswerableError
-from connectors.status import SourceStatus, Status
+from connectors.status import FileStatus, SourceStatus, Status
 from connectors.store import Reader
 
 DESCRIPTION = """
@@ -45,12 +46,15 @@ _NO_VERSION = re.compile(r"version=(?![0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\s*([;,]
 class Pipeline:
     """What the API looks at in the process that it is part of.
 
-    `sees_writes`: whether nobody else writes into the store, so that answers may be kept.
+    `sees_writes`: whether nobody else writes into the store, so that answers may be kept. `files`
+    are those that it reads, in `log_format`.
     """
 
     status: Status
     source: Callable[[], SourceStatus]
     sees_writes: bool = False
+    files: Callable[[], Sequence[FileStatus]] = list
+    log_format: str = ""
 
 
 def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
@@ -125,6 +129,10 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     add_event(app, reader)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)
+    if pipeline:
+        add_pipeline(app, pipeline.status, pipeline.source, pipeline.files, pipeline.log_format)
+    else:
+        add_pipeline(app, None, None, list, "")
     return app
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import native
 from connectors.answers import Answers
+from connectors.file_rates import FileRates
 from connectors.refusals import Refusals
 from connectors.tail import Tail
 
@@ -34,13 +35,18 @@ class SourceStatus:
 
 @dataclass(frozen=True)
 class FileStatus:
-    """One file: its id, its `name` in the ledger, its `path` now, and bytes: there, and stored."""
+    """One file: its id, its `name` in the ledger, its `path` now, and bytes: there, and stored.
+
+    `lag_bytes` are those of whole lines that are not stored, noticed `lag_seconds` ago.
+    """
 
     file_id: int
     name: str
     path: str
     size: int
     stored: int
+    lag_bytes: int = 0
+    lag_seconds: float = 0.0
 
 
 class Status:
@@ -59,6 +65,7 @@ class Status:
         self.answers = Answers()
         self.tail = Tail()
         self.letter_counts = Answers()
+        self.file_rates = FileRates()
         self.workers = 0
         self.demoted_tags: frozenset[str] = frozenset()
         self.store_problems: tuple[str, ...] = ()

@@ -184,7 +184,13 @@ def _serve_api(
 
     assert store.reader
     server = ApiServer(settings.api_host, settings.api_port)
-    beside = Pipeline(status, source.status, sees_writes=settings.store_kind.is_exclusive)
+    beside = Pipeline(
+        status,
+        source.status,
+        sees_writes=settings.store_kind.is_exclusive,
+        files=source.files if isinstance(source, FileSource) else list,
+        log_format=settings.log_format,
+    )
     app = create_app(store.reader, beside)
     closers: list[Callable[[], None]] = []
     if token and isinstance(source, FileSource):

@@ -151,7 +151,7 @@ def _share(
     value: str | int | float | bool | None = text or ""
     if kind == "a":
         try:
-            decoded = json.loads(text or "null")
+            decoded = json.loads(text or "")
         except ValueError:
             decoded = text
         value = text if isinstance(decoded, dict | list) else decoded

@@ -33,6 +33,7 @@ class _Partition(StatelessSinkPartition[Parsed]):
                     self._status.letter_counts.forget()
             self._status.tail.stored(batch, stored)
             batch.acknowledge()
+            self._status.file_rates.add(batch.spans, batch.rejected)
             self._status.add(
                 lines=batch.records,
                 stored=stored.rows,

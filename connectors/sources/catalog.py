@@ -198,10 +198,15 @@ class Catalog:
 
     def files(self) -> list[FileStatus]:
         """Every file that is there: identity, place, size, and how far it is stored."""
-        return [
-            FileStatus(file.file_id, file.name, file.path, file.size, file.stored)
-            for file in self._files
-        ]
+        now = time.monotonic()
+        found = []
+        for file in self._files:
+            behind = file.behind
+            since = file.waiting_since(file.stored) if behind else None
+            lag = now - since if since else 0.0
+            place = (file.file_id, file.name, file.path, file.size, file.stored)
+            found.append(FileStatus(*place, behind, lag))
+        return found
 
     def gaps(self) -> tuple[str, ...]:
         """Bytes that were gone before they could be read."""
