@@ -33,11 +33,12 @@ def run(
         str, typer.Option("--store", help="Where they are stored. Default: STORE.")
     ] = "",
     once: Annotated[bool, typer.Option("--once", help="Read what is there, and end.")] = False,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Read your own files: store every line once, show progress, until Ctrl-C."""
     from cli.run import run
 
-    raise typer.Exit(run(paths, form=form, store=store, once=once))
+    raise typer.Exit(run(paths, form=form, store=store, once=once, browse=browse))
 
 
 @app.command()

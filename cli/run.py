@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import webbrowser
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -24,13 +26,18 @@ _SHOWN = 10  # files that are named
 _LONGEST = 200  # characters of a line that is shown
 
 
-def run(paths: Sequence[str], *, form: str, store: str, once: bool) -> int:
-    """Run until SIGTERM or SIGINT, or until all is read; return the exit code."""
+def run(paths: Sequence[str], *, form: str, store: str, once: bool, browse: bool) -> int:
+    """Run until SIGTERM or SIGINT, or until all is read; return the exit code.
+
+    `browse`: show the page in the browser, once it is there.
+    """
     stop = StopRequest()
-    return ending(lambda: _run(paths, form, store, once, stop))
+    return ending(lambda: _run(paths, form, store, once, browse, stop))
 
 
-def _run(paths: Sequence[str], form: str, store: str, once: bool, stop: StopRequest) -> None:
+def _run(
+    paths: Sequence[str], form: str, store: str, once: bool, browse: bool, stop: StopRequest
+) -> None:
     patterns = [pattern_of(path) for path in paths]
     files = newest_files(patterns)
     told = {"LOG_PATHS": ",".join(patterns), "LOG_FORMAT": form, "STORE": store}
@@ -49,6 +56,8 @@ def _run(paths: Sequence[str], form: str, store: str, once: bool, stop: StopRequ
         raise LogwaxError("\n".join(problems))
     if not files and once:
         raise LogwaxError(f"There is no such file: {', '.join(map(shown, paths))}.")
+    if browse and not settings.api_url:
+        raise LogwaxError("There is no page to open with --once, API_PORT=0, or this store.")
     told.pop("FOLLOW", "")
     remember(settings.data_dir, told | {"DATA_DIR": str(settings.data_dir.absolute())})
     print(_said(settings, files, samples), flush=True)
@@ -58,8 +67,15 @@ def _run(paths: Sequence[str], form: str, store: str, once: bool, stop: StopRequ
         if settings.api_url:
             health = HealthClient(settings)
             wait_until_healthy(health, pipeline, stop)
+        if browse and not stop.made:  # some browsers end only when they are closed
+            threading.Thread(target=_open, args=[settings.api_url], daemon=True).start()
         watch(pipeline, health, stop)
     print("Stopped. The same command goes on where this one has stopped.", flush=True)
+
+
+def _open(url: str) -> None:
+    if not webbrowser.open(url):
+        say(f"There is no browser here: open {url} in yours.")
 
 
 def _samples(files: Sequence[str], encoding: Encoding) -> dict[str, list[str]]:

@@ -146,6 +146,7 @@ def test_what_rotation_adds_to_a_command_line_is_no_other_set_of_files(person: P
         (["prose.txt"], "No format fits most of the newest lines"),
         (["prose.txt", "--format", "morse"], "'morse' is unknown; known are"),
         (["prose.txt", "--format", "json", "--store", "paper"], "'paper' is unknown; known are"),
+        (["prose.txt", "--format", "json", "--once", "--open"], "There is no page to open"),
     ],
 )
 def test_what_cannot_be_run_is_said_and_leaves_nothing(
@@ -183,7 +184,12 @@ def running(person: Person) -> subprocess.Popen[str]:
             taken.listen()
         except OSError:
             pass
-        process = person.start("run", "access.log", "--format", "combined")
+        # a browser that notes which page it is asked for
+        browser = person.write("browser", "#!/bin/sh\n", f'echo "$1" >{person.here}/opened\n')
+        browser.chmod(0o700)
+        process = person.start(
+            "run", "access.log", "--format", "combined", "--open", BROWSER=browser
+        )
         assert process.stdout
         said = process.stdout.readline()
         assert re.fullmatch(r"Port 8000 is taken: the API is at port \d+\.\n", said)
@@ -214,6 +220,7 @@ def test_a_running_pipeline_is_asked_but_cannot_be_changed(
             assert re.search("ClickHouse does not answer that|can be asked", event["detail"]), sql
     assert not file.exists()
     tables = person.logwax("query", "SHOW TABLES")
+    assert (person.here / "opened").read_text() == f"{api}\n"
     assert column(tables, "name") == ["dead_letters", "ingest_blocks", "logs", "otel_logs"]
     for sql, answer in {
         "SELECT 'file(', 1 AS n -- and a comment;": 1,
