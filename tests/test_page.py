@@ -143,7 +143,9 @@ def test_a_wrong_filter_is_marked_at_its_place_and_clears_nothing_else(tab: Watc
     expect(page.get_by_role("alert")).to_contain_text("character 19")
     expect(page.locator(".wrong i")).to_have_attribute("style", re.compile("18ch"))
     expect(page.get_by_label("Filter", exact=True)).to_have_value("level = ERROR and statu = 5")
-    assert rows(page)  # of the filter before
+    assert rows(page)  # of the filter before, and so the others
+    expect(page.locator(".legend b")).to_be_visible()
+    expect(page.get_by_title("Only level = INFO", exact=True).last).to_be_visible()
     assert tab.said and all("422" in text for text in tab.said)
     tab.said.clear()
 
