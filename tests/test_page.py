@@ -143,7 +143,9 @@ def test_a_wrong_filter_is_marked_at_its_place_and_clears_nothing_else(tab: Watc
     expect(page.get_by_role("alert")).to_contain_text("character 19")
     expect(page.locator(".wrong i")).to_have_attribute("style", re.compile("18ch"))
     expect(page.get_by_label("Filter", exact=True)).to_have_value("level = ERROR and statu = 5")
-    assert rows(page)  # of the filter before
+    assert rows(page)  # of the filter before, and so the others
+    expect(page.locator(".legend b")).to_be_visible()
+    expect(page.get_by_title("Only level = INFO", exact=True).last).to_be_visible()
     assert tab.said and all("422" in text for text in tab.said)
     tab.said.clear()
 
@@ -184,4 +186,43 @@ def test_no_view_has_what_axe_calls_serious(tab: Watched, theme: str) -> None:
             for one in found["violations"]
             if one["impact"] in ("serious", "critical")
         ] == []
+    tab.said = [text for text in tab.said if "404" not in text]
+
+
+def test_a_line_just_written_is_seen_live_with_those_around_it(
+    tab: Watched, served: Pipeline
+) -> None:
+    page = tab.open("/?filter=request&live=1")
+    expect(page.get_by_text("Live", exact=True).last).to_be_visible()
+    rows(page)
+    with (served.directory / "app.log").open("a") as log:
+        log.write("neither is this\n")
+        log.write(line(0, level="INFO", message="no such thing"))
+        log.write(line(0, level="INFO", message="the last request"))
+    expect(page.locator(".row").first).to_contain_text("the last request")
+
+    # whoever has scrolled stays there, and is told
+    page.get_by_role("listbox", name="Rows").evaluate("list => list.scrollTo(0, 480)")
+    with (served.directory / "app.log").open("a") as log:
+        log.write(line(0, level="INFO", message="one more request"))
+    page.get_by_role("button", name="1 new row").click()
+    expect(page.locator(".row").first).to_contain_text("one more request")
+
+    page.locator(".row").nth(1).click()
+    around = page.locator(".around")
+    expect(around.locator("[aria-current]")).to_have_text("the last request")
+    expect(around).to_contain_text("dead letter neither is this")
+    expect(around).to_contain_text("one more request")
+    page.keyboard.press("Escape")
+    expect(around).to_have_count(0)
+
+
+def test_what_stands_out_and_what_was_no_row_are_told(tab: Watched) -> None:
+    page = tab.open("/?filter=status_code+%3D+502")
+    rows(page)
+    page.keyboard.press("3")
+    found = page.get_by_role("group", name="Findings").get_by_role("row")
+    expect(found.nth(1)).to_contain_text("/payments")
+    page.get_by_role("link", name="Pipeline").click()
+    expect(page.get_by_text("no JSON at all")).to_be_visible()
     tab.said = [text for text in tab.said if "404" not in text]
