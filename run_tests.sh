@@ -5,12 +5,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 source scripts/python.sh
 source scripts/servers.sh
 
-install_servers
-build_ferretdb & # while packages are on their way
+check_servers
+install_servers & # these are on their way together
+servers=$!
+build_ferretdb &
+command -v cc >/dev/null || wait "$servers" # else the build would bring a compiler of its own
 install "[dev]"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
+wait "$servers"
 wait
 # Three tests at a time, for most wait. Who is done takes half of what another has left, so that the
 # last file keeps nobody waiting. A last -n0 undoes that, to debug.

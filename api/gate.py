@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,9 +18,22 @@ from connectors.saying import last_words, say
 _PROBES = ("/health", "/ready")
 """Whoever shows no token learns from these whether all is well, and no more."""
 
+
+_ENDLESS = ("/logs/tail",)
+"""Answered for as long as somebody listens; has a limit of its own."""
+
+
+def content_policy(hashes: Sequence[str] = ()) -> str:
+    """What a browser may load and run: files from here, and inline scripts of these hashes."""
+    scripts = " ".join(["'self'", *(f"'sha256-{each}'" for each in hashes)])
+    return (
+        f"default-src 'self'; script-src {scripts}; img-src 'self' data:; object-src 'none'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": content_policy(),
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -45,7 +59,7 @@ def gate(app: ASGIApp, own_name: str, tokens: Tokens | None = None) -> ASGIApp:
             if tokens and not tokens.let_in(request):
                 send = _status_only(send)
             return await app(scope, receive, send)
-        with limits.request(client) as wait:
+        with limits.request(client, is_long=request.url.path in _ENDLESS) as wait:
             if wait:
                 too_many = JSONResponse(
                     {"detail": f"Too many requests of one client: try again in {wait} s."},

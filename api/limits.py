@@ -28,11 +28,17 @@ class Limits:
         self._wrong: dict[str, tuple[int, float]] = {}  # how many, and when the first came
 
     @contextmanager
-    def request(self, address: str) -> Iterator[int]:
-        """A request that begins, and ends: in how many seconds it may come again, 0: now."""
+    def request(self, address: str, *, is_long: bool = False) -> Iterator[int]:
+        """A request that begins, and ends: in how many seconds it may come again, 0: now.
+
+        `is_long`: it is no question, and does not count as one; others limit these.
+        """
         client = _client(address)
-        if wait := self._wait(client):
+        if wait := self._wait(client, is_long):
             yield wait
+            return
+        if is_long:
+            yield 0
             return
         self._at_work[client] += 1
         try:
@@ -56,12 +62,12 @@ class Limits:
             count, first = 0, now
         self._wrong[_client(address)] = count + 1, first
 
-    def _wait(self, client: str) -> int:
+    def _wait(self, client: str, is_long: bool) -> int:
         count, first = self._wrong.get(client, (0, 0.0))
         left = first + SECONDS - time.monotonic()
         if count >= WRONG_TOKENS and left > 0:
             return math.ceil(left)
-        return int(self._at_work[client] >= AT_ONCE)
+        return int(not is_long and self._at_work[client] >= AT_ONCE)
 
 
 def _client(address: str) -> str:

@@ -12,6 +12,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from api.gate import content_policy
+
 FILES = Path(__file__).parent / "page"
 LIBRARIES = FILES / "lib"
 """What `setup.py` copies of npm's packages."""
@@ -54,26 +56,10 @@ def _page(name: str) -> Response:
 
 
 def _headers(text: str) -> dict[str, str]:
-    """What is allowed to this page: no script or style but files from here, and its import map.
+    """What is allowed to this page besides what every answer is: its import map.
 
     https://www.w3.org/TR/CSP3/#match-element-to-source-list
     """
-    inline = "".join(
-        f" 'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
-        for script in re.findall(r'<script type="importmap">(.*?)</script>', text, re.DOTALL)
-    )
-    policy = {
-        "default-src": "'self'",
-        "script-src": f"'self'{inline}",
-        "img-src": "'self' data:",  # the arrows of Swagger UI
-        "object-src": "'none'",
-        "base-uri": "'none'",
-        "form-action": "'self'",
-        "frame-ancestors": "'none'",
-    }
-    return {
-        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
-        "Cache-Control": "no-cache",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-    }
+    maps = re.findall(r'<script type="importmap">(.*?)</script>', text, re.DOTALL)
+    hashes = [b64encode(sha256(script.encode()).digest()).decode() for script in maps]
+    return {"Content-Security-Policy": content_policy(hashes), "Cache-Control": "no-cache"}

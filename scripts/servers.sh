@@ -41,20 +41,29 @@ build_ferretdb() {
     rm -rf "$work"
 }
 
-# Installs what is missing, or says what to do before anything else is done.
+# Says what to do, before anything else is done, where what is missing cannot be installed.
+check_servers() {
+    if [[ -z $(missing_packages) ]]; then return; fi
+    if ! command -v apt-get >/dev/null || ! as_root true 2>/dev/null; then fail "$(advice)"; fi
+}
+
+advice() {
+    local packages
+    packages=$(missing_packages)
+    echo "The tests need the Debian packages ${packages% }, which cannot be installed from" \
+        "here. Run: sudo apt-get update && sudo apt-get install --yes ${packages% }"
+}
+
+# Installs what is missing.
 install_servers() {
     local packages
     packages=$(missing_packages)
     if [[ -z $packages ]]; then return; fi
-    local advice="The tests need the Debian packages ${packages% }, which cannot be installed from"
-    advice+=" here. Run: sudo apt-get update && sudo apt-get install --yes ${packages% }"
-    if ! command -v apt-get >/dev/null || ! as_root true 2>/dev/null; then fail "$advice"; fi
-
     echo "Installing ${packages% } with apt-get (once) ..."
     # shellcheck disable=SC2086 # several packages
     apt_get install $packages >/dev/null 2>&1 || # the lists of packages may be old, or missing
-        { apt_get update && apt_get install $packages; } || fail "$advice"
-    if [[ -n $(missing_packages) ]]; then fail "$advice"; fi
+        { apt_get update && apt_get install $packages; } || fail "$(advice)"
+    if [[ -n $(missing_packages) ]]; then fail "$(advice)"; fi
     # The tests start their own; InfluxDB's service listens on every interface, without a password.
     local service
     for service in influxdb postgresql redis-server; do

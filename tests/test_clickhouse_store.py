@@ -759,6 +759,7 @@ def be_late(writer: ClickHouseWriter, on_its_way: list[Insert], other: ClickHous
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["is lost", "arrives late"])
 @pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
 def test_refused_rows_are_found_once_wherever_it_is_killed_and_what_was_on_its_way(
     open_it, arrives
 ):
@@ -825,6 +826,7 @@ def test_a_line_that_makes_an_expression_of_somebodys_own_fail_is_a_dead_letter(
     assert words in detail
 
 
+@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
 def test_what_is_left_of_many_refused_lines_is_one_part(open_it):
     store = open_it()
     store._client.command(CONSTRAINT)

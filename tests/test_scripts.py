@@ -462,14 +462,15 @@ def test_missing_servers_are_named_at_once_to_a_user_who_may_not_install(bare: C
 def test_missing_servers_are_named_when_installing_them_fails(bare: Checkout) -> None:
     bare.add_program("apt-get", APT)
     assert_advice(bare.run("run_tests.sh", REFUSING="yes"))
-    assert bare.installs == []
+    assert not any("pytest" in call for call in bare.calls)
 
 
 def test_missing_servers_are_installed_with_fresh_lists(bare: Checkout) -> None:
     bare.add_program("apt-get", APT)
     assert bare.run("run_tests.sh").returncode == 0
     install = "apt-get install influxdb iproute2"
-    assert bare.calls[:3] == [install, "apt-get update", install]
+    installing = [call for call in bare.calls if call.startswith("apt-get")]
+    assert installing == [install, "apt-get update", install]
     assert bare.calls[-1] == "python -m pytest -n3 --dist worksteal"
 
     assert bare.run("run_tests.sh").returncode == 0
