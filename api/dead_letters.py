@@ -9,7 +9,7 @@ from fastapi import FastAPI, HTTPException, Query
 from pydantic import BaseModel, Field
 
 from api.days import NO_STORE, problems
-from api.logs import Time
+from api.logs import Time, time_called
 from connectors.letters import SAMPLE_BYTES, Letter
 from connectors.letters import Reason as Found
 from connectors.store import Reader
@@ -59,20 +59,10 @@ def add_dead_letters(app: FastAPI, reader: Reader) -> None:
     )
     async def dead_letters(
         start: Annotated[
-            Time | None,
-            Query(
-                alias="from",
-                description="Time from which on they were stored. Default: ever.",
-                json_schema_extra={"type": "string"},
-            ),
+            Time | None, time_called("from", "Time from which on they were stored. Default: ever.")
         ] = None,
         end: Annotated[
-            Time | None,
-            Query(
-                alias="to",
-                description="Time before which they were stored. Default: ever.",
-                json_schema_extra={"type": "string"},
-            ),
+            Time | None, time_called("to", "Time before which they were stored. Default: ever.")
         ] = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="Reasons, at most.")] = 100,
     ) -> DeadLetters:

@@ -99,6 +99,22 @@ class Facets(RowsRange):
 Time = Annotated[int, BeforeValidator(microseconds)]
 
 
+FilterText = Annotated[
+    str,
+    Query(
+        alias="filter",
+        description="Which rows, as in `docs/filters.md`. Default: all.",
+        max_length=10_000,
+        examples=['status_code >= 500 and not endpoint ~ "/health"'],
+    ),
+]
+
+
+def time_called(alias: str, description: str) -> Any:
+    """The parameter of a time, in ISO 8601, UTC where it says nothing else."""
+    return Query(alias=alias, description=description, json_schema_extra={"type": "string"})
+
+
 @dataclass(frozen=True)
 class Asked:
     """What all three questions have."""
@@ -109,31 +125,21 @@ class Asked:
 
 
 def _asked(
-    filter_: Annotated[
-        str,
-        Query(
-            alias="filter",
-            description="Which rows, as in `docs/filters.md`. Default: all.",
-            max_length=10_000,
-            examples=['status_code >= 500 and not endpoint ~ "/health"'],
-        ),
-    ] = "",
+    filter_: FilterText = "",
     start: Annotated[
         Time | None,
-        Query(
-            alias="from",
-            description="Time of the first row, in ISO 8601, UTC where it says nothing else. "
+        time_called(
+            "from",
+            "Time of the first row, in ISO 8601, UTC where it says nothing else. "
             "Default: an hour before `to`.",
-            json_schema_extra={"type": "string"},
         ),
     ] = None,
     end: Annotated[
         Time | None,
-        Query(
-            alias="to",
-            description="Time before which the last row is. Default: just after the newest row, "
+        time_called(
+            "to",
+            "Time before which the last row is. Default: just after the newest row, "
             "rows of the future left aside.",
-            json_schema_extra={"type": "string"},
         ),
     ] = None,
 ) -> Asked:

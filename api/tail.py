@@ -19,10 +19,10 @@ from typing import Annotated
 
 import polars as pl
 from anyio import to_thread
-from fastapi import FastAPI, Header, HTTPException, Query
+from fastapi import FastAPI, Header, HTTPException
 from fastapi.responses import StreamingResponse
 
-from api.logs import ROUTES, Asked, logs_of, selection
+from api.logs import ROUTES, Asked, FilterText, logs_of, selection
 from api.rows import shown
 from api.streaming import Streamed
 from connectors.descriptors import share
@@ -260,14 +260,7 @@ def add_tail(app: FastAPI, reader: Reader, tail: Tail | None) -> None:
         },
     )
     async def get_tail(
-        filter_: Annotated[
-            str,
-            Query(
-                alias="filter",
-                description="Which rows, as in `docs/filters.md`. Default: all.",
-                max_length=10_000,
-            ),
-        ] = "",
+        filter_: FilterText = "",
         last_event_id: Annotated[
             str | None,
             Header(description="The `id` behind which to go on; browsers send it by themselves."),

@@ -759,7 +759,6 @@ def be_late(writer: ClickHouseWriter, on_its_way: list[Insert], other: ClickHous
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["is lost", "arrives late"])
 @pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
-@pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
 def test_refused_rows_are_found_once_wherever_it_is_killed_and_what_was_on_its_way(
     open_it, arrives
 ):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from random import Random
 from typing import Any, cast
@@ -16,7 +15,6 @@ from api.app import create_app
 from connectors.contrast import Share, ranked
 from connectors.sinks import sql_contrast
 from connectors.store import Reader
-from tests.servers.clickhouse_http import ServerProcess
 from tests.test_logs_api import answer, get, insert, open_made
 
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
@@ -72,19 +70,12 @@ def rows() -> Iterator[dict[str, Any]]:
 ROWS = list(rows())
 
 
-@pytest.fixture(scope="module", params=["embedded", "sqlite", "clickhouse"])
+@pytest.fixture(scope="module", params=["embedded", "sqlite"])  # a server has the same questions
 def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    directory = tmp_path_factory.mktemp(request.param)
-    with ExitStack() as ended:
-        where = {}
-        if request.param == "clickhouse":
-            server = ServerProcess(directory / "server")
-            ended.callback(server.stop)
-            where["clickhouse_url"] = server.url
-        store = open_made(request.param, directory, **where)
-        ended.callback(store.close)
-        insert(store, ROWS)
-        yield create_app(cast(Reader, store.reader))
+    store = open_made(request.param, tmp_path_factory.mktemp(request.param))
+    insert(store, ROWS)
+    yield create_app(cast(Reader, store.reader))
+    store.close()
 
 
 def explain(app: FastAPI, filter_: str, **asked: object) -> Any:

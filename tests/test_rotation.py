@@ -68,6 +68,8 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    time = monotonic
+
 
 class NoEvents:
     """A file system without events: names are looked at each time."""
