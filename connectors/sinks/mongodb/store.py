@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 from pymongo import DESCENDING, ReplaceOne, UpdateOne
+from pymongo.errors import OperationFailure
 
 from connectors.batch import BlockId, Parsed, Span
 from connectors.sinks.ledger import LAST, Entry, LedgerStore
@@ -131,7 +132,13 @@ class MongoStore(LedgerStore):
         return file_ids
 
     def _write(self, name: str, requests: Sequence[Any]) -> None:
-        self._server.insist(lambda: self._server[name].bulk_write(requests, ordered=False))
+        def write() -> None:
+            try:
+                self._server[name].bulk_write(requests, ordered=False)
+            except KeyError as error:  # FerretDB, seen once: of the driver, which needs all fields
+                raise OperationFailure(f"An answer to a bulk write lacks {error}.") from error
+
+        self._server.insist(write)
 
 
 class MongoWriter(OverwritingWriter, Lines):
