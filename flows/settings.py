@@ -23,9 +23,10 @@ class ParsingSettings(Settings):
     @field_validator("geoip_db")
     @classmethod
     def _can_be_read(cls, text: str) -> str:
-        from flows.enrichment.chosen import enricher_module  # it takes its time
+        if text:  # what reads such files is not part of every installation
+            from flows.enrichment.chosen import enricher_module  # it takes its time
 
-        enricher_module("geoip").check(parts(text))
+            enricher_module("geoip").check(parts(text))
         return text
 
     @field_validator("enrichers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import datetime, timezone
 from ipaddress import ip_address
@@ -24,7 +25,7 @@ from flows.enrichment.known import Known
 from flows.settings import load
 from flows.steps import enrich_step
 from settings import Settings
-from tests.conftest import Pipeline
+from tests.conftest import ROOT, Pipeline
 from tests.parsing_checks import parse
 
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
@@ -53,6 +54,21 @@ def test_a_library_that_is_not_installed_is_named_with_what_installs_it(
     monkeypatch.delitem(sys.modules, "flows.enrichment.user_agent", raising=False)
     with pytest.raises(SettingsError, match=r"ENRICHERS='user_agent': .*ua_parser.*\[enrich\]"):
         load()
+
+
+def test_without_the_libraries_of_enrichers_everything_else_starts(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path, 0)
+    (tmp_path / "a.log").write_text('{"ts": 1793527200}\n')
+    missing = "maxminddb, ua_parser, ua_parser_builtins, ua_parser_rs"  # as in ./start.sh
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nsys.modules.update(dict.fromkeys({missing.split(', ')}))\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    done = pipeline.run(
+        PYTHONPATH=path, LOG_PATHS="a.log", LOG_FORMAT="json", STORE="sqlite", INSTANCE="a"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("lines=1 stored=1 ")
 
 
 # What is found out once for each text
