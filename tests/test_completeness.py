@@ -65,7 +65,7 @@ def test_a_source_is_complete_to_when_the_oldest_line_that_waits_was_noticed(
     tailed.poll_soon()
     [taken] = tailed.partition.next_batch()
     noticed = time.time()
-    time.sleep(0.01)  # so that later looks are later
+    wait_for(lambda: time.time() > noticed, "a later time")
     assert tailed.partition.next_batch() == []
     behind = tailed.source.status()
     assert behind.files_behind == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -68,9 +67,8 @@ def test_each_file_is_told_with_how_far_how_fast_and_how_well_it_is_stored(
         append(busy, GOOD)
         tailed.poll_soon()
         taken = take()
-        time.sleep(0.01)  # so that it waits
         assert told()["busy.log"]["lag_bytes"] == len(GOOD)
-        assert told()["busy.log"]["lag_seconds"] > 0
+        wait_for(lambda: told()["busy.log"]["lag_seconds"] > 0, "a lag")
         sink.write_batch([parse(taken)])
         assert told()["busy.log"]["dead_letter_share"] == 0.2
         assert answer(app, "/pipeline", limit=1)["total"] == 2
