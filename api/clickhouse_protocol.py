@@ -12,6 +12,7 @@ import time
 import uuid
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 
 from anyio import CancelScope, CapacityLimiter, create_task_group, sleep, to_thread
 from python_multipart.exceptions import FormParserError
@@ -58,6 +59,10 @@ _OF_TRANSPORT = {
     "user",
     "wait_end_of_query",
 }
+
+# Go's driver asks this first, in blocks of `client_protocol_version`. All that it asks then, it
+# reads in blocks of the revision that this answer tells: the engine writes those of revision 0.
+_FIRST = "SELECT displayName(), version(), revision(), timezone()"
 
 _STATUS = {
     46: 404,  # UNKNOWN_FUNCTION
@@ -160,10 +165,34 @@ def _answer(
     accounts: FormattedAccounts, question: Question, accepts_gzip: bool
 ) -> tuple[Formatted, bytes]:
     """The answer, and what is sent of it."""
-    answer = accounts.formatted(question)
+    if question.sql == _FIRST and question.format == "Native":
+        version = accounts.formatted(replace(question, sql="SELECT version()", format="RawBLOB"))
+        answer = replace(version, data=_greeting(version.data), format="Native")
+    else:
+        answer = accounts.formatted(question)
     if accepts_gzip and len(answer.data) >= _WORTH_GZIP:
         return answer, gzip.compress(answer.data, 1)
     return answer, answer.data
+
+
+def _greeting(version: bytes) -> bytes:
+    """The answer to `_FIRST`, as one block of any revision from 54454 on.
+
+    Its info (no totals, bucket -1), how many columns and rows, and of each column its name, its
+    type, that it is written as usual, and its value. Source: `NativeWriter` of ClickHouse.
+    """
+    columns = (
+        (b"displayName()", b"String", _text(b"Logwax")),
+        (b"version()", b"String", _text(version)),
+        (b"revision()", b"UInt32", bytes(4)),
+        (b"timezone()", b"String", _text(b"UTC")),
+    )
+    written = [_text(name) + _text(kind) + b"\0" + value for name, kind, value in columns]
+    return b"\1\0\2\xff\xff\xff\xff\0" + bytes([len(columns), 1]) + b"".join(written)
+
+
+def _text(value: bytes) -> bytes:
+    return bytes([len(value)]) + value  # fewer than 128
 
 
 def _authenticate(request: Request, keys: Tokens, *, needs_key: bool) -> None:

@@ -12,6 +12,7 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 
 import clickhouse_connect
@@ -277,6 +278,42 @@ def test_what_grafanas_plugin_asks_is_answered(client: Client) -> None:
     assert len(answers) == 8
     assert [row[1] for row in answers[4]].count("") == len(answers[4]) >= 10
     assert [(row[0].hour, row[1], row[2]) for row in answers[5]] == [(10, 0, len(answers[4]))]
+
+
+def test_the_driver_of_go_by_which_grafana_asks_is_told_how_to_read_the_answers(ask: Ask) -> None:
+    # What clickhouse-go 2.51 sends, and how it reads a block of the revision that it names.
+    given = {
+        "client_protocol_version": 54460,
+        "database": "default",
+        "default_format": "Native",
+        "max_execution_time": 60,
+    }
+    headers = {
+        "Accept-Encoding": "gzip",
+        "Authorization": f"Basic {b64encode(b'default:').decode()}",
+        "User-Agent": "clickhouse-go/2.51.0 (lv:go/1.26.8; os:linux)",
+    }
+    hello = ask("SELECT displayName(), version(), revision(), timezone()", headers, **given)
+    assert (hello.status_code, hello.headers["X-ClickHouse-Format"]) == (200, "Native")
+    block = BytesIO(hello.content)
+
+    def text() -> str:
+        return block.read(block.read(1)[0]).decode()
+
+    assert block.read(8) == b"\x01\x00\x02\xff\xff\xff\xff\x00"  # its info
+    assert block.read(2) == b"\x04\x01"  # columns, rows
+    told = {}
+    for _ in range(4):
+        name, kind, is_custom = text(), text(), block.read(1)
+        assert is_custom == b"\0"
+        told[name] = text() if kind == "String" else int.from_bytes(block.read(4), "little")
+    assert block.read() == b""
+    assert list(told) == ["displayName()", "version()", "revision()", "timezone()"]
+    assert told["version()"] == ask("SELECT version()").text.strip()
+    assert (told["revision()"], told["timezone()"]) == (0, "UTC")
+
+    answer = ask("SELECT toUInt8(7) AS n", headers, **given)
+    assert answer.content == b"\x01\x01\x01n\x05UInt8\x07"  # of revision 0
 
 
 NODE = """
