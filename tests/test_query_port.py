@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import shutil
 import socket
@@ -25,6 +24,7 @@ from api.access import Tokens
 from api.clickhouse_protocol import create_query_app
 from connectors.preflight import problems
 from settings import Settings
+from tests.browser import NODE, node_modules
 from tests.conftest import DEADLINE, Pipeline, find_port, wait_for
 from tests.refused_questions import REFUSED
 
@@ -316,7 +316,7 @@ def test_the_driver_of_go_by_which_grafana_asks_is_told_how_to_read_the_answers(
     assert answer.content == b"\x01\x01\x01n\x05UInt8\x07"  # of revision 0
 
 
-NODE = """
+NODE_ASKS = """
 const { createClient } = require('@clickhouse/client')
 async function ask() {
   const client = createClient({ url: process.argv[2], request_timeout: 60000 })
@@ -339,19 +339,10 @@ ask()
 
 
 def test_clickhouses_own_client_of_node_asks(asked: tuple[Pipeline, int], tmp_path: Path) -> None:
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if not (node and npm):
-        pytest.skip("needs Node")
-    kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logwax/node-1.23.1"
-    if not (kept / "node_modules/@clickhouse/client/package.json").exists():  # once
-        package = "@clickhouse/client@1.23.1"
-        made = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", kept]
-        kept.mkdir(parents=True, exist_ok=True)
-        subprocess.run([*made, package], check=True, capture_output=True, timeout=DEADLINE * 2)
-    (tmp_path / "ask.cjs").write_text(NODE)
+    (tmp_path / "ask.cjs").write_text(NODE_ASKS)
     found = subprocess.run(
-        [node, tmp_path / "ask.cjs", f"http://127.0.0.1:{asked[1]}"],
-        env={"PATH": os.environ["PATH"], "NODE_PATH": str(kept / "node_modules")},
+        [NODE, tmp_path / "ask.cjs", f"http://127.0.0.1:{asked[1]}"],
+        env={"NODE_PATH": str(node_modules())},
         capture_output=True,
         text=True,
         timeout=DEADLINE,
