@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 import uuid
 from base64 import b64decode
@@ -63,6 +64,8 @@ _OF_TRANSPORT = {
 # Go's driver asks this first, in blocks of `client_protocol_version`. All that it asks then, it
 # reads in blocks of the revision that this answer tells: the engine writes those of revision 0.
 _FIRST = "SELECT displayName(), version(), revision(), timezone()"
+
+_NOT_OF_A_HEADER = re.compile(r"[^ -~]|^ | $")  # RFC 9110, 5.5; ASCII
 
 _STATUS = {
     46: 404,  # UNKNOWN_FUNCTION
@@ -121,7 +124,7 @@ def create_query_app(accounts: FormattedAccounts, keys: Tokens, *, needs_key: bo
     async def ask(request: Request) -> Response:
         query_id = request.query_params.get("query_id") or str(uuid.uuid4())
         headers = {
-            "X-ClickHouse-Query-Id": query_id.encode("ascii", "replace").decode(),
+            "X-ClickHouse-Query-Id": _NOT_OF_A_HEADER.sub("?", query_id),
             "X-ClickHouse-Timezone": "UTC",
             "X-Content-Type-Options": "nosniff",
         }
@@ -198,6 +201,8 @@ def _text(value: bytes) -> bytes:
 def _authenticate(request: Request, keys: Tokens, *, needs_key: bool) -> None:
     given = _key_given(request)
     if (given or needs_key) and not keys.know(given):
+        if needs_key and given and hasattr(request.state, "wrong_token"):  # there is a gate
+            request.state.wrong_token()
         raise RefusedError(
             516,
             "Authentication failed: the key of any user is API_TOKEN, or what DATA_DIR/read.token "

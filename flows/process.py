@@ -212,7 +212,7 @@ def _serve_queries(settings: Settings, store: Store, token: str) -> list[Callabl
     chosen = settings.api_token.get_secret_value()
     needs_key = bool(chosen) or not is_of_this_machine(settings.api_host)
     keys = Tokens(chosen or keep_token(settings.data_dir), token)
-    server.start(create_query_app(accounts, keys, needs_key=needs_key))
+    server.start(create_query_app(accounts, keys, needs_key=needs_key), pages=())
     return [accounts.cancel, server.stop]
 
 

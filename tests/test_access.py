@@ -151,6 +151,39 @@ def test_a_client_that_guesses_tokens_has_to_wait_whatever_it_shows_then(
     assert get("2001:db8::1", TOKEN).status_code == 200
 
 
+def test_a_client_that_guesses_cookies_has_to_wait_and_an_old_one_counts_once(beyond: str) -> None:
+    def get(client: str, cookie: str) -> int:
+        headers = {"X-Forwarded-For": client, "Cookie": f"logwax={cookie}"}
+        return httpx.get(f"{beyond}/rows", headers=headers, trust_env=False).status_code
+
+    old = [get("192.0.2.7", "an old one") for _ in range(limits.WRONG_TOKENS + 1)]
+    guesses = [get("192.0.2.8", str(guess)) for guess in range(limits.WRONG_TOKENS + 1)]
+    assert old == [401] * (limits.WRONG_TOKENS + 1)
+    assert guesses == [401] * limits.WRONG_TOKENS + [429]
+
+
+def test_on_loopback_a_page_of_another_site_may_lead_to_ours_and_make_a_browser_ask_nothing() -> (
+    None
+):
+    server = ApiServer("127.0.0.1", 0)
+    server.start(Asked())
+
+    def get(path: str, site: str, mode: str) -> int:
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+        return httpx.get(server.url + path, headers=headers, trust_env=False).status_code
+
+    try:
+        for site in ("cross-site", "same-site"):
+            assert get("/rows", site, "no-cors") == 403
+            assert get("/rows", site, "navigate") == 403
+            assert get("/", site, "no-cors") == 403
+            assert get("/", site, "navigate") == 404  # which it has not
+        assert get("/rows", "same-origin", "cors") == 200
+        assert get("/rows", "none", "navigate") == 200
+    finally:
+        server.stop()
+
+
 def test_of_a_client_so_many_requests_are_answered_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -22,6 +22,8 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from api.access import Tokens
 from api.clickhouse_protocol import create_query_app
+from api.limits import WRONG_TOKENS
+from api.server import ApiServer
 from connectors.preflight import problems
 from settings import Settings
 from tests.browser import NODE, node_modules
@@ -118,6 +120,8 @@ def test_the_format_is_the_statements_own_else_the_default(ask: Ask) -> None:
     assert json.loads(found.headers["X-ClickHouse-Summary"])["result_bytes"] == "8"
     found = ask(query="SELECT 'a,b', toUInt64(1)", default_format="CSV", query_id="mine")
     assert (found.text, found.headers["X-ClickHouse-Query-Id"]) == ('"a,b",1\n', "mine")
+    found = ask(query="SELECT 1", query_id="a\r\nX-Evil: ü")
+    assert (found.text, found.headers["X-ClickHouse-Query-Id"]) == ("1\n", "a??X-Evil: ?")
     for name in ("Nothing", "CSV INTO OUTFILE 'a'", "CSV\nSETTINGS readonly = 0"):
         refused = ask(query="SELECT 1", default_format=name)
         assert refused.headers["X-ClickHouse-Exception-Code"] == "73", name
@@ -381,6 +385,24 @@ def test_beyond_this_machine_nobody_asks_without_the_key() -> None:
     refused = asyncio.run(get("/?query=SELECT+1"))
     assert (refused.status_code, refused.headers["X-ClickHouse-Exception-Code"]) == (403, "516")
     assert asyncio.run(get("/", **{"X-ClickHouse-Key": "secret"})).text == "Ok.\n"
+
+
+def test_whoever_guesses_keys_has_to_wait() -> None:
+    server = ApiServer("0.0.0.0", 0)
+    server.start(create_query_app(None, Tokens("secret"), needs_key=True), pages=())  # type: ignore[arg-type]
+    url = server.url.replace("0.0.0.0", "127.0.0.1")
+
+    def get(key: str) -> int:
+        headers = {"X-ClickHouse-Key": key} if key else {}
+        return httpx.get(f"{url}/?query=+", headers=headers, trust_env=False).status_code
+
+    try:
+        assert [get(key) for key in ("", "secret", "")] == [403, 200, 403]
+        guesses = [get(str(guess)) for guess in range(WRONG_TOKENS)]
+        assert guesses == [403] * WRONG_TOKENS
+        assert get("secret") == 429
+    finally:
+        server.stop()
 
 
 def test_a_stop_does_not_wait_for_a_question(pipeline: Pipeline) -> None:
