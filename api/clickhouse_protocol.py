@@ -88,7 +88,7 @@ _TYPES = {"CSV": "text/csv", "JSON": "application/json", "Tab": "text/tab-separa
 """Of formats whose names begin so."""
 
 
-def create_query_app(accounts: FormattedAccounts, keys: Tokens, *, needs_key: bool) -> Starlette:
+def create_query_app(accounts: FormattedAccounts, keys: Tokens) -> Starlette:
     """The protocol over one store. A key that is given must be of `keys`, whoever the user is."""
     limiter = CapacityLimiter(AT_ONCE)
 
@@ -129,7 +129,7 @@ def create_query_app(accounts: FormattedAccounts, keys: Tokens, *, needs_key: bo
             "X-Content-Type-Options": "nosniff",
         }
         try:
-            _authenticate(request, keys, needs_key=needs_key)
+            _authenticate(request, keys)
             question = _question(*await _given(request))
             if not question.sql:
                 return PlainTextResponse("Ok.\n", headers=headers)
@@ -198,10 +198,10 @@ def _text(value: bytes) -> bytes:
     return bytes([len(value)]) + value  # fewer than 128
 
 
-def _authenticate(request: Request, keys: Tokens, *, needs_key: bool) -> None:
+def _authenticate(request: Request, keys: Tokens) -> None:
     given = _key_given(request)
-    if (given or needs_key) and not keys.know(given):
-        if needs_key and given and hasattr(request.state, "wrong_token"):  # there is a gate
+    if (given or keys.needed) and not keys.know(given):
+        if keys.needed and given and hasattr(request.state, "wrong_token"):  # there is a gate
             request.state.wrong_token()
         raise RefusedError(
             516,

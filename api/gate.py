@@ -57,21 +57,22 @@ def gate(
     `own_name` is set where only this machine is served, under that name among others. A page of
     the web may have a name that leads here, too (DNS rebinding): with such a name, or from such a
     page, there is no answer; nor is there if a browser says that another site has made it ask,
-    unless somebody has followed a link to one of `pages`. `tokens`: one of them has to be shown.
-    `HEAD` is asked by `GET`. Where the app itself finds a wrong key, it calls what is in
+    unless somebody has followed a link to one of `pages`. `tokens`: one of them has to be shown
+    if that is needed. `HEAD` is asked by `GET`. Where the app itself finds a wrong key, it calls
     `request.state.wrong_token`.
     """
     limits = Limits()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        asked = tokens if tokens and tokens.needed else None
         client = request.client.host if request.client else ""
         if own_name and (other := _other(request.headers, own_name)):
             return await JSONResponse({"detail": _not_for(other)}, 403)(scope, receive, send)
         if own_name and _is_of_another_site(request, pages):
             return await JSONResponse({"detail": _NOT_FOR_SITES}, 403)(scope, receive, send)
         if request.url.path in _PROBES:  # of who looks after this process: never too many
-            if tokens and not tokens.let_in(request):
+            if asked and not asked.let_in(request):
                 send = _status_only(send)
             return await app(scope, receive, send)
         with limits.request(client, is_long=request.url.path in _ENDLESS) as wait:
@@ -82,12 +83,12 @@ def gate(
                     {"Retry-After": str(wait)},
                 )
                 return await too_many(scope, receive, send)
-            if tokens and request.url.path == LOGIN and request.method == "POST":
-                if opened := await tokens.open(request):
+            if asked and request.url.path == LOGIN and request.method == "POST":
+                if opened := await asked.open(request):
                     return await opened(scope, receive, send)
                 limits.wrong_token(client)
                 return await not_without_token(request)(scope, receive, send)
-            if tokens and (request.url.path == LOGIN or not tokens.let_in(request)):
+            if asked and (request.url.path == LOGIN or not asked.let_in(request)):
                 if "authorization" in request.headers:
                     limits.wrong_token(client)
                 elif cookie := request.cookies.get(COOKIE):

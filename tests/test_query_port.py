@@ -374,7 +374,7 @@ def test_whoever_has_a_key_must_have_this_one(asked: tuple[Pipeline, int], ask: 
 
 
 def test_beyond_this_machine_nobody_asks_without_the_key() -> None:
-    app = create_query_app(None, Tokens("secret"), needs_key=True)  # type: ignore[arg-type]
+    app = create_query_app(None, Tokens("secret"))  # type: ignore[arg-type]
 
     async def get(path: str, **headers: str) -> httpx.Response:
         transport = httpx.ASGITransport(app)
@@ -389,7 +389,7 @@ def test_beyond_this_machine_nobody_asks_without_the_key() -> None:
 
 def test_whoever_guesses_keys_has_to_wait() -> None:
     server = ApiServer("0.0.0.0", 0)
-    server.start(create_query_app(None, Tokens("secret"), needs_key=True), pages=())  # type: ignore[arg-type]
+    server.start(create_query_app(None, Tokens("secret")), pages=())  # type: ignore[arg-type]
     url = server.url.replace("0.0.0.0", "127.0.0.1")
 
     def get(key: str) -> int:
