@@ -10,7 +10,7 @@ import sys
 import threading
 from types import FrameType
 
-from api.access import tokens_of
+from api.access import Tokens, change_tokens
 from api.app import create_app
 from api.server import ApiServer
 from connectors import preflight
@@ -37,7 +37,8 @@ def main() -> None:
             raise SettingsError(problems)
         reader = open_reader(settings, Retry(stop))
         server = ApiServer(settings.api_host, settings.api_port)
-        server.start(create_app(reader), tokens_of(settings))
+        change_tokens(tokens := Tokens(), settings)
+        server.start(create_app(reader), tokens)
     except LogwaxError as error:
         say(str(error))
         sys.exit(1)
