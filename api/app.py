@@ -23,9 +23,11 @@ from api.export import add_export
 from api.logs import add_logs
 from api.pages import add_pages
 from api.pipeline import add_pipeline
+from api.query import add_query
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
 from api.tail import add_tail
+from connectors.accounts import FormattedAccounts
 from connectors.errors import StoreError, UnanswerableError
 from connectors.status import FileStatus, SourceStatus, Status
 from connectors.store import Reader
@@ -47,7 +49,7 @@ class Pipeline:
     """What the API looks at in the process that it is part of.
 
     `sees_writes`: whether nobody else writes into the store, so that answers may be kept. `files`
-    are those that it reads, in `log_format`.
+    are those that it reads, in `log_format`. `accounts` takes questions in SQL.
     """
 
     status: Status
@@ -55,6 +57,7 @@ class Pipeline:
     sees_writes: bool = False
     files: Callable[[], Sequence[FileStatus]] = list
     log_format: str = ""
+    accounts: FormattedAccounts | None = None
 
 
 def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
@@ -129,6 +132,7 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     add_event(app, reader)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)
+    add_query(app, pipeline.accounts if pipeline else None)
     if pipeline:
         add_pipeline(app, pipeline.status, pipeline.source, pipeline.files, pipeline.log_format)
     else:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bytewax.dataflow import Dataflow
 
+from connectors.accounts import FormattedAccounts
 from connectors.api_token import keep_token, make_token, remove_token
 from connectors.descriptors import raise_limit
 from connectors.errors import LogwaxError
@@ -167,15 +168,25 @@ def _serve(
         if settings.api_url or serves_queries:
             token = make_token(settings.data_dir)
             closers.append(lambda: remove_token(settings.data_dir))
+    accounts = None
+    if settings.store_kind.has_protocol and (settings.api_url or serves_queries):
+        accounts = store.accounts()
+        assert isinstance(accounts, FormattedAccounts)  # as its kind has said
+        closers.append(accounts.cancel)
     if settings.api_url and store.reader:
-        closers += _serve_api(settings, source, store, status, token)
-    if serves_queries:
-        closers += _serve_queries(settings, store, token)
+        closers += _serve_api(settings, source, store, status, token, accounts)
+    if accounts and serves_queries:
+        closers += _serve_queries(settings, accounts, token)
     return closers
 
 
 def _serve_api(
-    settings: Settings, source: SourceInput, store: Store, status: Status, token: str
+    settings: Settings,
+    source: SourceInput,
+    store: Store,
+    status: Status,
+    token: str,
+    accounts: FormattedAccounts | None,
 ) -> list[Callable[[], None]]:
     # Imported here: a run that serves no API shall not pay for one.
     from api.access import tokens_of
@@ -190,6 +201,7 @@ def _serve_api(
         sees_writes=settings.store_kind.is_exclusive,
         files=source.files if isinstance(source, FileSource) else list,
         log_format=settings.log_format,
+        accounts=accounts,
     )
     app = create_app(store.reader, beside)
     closers: list[Callable[[], None]] = []
@@ -199,21 +211,20 @@ def _serve_api(
     return [*closers, store.reader.cancel, status.tail.close, server.stop]
 
 
-def _serve_queries(settings: Settings, store: Store, token: str) -> list[Callable[[], None]]:
+def _serve_queries(
+    settings: Settings, accounts: FormattedAccounts, token: str
+) -> list[Callable[[], None]]:
     from api.access import Tokens
     from api.clickhouse_protocol import create_query_app
     from api.names import is_of_this_machine
     from api.server import ApiServer
-    from connectors.accounts import FormattedAccounts
 
-    accounts = store.accounts()
-    assert isinstance(accounts, FormattedAccounts)  # as its kind has said
     server = ApiServer(settings.api_host, settings.query_port, "QUERY_PORT")
     chosen = settings.api_token.get_secret_value()
     needs_key = bool(chosen) or not is_of_this_machine(settings.api_host)
     keys = Tokens(chosen or keep_token(settings.data_dir), token)
     server.start(create_query_app(accounts, keys, needs_key=needs_key))
-    return [accounts.cancel, server.stop]
+    return [server.stop]
 
 
 def _serve_commands(

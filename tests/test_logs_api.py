@@ -494,6 +494,9 @@ def test_a_store_that_answers_nothing_about_rows_says_so() -> None:
         501,
         "This store tells statistics only, no rows: ask it by itself.",
     )
+    in_sql = get(create_app(cast(Reader, Other())), "/query", sql="SELECT 1")
+    assert in_sql.status_code == 501
+    assert "embedded ClickHouse" in in_sql.json()["detail"]
 
 
 @pytest.mark.parametrize(

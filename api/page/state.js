@@ -16,6 +16,8 @@ export const DEFAULTS = {
   days: "7",
   order: "requests",
   customer: "",
+  sql: "",
+  as: "", // of an answer in SQL: a chart
 };
 
 /** @typedef {typeof DEFAULTS} State */
