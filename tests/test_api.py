@@ -769,6 +769,7 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
         "/logs": {"200", "422", "501", "503"},
         "/logs/histogram": {"200", "422", "501", "503"},
         "/logs/facets": {"200", "422", "501", "503"},
+        "/logs/requests": {"200", "422", "501", "503"},
         "/dead-letters": {"200", "422", "503"},
         "/explain": {"200", "422", "501", "503"},
         "/logs/export": {"200", "422", "501", "503"},
