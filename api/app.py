@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from api import metrics
 from api.completeness import Completing
 from api.days import problems
-from api.dead_letters import add_dead_letters
+from api.dead_letters import Fitting, add_dead_letters
 from api.event import add_event
 from api.explain import add_explain
 from api.export import add_export
@@ -50,6 +50,7 @@ class Pipeline:
 
     `sees_writes`: whether nobody else writes into the store, so that answers may be kept. `files`
     are those that it reads, in `log_format`. `accounts` takes questions in SQL.
+    `fitting` tells the format that lines are of.
     """
 
     status: Status
@@ -58,6 +59,7 @@ class Pipeline:
     files: Callable[[], Sequence[FileStatus]] = list
     log_format: str = ""
     accounts: FormattedAccounts | None = None
+    fitting: Fitting = lambda lines: ""
 
 
 def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
@@ -127,7 +129,7 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         return Response(encode(found), media_type=content_type)
 
     add_logs(app, reader, completing)
-    add_dead_letters(app, reader)
+    add_dead_letters(app, reader, pipeline.fitting if pipeline else lambda lines: "")
     add_explain(app, reader, completing)
     add_event(app, reader)
     add_export(app, reader)

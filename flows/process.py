@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -192,6 +193,7 @@ def _serve_api(
     from api.access import tokens_of
     from api.app import Pipeline, create_app
     from api.server import ApiServer
+    from flows.parsing.suggest import best_fit
 
     assert store.reader
     server = ApiServer(settings.api_host, settings.api_port)
@@ -202,6 +204,7 @@ def _serve_api(
         files=source.files if isinstance(source, FileSource) else list,
         log_format=settings.log_format,
         accounts=accounts,
+        fitting=partial(best_fit, other_than=settings.log_format, time_zone=settings.log_timezone),
     )
     app = create_app(store.reader, beside)
     closers: list[Callable[[], None]] = []

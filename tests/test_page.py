@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser import NODE, chromium, node_modules
 from tests.conftest import ROOT, Pipeline, find_port
@@ -41,6 +41,7 @@ def lines() -> Iterator[str]:
             message=f"request number {i}",
         )
     yield "no JSON at all\n"
+    yield from 2 * ['203.0.113.7 - - [01/Nov/2026:11:59:00 +0000] "GET / HTTP/1.1" 200 12\n']
     yield line(1, level="WARNING", message=HOSTILE)
 
 
@@ -49,10 +50,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     directory = tmp_path_factory.mktemp("page")
     (directory / "app.log").write_text("".join(lines()))
     pipeline = Pipeline(directory, find_port())
-    settings = {"STORE": "sqlite", "INSTANCE": "page", "LOG_FORMAT": "json"}
+    settings = {"INSTANCE": "page", "LOG_FORMAT": "json"}
     process = pipeline.start(LOG_FILE_PATH=directory / "app.log", **settings)
     pipeline.wait_until_healthy()
-    pipeline.wait_until_stored(LINES + 2)
+    pipeline.wait_until_stored(LINES + 4)
     yield pipeline
     process.kill()
     process.communicate()
@@ -166,6 +167,10 @@ VIEWS = [
     "/?filter=status_code>400&by=status_class",
     "/?view=requests&days=",
     "/?view=explain",
+    "/?filter=level%3DERROR&view=explain",
+    "/?columns=level,attr.region&zone=local&from=2026-11-01T11:00:00Z&to=2026-11-01T12:00:00Z",
+    "/?view=sql&sql=SELECT+level,count()+FROM+logs+GROUP+BY+level",
+    "/?view=sql&as=chart&sql=SELECT+level,count()+FROM+logs+GROUP+BY+level",
     "/?view=pipeline",
 ]
 
@@ -180,7 +185,8 @@ def test_no_view_has_what_axe_calls_serious(tab: Watched, theme: str) -> None:
         expect(page.get_by_role("heading", level=1)).to_be_attached()
         expect(page.locator("[aria-busy=true]")).to_have_count(0)
         page.evaluate(axe)
-        found = page.evaluate("axe.run({resultTypes: ['violations']})")
+        rules = ", runOnly: ['color-contrast']" if theme == "dark" else ""
+        found = page.evaluate(f"axe.run({{resultTypes: ['violations']{rules}}})")
         assert [
             (one["id"], one["nodes"][0]["html"])
             for one in found["violations"]
@@ -224,3 +230,101 @@ def test_what_stands_out_and_what_was_no_row_are_told(tab: Watched) -> None:
     expect(found.nth(1)).to_contain_text("/payments")
     page.get_by_role("link", name="Pipeline").click()
     expect(page.get_by_text("no JSON at all")).to_be_visible()
+    expect(page.get_by_text("LOG_FORMAT=common takes most of these")).to_be_visible()
+
+
+def test_sql_is_answered_as_a_table_and_a_chart_and_a_reload_asks_no_endless_question_again(
+    tab: Watched,
+) -> None:
+    page = tab.open("/?view=sql")
+    page.keyboard.press("/")
+    page.keyboard.insert_text(
+        "SELECT toStartOfHour(timestamp) AS hour, level, count() AS rows FROM logs "
+        "WHERE timestamp < '2026-11-01 12:00:00' GROUP BY ALL ORDER BY rows DESC"
+    )
+    page.keyboard.press("Control+Enter")
+    answered = page.get_by_role("group", name="Rows of the answer").get_by_role("row")
+    expect(answered).to_have_count(4)
+    expect(answered.nth(1)).to_contain_text("2026-11-01 11:00:00")
+    page.get_by_role("button", name="Chart").click()
+    expect(page.get_by_role("group", name=re.compile("INFO up to 2.9K"))).to_be_visible()
+    page.goto(page.url)
+    expect(page.get_by_role("group", name=re.compile("INFO up to 2.9K"))).to_be_visible()
+
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    endless = "SELECT count() FROM system.numbers"
+    page.get_by_label("SQL", exact=True).fill(endless)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    page.reload()
+    page.get_by_text("This question had no answer yet").wait_for()
+    assert sum("system.numbers" in url and "/query" in url for url in asked) == 1
+
+    page.get_by_label("SQL", exact=True).fill("DROP TABLE logs")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Only one SELECT")
+    assert tab.said and all("422" in text for text in tab.said)
+    tab.said.clear()
+
+
+def test_requests_of_any_year_are_seen_with_lines_and_status_codes(tab: Watched) -> None:
+    page = tab.open("/?view=requests")
+    expect(page.get_by_text(re.compile("2026-10-26 . 2026-11-01"))).to_be_visible()
+    expect(page.get_by_role("group", name=re.compile("Latency: p99 up to 10 ms"))).to_be_visible()
+    expect(page.get_by_role("group", name=re.compile("failed.s up to"))).to_be_visible()
+    codes = page.get_by_role("region", name="Status codes").get_by_role("row")
+    expect(codes.nth(2)).to_contain_text("502")
+    codes.nth(2).get_by_role("button").click()
+    expect(page.locator(".legend b")).to_have_text("100 rows")
+
+
+def test_a_view_is_kept_by_its_name_with_its_columns(tab: Watched) -> None:
+    page = tab.open("/?filter=status_code+%3D+502")
+    rows(page)
+    page.locator(".row").first.click()
+    page.get_by_role("button", name="The column attr.region").click()
+    page.get_by_role("button", name="The column endpoint").click()
+    page.keyboard.press("Escape")
+    assert rows(page)[0].split()[-2:] == ["eu", "/payments"]
+    page.get_by_text("Saved", exact=True).click()
+    page.get_by_label("Name of this view").fill("Payments that fail")
+    page.keyboard.press("Enter")
+    kept = page.url
+
+    tab.open("/?view=pipeline")
+    page.get_by_text("Saved", exact=True).click()
+    page.get_by_role("link", name="Payments that fail").click()
+    expect(page).to_have_url(kept)
+    assert rows(page)[0].split()[-2:] == ["eu", "/payments"]
+    page.get_by_text("Saved", exact=True).click()
+    page.get_by_role("button", name="Forget Payments that fail").click()
+    expect(page.get_by_role("link", name="Payments that fail")).to_have_count(0)
+
+
+def test_an_end_of_a_chart_that_may_lack_rows_says_so(tab: Watched) -> None:
+    page = tab.page
+
+    def behind(route: Route) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        told["completeness"]["files_behind"] = 1  # as while old lines are read
+        route.fulfill(response=answer, json=told)
+
+    page.route("**/logs/histogram*", behind)
+    tab.open()
+    expect(page.get_by_role("img", name=re.compile("its end is not complete"))).to_be_visible()
+    expect(page.get_by_text("may be missing: 1 file behind")).to_be_visible()
+
+
+def test_who_is_disconnected_is_told_and_sees_what_was_there(tab: Watched) -> None:
+    page = tab.open()
+    seen = rows(page)
+    page.route("**/logs**", lambda route: route.abort())
+    page.keyboard.press("r")
+    expect(page.get_by_text("Logwax does not answer").first).to_be_visible()
+    assert rows(page)[:10] == seen[:10]
+    page.unroute("**/logs**")
+    page.keyboard.press("r")
+    expect(page.get_by_text("Logwax does not answer")).to_have_count(0)
+    tab.said.clear()

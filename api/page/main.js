@@ -10,6 +10,7 @@ import { PipelineView } from "./pipeline.js";
 import { turn } from "./range.js";
 import { RequestsView } from "./requests.js";
 import { placeOf } from "./rows.js";
+import { Saved } from "./saved.js";
 import { SqlView } from "./sql.js";
 import { address, go, state } from "./state.js";
 import { theme, turnTheme } from "./theming.js";
@@ -39,6 +40,7 @@ function Page() {
       <nav aria-label="Views">${VIEWS.map(([name, title]) => html`<a key=${name} href=${address({ view: name })} aria-current=${name === view[0] ? "page" : undefined}
         onClick=${(/** @type {MouseEvent} */ event) => { if (!event.metaKey && !event.ctrlKey) { event.preventDefault(); go({ view: name }); } }}>${title}</a>`)}
         <a href="/docs">API</a></nav>
+      <${Saved} />
       <button onClick=${turnTheme} title="Dark or light (d)" aria-label=${theme.value === "dark" ? "Light" : "Dark"}>${theme.value === "dark" ? "☀" : "☾"}</button>
       <button onClick=${() => (isHelpOpen.value = true)} title="Keys (?)" aria-label="Keys">?</button>
     </header>
