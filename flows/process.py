@@ -169,10 +169,11 @@ def _serve(
         if settings.api_url or serves_queries:
             token = make_token(settings.data_dir)
             closers.append(lambda: remove_token(settings.data_dir))
-    accounts = None
+    accounts: FormattedAccounts | None = None
     if settings.store_kind.has_protocol and (settings.api_url or serves_queries):
-        accounts = store.accounts()
-        assert isinstance(accounts, FormattedAccounts)  # as its kind has said
+        found = store.accounts()
+        assert isinstance(found, FormattedAccounts)  # as its kind has said
+        accounts = found
         closers.append(accounts.cancel)
     if settings.api_url and store.reader:
         closers += _serve_api(settings, source, store, status, token, accounts)
