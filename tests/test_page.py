@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from settings import Settings
 from tests.browser import NODE, chromium, node_modules
-from tests.conftest import ROOT, Pipeline, find_port
+from tests.conftest import DEADLINE, ROOT, Pipeline, find_port
 
 NEWEST = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 LINES = 3000
@@ -20,8 +24,8 @@ HOSTILE = '<img src=x onerror="document.title=1">'
 
 
 def line(age: float, **fields: object) -> str:
-    time = (NEWEST - timedelta(seconds=age)).isoformat()
-    return json.dumps({"timestamp": time, **fields}) + "\n"
+    moment = (NEWEST - timedelta(seconds=age)).isoformat()
+    return json.dumps({"timestamp": moment, **fields}) + "\n"
 
 
 def lines() -> Iterator[str]:
@@ -160,6 +164,92 @@ def test_the_documentation_of_the_api_needs_nothing_from_elsewhere(tab: Watched)
     assert {url.split("/")[2] for url in asked if not url.startswith("data:")} == {
         page.url.split("/")[2]
     }
+
+
+MIB = 1024 * 1024
+
+# How many frames a second there are while the list is scrolled for three seconds.
+FRAMES = """() => new Promise((done) => {
+    const list = document.querySelector('.scroll'), begin = performance.now();
+    let frames = 0;
+    const frame = (now) => {
+        frames += 1;
+        list.scrollTop += frames % 100 < 70 ? 48 : -96;
+        if (now - begin < 3000) requestAnimationFrame(frame);
+        else done((1000 * frames) / (now - begin));
+    };
+    requestAnimationFrame(frame);
+})"""
+
+
+def write_steadily(path: Path, stop: threading.Event) -> None:
+    """A thousand lines a second, until `stop` is set."""
+    number, begin = 0, time.monotonic()
+    while not stop.wait(0.1):
+        due = int((time.monotonic() - begin) * 1000)
+        now = datetime.now(timezone.utc).isoformat()
+        lines = (
+            json.dumps({"timestamp": now, "level": "INFO", "message": f"row number {each}"}) + "\n"
+            for each in range(number, due)
+        )
+        append(path, "".join(lines))
+        number = due
+
+
+def append(path: Path, text: str) -> None:
+    """Append it in one piece, beside others who do."""
+    with path.open("ab", buffering=0) as log:
+        log.write(text.encode())
+
+
+def test_a_tab_stays_small_and_quick_at_a_thousand_rows_a_second(
+    tmp_path: Path, browser: Browser, soak: bool
+) -> None:
+    pipeline, log, stop = Pipeline(tmp_path, find_port()), tmp_path / "app.log", threading.Event()
+    wait = Settings.model_fields["stream_max_wait_time_in_seconds"].default
+    process = pipeline.start(LOG_PATHS=log, LOG_FORMAT="json", STREAM_MAX_WAIT_TIME_IN_SECONDS=wait)
+    pipeline.wait_until_healthy()
+    writing = threading.Thread(target=write_steadily, args=[log, stop])
+    writing.start()
+    try:
+        watched = Watched(browser.new_page(viewport={"width": 1440, "height": 900}), pipeline)
+        page = watched.open("/?live=1")
+        rows(page)
+        marked = Watched(browser.new_page(), pipeline).open("/?live=1&filter=mark")
+        expect(marked.get_by_text("Live", exact=True).last).to_be_visible()
+        metrics = page.context.new_cdp_session(page)
+        heaps: list[float] = []
+        frames: list[float] = []
+        seconds: list[float] = []
+        began = time.monotonic()
+        while time.monotonic() - began < (1800 if soak else 5):
+            now, text = datetime.now(timezone.utc).isoformat(), f"mark {len(seconds)}."
+            append(log, json.dumps({"timestamp": now, "message": text}) + "\n")
+            written = time.monotonic()
+            expect(marked.get_by_text(text)).to_be_visible(timeout=1000 * DEADLINE)
+            seconds.append(time.monotonic() - written)
+            frames.append(page.evaluate(FRAMES))
+            assert page.locator(".row").count() <= 300
+            page.get_by_role("button", name=re.compile("new rows? ")).click()
+            assert page.locator(".row").count() <= 300
+            metrics.send("HeapProfiler.collectGarbage")
+            heaps.append(metrics.send("Runtime.getHeapUsage")["usedSize"] / MIB)
+            if soak:
+                print(
+                    f"{heaps[-1]:.1f} MiB, {frames[-1]:.0f} frames/s, seen in {seconds[-1]:.2f} s"
+                )
+                page.wait_for_timeout(20_000)
+        assert not watched.said
+    finally:
+        stop.set()
+        writing.join()
+        process.kill()
+        process.communicate()
+    if soak:
+        full = heaps[len(heaps) // 10 :]  # once the list is full
+        assert max(full) - min(full) < 20
+        assert sorted(frames)[len(frames) // 2] >= 55
+        assert sorted(seconds)[len(seconds) // 2] <= 2
 
 
 VIEWS = [
