@@ -16,16 +16,18 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from api import metrics
 from api.completeness import Completing
 from api.days import problems
-from api.dead_letters import add_dead_letters
+from api.dead_letters import Fitting, add_dead_letters
 from api.event import add_event
 from api.explain import add_explain
 from api.export import add_export
 from api.logs import add_logs
 from api.pages import add_pages
 from api.pipeline import add_pipeline
+from api.query import add_query
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
 from api.tail import add_tail
+from connectors.accounts import FormattedAccounts
 from connectors.errors import StoreError, UnanswerableError
 from connectors.status import FileStatus, SourceStatus, Status
 from connectors.store import Reader
@@ -47,7 +49,8 @@ class Pipeline:
     """What the API looks at in the process that it is part of.
 
     `sees_writes`: whether nobody else writes into the store, so that answers may be kept. `files`
-    are those that it reads, in `log_format`.
+    are those that it reads, in `log_format`. `accounts` takes questions in SQL.
+    `fitting` tells the format that lines are of.
     """
 
     status: Status
@@ -55,6 +58,8 @@ class Pipeline:
     sees_writes: bool = False
     files: Callable[[], Sequence[FileStatus]] = list
     log_format: str = ""
+    accounts: FormattedAccounts | None = None
+    fitting: Fitting = lambda lines: ""
 
 
 def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
@@ -124,11 +129,12 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         return Response(encode(found), media_type=content_type)
 
     add_logs(app, reader, completing)
-    add_dead_letters(app, reader)
+    add_dead_letters(app, reader, pipeline.fitting if pipeline else lambda lines: "")
     add_explain(app, reader, completing)
     add_event(app, reader)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)
+    add_query(app, pipeline.accounts if pipeline else None)
     if pipeline:
         add_pipeline(app, pipeline.status, pipeline.source, pipeline.files, pipeline.log_format)
     else:

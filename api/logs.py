@@ -13,7 +13,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query
 from pydantic import BaseModel, BeforeValidator, Field
 
 from api.completeness import Completeness, Completing
-from api.schemas import Problem
+from api.schemas import Problem, figure
 from connectors.errors import FilterError
 from connectors.filters import TYPES, Filter, microseconds, parse
 from connectors.filters import Field as FilterField
@@ -73,6 +73,25 @@ class Histogram(RowsRange):
     width: float = Field(description="Seconds that a bucket has.")
     total: int
     buckets: list[Bucket] = Field(description="Those that have rows, in the order of time.")
+
+
+class Requests(BaseModel):
+    """The requests of one time."""
+
+    start: str
+    total_requests: int
+    failed_requests: int
+    median_latency: float | None = Field(description="In seconds; null where none has a duration.")
+    p95_latency: float | None
+    p99_latency: float | None
+
+
+class RequestsByTime(RowsRange):
+    """Requests by time."""
+
+    width: float = Field(description="Seconds that a bucket has.")
+    estimated: bool = Field(description="Whether percentiles are, within about 1 %.")
+    buckets: list[Requests] = Field(description="Those that have requests, in the order of time.")
 
 
 class Count(BaseModel):
@@ -218,6 +237,35 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
             total=sum(sum(counts.values()) for counts in buckets.values()),
             buckets=[
                 Bucket(start=_shown_time(start), counts=counts) for start, counts in buckets.items()
+            ],
+        )
+
+    @app.get("/logs/requests", summary="Requests by time", tags=["logs"], responses=ROUTES)
+    async def requests(asked: WhatIsAsked) -> RequestsByTime:
+        """Count, failures and latencies of the rows that a filter takes and that have a status."""
+        rows = logs_of(reader)
+        chosen = await selection(rows, asked)
+        for name in ("status_code", "success", "duration"):
+            _demand(name, chosen.columns)
+        width = _width(chosen)
+        (estimated, found), completeness = await completing.beside(
+            chosen.start, chosen.end, rows.requests(chosen, width)
+        )
+        return RequestsByTime(
+            **shown_range(chosen),
+            completeness=completeness,
+            width=width / _SECOND,
+            estimated=estimated,
+            buckets=[
+                Requests(
+                    start=_shown_time(one.start),
+                    total_requests=one.total,
+                    failed_requests=one.failed,
+                    median_latency=figure(one.median),
+                    p95_latency=figure(one.p95),
+                    p99_latency=figure(one.p99),
+                )
+                for one in found
             ],
         )
 
