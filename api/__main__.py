@@ -11,6 +11,7 @@ import threading
 from types import FrameType
 
 from api.access import tokens_of
+from api.alert_book import AlertBook
 from api.app import create_app
 from api.server import ApiServer
 from connectors import preflight
@@ -37,7 +38,9 @@ def main() -> None:
             raise SettingsError(problems)
         reader = open_reader(settings, Retry(stop))
         server = ApiServer(settings.api_host, settings.api_port)
-        server.start(create_app(reader), tokens_of(settings))
+        book = AlertBook(settings.data_dir)
+        app = create_app(reader, book=book, webhook_hosts=settings.webhook_host_names)
+        server.start(app, tokens_of(settings))
     except LogwaxError as error:
         say(str(error))
         sys.exit(1)

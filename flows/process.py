@@ -179,6 +179,7 @@ def _serve_api(
 ) -> list[Callable[[], None]]:
     # Imported here: a run that serves no API shall not pay for one.
     from api.access import tokens_of
+    from api.alert_book import AlertBook
     from api.app import Pipeline, create_app
     from api.server import ApiServer
 
@@ -191,7 +192,9 @@ def _serve_api(
         files=source.files if isinstance(source, FileSource) else list,
         log_format=settings.log_format,
     )
-    app = create_app(store.reader, beside)
+    app = create_app(
+        store.reader, beside, AlertBook(settings.data_dir), settings.webhook_host_names
+    )
     closers: list[Callable[[], None]] = []
     if token and isinstance(source, FileSource):
         closers += _serve_commands(app, settings, source, store, status, token)
