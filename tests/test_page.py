@@ -167,6 +167,7 @@ VIEWS = [
     "/?view=requests&days=",
     "/?view=explain",
     "/?view=pipeline",
+    "/?view=alerts&filter=level+%3D+ERROR",
 ]
 
 
@@ -224,3 +225,29 @@ def test_what_stands_out_and_what_was_no_row_are_told(tab: Watched) -> None:
     expect(found.nth(1)).to_contain_text("/payments")
     page.get_by_role("link", name="Pipeline").click()
     expect(page.get_by_text("no JSON at all")).to_be_visible()
+
+
+def test_an_alert_is_seen_before_it_is_added_and_told_when_it_fires(tab: Watched) -> None:
+    page = tab.open("/?view=alerts&filter=status_code+%3D+502")
+    form = page.get_by_role("region", name="New alert")
+    form.get_by_label("than").fill("99")
+    form.get_by_label("Window").select_option("15m")
+    expect(form.get_by_role("status")).to_contain_text("would have fired once")
+    form.get_by_label("than").fill("100")
+    expect(form.get_by_role("status")).to_contain_text("would have fired 0 times")
+    form.get_by_label("More or fewer").select_option("fewer")
+    form.get_by_label("Name").fill("too quiet")
+    form.get_by_role("button", name="Add").click()
+    alerts = page.get_by_role("group", name="Alerts")
+    expect(alerts).to_contain_text("fewer than 100 in 15m")
+    expect(alerts).to_contain_text("firing")  # the rows are of long ago
+    expect(page.get_by_role("group", name="History")).to_contain_text("too quiet")
+
+    form.get_by_label("Name").fill("too quiet")
+    form.get_by_role("button", name="Add").click()
+    expect(form.get_by_role("alert")).to_contain_text("choose another name")
+    assert tab.said and all("422" in text for text in tab.said)
+    tab.said.clear()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Remove too quiet").click()
+    expect(page.get_by_text("None yet.")).to_be_visible()
