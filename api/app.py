@@ -21,7 +21,7 @@ from api.alerts import add_alerts
 from api.completeness import Completing
 from api.days import problems
 from api.dead_letters import add_dead_letters
-from api.event import add_event
+from api.event import Around, add_event
 from api.explain import add_explain
 from api.export import add_export
 from api.logs import add_logs
@@ -52,7 +52,7 @@ class Pipeline:
     """What the API looks at in the process that it is part of.
 
     `sees_writes`: whether nobody else writes into the store, so that answers may be kept. `files`
-    are those that it reads, in `log_format`.
+    are those that it reads, in `log_format`; `around` tells the lines in them.
     """
 
     status: Status
@@ -60,6 +60,7 @@ class Pipeline:
     sees_writes: bool = False
     files: Callable[[], Sequence[FileStatus]] = list
     log_format: str = ""
+    around: Around | None = None
 
 
 def create_app(
@@ -155,7 +156,7 @@ def create_app(
     add_logs(app, reader, completing)
     add_dead_letters(app, reader)
     add_explain(app, reader, completing)
-    add_event(app, reader)
+    add_event(app, reader, pipeline.around if pipeline else None)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)
     if book and alerting:

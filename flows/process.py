@@ -191,6 +191,7 @@ def _serve_api(
         sees_writes=settings.store_kind.is_exclusive,
         files=source.files if isinstance(source, FileSource) else list,
         log_format=settings.log_format,
+        around=source.around if isinstance(source, FileSource) else None,
     )
     app = create_app(
         store.reader, beside, AlertBook(settings.data_dir), settings.webhook_host_names
