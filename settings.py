@@ -232,6 +232,12 @@ class _Common(BaseSettings):
         "API_HOST; 0: none.",
     )
 
+    webhook_hosts: str = Field(
+        "",
+        description="The hosts that webhooks of alerts may be on, separated by commas. Default: "
+        "any.",
+    )
+
     # The log generator
     log_batch_size: int = Field(10, ge=1, description="Lines appended at a time.")
     log_interval_seconds: float = Field(
@@ -276,6 +282,11 @@ class _Common(BaseSettings):
     def enricher_names(self) -> tuple[str, ...]:
         """What `ENRICHERS` turns on: split at its commas."""
         return parts(self.enrichers)
+
+    @property
+    def webhook_host_names(self) -> tuple[str, ...]:
+        """What `WEBHOOK_HOSTS` names, in lower case."""
+        return parts(self.webhook_hosts.lower())
 
     @property
     def geoip_files(self) -> tuple[str, ...]:

@@ -98,10 +98,11 @@ def gate(
             await app(scope, receive, send)
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            send = _with_headers(send)
-            if scope["method"] == "HEAD":  # the server leaves the body out
-                scope = {**scope, "method": "GET", "is_head": True}
+        if scope["type"] != "http":  # the server's own: it starts, or stops
+            return await app(scope, receive, send)
+        send = _with_headers(send)
+        if scope["method"] == "HEAD":  # the server leaves the body out
+            scope = {**scope, "method": "GET", "is_head": True}
         try:
             await answer(scope, receive, send)
         except Exception as error:  # the app has answered 500, if it could

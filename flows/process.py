@@ -195,6 +195,7 @@ def _serve_api(
 ) -> list[Callable[[], None]]:
     # Imported here: a run that serves no API shall not pay for one.
     from api.access import Tokens, change_tokens
+    from api.alert_book import AlertBook
     from api.app import Pipeline, create_app
     from api.server import ApiServer
     from flows.parsing.suggest import best_fit
@@ -209,8 +210,11 @@ def _serve_api(
         log_format=settings.log_format,
         accounts=accounts,
         fitting=partial(best_fit, other_than=settings.log_format, time_zone=settings.log_timezone),
+        around=source.around if isinstance(source, FileSource) else None,
     )
-    app = create_app(store.reader, beside)
+    app = create_app(
+        store.reader, beside, AlertBook(settings.data_dir), settings.webhook_host_names
+    )
     closers: list[Callable[[], None]] = []
     if token and isinstance(source, FileSource):
         closers += _serve_commands(app, settings, source, store, status, token)
