@@ -71,7 +71,8 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     completing = Completing(
         reader, pipeline.source if pipeline else None, kept.letter_counts if kept else None
     )
-    add_statistics(app, reader, completing, kept.answers if kept else None)
+    answers = kept.answers if kept else None
+    add_statistics(app, reader, completing, answers)
 
     @app.get(
         "/health",
@@ -123,9 +124,9 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         encode, content_type = choose_encoder(_NO_VERSION.sub("", accepted))
         return Response(encode(found), media_type=content_type)
 
-    add_logs(app, reader, completing)
+    add_logs(app, reader, completing, answers)
     add_dead_letters(app, reader)
-    add_explain(app, reader, completing)
+    add_explain(app, reader, completing, answers)
     add_event(app, reader)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)
