@@ -107,7 +107,8 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _bad_request)
 
     add_pages(app)
-    add_statistics(app, reader, completing, kept.answers if kept else None)
+    answers = kept.answers if kept else None
+    add_statistics(app, reader, completing, answers)
 
     @app.get(
         "/health",
@@ -159,9 +160,9 @@ def create_app(
         encode, content_type = choose_encoder(_NO_VERSION.sub("", accepted))
         return Response(encode(found), media_type=content_type)
 
-    add_logs(app, reader, completing)
+    add_logs(app, reader, completing, answers)
     add_dead_letters(app, reader, pipeline.fitting if pipeline else lambda lines: "")
-    add_explain(app, reader, completing)
+    add_explain(app, reader, completing, answers)
     add_event(app, reader, pipeline.around if pipeline else None)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)
