@@ -170,9 +170,9 @@ class _Common(BaseSettings):
         "of two that know something, the first counts.",
     )
     enrichers: str = Field(
-        "",
-        description="What is found out about lines besides, separated by commas: user_agent, "
-        "geoip, visitor.",
+        "patterns",
+        description="What is found out about lines besides, separated by commas: patterns, "
+        "user_agent, geoip, visitor.",
     )
     follow: bool = Field(
         True,
@@ -287,6 +287,11 @@ class _Common(BaseSettings):
     def webhook_host_names(self) -> tuple[str, ...]:
         """What `WEBHOOK_HOSTS` names, in lower case."""
         return parts(self.webhook_hosts.lower())
+
+    @property
+    def unasked_enrichers(self) -> tuple[str, ...]:
+        """Those that are on because nobody has said which: a store may lack their columns."""
+        return () if "enrichers" in self.model_fields_set else self.enricher_names
 
     @property
     def geoip_files(self) -> tuple[str, ...]:
