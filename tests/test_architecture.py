@@ -223,7 +223,7 @@ def texts() -> dict[str, str]:
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [name for name in folders if name not in MADE and not MADE_END.search(name)]
         for path in (Path(folder, name) for name in files):
-            if path.suffix in ENDINGS:
+            if path.suffix in ENDINGS and path.name not in MADE:
                 found[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
     return found
 
