@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.errors import StoreError
+from connectors.filters import parse
+from connectors.logs import Selection
 from connectors.sinks.clickhouse import reader as clickhouse_reader
 from connectors.sinks.clickhouse.reader import (
     ESTIMATES_OF_ALL,
@@ -30,6 +32,7 @@ from connectors.sinks.clickhouse.tables import REQUEST, prepare_tables
 from connectors.store import Figures, Statistics, open_store
 from settings import Settings
 from tests.conftest import wait_for
+from tests.test_clickhouse_store import FORMER_LOGS
 
 Row = tuple[datetime, str, bool, float]
 COLUMNS = ["timestamp", "customer_id", "success", "duration", "status_code"]
@@ -458,6 +461,34 @@ def test_estimates_read_the_projection_and_not_the_rows(
     assert f"ReadFromMergeTree ({projection})" in str(plan)
 
 
+def test_a_customer_and_counts_by_time_are_not_looked_for_in_all_rows(
+    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store._client.command(SKEWED)
+    reader = store.reader
+    assert isinstance(reader, ClickHouseReader)
+    asked: list[tuple[str, dict[str, object]]] = []
+    run = reader._run
+
+    def listen(client: object, sql: str, values: dict[str, object], settings: object) -> object:
+        asked.append((sql, values))
+        return run(client, sql, values, settings)  # type: ignore[arg-type]
+
+    def read() -> str:
+        sql, values = asked[-1]
+        return str(store._client.query(f"EXPLAIN {sql}", values).result_rows)
+
+    monkeypatch.setattr(reader, "_run", listen)
+    asyncio.run(reader.statistics("7", YEAR_ONE, END_OF_TIME))
+    assert "ReadFromMergeTree (requests_of_customer)" in read()
+    assert reader.logs
+    day = 86_400 * 10**6
+    start = 1_704_067_200 * 10**6
+    chosen = Selection(["level"], parse("level != x", ["level"]), start + 1, start + 2 * day)
+    asyncio.run(reader.logs.histogram(chosen, 1800 * 10**6, "level"))
+    assert "ReadFromMergeTree (rows_by_time)" in read()
+
+
 @pytest.mark.parametrize(
     "delete",
     [
@@ -488,27 +519,18 @@ def projections(client: Client) -> str:
     return str(made[0])
 
 
-# As tables were made before rows without a status were no requests.
-FORMER_FIGURES = """toDate32(timestamp, 'UTC'), count(), countIf(success), sum(duration),
-    quantilesTDigestState(0.5, 0.99)(duration)"""
-FORMER = (
-    f"daily (SELECT {FORMER_FIGURES} GROUP BY toDate32(timestamp, 'UTC'))",
-    f"daily_by_customer (SELECT customer_id, {FORMER_FIGURES} "
-    "GROUP BY customer_id, toDate32(timestamp, 'UTC'))",
-)
-
-
-def make_former(client: Client, *projections: str) -> None:
-    """Replace the projections by those of an earlier version."""
-    for name in ("requests_by_day", "requests_by_customer"):
-        client.command(f"ALTER TABLE logs DROP PROJECTION {name}")
-    for projection in projections:
-        client.command(f"ALTER TABLE logs ADD PROJECTION {projection}")
+def make_former(client: Client, *, with_projections: bool) -> None:
+    """Replace the table by one as it was made before rows without a status were no requests."""
+    client.command("DROP TABLE logs")
+    client.command(FORMER_LOGS)
+    if not with_projections:
+        for name in ("daily", "daily_by_customer"):
+            client.command(f"ALTER TABLE logs DROP PROJECTION {name}")
 
 
 def test_a_table_of_an_earlier_version_gets_the_projections(store: ClickHouseStore) -> None:
     client = store._client
-    make_former(client)
+    make_former(client, with_projections=False)
     client.command("ALTER TABLE logs RESET SETTING lightweight_mutation_projection_mode")
     for _ in range(2):
         prepare_tables(client, "logs", is_shared=True)
@@ -521,7 +543,7 @@ def test_projections_of_an_earlier_version_are_replaced_without_waiting(
     store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = store._client
-    make_former(client, *FORMER)
+    make_former(client, with_projections=True)
     client.command(SKEWED)
     exact = asked(store, None), asked(store, "7")
     limit(monkeypatch, 1_000)
@@ -560,4 +582,5 @@ def test_projections_are_there_with_the_insert(
     client.command("SYSTEM STOP MERGES logs")
     insert(client, (at("2024-01-01"), "cust_1", True, 1.0))
     made = "SELECT projections FROM system.parts WHERE table = 'logs' AND active"
-    assert client.query(made).result_rows == [(["requests_by_customer", "requests_by_day"],)]
+    names = ["requests_by_customer", "requests_by_day", "requests_of_customer", "rows_by_time"]
+    assert client.query(made).result_rows == [(names,)]

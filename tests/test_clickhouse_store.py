@@ -840,8 +840,8 @@ def test_what_is_left_of_many_refused_lines_is_one_part(open_it):
 
 def test_waits_while_the_table_takes_no_line_at_all(open_it):
     store = open_it()
-    for projection in ("requests_by_day", "requests_by_customer"):
-        store._client.command(f"ALTER TABLE logs DROP PROJECTION {projection}")
+    for name in ("requests_by_day", "requests_by_customer", "requests_of_customer"):
+        store._client.command(f"ALTER TABLE logs DROP PROJECTION {name}")
     store._client.command("ALTER TABLE logs DROP COLUMN status_code")
     writing = threading.Thread(target=store.writer().write, args=[batch(0, 5)], daemon=True)
     writing.start()

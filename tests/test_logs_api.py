@@ -26,11 +26,13 @@ from connectors.batch import COLUMNS, REJECTED, Parsed
 from connectors.errors import FilterError
 from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, parse
 from connectors.logs import SHOWN
+from connectors.sinks.clickhouse.store import ClickHouseStore
 from connectors.store import Reader, Store, open_store
 from settings import Settings
 from tests.servers.clickhouse_http import ServerProcess
-from tests.test_clickhouse_store import span
+from tests.test_clickhouse_store import FORMER_LOGS, span
 
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 HOSTILE = [
     "it's",
@@ -258,6 +260,54 @@ def test_list_histogram_facets_and_export_agree_on_any_filter(app: FastAPI, filt
     assert of_customers["others"] + sum(one["count"] for one in of_customers["values"]) == len(
         taken
     )
+
+
+HALF_HOUR = 1800 * 10**6
+SPREAD = [  # before and after 1970, in the pieces of time and where they begin
+    {**row(number), "timestamp": EPOCH + timedelta(microseconds=(number - 200) * HALF_HOUR // 7)}
+    for number in range(400)
+]
+
+
+@pytest.fixture(scope="module", params=["new", "of an earlier version"])
+def spread(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    directory = tmp_path_factory.mktemp("spread")
+    made = open_made("embedded", directory)
+    if request.param != "new":
+        client = cast(ClickHouseStore, made)._client
+        client.command("DROP TABLE logs")
+        client.command(FORMER_LOGS)
+        made.close()
+        made = open_made("embedded", directory)
+    insert(made, SPREAD[::2])
+    insert(made, SPREAD[1::2])
+    yield create_app(cast(Reader, made.reader))
+    made.close()
+
+
+@settings(settings.get_profile("few"))
+@given(
+    start=st.integers(-101 * HALF_HOUR, 0),
+    hours=st.integers(9, 40),
+    more=st.sampled_from([0, 1, HALF_HOUR // 6, HALF_HOUR // 7]),
+    filter_=st.sampled_from(["", "level = info", "not (status_class in (2xx, 4xx))", "method=GET"]),
+)
+def test_a_histogram_counts_the_rows_of_its_range_to_the_microsecond(
+    spread: FastAPI, start: int, hours: int, more: int, filter_: str
+) -> None:
+    first = EPOCH + timedelta(microseconds=start // HALF_HOUR * HALF_HOUR + more)
+    last = first + timedelta(hours=hours, microseconds=more)
+    part = parse(filter_, COLUMNS)
+    taken = [one for one in SPREAD if first <= one["timestamp"] < last and takes(part, one)]
+    asked = {"from": first.isoformat(), "to": last.isoformat(), "filter": filter_}
+    found = answer(spread, "/logs/histogram", by="status_class", **asked)
+    width = timedelta(seconds=found["width"])
+    wanted: dict[str, Counter[str]] = {}
+    for one in taken:
+        begin = EPOCH + (one["timestamp"] - EPOCH) // width * width
+        shown = begin.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        wanted.setdefault(shown, Counter())[one["status_class"]] += 1
+    assert {one["start"]: one["counts"] for one in found["buckets"]} == wanted
 
 
 @pytest.mark.parametrize("is_newest_first", [True, False])

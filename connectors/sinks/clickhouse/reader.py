@@ -18,11 +18,12 @@ from connectors.letters import Letters
 from connectors.logs import Logs
 from connectors.sinks.clickhouse.letters import ClickHouseLetters
 from connectors.sinks.clickhouse.logs import ClickHouseLogs
-from connectors.sinks.clickhouse.tables import REQUEST
+from connectors.sinks.clickhouse.tables import MICROSECONDS, REQUEST
 from connectors.sinks.sql_logs import Values
 from connectors.store import Figures, Ranking, Statistics, hour
 
-# The table is sorted by (customer_id, timestamp): so a customer's range is one short read.
+# The rows of a customer are together in the projection of customers, and in tables of earlier
+# versions in the table itself: so a customer's range is one short read.
 # Bounds are integers and days are Date32, since DateTime64 literals and Date end in 2299 and 2149.
 # quantilesExactInclusive interpolates linearly between closest ranks: R-7, numpy's default.
 _STATISTICS = """
@@ -40,9 +41,8 @@ WHERE {customer}
 GROUP BY GROUPING SETS ((), (day))
 ORDER BY grouping(day) DESC, day
 """
-_MICROSECONDS = "toUnixTimestamp64Micro(timestamp)"
 _DAYS = "toDate32(timestamp, 'UTC')"
-_HOURS = f"intDiv({_MICROSECONDS} - positiveModulo({_MICROSECONDS}, 3600000000), 3600000000)"
+_HOURS = f"intDiv({MICROSECONDS} - positiveModulo({MICROSECONDS}, 3600000000), 3600000000)"
 _EXACT, _ESTIMATED = "ExactInclusive", "TDigest"
 
 # The inner part is that of the projections, which know nothing but days: word by word. Parts that
