@@ -4,6 +4,9 @@
 
 enum { DEEPEST = 32, MOST_MEMBERS = 64 };
 
+/* The name of what is first in an array. */
+static const byte FIRST[LANES] = "0";
+
 /* A key within an object, as it is in what was made. */
 typedef struct {
     int64_t begin, size;
@@ -39,7 +42,17 @@ static const byte *skip_plain(const byte *at, const byte *end)
     return stop && is_as_usual(&number, stop) ? stop : NULL;
 }
 
-static const byte *append_value(Made *made, const byte *at, const byte *end, int depth);
+/* What of a value goes elsewhere: values of the keys that are within one. */
+typedef struct {
+    Reading *reading;
+    int64_t line;
+    const Key *key;
+} Inside;
+
+static const byte *append_value(Made *made, const byte *at, const byte *end, int depth,
+                                const Inside *inside);
+static const byte *put_value(Reading *reading, const Key *key, int64_t line, const byte *at,
+                             const byte *end);
 
 /* Of several members with one key, Python keeps the last value: such objects are left to it. */
 static bool is_new(const Made *made, const Name *names, int count)
@@ -53,12 +66,50 @@ static bool is_new(const Made *made, const Name *names, int count)
     return true;
 }
 
-/* An object or an array. */
-static const byte *append_nested(Made *made, const byte *at, const byte *end, int depth)
+/* The key within another one that is here, with this behind it; NULL if there is none. */
+static const Key *find_inside(const Inside *inside, const byte *at, const byte *end, byte closing)
+{
+    const Key *key = inside->reading->keys + inside->key->first, *stop = key + inside->key->count;
+
+    for (; key < stop; key++)
+        if (key->size < end - at && at[key->size] == closing && is_same(at, key->name + 2, key->size))
+            return key;
+    return NULL;
+}
+
+/* The value of a key within another one: appends what is kept of it. As `append_value`. */
+static const byte *append_inside(Made *made, const byte *at, const byte *end, int depth,
+                                 const Inside *inside)
+{
+    Reading *reading = inside->reading;
+    const Key *key = inside->key;
+    uint64_t bit = bit_of(reading, key);
+
+    if (at == end || reading->seen & bit)
+        return NULL;
+    reading->seen |= bit;
+    if (key->kind != ATTRIBUTE && key->kind != LESSER && key->kind != NOTHING)
+        return put_value(reading, key, inside->line, at, end);
+    if (key->kind != ATTRIBUTE) {
+        if (*at == 'n')
+            return skip_plain(at, end);
+        const byte *stop = *at == '"' ? end_of_plain(at + 1, end) : NULL;
+        if (stop && stop < end && *stop == '"' && is_none(key, at + 1, stop))
+            return stop + 1;
+        if (key->kind == NOTHING || (stop && stop < end && *stop == '\\' && key->word_count))
+            return NULL;
+    }
+    return append_value(made, at, end, depth, inside);
+}
+
+/* An object or an array; nothing if all that is in it goes elsewhere. */
+static const byte *append_nested(Made *made, const byte *at, const byte *end, int depth,
+                                 const Inside *inside)
 {
     Name names[MOST_MEMBERS];
     int count = 0;
-    bool is_object = *at == '{';
+    int64_t begin = made->size, kept = 0;
+    bool is_object = *at == '{', is_first = true;
     byte closing = is_object ? '}' : ']';
 
     append(made, at, 1);
@@ -67,49 +118,95 @@ static const byte *append_nested(Made *made, const byte *at, const byte *end, in
         append(made, at, 1);
         return at + 1;
     }
-    for (;;) {
+    for (;; is_first = false) {
+        int64_t member = made->size;
+        Inside within = inside ? *inside : (Inside){0};
+        const Key *key = NULL;
+        if (kept)
+            append(made, ",", 1);
         if (is_object) {
             if (at == end || *at != '"' || count == MOST_MEMBERS)
                 return NULL;
+            const byte *name = at + 1;
             names[count].begin = made->size;
-            at = append_value(made, at, end, depth);
+            at = append_value(made, at, end, depth, NULL);
             names[count].size = made->size - names[count].begin;
             if (!at || !is_new(made, names, ++count))
                 return NULL;
+            if (inside) {
+                if (memchr(name, '\\', at - name))
+                    return NULL;
+                key = find_inside(inside, name, end, '"');
+            }
             at = skip_spaces(at, end);
             if (at == end || *at != ':')
                 return NULL;
             append(made, at, 1);
             at = skip_spaces(at + 1, end);
+        } else if (inside && is_first) {
+            key = find_inside(inside, FIRST, FIRST + sizeof FIRST, 0);
         }
-        at = append_value(made, at, end, depth);
+        int64_t value = made->size;
+        within.key = key;
+        at = key ? append_inside(made, at, end, depth, &within)
+                 : append_value(made, at, end, depth, NULL);
         if (!at)
             return NULL;
+        if (made->size > value) {
+            kept++;
+        } else {
+            made->size = member;
+            count -= is_object;
+        }
         at = skip_spaces(at, end);
         if (at == end || (*at != closing && *at != ','))
             return NULL;
-        append(made, at, 1);
-        if (*at == closing)
+        if (*at == closing) {
+            if (kept)
+                append(made, at, 1);
+            else
+                made->size = begin;
             return at + 1;
+        }
         at = skip_spaces(at + 1, end);
     }
 }
 
-/* Appends a value as Python writes it; returns what follows it, NULL if it is not as usual. */
-static const byte *append_value(Made *made, const byte *at, const byte *end, int depth)
+/*
+ * Appends a value as Python writes it, less what goes elsewhere; returns what follows it, NULL if
+ * it is not as usual.
+ */
+static const byte *append_value(Made *made, const byte *at, const byte *end, int depth,
+                                const Inside *inside)
 {
     const byte *stop;
 
     if (at == end)
         return NULL;
     if (*at == '{' || *at == '[')
-        return depth < DEEPEST ? append_nested(made, at, end, depth + 1) : NULL;
+        return depth < DEEPEST ? append_nested(made, at, end, depth + 1, inside) : NULL;
     if (*at == '"')
         return append_json(made, at + 1, end);
     stop = skip_plain(at, end);
     if (stop)
         append(made, at, stop - at);
     return stop;
+}
+
+/* A value as an attribute; none if all that is in it goes elsewhere. */
+static const byte *put_member(Reading *reading, const Key *key, int64_t line, const byte *at,
+                              const byte *end)
+{
+    Made *objects = &reading->objects;
+    int64_t begin = objects->size;
+    Inside inside = {reading, line, key};
+
+    begin_member(reading, key);
+    int64_t value = objects->size;
+    at = append_value(objects, at, end, 0, key->count ? &inside : NULL);
+    if (objects->size == value)
+        objects->size = begin;
+    return at;
 }
 
 /* Returns what follows the value, NULL if it is not as usual. */
@@ -124,19 +221,29 @@ static const byte *put_value(Reading *reading, const Key *key, int64_t line, con
         return NULL;
     if (*at == '"')
         return put_quoted(reading, key, line, at + 1, end);
-    if (key->kind == ATTRIBUTE) {
-        begin_member(reading, key);
-        return append_value(&reading->objects, at, end, 0);
-    }
-    if (*at == 'n') /* as good as missing */
+    if (key->kind == ATTRIBUTE)
+        return put_member(reading, key, line, at, end);
+    if (*at == 'n') { /* as good as missing */
+        reading->empty |= bit_of(reading, key);
         return skip_plain(at, end);
-    if (key->kind == TEXT) {
-        at = append_value(texts, at, end, 0);
+    }
+    if (key->kind == LESSER)
+        return put_member(reading, key, line, at, end);
+    if (key->kind == NOTHING)
+        return NULL;
+    if (key->kind == TEXT && !key->count) {
+        at = append_value(texts, at, end, 0, NULL);
         ((View *)key->out)[line] = made_view(texts, begin);
         return at;
     }
+    if (key->kind == TEXT || key->kind == NAMED) {
+        const byte *stop = skip_plain(at, end);
+        if (stop)
+            put_named(reading, key, line, at, stop, &reading->lines);
+        return stop;
+    }
     at = read_number(at, end, &number);
-    bool is_put = at && (key->kind == TIME ? micros_since_1970(&number, &micros) &&
+    bool is_put = at && (key->kind == TIME ? micros_since_1970(&number, at, &micros) &&
                                                  put_time(reading, key, line, micros, true)
                                            : put_number(key, line, &number));
     return is_put ? at : NULL;

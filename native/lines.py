@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cache
 from typing import Any, NamedTuple
@@ -40,15 +40,48 @@ class Kind(IntEnum):
     LARGE = 4
     SECONDS = 5
     ATTRIBUTE = 6
+    NAMED = 7
+    LESSER = 8
+    NOTHING = 9
 
 
 class Key(NamedTuple):
-    """A key of a line and the column it means; of seconds, 10^shift of its units are one."""
+    """A key of a line and the column it means; of seconds, 10^shift of its units are one.
+
+    `words` of a `NAMED` one stand for others, of up to 12 bytes all; a port behind it is left out
+    if it `has_port`. Those that stand for an empty text are no value. `inside` keys from number
+    `first` on are within its values: they are behind all that are within none. A `LESSER` one is an
+    attribute where key number `main` has a value.
+    """
 
     name: str
     column: str
     kind: Kind
     shift: int = 0
+    words: tuple[tuple[str, str], ...] = ()
+    has_port: bool = False
+    first: int = 0
+    inside: int = 0
+    main: int = 0
+
+
+class Tell(NamedTuple):
+    """Numbers of keys of which a line has all, and whether it is read by these keys then."""
+
+    keys: tuple[int, ...]
+    is_ours: bool
+
+
+class Keys(NamedTuple):
+    """How keys are read, the first `top` of them at the top of a line.
+
+    The first of the `tells` that a line has counts, `untold` if it has none.
+    """
+
+    all: Sequence[Key]
+    top: int
+    tells: Sequence[Tell] = ()
+    untold: bool = True
 
 
 class Shape(IntEnum):
@@ -117,6 +150,31 @@ class Read(NamedTuple):
     zoned: bool
 
 
+_View = np.dtype("V16")
+_MOST_HERE = 12  # bytes of a text that a view has itself
+
+
+class _Word(ctypes.Structure):
+    _fields_ = (("word", ctypes.c_uint8 * 16), ("meaning", ctypes.c_uint8 * 16))
+
+    @classmethod
+    def of(cls, word: str, meaning: str) -> _Word:
+        """Both as views."""
+        return cls(*map(_short_view, (word, meaning)))
+
+
+def _short_view(text: str) -> ctypes.Array[ctypes.c_uint8]:
+    data = text.encode()
+    assert len(data) <= _MOST_HERE
+    whole = len(data).to_bytes(4, "little") + data.ljust(_MOST_HERE, b"\0")
+    return (ctypes.c_uint8 * 16)(*whole)
+
+
+@cache
+def _words(words: tuple[tuple[str, str], ...]) -> ctypes.Array[_Word]:
+    return (_Word * len(words))(*(_Word.of(*pair) for pair in words))
+
+
 class _Key(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -124,7 +182,45 @@ class _Key(ctypes.Structure):
         ("kind", ctypes.c_int64),
         ("shift", ctypes.c_int64),
         ("out", ctypes.c_void_p),
+        ("words", ctypes.c_void_p),
+        ("word_count", ctypes.c_int64),
+        ("longest_word", ctypes.c_int64),
+        ("has_port", ctypes.c_int64),
+        ("first", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("main", ctypes.c_int64),
     )
+
+    @classmethod
+    def of(cls, key: Key, name: bytes, out: int | None) -> _Key:
+        """What C is told of a key, whose `name` is as an object begins with it."""
+        return cls(
+            name + bytes(SLACK),
+            len(name) - len('{"":'),
+            key.kind,
+            key.shift,
+            out,
+            ctypes.addressof(_words(key.words)),
+            len(key.words),
+            max((len(word.encode()) for word, _ in key.words), default=-1),
+            key.has_port,
+            key.first,
+            key.inside,
+            key.main,
+        )
+
+
+class _Tell(ctypes.Structure):
+    _fields_ = (("keys", ctypes.c_uint64), ("is_ours", ctypes.c_int64))
+
+    @classmethod
+    def of(cls, tell: Tell) -> _Tell:
+        """What C is told of it."""
+        return cls(_bits(tell.keys), tell.is_ours)
+
+
+def _bits(numbers: Iterable[int]) -> int:
+    return sum(1 << number for number in set(numbers))
 
 
 class _Literal(ctypes.Structure):
@@ -209,6 +305,10 @@ class _Reading(ctypes.Structure):
     _fields_ = (
         ("keys", ctypes.c_void_p),
         ("key_count", ctypes.c_int64),
+        ("tells", ctypes.c_void_p),
+        ("tell_count", ctypes.c_int64),
+        ("untold", ctypes.c_int64),
+        ("lesser", ctypes.c_uint64),
         ("steps", ctypes.c_void_p),
         ("step_count", ctypes.c_int64),
         ("room", ctypes.c_int64),
@@ -217,11 +317,10 @@ class _Reading(ctypes.Structure):
         ("texts", _Made),
         ("objects", _Made),
         ("zoned", ctypes.c_int64),
-        ("progress", ctypes.c_int64 * 7),
+        ("progress", ctypes.c_int64 * 8),
     )
 
 
-_View = np.dtype("V16")
 _DTYPES = {
     Kind.TEXT: (_View, pa.string_view()),
     Kind.TIME: (np.dtype(np.int64), pa.timestamp("us", "UTC")),
@@ -229,6 +328,7 @@ _DTYPES = {
     Kind.SMALL: (np.dtype(np.uint16), pa.uint16()),
     Kind.LARGE: (np.dtype(np.uint64), pa.uint64()),
     Kind.SECONDS: (np.dtype(np.float64), pa.float64()),
+    Kind.NAMED: (_View, pa.string_view()),
 }
 
 
@@ -281,7 +381,7 @@ def _room(size: int, count: int, keys: Sequence[Key]) -> int:
 
 def _room_beside(keys: Sequence[Key]) -> int:
     """What an object takes beside what is in its line: `k` alone becomes `"k":true,`."""
-    names = sum(len(key.name.encode()) for key in keys if key.kind is Kind.ATTRIBUTE)
+    names = sum(len(key.name.encode()) for key in keys if key.kind not in _DTYPES)
     return len("{}") + len('"":true,') * len(keys) + names
 
 
@@ -299,39 +399,39 @@ def read(
     form: Form,
     text: bytes,
     starts: npt.NDArray[np.int64],
-    keys: Sequence[Key],
+    keys: Keys,
     steps: tuple[Step, ...] = (),
 ) -> Read:
-    """Lines of this format; what an `ATTRIBUTE` is goes into the column `attributes`, if any is.
+    """Lines of this format; what is no column's goes into the column `attributes`, if any is.
 
     Lines of a layout are read by its steps.
     """
     assert native.library
     count = len(starts) - 1
-    typed = {key.name: _DTYPES[key.kind][0] for key in keys if key.kind in _DTYPES}
-    *cells, attributes, ok = _zeros(count, [*typed.values(), _View, np.dtype(np.bool_)])
+    typed = {
+        number: _DTYPES[key.kind] for number, key in enumerate(keys.all) if key.kind in _DTYPES
+    }
+    types = [dtype for dtype, _ in typed.values()]
+    *cells, attributes, ok = _zeros(count, [*types, _View, np.dtype(np.bool_)])
     values = dict(zip(typed, cells, strict=True))
-    names = [f'{{"{key.name}":'.encode() for key in keys]
-    table = (_Key * len(keys))(
-        *(
-            _Key(
-                name + bytes(SLACK),
-                len(name) - len('{"":'),
-                key.kind,
-                key.shift,
-                values[key.name].ctypes.data if key.name in values else None,
-            )
-            for name, key in zip(names, keys, strict=True)
-        )
+    names = [f'{{"{key.name}":'.encode() for key in keys.all]
+    outs = {number: cell.ctypes.data for number, cell in values.items()}
+    table = (_Key * len(keys.all))(
+        *(_Key.of(key, names[number], outs.get(number)) for number, key in enumerate(keys.all))
     )
-    has_attributes = len(values) < len(keys)
+    tells = (_Tell * len(keys.tells))(*map(_Tell.of, keys.tells))
+    has_attributes = len(values) < len(keys.all)
     path = _path(steps)
     reading = _Reading(
         keys=ctypes.addressof(table),
-        key_count=len(keys),
+        key_count=keys.top,
+        tells=ctypes.addressof(tells),
+        tell_count=len(tells),
+        untold=keys.untold,
+        lesser=_bits(n for n, key in enumerate(keys.all) if key.kind is Kind.LESSER),
         steps=ctypes.addressof(path),
         step_count=len(steps),
-        room=_room_beside(keys),
+        room=_room_beside(keys.all),
         attributes=attributes.ctypes.data if has_attributes else None,
         zoned=-1,
     )
@@ -348,7 +448,7 @@ def read(
         size = len(text) - int(starts[line])
         is_safe = line < safe
         reading.lines.data = _address(text) if is_safe else _address(rest) - int(starts[safe])
-        reading.objects = _Made.of(_room(size, count - line, keys) // share, texts)
+        reading.objects = _Made.of(_room(size, count - line, keys.all) // share, texts)
         reading.texts = _Made.of(size // share, texts)
         line = call(
             ctypes.c_int64(form),
@@ -361,9 +461,8 @@ def read(
         share = 1
         some |= reading.objects.size > 0
     columns = {
-        key.column: array_of(_DTYPES[key.kind][1], values[key.name], texts)
-        for key in keys
-        if key.name in values
+        keys.all[number].column: array_of(dtype, values[number], texts)
+        for number, (_, dtype) in typed.items()
     }
     if some:
         columns["attributes"] = array_of(pa.string_view(), attributes, texts)

@@ -6,13 +6,22 @@
 static const byte *put_value(Reading *reading, const Key *key, int64_t line, const byte *at,
                              const byte *end)
 {
-    if (at < end && *at == '"')
+    const byte *stop;
+
+    if (at < end && *at == '"') {
+        if (key->kind != ATTRIBUTE && at + 1 < end && at[1] == '"') {
+            reading->empty |= bit_of(reading, key);
+            return at + 2;
+        }
         return put_quoted(reading, key, line, at + 1, end);
-    const byte *stop = find(at, end, '"', ' ', ' ');
+    }
+    stop = find(at, end, '"', ' ', ' ');
     if (!stop)
         stop = end;
-    if (key->kind != ATTRIBUTE && stop - at == 4 && !memcmp(at, "null", 4))
-        return stop; /* as good as missing */
+    if (key->kind != ATTRIBUTE && (stop == at || (stop - at == 4 && !memcmp(at, "null", 4)))) {
+        reading->empty |= bit_of(reading, key); /* as good as missing */
+        return stop;
+    }
     return put_text(reading, key, line, at, stop) ? stop : NULL;
 }
 
@@ -35,6 +44,8 @@ bool read_logfmt(Reading *reading, int64_t line, const byte *at, const byte *end
         } else if (key->kind == ATTRIBUTE) {
             begin_member(reading, key);
             append(&reading->objects, "true", 4);
+        } else {
+            reading->empty |= bit_of(reading, key);
         }
         if (!at || (at < end && *at > ' '))
             return false;

@@ -44,13 +44,23 @@ typedef struct {
     int32_t buffer;
 } Made;
 
-/* What a value becomes; a STATUS is SMALL, from 100 to 599. */
-enum { TEXT, TIME, STATUS, SMALL, LARGE, SECONDS, ATTRIBUTE };
+/*
+ * What a value becomes; a STATUS is SMALL, from 100 to 599. A NAMED is a text that may be one of
+ * some words, or have a port behind it. A LESSER is an attribute if the line has a value for the
+ * key `main`; of NOTHING a line has none.
+ */
+enum { TEXT, TIME, STATUS, SMALL, LARGE, SECONDS, ATTRIBUTE, NAMED, LESSER, NOTHING };
+
+/* A word, and what it means; both are short enough to be here. */
+typedef struct {
+    View word, meaning;
+} Word;
 
 /*
  * A key of a line, and where its values go: one a line, in `out`, but for attributes. Of SECONDS,
  * 10^shift of the values' units are one. `name` is as an object begins with it, `{"name":`; `size`
- * is that of the name itself.
+ * is that of the name itself. Within its values are the keys from number `first` on, `count` of
+ * them.
  */
 typedef struct {
     const byte *name;
@@ -58,7 +68,18 @@ typedef struct {
     int64_t kind;
     int64_t shift;
     void *out;
+    const Word *words;
+    int64_t word_count, longest_word;
+    int64_t has_port;
+    int64_t first, count;
+    int64_t main;
 } Key;
+
+/* Keys, by their bits, of which a line has all: whether it is read by these keys then. */
+typedef struct {
+    uint64_t keys;
+    int64_t is_ours;
+} Tell;
 
 typedef struct {
     bool is_negative, is_whole;
@@ -94,8 +115,12 @@ typedef struct {
  * time is often found again.
  */
 typedef struct {
-    const Key *keys;
-    int64_t key_count;
+    const Key *keys;   /* those within values are behind the others */
+    int64_t key_count; /* of the others */
+    const Tell *tells; /* the first of which a line has all keys counts; */
+    int64_t tell_count;
+    int64_t untold;  /* what counts if there is none */
+    uint64_t lesser; /* a bit for each key that is LESSER */
     const Step *steps; /* of a layout */
     int64_t step_count;
     int64_t room;        /* what an object takes beside two bytes for each of its line */
@@ -104,6 +129,7 @@ typedef struct {
     Made texts, objects; /* unescaped texts, and objects of JSON */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
     uint64_t seen;       /* a bit for each key of this line */
+    uint64_t empty;      /* those that have no value */
     int64_t likely;      /* number of the key that may be next */
     int64_t object;      /* where the one of this line begins */
     const byte *time;    /* the last one, of which there may be none */
@@ -343,8 +369,8 @@ extern const double TENS[23];
 /* Digits of 64 bits without an exponent; returns where it ends, NULL if it is no such number. */
 const byte *read_number(const byte *at, const byte *end, Number *number);
 
-/* Seconds, milli-, micro- or nanoseconds since 1970, told by their size. */
-bool micros_since_1970(const Number *number, int64_t *micros);
+/* Seconds, milli-, micro- or nanoseconds since 1970, told by their size; its text ends here. */
+bool micros_since_1970(const Number *number, const byte *end, int64_t *micros);
 
 /* The number as the value of a key; false if it is out of its range. */
 bool put_number(const Key *key, int64_t line, const Number *number);
@@ -375,6 +401,12 @@ const byte *append_json(Made *made, const byte *at, const byte *end);
  */
 const Key *find_key(Reading *reading, const byte *at, const byte *end, byte closing);
 
+/* A bit for a key. */
+static inline uint64_t bit_of(const Reading *reading, const Key *key)
+{
+    return 1ULL << (key - reading->keys);
+}
+
 /* The time as the value of a key; false if others differ in whether they carry their zone. */
 bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned);
 
@@ -400,6 +432,13 @@ static inline bool put_text(Reading *reading, const Key *key, int64_t line, cons
     ((View *)key->out)[line] = view_of(at, end - at, IN_LINES, reading->lines.data);
     return true;
 }
+
+/* Whether a text stands for no value of a key. */
+bool is_none(const Key *key, const byte *at, const byte *end);
+
+/* A text that is `from` here as the value of a key that is NAMED. */
+void put_named(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
+               const Made *from);
 
 /* The text behind a quote as the value of a key; returns what follows, NULL if it is not usual. */
 const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byte *at,

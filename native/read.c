@@ -90,12 +90,76 @@ bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, 
     return put_time(reading, key, line, reading->micros, reading->is_zoned);
 }
 
+/* What a text means by the words of a key, NULL if it is none of them. */
+static const View *meaning_of(const Key *key, const byte *at, const byte *end)
+{
+    if (end - at > key->longest_word)
+        return NULL;
+    View view = view_here(load(at), end - at);
+    for (const Word *word = key->words; word < key->words + key->word_count; word++)
+        if (!memcmp(&word->word, &view, sizeof view))
+            return &word->meaning;
+    return NULL;
+}
+
+bool is_none(const Key *key, const byte *at, const byte *end)
+{
+    const View *meaning = meaning_of(key, at, end);
+    return meaning && !meaning->size;
+}
+
+/* Narrows a text that is an address with a port to the address: see flows/parsing/keys.py. */
+static void leave_out_port(const byte **begin, const byte **end)
+{
+    const byte *colon = *end;
+
+    while (colon > *begin && colon[-1] >= '0' && colon[-1] <= '9')
+        colon--;
+    if (colon-- == *begin || *colon != ':' || *end - colon < 2 || *end - colon > 6)
+        return;
+    bool is_bracketed = colon - *begin >= 2 && **begin == '[' && colon[-1] == ']';
+    const byte *first = *begin + is_bracketed, *last = colon - is_bracketed;
+    for (const byte *at = first; at < last; at++)
+        if (*at == '[' || *at == ']' || (*at == ':' && !is_bracketed))
+            return;
+    *begin = first;
+    *end = last;
+}
+
+void put_named(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
+               const Made *from)
+{
+    View *out = (View *)key->out + line;
+    const View *meaning = meaning_of(key, at, end);
+
+    if (meaning) {
+        *out = *meaning;
+        if (!meaning->size)
+            reading->empty |= bit_of(reading, key);
+        return;
+    }
+    if (key->has_port)
+        leave_out_port(&at, &end);
+    *out = view_of(at, end - at, from->buffer, from->data);
+}
+
 bool put_meaning(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end)
 {
-    if (key->kind == ATTRIBUTE)
+    switch (key->kind) {
+    case ATTRIBUTE:
         return append_member(reading, key, at, end);
-    if (key->kind == TIME)
+    case TIME:
         return put_moment(reading, key, line, at, end, read_moment);
+    case NAMED:
+        put_named(reading, key, line, at, end, &reading->lines);
+        return true;
+    case LESSER:
+        return is_none(key, at, end) || append_member(reading, key, at, end);
+    case NOTHING:
+        return is_none(key, at, end);
+    }
+    if (at == end || (end - at == 1 && *at == '-'))
+        reading->empty |= bit_of(reading, key);
     return put_amount(key, line, at, end);
 }
 
@@ -107,14 +171,18 @@ const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byt
 
     if (quote < end && *quote == '"')
         return put_text(reading, key, line, at, quote) ? quote + 1 : NULL;
-    if (key->kind == ATTRIBUTE) {
+    if (key->kind == ATTRIBUTE || (key->kind == LESSER && !key->word_count)) {
         begin_member(reading, key);
         return append_json(&reading->objects, at, end);
     }
-    if (key->kind != TEXT)
+    if (key->kind != TEXT && key->kind != NAMED)
         return NULL;
+    const Made *texts = &reading->texts;
     at = append_text(&reading->texts, at, end, true, false);
-    ((View *)key->out)[line] = made_view(&reading->texts, begin);
+    if (key->kind == NAMED)
+        put_named(reading, key, line, texts->data + begin, texts->data + texts->size, texts);
+    else
+        ((View *)key->out)[line] = made_view(texts, begin);
     return at;
 }
 
@@ -129,6 +197,24 @@ static void end_object(Reading *reading, int64_t line)
         append(made, "}", 1);
         reading->attributes[line] = made_view(made, reading->object);
     }
+}
+
+/* Whether the keys of the line mean what they were taken for. */
+static bool are_right(const Reading *reading)
+{
+    const Tell *tell = reading->tells, *stop = tell + reading->tell_count;
+    uint64_t lesser = reading->seen & reading->lesser;
+
+    while (tell < stop && (reading->seen & tell->keys) != tell->keys)
+        tell++;
+    if (!(tell < stop ? tell->is_ours : reading->untold))
+        return false;
+    for (; lesser; lesser &= lesser - 1) {
+        int64_t main = reading->keys[__builtin_ctzll(lesser)].main;
+        if (!((reading->seen & ~reading->empty) >> main & 1))
+            return false;
+    }
+    return true;
 }
 
 /* The most that is made of a line: see native/lines.py. */
@@ -159,10 +245,10 @@ int64_t logwax_read(int64_t form, Reading *reading, const int64_t *starts, int64
         end -= end > at && end[-1] == '\n';
         end -= end > at && end[-1] == '\r';
         reading->object = reading->objects.size;
-        reading->seen = 0;
+        reading->seen = reading->empty = 0;
         reading->likely = 0;
         reading->has_time = false;
-        ok[line] = FORMS[form](reading, line, at, end) && reading->has_time;
+        ok[line] = FORMS[form](reading, line, at, end) && reading->has_time && are_right(reading);
         if (reading->attributes)
             end_object(reading, line);
     }

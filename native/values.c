@@ -1,6 +1,7 @@
 /* Numbers and texts, whatever the format they are in. */
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "native.h"
 
@@ -46,11 +47,23 @@ static bool value_of(const Number *number, int64_t shift, double *value)
     return true;
 }
 
-bool micros_since_1970(const Number *number, int64_t *micros)
+/* The number of which the text ends here, with more digits than `value_of` takes. */
+static bool long_value_of(const Number *number, const byte *end, double *value)
+{
+    const byte *begin = end - number->size - 1 - number->is_negative;
+    char *stop;
+
+    if (number->size > 19)
+        return false;
+    *value = fabs(strtod((const char *)begin, &stop));
+    return (const byte *)stop == end;
+}
+
+bool micros_since_1970(const Number *number, const byte *end, int64_t *micros)
 {
     if (!number->is_whole) {
         double value;
-        if (!value_of(number, 0, &value) || value >= 1e11)
+        if ((!value_of(number, 0, &value) && !long_value_of(number, end, &value)) || value >= 1e11)
             return false;
         *micros = llrint(value * 1e6);
     } else if (number->digits < 100000000000ULL) {
@@ -74,7 +87,7 @@ bool read_epoch(const byte *at, const byte *end, int64_t *micros, bool *is_zoned
     Number number;
 
     *is_zoned = true;
-    return read_number(at, end, &number) == end && micros_since_1970(&number, micros);
+    return read_number(at, end, &number) == end && micros_since_1970(&number, end, micros);
 }
 
 bool read_moment(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)

@@ -30,7 +30,7 @@ from connectors.status import SourceStatus, Status
 from connectors.store import Reader
 from flows.parsing import FORMATS
 from flows.parsing.choice import describe
-from flows.parsing.keys import ALIASES
+from flows.parsing.dialects import ALIASES
 from flows.parsing.parser import parser
 from logwax_capture.outbox.service import Variables
 from settings import Settings

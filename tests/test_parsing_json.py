@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.parsing.choice import describe
-from flows.parsing.keys import ALIASES, Alias
+from flows.parsing.dialects import ALIASES, Alias
 from flows.parsing.parser import Format, parser
 from tests.parsing_checks import (
     GO_DURATIONS,

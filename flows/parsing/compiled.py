@@ -11,14 +11,20 @@ import polars as pl
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK
 from flows.parsing.times import local_column
-from native.lines import Form, Key, Step, can_read, read
+from native.lines import Form, Key, Keys, Step, can_read, read
 
 
 def read_lines(
-    form: Form, lines: Lines, keys: Sequence[Key], zone: ZoneInfo, steps: tuple[Step, ...] = ()
+    form: Form,
+    lines: Lines,
+    keys: Sequence[Key] | Keys,
+    zone: ZoneInfo,
+    steps: tuple[Step, ...] = (),
 ) -> pl.DataFrame:
     """The frame that `Format.columns` returns; where nothing is compiled, no line is certain."""
-    if not can_read(lines.text, len(lines), keys):
+    if not isinstance(keys, Keys):
+        keys = Keys(keys, len(keys))
+    if not can_read(lines.text, len(lines), keys.all):
         return nothing(lines)
     found = read(form, lines.text, lines.starts, keys, steps)
     frame, ok = found.columns, pl.Series(OK, found.ok)

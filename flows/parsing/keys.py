@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from connectors.errors import MalformedLine
+from flows.parsing.compiled import nothing, read_lines
+from flows.parsing.dialects import DIALECTS, USUAL, Alias, Dialect
 from flows.parsing.fields import (
     MAX_UINT16,
     MAX_UINT64,
@@ -22,55 +26,8 @@ from flows.parsing.fields import (
 )
 from flows.parsing.lines import Lines
 from flows.parsing.parser import MISFITS, Row
-from flows.parsing.times import epoch, iso
-from native.lines import Key, Kind
-
-
-@dataclass(frozen=True)
-class Alias:
-    """A key in a line and the column it means.
-
-    Of durations, 10^shift of its unit are a second; None: the key does not say.
-    """
-
-    key: str
-    column: str
-    shift: int | None
-
-    def shift_or(self, unsaid: int) -> int:
-        """The shift, or what it is where the key does not say."""
-        return unsaid if self.shift is None else self.shift
-
-
-ALIASES = [
-    Alias(key, column, shift)
-    for column, shift, keys in (
-        ("timestamp", 0, "timestamp ts time @timestamp datetime"),
-        ("customer_id", 0, "customer_id customer client_id tenant_id tenant visited_by"),
-        ("method", 0, "method http_method request_method verb"),
-        ("request_path", 0, "request_path path uri url request_uri path_info"),
-        ("status_code", 0, "status_code status http_status"),
-        ("duration", None, "duration"),
-        ("duration", 0, "duration_s duration_seconds request_time"),
-        ("duration", 3, "duration_ms latency_ms elapsed_ms response_time_ms"),
-        ("duration", 6, "duration_us latency_us elapsed_us"),
-        ("duration", 9, "duration_ns latency_ns elapsed_ns"),
-        ("client_ip", 0, "client_ip ip remote_addr remote_ip clientip ip_address"),
-        ("user_agent", 0, "user_agent ua http_user_agent"),
-        ("referer", 0, "referer referrer http_referer"),
-        ("bytes_sent", 0, "bytes_sent bytes body_bytes_sent response_size"),
-        ("level", 0, "level severity loglevel"),
-        ("message", 0, "message msg"),
-        ("host", 0, "host hostname"),
-    )
-    for key in keys.split()
-]
-"""Which keys mean which column. Times are ISO 8601, or numbers since 1970 that tell their unit by
-their size. Durations are the nearest to what is written: 48.31 ms are 0.04831 s. nginx's
-`request_time` is always in seconds."""
-
-BY_KEY = {alias.key: alias for alias in ALIASES}
-"""The keys that mean a column."""
+from flows.parsing.times import any_time, epoch, instant
+from native.lines import Form, Key, Keys, Kind, Tell
 
 WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
 """Columns of whole numbers, and the largest of them."""
@@ -78,7 +35,6 @@ WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
 NUMBERS = {*WHOLE_NUMBERS, "duration"}
 """Columns of numbers, for which some programs write `-` where there is none."""
 
-_RANK = {alias.key: rank for rank, alias in enumerate(ALIASES)}
 _KINDS = {
     "timestamp": Kind.TIME,
     "status_code": Kind.SMALL,
@@ -92,6 +48,64 @@ COLOURS = r"\x1b\[[0-?]*[ -/]*[@-~]"
 """What terminals take for colours and the like: control sequences (ECMA-48, section 5.4)."""
 
 _COLOURS = re.compile(COLOURS)
+_WITH_PORT = re.compile(r"\[([^\[\]]*)\]:[0-9]{1,5}|([^:\[\]]*):[0-9]{1,5}")
+_MISSING = object()
+
+Path = tuple[str, ...]
+"""The way to a value: keys of objects, and numbers of the elements of lists."""
+
+
+class Known(NamedTuple):
+    """A place where a value with a meaning may be; the lesser its rank, the sooner it counts."""
+
+    rank: int
+    path: Path
+    alias: Alias
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What the keys of a line of one dialect mean."""
+
+    dialect: Dialect
+    firsts: dict[str, list[Known]] = field(default_factory=dict)
+    """The places, by the key at the top of the line."""
+
+    @classmethod
+    @cache
+    def of(cls, dialect: Dialect) -> Table:
+        """Its own keys, then the usual ones."""
+        table = cls(dialect)
+        aliases = {alias.key: alias for alias in (*USUAL.aliases, *dialect.aliases)}
+        own = {alias.key for alias in dialect.aliases}
+        ranked = [*dialect.aliases, *(one for one in USUAL.aliases if one.key not in own)]
+        for rank, key in enumerate(alias.key for alias in ranked):
+            for path in dict.fromkeys(((key,), aliases[key].path)):
+                known = Known(2 * rank + (len(path) > 1), path, aliases[key])
+                table.firsts.setdefault(path[0], []).append(known)
+        return table
+
+    def places(self, found: Mapping[str, object]) -> list[Known]:
+        """Where values may be in a line, the first that fits a column counts."""
+        keys = found.keys() & self.firsts.keys()
+        return sorted(known for key in keys for known in self.firsts[key])
+
+
+_TOLD: dict[str, list[tuple[int, frozenset[str]]]] = {}
+for _place, _dialect in enumerate(DIALECTS):
+    for _tell in _dialect.tells:
+        _TOLD.setdefault(_tell[0], []).append((_place, frozenset(_tell)))
+
+
+def dialect_of(keys: Mapping[str, object]) -> Dialect:
+    """The dialect of a line with these keys."""
+    told = [
+        place
+        for key in keys.keys() & _TOLD.keys()
+        for place, tell in _TOLD[key]
+        if keys.keys() >= tell
+    ]
+    return DIALECTS[min(told)] if told else USUAL
 
 
 def row_of(found: dict[str, object], zone: ZoneInfo, shift: int) -> Row:
@@ -100,30 +114,66 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int) -> Row:
     Of durations whose unit nobody names, 10^shift are a second. A value that does not fit its
     column stays under its own key, in the attributes.
     """
+    table = Table.of(dialect_of(found))
     row: Row = {}
     misfits: list[str] = []
     no_time: MalformedLine | None = None
-    for key in sorted(found.keys() & BY_KEY.keys(), key=_RANK.__getitem__):
-        alias, value = BY_KEY[key], found[key]
-        if value is None or (alias.column in NUMBERS and value in NO_VALUE):
-            del found[key]
-        elif alias.column not in row:
+    for _, path, alias in table.places(found):
+        column, value = alias.column, _at(found, path)
+        if value is _MISSING:
+            continue
+        if _is_nothing(alias, value):
+            _take(found, path)
+        elif column not in row:
             try:
                 meant = _value(alias, value, zone, shift)
             except MalformedLine as refusal:
                 meant, no_time = None, no_time or refusal
             if meant is None:
-                misfits.append(alias.column)
+                misfits.append(column)
             else:
-                row[alias.column] = meant
-                del found[key]
+                row[column] = meant
+                _take(found, path)
     if "timestamp" not in row:
         raise no_time or MalformedLine("no_timestamp", "none of the keys that mean a time")
+    if table.dialect.unsaid and not row.get("level"):
+        row["level"] = table.dialect.unsaid
     if found:
         row["attributes"] = encode(found)
     if misfits:
         row[MISFITS] = tuple(misfits)
     return row
+
+
+def _at(found: object, path: Path) -> object:
+    """What is there, `_MISSING` if nothing."""
+    for step in path:
+        if isinstance(found, dict):
+            found = found.get(step, _MISSING)
+        elif isinstance(found, list) and step.isdigit() and int(step) < len(found):
+            found = found[int(step)]
+        else:
+            return _MISSING
+    return found
+
+
+def _take(found: object, path: Path) -> None:
+    """Take out what is there, and what then is empty around it."""
+    within = _at(found, path[:1])
+    if len(path) > 1:
+        _take(within, path[1:])
+    if len(path) == 1 or not within:
+        if isinstance(found, dict):
+            del found[path[0]]
+        elif isinstance(found, list):
+            del found[int(path[0])]
+
+
+def _is_nothing(alias: Alias, value: object) -> bool:
+    """Whether a value says that there is none."""
+    if not isinstance(value, str):
+        return value is None
+    return (alias.column in NUMBERS and value in NO_VALUE) or alias.names.get(value) == ""
 
 
 def _value(alias: Alias, value: object, zone: ZoneInfo, shift: int) -> object:
@@ -133,7 +183,9 @@ def _value(alias: Alias, value: object, zone: ZoneInfo, shift: int) -> object:
         if moment is not None:
             return epoch(moment)
         if isinstance(value, str):
-            return iso(value, zone)
+            return any_time(value, zone)
+        if isinstance(value, dict) and (found := instant(value)):
+            return found
         raise MalformedLine("bad_timestamp", f"{alias.key} is {encode(value)[:64]}")
     if alias.column == "duration":
         duration = _number(value)
@@ -145,7 +197,13 @@ def _value(alias: Alias, value: object, zone: ZoneInfo, shift: int) -> object:
         if whole is None or not 0 <= whole <= WHOLE_NUMBERS[alias.column] or whole % 1:
             return None
         return int(whole)
+    if alias.octets and isinstance(value, list):
+        return _text_of(value)
     text = value if isinstance(value, str) else encode(value)
+    if text in alias.names:
+        return alias.names[text]
+    if alias.port and (found := _WITH_PORT.fullmatch(text)):
+        return found.group(found.lastindex or 0)
     return without_colours(text) if alias.column == "level" else text
 
 
@@ -154,11 +212,12 @@ def without_colours(text: str) -> str:
     return _COLOURS.sub("", text) if "\x1b" in text else text
 
 
-def with_plain_levels(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame; its levels without colours."""
-    if "level" in frame.columns and frame["level"].str.contains("\x1b", literal=True).any():
-        return frame.with_columns(pl.col("level").str.replace_all(COLOURS, ""))
-    return frame
+def _text_of(octets: list[Any]) -> str | None:
+    """A text that is written as its bytes."""
+    try:
+        return bytes(octets).decode(errors="backslashreplace")
+    except (TypeError, ValueError):
+        return None
 
 
 def _number(value: object) -> int | float | None:
@@ -168,46 +227,155 @@ def _number(value: object) -> int | float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def column_of(key: str) -> str:
-    """The column that a key means, nothing if none."""
-    return BY_KEY[key].column if key in BY_KEY else ""
+def columns_of(
+    form: Form,
+    lines: Lines,
+    members: Callable[[bytes], dict[str, Any]],
+    zone: ZoneInfo,
+    shift: int,
+) -> pl.DataFrame:
+    """All lines at once; those that are not as usual, or not of the most usual dialect, are open.
 
-
-def sample(lines: Lines) -> list[int]:
-    """The numbers of the first and last lines."""
-    numbers = range(len(lines))
-    return sorted({*numbers[:_SAMPLE], *numbers[-_SAMPLE:]})
-
-
-def keys_in(lines: Lines, members: Callable[[bytes], Iterable[str]]) -> list[str]:
-    """The keys of the first and last lines that are not rare there.
-
-    Lines with another key are asked one by one.
+    `members` are the keys and values of a line, if it is one. Of durations whose unit nobody names,
+    10^shift are a second.
     """
-    chosen = sample(lines)
-    seen = Counter(key for line in chosen for key in members(lines.raw(line)))
+    places = range(len(lines))
+    chosen = sorted({*places[:_SAMPLE], *places[-_SAMPLE:]})
+    shapes: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for each in chosen:
+        found = members(lines.raw(each))
+        shapes.setdefault(tuple(found), []).append(found)
+    dialects: dict[Dialect, list[tuple[str, ...]]] = {}
+    for shape in shapes:
+        dialects.setdefault(dialect_of(dict.fromkeys(shape)), []).append(shape)
+    if not dialects:
+        return nothing(lines)
+    dialect = max(dialects, key=lambda each: sum(len(shapes[shape]) for shape in dialects[each]))
+    frame = read_lines(
+        form, lines, _keys(dialect, {each: shapes[each] for each in dialects[dialect]}, shift), zone
+    )
+    if "level" in frame.columns and frame["level"].str.contains("\x1b", literal=True).any():
+        frame = frame.with_columns(pl.col("level").str.replace_all(COLOURS, ""))
+    if dialect.unsaid:
+        said = pl.col("level") if "level" in frame.columns else pl.lit("")
+        frame = frame.with_columns(
+            level=pl.when(said == "").then(pl.lit(dialect.unsaid)).otherwise(said)
+        )
+    return frame
+
+
+class _Node:
+    """A key that the compiled part is told of, and those within its values."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.known: Known | None = None
+        self.within: dict[str, _Node] = {}
+
+    def add(self, known: Known, path: Path) -> None:
+        """A place in the values of this key, or itself."""
+        if path:
+            self.within.setdefault(path[0], _Node(path[0])).add(known, path[1:])
+        else:
+            self.known = known
+
+
+def _keys(
+    dialect: Dialect, shapes: Mapping[tuple[str, ...], list[dict[str, Any]]], shift: int
+) -> Keys:
+    """How the compiled part shall read lines like these; none if they have no time.
+
+    A line with another key is left open, and one in which another key has a value for a column than
+    in most of these.
+    """
+    counts: Counter[str] = Counter()
+    for shape, lines in shapes.items():
+        counts.update(dict.fromkeys(shape, len(lines)))
     # Keys that are rare are not worth a column: there may be any number of them.
-    return [key for key, count in seen.items() if count * _COMMON >= len(chosen)]
+    least = sum(map(len, shapes.values())) / _COMMON
+    top = {
+        key: _Node(key)
+        for key, count in counts.items()
+        if count >= least and encode(key)[1:-1] == key  # what stands in a line is the key itself
+    }
+    table = Table.of(dialect)
+    for key in top.keys() & table.firsts.keys():
+        for known in table.firsts[key]:
+            top[key].add(known, known.path[1:])
+    places = sorted(known for key in top for known in table.firsts.get(key, ()))
+    main = _main(places, [line for lines in shapes.values() for line in lines])
+    if "timestamp" not in main:
+        return Keys((), 0)
+    nodes = list(top.values())
+    firsts = []
+    for node in nodes:  # which grow meanwhile
+        firsts.append(len(nodes))
+        nodes.extend(node.within.values())
+    numbers = {node.known: place for place, node in enumerate(nodes) if node.known}
+    named = {key: place for place, key in enumerate(top)}
+    ours = DIALECTS.index(dialect) if dialect.tells else len(DIALECTS)
+    return Keys(
+        [
+            _key(node, first, main, numbers, shift)
+            for node, first in zip(nodes, firsts, strict=True)
+        ],
+        len(top),
+        [
+            Tell(tuple(named[key] for key in tell), place == ours)
+            for place, each in enumerate(DIALECTS[: ours + 1])
+            for tell in each.tells
+            if named.keys() >= set(tell)
+        ],
+        untold=not dialect.tells,
+    )
 
 
-def compiled_keys(seen: Sequence[str], shift: int) -> list[Key]:
-    """How the compiled part shall read each key; lines with any other one are left open.
+def _main(places: Sequence[Known], lines: Sequence[dict[str, Any]]) -> dict[str, Known]:
+    """The place of the value of each column in most of these lines."""
+    found: dict[str, Counter[Known]] = {}
+    for known in places:
+        found.setdefault(known.alias.column, Counter())[known] = 0
+    for column, wins in found.items():
+        if len(wins) == 1 and all(len(known.path) == 1 for known in wins):
+            continue  # as nearly always
+        for line in lines:
+            for known in wins:
+                value = _at(line, known.path)
+                if not (value is _MISSING or _is_nothing(known.alias, value)):
+                    wins[known] += 1
+                    break
+        found[column] = +wins
+    return {column: max(wins, key=wins.__getitem__) for column, wins in found.items() if wins}
 
-    Of durations whose unit nobody names, 10^shift are a second.
-    """
-    best: dict[str, str] = {}
-    for key in sorted(BY_KEY.keys() & seen, key=_RANK.__getitem__):
-        best.setdefault(BY_KEY[key].column, key)
-    if "timestamp" not in best:
-        return []
-    keys = []
-    for key in seen:
-        alias = BY_KEY.get(key)
-        if encode(key)[1:-1] != key:
-            continue  # what stands in a line must be the key itself
-        if alias is None:
-            keys.append(Key(key, "attributes", Kind.ATTRIBUTE))
-        elif best[alias.column] == key:
-            kind = _KINDS.get(alias.column, Kind.TEXT)
-            keys.append(Key(key, alias.column, kind, alias.shift_or(shift)))
-    return keys
+
+def _key(
+    node: _Node, first: int, main: Mapping[str, Known], numbers: Mapping[Known, int], shift: int
+) -> Key:
+    """How a key is read."""
+    inside = len(node.within)
+    if node.known is None:
+        return Key(node.name, "attributes", Kind.ATTRIBUTE, first=first, inside=inside)
+    alias, best = node.known.alias, main.get(node.known.alias.column)
+    none = ("", "-") if alias.column in NUMBERS else ()
+    if best is node.known:
+        kind = _KINDS.get(alias.column, Kind.TEXT)
+        if alias.names or alias.port or alias.octets:
+            kind = Kind.NAMED
+        words = tuple(alias.names.items())
+    else:
+        kind = Kind.LESSER if best and best < node.known else Kind.NOTHING
+        words = (
+            *((word, "") for word in none),
+            *(pair for pair in alias.names.items() if not pair[1]),
+        )
+    return Key(
+        node.name,
+        alias.column,
+        kind,
+        alias.shift_or(shift),
+        words,
+        alias.port,
+        first,
+        inside,
+        numbers[best] if best else 0,
+    )

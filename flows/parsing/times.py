@@ -8,7 +8,7 @@ before the change. Both are what `datetime` does with `fold=0` (PEP 495).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -97,6 +97,21 @@ def epoch(value: float) -> datetime:
             except OverflowError:
                 break
     raise MalformedLine("bad_timestamp", f"{str(value)[:64]} is not an epoch time")
+
+
+def instant(value: Mapping[str, object]) -> datetime | None:
+    """A time in two numbers: those of Java's Instant, or of Google's Timestamp; None: it is none.
+
+    Raises `MalformedLine` out of range.
+    """
+    for names in (("epochSecond", "nanoOfSecond"), ("seconds", "nanos")):
+        seconds, nanoseconds = (value.get(name, 0) for name in names)
+        if names[0] in value and isinstance(seconds, int) and isinstance(nanoseconds, int):
+            try:
+                return utc(_EPOCH + timedelta(0, seconds, nanoseconds // 1000), UTC)
+            except OverflowError:
+                break
+    return None
 
 
 def clf(text: str, zone: ZoneInfo) -> datetime:

@@ -1,8 +1,8 @@
 """Format `json`: one JSON object (RFC 8259) a line.
 
-Keys become columns by `ALIASES`; where a line has several keys for one column, the first in the
-table wins. Every other key, nested values too, goes into `attributes`, and so does a known key
-whose line has a better alias. A known key that is null is as good as missing. A line needs a
+Keys become columns as `flows/parsing/dialects.py` says; of several for one column, the
+first there wins. Any other key, nested values too, goes into `attributes`, and so does a known
+key whose line has a better alias. A known key that is null is as good as missing. A line needs a
 timestamp.
 """
 
@@ -18,9 +18,8 @@ import polars as pl
 
 from connectors.errors import MalformedLine
 from flows.parsing.choice import Scanner
-from flows.parsing.compiled import read_lines
 from flows.parsing.fields import encode
-from flows.parsing.keys import compiled_keys, keys_in, row_of, with_plain_levels
+from flows.parsing.keys import columns_of, row_of
 from flows.parsing.lines import Lines
 from flows.parsing.parser import Row
 from native.lines import Form
@@ -48,8 +47,7 @@ class JsonLines:
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        keys = compiled_keys(keys_in(lines, _members), self._shift)
-        return with_plain_levels(read_lines(Form.JSON, lines, keys, self._zone))
+        return columns_of(Form.JSON, lines, _members, self._zone, self._shift)
 
 
 def _value_of(text: str) -> object:

@@ -27,14 +27,12 @@ import polars as pl
 
 from connectors.errors import MalformedLine
 from flows.parsing.choice import Scanner
-from flows.parsing.compiled import read_lines
 from flows.parsing.keys import (
     COLOURS,
-    column_of,
-    compiled_keys,
-    keys_in,
+    Table,
+    columns_of,
+    dialect_of,
     row_of,
-    with_plain_levels,
     without_colours,
 )
 from flows.parsing.lines import Lines
@@ -67,15 +65,16 @@ class Logfmt:
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
-        pairs = _pairs(without_colours(text))
-        return row_of({key: _meaning(key, value) for key, value in pairs}, self._zone, self._shift)
+        pairs = dict(_pairs(without_colours(text)))
+        known = Table.of(dialect_of(pairs)).firsts
+        found = {key: _meaning(value, key in known) for key, value in pairs.items()}
+        return row_of(found, self._zone, self._shift)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
         if b"\x1b" in lines.data:  # of one byte, which is found far quicker than two
             lines = Lines(_COLOURS.sub(b"", lines.data))
-        keys = compiled_keys(keys_in(lines, _members), self._shift)
-        return with_plain_levels(read_lines(Form.LOGFMT, lines, keys, self._zone))
+        return columns_of(Form.LOGFMT, lines, _members, self._zone, self._shift)
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str | None]]:
@@ -89,9 +88,9 @@ def _pairs(text: str) -> Iterator[tuple[str, str | None]]:
         at = found.end()
 
 
-def _meaning(key: str, value: str | None) -> object:
+def _meaning(value: str | None, is_known: bool) -> object:
     """What `row_of` is to be told of a value."""
-    if column_of(key) and (value is None or value in _MISSING):
+    if is_known and (value is None or value in _MISSING):
         return None
     if value is None:
         return True
