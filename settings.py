@@ -111,6 +111,12 @@ class _Common(BaseSettings):
         description="Format of the lines: a name such as json or cri:json, nginx's `log_format`, "
         "Apache's `LogFormat`, or a regular expression.",
     )
+    log_multiline: str = Field(
+        "",
+        description="Which lines are one event: java, python, go, ruby, dotnet, js, php, indent; "
+        "a regular expression of how events begin; `continues:` and one of how their other lines "
+        "do. Default: each line is one.",
+    )
     log_timezone: Annotated[str, AfterValidator(_time_zone)] = Field(
         "UTC",
         description="IANA zone of times in the lines that carry none. Stored times are UTC always.",

@@ -39,10 +39,12 @@ def _run(path: str) -> int:
     settings = load()
     encoding = Encoding(settings.log_encoding)
     data = first_lines(path, encoding, _SIZE)
-    from connectors.sources.records import Piece, taken  # they take their time
-    from flows.steps import parse_and_enrich
+    from connectors.batch import Span, Stream  # they take their time
+    from connectors.sources.records import Piece, taken
+    from flows.steps import framing, parse_and_enrich
 
-    piece = Piece.at((0, os.path.abspath(path), 0), data, encoding)
+    span = Span(Stream(0, os.path.abspath(path)), 0, len(data), 0, 0)
+    piece = Piece.of(span, data, encoding, framing(settings))
     batch = parse_and_enrich(settings)(taken([piece], encoding, settings.log_max_line_bytes))
     # On a terminal, the others are below, where they have room.
     rejected = batch.rejected.head(0 if sys.stdout.isatty() else _ROWS)

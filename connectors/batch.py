@@ -226,7 +226,8 @@ class Taken(Block):
     `data` holds their bytes one after another, in `encoding`: record number i is what is from
     `starts[i]` to `starts[i + 1]`, with its line end, and `places[i]` is its place in its stream.
     `text` is all of it as UTF-8, each record with its line end, if `data` is not that already.
-    `unfit` are the records that no format is asked about.
+    `unfit` are the records that no format is asked about. `counts` says how many lines each record
+    has (None: one).
     """
 
     data: bytes = b""
@@ -235,6 +236,7 @@ class Taken(Block):
     encoding: Encoding = UTF_8
     text: bytes | None = None
     unfit: tuple[DeadLetter, ...] = ()
+    counts: Numbers | None = None
 
     @classmethod
     def of(

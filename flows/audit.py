@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,10 @@ from connectors.batch import Parsed, Span, Taken
 from connectors.encodings import Encoding
 from connectors.sources.content import Content
 from connectors.sources.evidence import Evidence
+from connectors.sources.framing import Framing
 from connectors.sources.known_files import KnownFile
-from connectors.sources.records import Piece, taken
-from flows.line_ranges import CHUNK, NO_CUTS, LineRanges, Offsets
+from connectors.sources.records import Events, Piece, taken
+from flows.line_ranges import CHUNK, NO_CUTS, Framings, LineRanges, Offsets
 
 RANGES_KEPT = 1000
 LINES_AT_ONCE, BUCKETS_AT_ONCE, BYTES_AT_ONCE = 250_000, 16, 2 * 1024 * 1024
@@ -94,7 +96,8 @@ class Auditor:
 
     `parse` reads the time of lines that may have passed `retention_days`; `partial` says whether a
     last line without its newline waits to be read. While a pipeline is `running`, what is stored
-    beyond a file's position is being written just now, and left alone.
+    beyond a file's position is being written just now, and left alone. `framing` is that of what
+    waits, and of blocks that the ledger has no more.
     """
 
     def __init__(
@@ -107,7 +110,9 @@ class Auditor:
         longest: int,
         partial: bool,
         running: bool,
+        framing: Framing | None = None,
     ) -> None:
+        self._framing = framing
         self._accounts = accounts
         self._encoding = encoding
         self._parse = parse
@@ -149,7 +154,8 @@ class Auditor:
         blocks = self._accounts.blocks(file.file_id) if file.file_id else _NO_BLOCKS
         known = self._accounts.cuts(file.file_id) if file.file_id else NO_CUTS
         cuts = np.union1d(known, np.array([file.begins, stored], np.int64))
-        ranges = LineRanges(data, self._encoding, min(stored, file.size), cuts)
+        framings = Framings.of(self._framing, blocks)
+        ranges = LineRanges(data, self._encoding, min(stored, file.size), cuts, framings)
         hashes = _Hashes(
             blocks.filter((pl.col("start") >= file.begins) & (pl.col("end") <= stored))
         )
@@ -210,7 +216,7 @@ class Auditor:
         for begin, end in optional:
             absent &= ~((starts >= begin) & (starts < end))
         lost = np.flatnonzero(absent)
-        expired = self._is_expired(ranges.data, starts[lost], ends[lost])
+        expired = self._is_expired(ranges, starts[lost], ends[lost])
         result.expired += int(expired.sum())
         result.missing.add_lines(starts, ends, lost[~expired])
 
@@ -228,8 +234,11 @@ class Auditor:
                 kept.append(begin)
         return np.concatenate([offsets[np.isin(offsets, starts)], np.array(kept, np.int64)])
 
-    def _is_expired(self, data: Content, starts: Offsets, ends: Offsets) -> npt.NDArray[np.bool_]:
-        """Which of these lines have a time that is older than the retention."""
+    def _is_expired(
+        self, ranges: LineRanges, starts: Offsets, ends: Offsets
+    ) -> npt.NDArray[np.bool_]:
+        """Which of these records have a time that is older than the retention."""
+        data = ranges.data
         expired = np.zeros(len(starts), np.bool_)
         if self._expired_before is None:
             return expired
@@ -241,11 +250,11 @@ class Auditor:
             numbers = numbers[len(some) :]
             texts = [data.read(int(ends[n] - starts[n]), int(starts[n])) for n in some]
             texts = [text if text.endswith(newline) else text + newline for text in texts]
-            joined = b"".join(texts)
-            piece = Piece.at((1, "", 0), joined, self._encoding)
+            places = np.cumsum([0, *map(len, texts)])
+            events = partial(Events.at, places[:-1])  # each text is a record
+            piece = Piece.at((1, "", 0), b"".join(texts), self._encoding, events)
             rows = self._parse(taken([piece], self._encoding, self._longest)).rows
             if len(rows):
-                places = np.cumsum([0, *map(len, texts)])
                 old = rows.filter(pl.col("timestamp") < self._expired_before)["offset"].to_numpy()
                 expired[some[np.searchsorted(places, old.astype(np.int64))]] = True
         return expired
@@ -253,7 +262,8 @@ class Auditor:
     def _count_waiting(
         self, file: KnownFile, data: Content, stored: int, result: FileAudit
     ) -> Iterator[int]:
-        rest = LineRanges(data, self._encoding, file.size, NO_CUTS)
+        framings = Framings(self._framing)
+        rest = LineRanges(data, self._encoding, file.size, NO_CUTS, framings)
         done = stored
         last = stored
         for starts, ends in rest.lines(stored):

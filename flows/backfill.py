@@ -15,8 +15,8 @@ import numpy.typing as npt
 import polars as pl
 
 from connectors.accounts import ChangeableAccounts
-from connectors.batch import REJECTED, Parsed, Taken
-from connectors.sources.records import KEPT_OF_LONG, Piece, taken, too_long
+from connectors.batch import REJECTED, Numbers, Parsed, Taken
+from connectors.sources.records import KEPT_OF_LONG, Events, Piece, taken, too_long
 from flows.line_ranges import CHUNK, LineRanges, Offsets
 
 LINES_AT_ONCE = 100_000
@@ -127,8 +127,15 @@ class _Lines:
                 text = self.ranges.data.read(high - low, low)
                 encoding = self.ranges.encoding
                 text = text.removesuffix(encoding.newline) + encoding.newline
-                found.append(Piece.at((self.file_id, self.path, low), text, encoding))
+                place = self.file_id, self.path, low
+                events = None if self.ranges.framings.are_lines else self._events(low, text)
+                found.append(Piece.at(place, text, encoding, events))
         return found
+
+    def _events(self, low: int, text: bytes) -> Callable[[Numbers], Events]:
+        begins = self.starts[(self.starts >= low) & (self.starts < low + len(text))] - low
+        kinds = partial(self.ranges.framings.kinds, text, low, encoding=self.ranges.encoding)
+        return lambda ends: Events.at(begins, ends, kinds(ends))
 
     def too_long(self) -> pl.DataFrame:
         """The others, as dead letters with their first bytes."""

@@ -38,10 +38,10 @@ from connectors.sources.names import Names
 from connectors.store import Ledger, Store
 from flows.audit import Auditor, FileAudit
 from flows.backfill import Backfilled, TimeRange, backfill
-from flows.line_ranges import NO_CUTS, LineRanges, Offsets
+from flows.line_ranges import NO_CUTS, Framings, LineRanges, Offsets
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
-from flows.steps import parse_and_enrich, parse_step
+from flows.steps import framing, parse_and_enrich, parse_step
 from settings import Settings
 
 Event = dict[str, Any]
@@ -144,6 +144,7 @@ class Commands:
             longest=self._settings.log_max_line_bytes,
             partial=not self._settings.follow,
             running=running,
+            framing=framing(self._settings),
         )
         there = [file for file in files if file.path]
         total = sum(file.size - min(file.begins, file.size) for file in there)
@@ -266,7 +267,7 @@ class Commands:
             for counts in backfill(
                 accounts,
                 parse_and_enrich(self._settings),
-                LineRanges(content, self._encoding, end, cuts),
+                LineRanges(content, self._encoding, end, cuts, self._framings(known)),
                 file_id,
                 shown,
                 within,
@@ -303,6 +304,12 @@ class Commands:
             for file in self._files()
         )
         return known.stream.id, size if is_mine else settled, cuts
+
+    def _framings(self, known: Span | None) -> Framings:
+        usual = framing(self._settings)
+        if not known:
+            return Framings(usual)
+        return Framings.of(usual, self._accounts.blocks(known.stream.id))
 
     def _changeable(self) -> ChangeableAccounts:
         if isinstance(self._accounts, ChangeableAccounts):

@@ -1,4 +1,4 @@
-"""The lines of a file that may be larger than memory: where they begin and end."""
+"""The records of a file that may be larger than memory: where they begin and end."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from connectors.encodings import Encoding
 from connectors.sources.content import Content
+from connectors.sources.evidence import Evidence
+from connectors.sources.framing import BEGINS, MOST_BYTES, Framing, Kinds, frame
 
 CHUNK = 4 * 1024 * 1024
 Offsets = npt.NDArray[np.int64]
@@ -18,26 +21,81 @@ NO_CUTS: Offsets = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
+class Framings:
+    """Which lines of a file are one record: those of some ranges by a framing of their own."""
+
+    usual: Framing | None = None
+    others: tuple[tuple[int, int, Framing | None], ...] = ()
+
+    @classmethod
+    def of(cls, usual: Framing | None, blocks: pl.DataFrame) -> Framings:
+        """As the `blocks` of a file were read (see `Accounts.blocks`); the rest as `usual`."""
+        others: list[tuple[int, int, Framing | None]] = []
+        for start, end, proof in blocks.rows():
+            framing = Framing.of(Evidence.of(proof).framing)
+            if framing != usual:
+                is_next = others and others[-1][1:] == (start, framing)
+                others.append((others.pop()[0] if is_next else start, end, framing))
+        return cls(usual, tuple(others))
+
+    @property
+    def are_lines(self) -> bool:
+        """Whether each line is a record."""
+        return not (self.usual or any(framing for _, _, framing in self.others))
+
+    def kinds(self, text: bytes, at: int, ends: Offsets, encoding: Encoding) -> Kinds:
+        """The kinds of the lines of `text`, which begins at `at` of the file."""
+
+        def by(framing: Framing | None) -> Kinds:
+            if framing:
+                return framing.kinds(text, ends, encoding, at % encoding.unit)
+            return np.full(len(ends), BEGINS, np.uint8)
+
+        kinds = by(self.usual)
+        starts = at + np.concatenate(([0], ends[:-1]))
+        for first, last, framing in self.others:
+            if first < at + len(text) and at < last:
+                kinds = np.where((starts >= first) & (starts < last), by(framing), kinds)
+        return kinds
+
+
+LINES = Framings()
+"""Each line is a record."""
+
+
+@dataclass(frozen=True)
 class LineRanges:
-    """The non-empty lines of a file up to `end`, in chunks; a line itself is never loaded.
+    """The non-empty records of a file up to `end`, in chunks; a long line is never loaded.
 
     A line is what ends with a newline, at one of the sorted `cuts`, or at `end`; it begins behind
     its NULs, which are filler. Of a line with nothing but its line end (LF or CRLF) nothing is
-    stored, so it does not count.
+    stored, so it does not count. A record is a line, or what the `framings` say; one ends at each
+    of the `cuts`.
     """
 
     data: Content
     encoding: Encoding
     end: int
     cuts: Offsets
+    framings: Framings = LINES
 
     def lines(
         self, first: int, see: Callable[[int, bytes], None] = lambda position, chunk: None
     ) -> Iterator[tuple[Offsets, Offsets]]:
-        """Where lines begin and end, chunk by chunk; the first of them begins at `first`.
+        """Where records begin and end, chunk by chunk; the first of them begins at `first`.
 
         `see` is shown every chunk, with its position.
         """
+        every = self._lines(first, see)
+        for starts, ends, chunk, position in (
+            every if self.framings.are_lines else self._events(every)
+        ):
+            yield self._not_empty(starts, ends, chunk, position)
+
+    def _lines(
+        self, first: int, see: Callable[[int, bytes], None]
+    ) -> Iterator[tuple[Offsets, Offsets, bytes, int]]:
+        """The lines, those that are empty, too; with the chunk in which they end."""
         begun = position = first
         while position < self.end and (
             chunk := self.data.read(min(CHUNK, self.end - position), position)
@@ -50,26 +108,64 @@ class LineRanges:
                 ends = np.union1d(ends, self.cuts[low:high])
             starts = self._behind_filler(np.concatenate(([begun], ends)), chunk, position)
             begun, starts = int(starts[-1]), starts[:-1]
-            yield self._not_empty(starts, ends, chunk, position)
+            yield starts, ends, chunk, position
             position = behind
         if begun < position:
-            yield self._not_empty(np.array([begun]), np.array([position]), b"", position)
+            yield np.array([begun]), np.array([position]), b"", position
+
+    def _events(
+        self, lines: Iterator[tuple[Offsets, Offsets, bytes, int]]
+    ) -> Iterator[tuple[Offsets, Offsets, bytes, int]]:
+        """Lines put together; the last event of a chunk may go on in the next one."""
+        last = NO_CUTS, NO_CUTS, np.zeros(0, np.uint8)
+        chunk, position = b"", 0
+        for starts, ends, chunk, position in lines:
+            if not len(starts):
+                continue
+            kinds = self._kinds(starts, ends, chunk, position)
+            starts = np.concatenate([last[0], starts])
+            ends = np.concatenate([last[1], ends])
+            kinds = np.concatenate([last[2], kinds])
+            firsts = frame(kinds, starts, ends, self.cuts)
+            at = firsts[-1]
+            last = starts[at:], ends[at:], kinds[at:]
+            yield starts[firsts[:-1]], ends[firsts[1:] - 1], chunk, position
+        if len(last[0]):
+            yield last[0][:1], last[1][-1:], chunk, position
+
+    def _kinds(self, starts: Offsets, ends: Offsets, chunk: bytes, position: int) -> Kinds:
+        """Of lines that end in this chunk, or with the file; the first may have begun before."""
+        first = int(starts[0])
+        if first < position:  # that of a line that is longer than any event does not count
+            head = self.data.read(min(int(ends[0]) - first, MOST_BYTES), first)
+            kinds = self.framings.kinds(head, first, np.array([len(head)]), self.encoding)
+            if len(starts) == 1:
+                return kinds
+            return np.concatenate([kinds, self._kinds(starts[1:], ends[1:], chunk, position)])
+        text = chunk[first - position : int(ends[-1]) - position]
+        return self.framings.kinds(text, first, ends - first, self.encoding)
 
     def lines_between(self, first: int, last: int) -> tuple[Offsets, Offsets]:
-        """Where the lines begin and end that begin in [first, last), wherever a line begins."""
+        """Where the records begin and end that begin in [first, last), wherever one begins."""
+        parts = [(NO_CUTS, NO_CUTS)]
+        for starts, ends in self.lines(self._begin_before(first)):
+            wanted = (starts >= first) & (starts < last)
+            parts.append((starts[wanted], ends[wanted]))
+            if len(ends) and ends[-1] >= last:
+                break
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def _begin_before(self, first: int) -> int:
+        """Where a record begins, at `first` or not far before."""
+        if not self.framings.are_lines:
+            return int(self.cuts[: np.searchsorted(self.cuts, first, "right")].max(initial=0))
         unit = self.encoding.unit
         before = max(0, first - unit)  # a newline there makes a line begin at first
         while before and self.data.read(unit, before) == b"\0" * unit:  # filler, if from its begin
             piece = self.data.read(min(CHUNK, before), max(0, before - CHUNK))
             kept = len(piece.rstrip(b"\0"))
             before = max(0, before - CHUNK) + max(0, -(-kept // unit) * unit - unit)
-        parts = [(NO_CUTS, NO_CUTS)]
-        for starts, ends in self.lines(before):
-            wanted = (starts >= first) & (starts < last)
-            parts.append((starts[wanted], ends[wanted]))
-            if len(ends) and ends[-1] >= last:
-                break
-        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+        return before
 
     def _behind_filler(self, starts: Offsets, chunk: bytes, position: int) -> Offsets:
         """The starts of lines, moved behind the NULs with which this chunk begins them."""

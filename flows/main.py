@@ -16,7 +16,7 @@ from connectors.sources.tailed_file import Limits
 from connectors.status import Status
 from connectors.store import Store
 from flows.process import job
-from flows.steps import enrich_step, parse_step
+from flows.steps import enrich_step, framing, parse_step
 from settings import Settings
 
 
@@ -42,6 +42,7 @@ def tail(settings: Settings, store: Store, stop: threading.Event) -> SourceInput
             settings.batch_bytes,
             settings.stream_max_wait_time_in_seconds,
             settings.log_max_line_bytes,
+            framing(settings),
         ),
         encoding=settings.log_encoding,
         follow=settings.follow,

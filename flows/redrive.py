@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import polars as pl
 
 from connectors.accounts import ChangeableAccounts
-from connectors.batch import PLACE, Parsed, Taken
+from connectors.batch import PLACE, Numbers, Parsed, Taken
 from connectors.encodings import Encoding
-from connectors.sources.records import Piece, taken
+from connectors.sources.records import Events, Piece, taken
 
 LETTERS_AT_ONCE, BYTES_AT_ONCE = 10_000, 16 * 1024 * 1024
 
@@ -73,8 +74,13 @@ def _pieces(letters: pl.DataFrame, encoding: Encoding) -> list[Piece]:
         raw = raw[encoding.filler(raw) :]  # it would move the place
         # The parser takes the line end off. It must not take a CR that the line itself ends with.
         end = carriage_return + newline if raw.endswith(carriage_return) else newline
-        pieces.append(Piece.at((file_id, source, offset), raw + end, encoding))
+        place = file_id, source, offset
+        pieces.append(Piece.at(place, raw + end, encoding, _one_record))
     return pieces
+
+
+def _one_record(ends: Numbers) -> Events:
+    return Events.at(np.zeros(1, np.int64), ends)
 
 
 def _changed(still_dead: pl.DataFrame, letters: pl.DataFrame) -> pl.DataFrame:

@@ -11,13 +11,22 @@ from settings import Settings, parts
 
 
 class ParsingSettings(Settings):
-    """Settings whose `LOG_FORMAT`, `ENRICHERS` and `GEOIP_DB` were looked up."""
+    """Settings whose `LOG_FORMAT`, `LOG_MULTILINE`, `ENRICHERS`, `GEOIP_DB` were looked up."""
 
     @field_validator("log_format")
     @classmethod
     def _means_a_format(cls, text: str) -> str:
         if text not in FORMATS:
             describe(text)
+        return text
+
+    @field_validator("log_multiline")
+    @classmethod
+    def _means_events(cls, text: str) -> str:
+        if text:
+            from connectors.sources.framing import Framing  # it takes its time
+
+            Framing.of(text)
         return text
 
     @field_validator("geoip_db")

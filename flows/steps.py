@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connectors.batch import Parsed, Taken
+from connectors.sources.framing import Framing
 from connectors.status import Status
 from flows.enrichment import chosen
 from flows.enrichment.enricher import enricher
 from flows.parsing.parser import parser
 from settings import Settings
+
+
+def framing(settings: Settings) -> Framing | None:
+    """Which lines are one record, by these settings; None: each is one."""
+    return Framing.of(settings.log_multiline)
 
 
 def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:

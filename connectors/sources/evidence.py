@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from hashlib import blake2b
 from typing import Protocol
 
@@ -16,7 +16,8 @@ class Evidence:
 
     `head_hash` covers the first `head_length` bytes (up to 1 KiB), `tail_hash` the up to 1 KiB
     before the end of the span that carries it; `inode` breaks ties. `content_hash` is the XXH3 (64
-    bits) of the span's bytes; 0: unknown.
+    bits) of the span's bytes; 0: unknown. `framing` says which of its lines were one record
+    (`LOG_MULTILINE`), and is left out of the proof where each is one.
     """
 
     inode: int = 0
@@ -24,16 +25,19 @@ class Evidence:
     head_hash: int = 0
     tail_hash: int = 0
     content_hash: int = 0
+    framing: str = field(default="", kw_only=True)
 
     @classmethod
     def of(cls, proof: str) -> Evidence:
         """What a proof says, nothing if it is empty."""
-        return cls(*map(int, proof.split()))
+        parts = proof.split(" ", 5) if proof else []
+        return cls(*map(int, parts[:5]), framing="".join(parts[5:]))
 
     @property
     def proof(self) -> str:
-        """The same as the proof of a span: its numbers, with spaces between."""
-        return " ".join(map(str, astuple(self)))
+        """The same as the proof of a span: its values, with spaces between."""
+        *numbers, framing = astuple(self)
+        return " ".join([*map(str, numbers), *([framing] if framing else [])])
 
 
 class Readable(Protocol):

@@ -1,6 +1,7 @@
-"""Bytes of files as records: what belongs to a line, and which lines no format is asked about.
+"""Bytes of files as records: what belongs to one, and which ones no format is asked about.
 
-A line ends with its newline, or with its span. It begins behind its NULs, which are filler.
+A line ends with its newline, or with its span. It begins behind its NULs, which are filler. A
+record is a line, or the lines of one event (see `Framing`).
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from connectors.batch import BlockId, DeadLetter, Numbers, Span, Stream, Taken
 from connectors.encodings import UTF_8, Encoding
 from connectors.errors import MalformedLine
+from connectors.sources.framing import MOST_BYTES, MOST_LINES, Framing, Kinds, frame, is_rest
 
 KEPT_OF_LONG = 1024
 """Bytes of a line that is too long that its dead letter has."""
@@ -21,32 +24,99 @@ _NONE = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
+class Events:
+    """Records of several lines: the number of the line that each begins with.
+
+    `is_rest` says of which the beginning was stored as a record of its own.
+    """
+
+    firsts: Numbers
+    is_rest: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        framing: Framing,
+        data: bytes,
+        ends: Numbers,
+        encoding: Encoding,
+        stray: int = 0,
+    ) -> Events:
+        """The events of `data`, whose first byte begins one; `ends` are those of all its lines.
+
+        The first `stray` bytes are half a character.
+        """
+        kinds = framing.kinds(data, ends, encoding, stray)
+        firsts = frame(kinds, np.concatenate(([0], ends[:-1])), ends)
+        return cls(firsts, is_rest(kinds, firsts))
+
+    @classmethod
+    def at(cls, begins: Numbers, ends: Numbers, kinds: Kinds | None = None) -> Events:
+        """The events in which these places of bytes are whose lines end at `ends`.
+
+        Without `kinds` of lines none of them is a rest.
+        """
+        firsts = np.searchsorted(ends, begins, "right")
+        return cls(
+            firsts, np.zeros(len(firsts), np.bool_) if kinds is None else is_rest(kinds, firsts)
+        )
+
+    def up_to(self, count: int) -> Events:
+        """The first ones."""
+        return Events(self.firsts[:count], self.is_rest[:count])
+
+
+@dataclass(frozen=True)
 class Piece:
     """The bytes of a span, and for each line that ends there the position behind its newline.
 
-    Of a line that is longer than a batch the bytes are the first ones only.
+    Of a line that is longer than a batch the bytes are the first ones only. No `events`: each line
+    is a record.
     """
 
     span: Span
     data: bytes
     ends: Numbers
+    events: Events | None = None
 
     @classmethod
-    def of(cls, span: Span, data: bytes, encoding: Encoding) -> Piece:
+    def of(
+        cls, span: Span, data: bytes, encoding: Encoding, framing: Framing | None = None
+    ) -> Piece:
         """A piece whose newlines nobody has looked for yet."""
-        return cls(span, data, line_ends(data, span.start, encoding))
+        ends = line_ends(data, span.start, encoding)
+        if not framing or span.end - span.start > len(data):
+            return cls(span, data, ends)
+        ends, stray = with_last(ends, data), span.start % encoding.unit
+        return cls(span, data, ends, Events.of(framing, data, ends, encoding, stray))
 
     @classmethod
-    def at(cls, place: tuple[int, str, int], data: bytes, encoding: Encoding) -> Piece:
-        """Lines from anywhere: of the file with this id and name, from this offset on."""
+    def at(
+        cls,
+        place: tuple[int, str, int],
+        data: bytes,
+        encoding: Encoding,
+        events: Callable[[Numbers], Events] | None = None,
+    ) -> Piece:
+        """Records from anywhere: of the file with this id and name, from this offset on.
+
+        `events` is told where the lines end.
+        """
         file_id, name, start = place
         span = Span(Stream(file_id, name), start, start + len(data), 0, 0)
-        return cls.of(span, data, encoding)
+        ends = with_last(line_ends(data, start, encoding), data)
+        return cls(span, data, ends, events(ends) if events else None)
 
     @property
     def missing(self) -> int:
         """Bytes of an over-long line that are not here."""
         return self.span.end - self.span.start - len(self.data)
+
+
+def with_last(ends: Numbers, data: bytes) -> Numbers:
+    """The ends of all lines of `data`, of a last one without its newline, too."""
+    has_rest = len(data) > (int(ends[-1]) if len(ends) else 0)
+    return np.append(ends, len(data)) if has_rest else ends
 
 
 def line_ends(data: bytes, start: int, encoding: Encoding) -> Numbers:
@@ -71,14 +141,15 @@ def taken(
     is_whole: bool = True,
     acknowledge: Callable[[], None] = lambda: None,
 ) -> Taken:
-    """The lines of these pieces as one batch; none that is longer than `longest` is a record."""
+    """The records of these pieces as one batch; no line that is longer than `longest` is one."""
     lines = [_Lines.of(piece, encoding) for piece in pieces]
     data = b"".join(some.data for some in lines)
     before = np.cumsum([0, *(len(some.data) for some in lines)]).tolist()
     starts = np.concatenate(
-        [some.starts[:-1] + at for some, at in zip(lines, before, strict=False)]
+        [some.records[:-1] + at for some, at in zip(lines, before, strict=False)]
         + [np.array(before[-1:], np.int64)]
     )
+    has_events = any(some.has_events for some in lines)
     return Taken(
         tuple(some.span for some in lines),
         data,
@@ -87,6 +158,7 @@ def taken(
         encoding,
         _text(lines, encoding),
         tuple(_unfit(lines, longest)),
+        np.concatenate([some.counts for some in lines]) if has_events else None,
         filler=filler + sum(some.filler for some in lines),
         in_doubt=in_doubt,
         is_whole=is_whole,
@@ -96,7 +168,10 @@ def taken(
 
 @dataclass(frozen=True)
 class _Lines:
-    """The lines of one piece, without filler; the first may be the rest of a stored line."""
+    """The lines of one piece, without filler; the first may be the rest of a stored line.
+
+    `starts` are those of lines, `places` those of records.
+    """
 
     span: Span
     data: bytes
@@ -104,6 +179,7 @@ class _Lines:
     places: Numbers
     encoding: Encoding
     missing: int
+    events: Events | None
     filler: int = 0
     continued: bool = False
 
@@ -113,10 +189,13 @@ class _Lines:
         if piece.missing or (data and not (len(ends) and ends[-1] == len(data))):
             ends = np.append(ends, len(data))
         starts = np.concatenate(([0], ends)) if span.end > span.start else np.zeros(1, np.int64)
-        span = replace(span, records=len(starts) - 1)
+        firsts = slice(-1) if piece.events is None else piece.events.firsts
+        places = starts[firsts] + span.start
+        span = replace(span, records=len(places))
         continued = span.continued or bool(span.start % encoding.unit)
         lines = cls(
-            span, data, starts, starts[:-1] + span.start, encoding, piece.missing, 0, continued
+            *(span, data, starts, places, encoding, piece.missing, piece.events),
+            continued=continued,
         )
         return lines if piece.missing else lines._without_filler()
 
@@ -140,10 +219,29 @@ class _Lines:
             self,
             data=kept,
             starts=np.concatenate(([0], np.cumsum(ends - begins - filler))),
-            places=self.places + filler,
+            places=self.places + (filler if self.events is None else filler[self.events.firsts]),
             filler=int(filler.sum()),
             continued=self.continued and not is_filler[0],
         )
+
+    @property
+    def has_events(self) -> bool:
+        """Whether some record has several lines."""
+        return len(self.starts) - 1 > len(self.places)
+
+    @property
+    def records(self) -> Numbers:
+        """Where each record begins, and the last one ends."""
+        if self.events is None:
+            return self.starts
+        return np.append(self.starts[self.events.firsts], self.starts[-1])
+
+    @property
+    def counts(self) -> Numbers:
+        """How many lines each record has."""
+        if self.events is None:
+            return np.ones(len(self.places), np.int64)
+        return np.diff(self.events.firsts, append=len(self.starts) - 1)
 
     @property
     def stray(self) -> int:
@@ -164,8 +262,8 @@ class _Lines:
         )
 
     def raw(self, number: int) -> bytes:
-        """The bytes of one line, without its line end."""
-        line = self.data[self.starts[number] : self.starts[number + 1]]
+        """The bytes of one record, without its line end."""
+        line = self.data[self.records[number] : self.records[number + 1]]
         stray = 0 if number else self.stray
         return line[:stray] + self.encoding.without_end(line[stray:])
 
@@ -192,13 +290,15 @@ def _text(lines: Sequence[_Lines], encoding: Encoding) -> bytes | None:
 
 
 def _unfit(lines: Sequence[_Lines], longest: int) -> Iterator[DeadLetter]:
-    """What no format is asked about: lines that are too long, and rests of earlier lines."""
+    """What no format is asked about: lines that are too long, and rests of earlier records."""
     first = 0
     for some in lines:
-        sizes = np.diff(some.starts)
+        sizes = np.diff(some.records)
         sizes[-1:] += some.missing
         # A line that is not here whole cannot be parsed, whatever the limit.
         is_long = sizes > (0 if some.missing else longest)
+        if some.has_events:
+            is_long &= some.counts == 1  # an event has a limit of its own
         for number in np.flatnonzero(is_long).tolist():
             raw = some.raw(number)
             if some.missing or len(raw) > longest:
@@ -208,4 +308,15 @@ def _unfit(lines: Sequence[_Lines], longest: int) -> Iterator[DeadLetter]:
         if some.continued and len(sizes) and not is_long[0] and (raw := some.raw(0)):
             detail = "the rest of a line whose beginning was stored as a line of its own"
             yield first, raw, MalformedLine("continued", detail)
+            is_long[0] = True
+        if some.events:
+            is_rest = some.events.is_rest & ~is_long & (some.places > 0)
+            for number in np.flatnonzero(is_rest).tolist():
+                yield first + number, some.raw(number), MalformedLine("continued", _REST)
         first += len(sizes)
+
+
+_REST = (
+    f"an event has {MOST_LINES} lines and {MOST_BYTES} bytes at most, and ends when nothing was "
+    "written for some seconds; its beginning is a record of its own"
+)

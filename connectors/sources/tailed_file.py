@@ -9,14 +9,17 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from connectors.batch import Span, Stream
+from connectors.batch import Numbers, Span, Stream
 from connectors.encodings import Encoding
+from connectors.saying import say
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, Evidence, digest, fits, observe
+from connectors.sources.framing import MOST_BYTES, MOST_LINES, QUIET_SECONDS, Framing
 from connectors.sources.names import of_record, recorded
-from connectors.sources.records import KEPT_OF_LONG, Piece, line_ends
+from connectors.sources.records import KEPT_OF_LONG, Events, Piece, line_ends, with_last
 
 FIRST = 64
 """Bytes of a file's beginning that are kept in memory."""
@@ -27,19 +30,23 @@ FILL_SECONDS = 2.0
 _CHUNK = 1024 * 1024
 _PATIENCE = 64 * _CHUNK  # bytes that are looked through for a newline at a time
 _LAST = 64 * 1024  # bytes in which most lines end
+_ROOM = 2 * MOST_BYTES  # in which an event ends, or the line behind it is seen not to belong to it
 
 
 @dataclass(frozen=True)
 class Limits:
     """When a batch is complete: `lines` or `bytes` are there, or one has waited `seconds`.
 
-    A line of more than `line_bytes` that does not fit into a batch is cut.
+    A line of more than `line_bytes` that does not fit into a batch is cut. `framing` says which
+    lines are one record (None: each is one); then `lines` are records, and one that does not fit
+    into a batch makes one of its own.
     """
 
     lines: int = 100_000
     bytes: int = 12 * 1024 * 1024
     seconds: float = 1.0
     line_bytes: int = 1024 * 1024
+    framing: Framing | None = None
 
 
 class State(Enum):
@@ -62,14 +69,16 @@ class TailedFile:
     without links at first sight, `key` its device and inode. Everything before `position` has been
     handed out, everything before `stored` is in the store. Up to `scanned` newlines have been
     counted: `complete` is where the last whole line ends, `lines` how many wait before it; no line
-    ends between `start` and `no_end_before`. `evidence` belongs to `position`, `head` is that of
-    the first look. While `busy`, a batch of it is on its way. Reading goes on at `start`: behind
-    the position and the filler that `begin` says is skipped. NULs before `settled` stay, and
-    `held` is where others begin. `is_final`: nobody is going to end its last line. `is_padded`:
-    NULs follow its `size`. `is_copied`: another file has its bytes. `compressed`: size and time of
-    the last change of a compressed file; `damage`: why it ends at `size` too early. `moved_at`:
-    when it left its name; `lost_at`: when it was gone; `grown_at`, `served_at`: when it grew and
-    was read last; it is not asked `not_before` then.
+    ends between `start` and `no_end_before`. Of events the last whole line ends at `ended`, and the
+    last event begins at `opened` if it counts as whole although it may go on. `evidence` belongs to
+    `position`, `head` is that of the first look. While `busy`, a batch of it is on its way. Reading
+    goes on at `start`: behind the position and the filler that `begin` says is skipped. NULs before
+    `settled` stay, and `held` is where others begin. `is_final`: nobody is going to end its last
+    line. `is_padded`: NULs follow its `size`. `is_copied`: another file has its bytes.
+    `compressed`: size and time of the last change of a compressed file; `damage`: why it ends at
+    `size` too early. `moved_at`: when it left its name; `lost_at`: when it was gone; `grown_at`,
+    `served_at`: when it grew and was read last; it is not asked `not_before` then. `has_cut`: it
+    was said that an event was cut.
     """
 
     file_id: int
@@ -92,6 +101,8 @@ class TailedFile:
     scanned: int = 0
     no_end_before: int = 0
     complete: int = 0
+    opened: int = -1
+    ended: int = -1
     lines: int = 0
     busy: bool = False
     state: State = State.ABSENT
@@ -99,6 +110,7 @@ class TailedFile:
     is_final: bool = False
     is_padded: bool = False
     is_copied: bool = False
+    has_cut: bool = False
     is_compressed: bool = False
     compressed: tuple[int, int] = (0, 0)
     damage: str = ""
@@ -221,6 +233,8 @@ class TailedFile:
         self.lines = max(0, self.lines - span.records)
         self.complete = max(self.complete, self.position)
         self.no_end_before = max(self.no_end_before, self.position)
+        if self.position > self.opened:
+            self.opened = -1
         if self.scanned <= self.position:
             self.scanned = self.complete = self.position
             self.lines = 0
@@ -241,7 +255,7 @@ class TailedFile:
         """Forget what was counted behind the position."""
         self.scanned = self.complete = self.no_end_before = self.start
         self.lines = 0
-        self.held = self.peeked = -1
+        self.held = self.peeked = self.opened = self.ended = -1
 
     # Opening and closing
 
@@ -302,8 +316,10 @@ class TailedFile:
         if self.is_full or self.held == self.start:
             return
         if self.scanned < self.size:
-            self._scan(self.open())
-        self._end()
+            self._go_on()
+            framing = self.limits.framing
+            self._scan_events(self.open(), framing) if framing else self._scan(self.open())
+        self._end(now)
 
     def _settle(self, now: float) -> None:
         """Learn which NULs are not going to be filled: those before what was noticed long ago."""
@@ -367,17 +383,68 @@ class TailedFile:
                 self.lines += self.encoding.count(chunk)
             self.scanned += len(chunk)
 
-    def _chunk(self, content: Content, at: int) -> bytes:
+    def _scan_events(self, content: Content, framing: Framing) -> None:
+        """The same for events; the last one may go on, so it is looked at again."""
+        patience = self.scanned + _PATIENCE
+        while self.scanned < min(self.size, patience) and (
+            self.scanned < self.start + self.limits.bytes or self.complete <= self.start
+        ):
+            begin = max(self.complete, self.start)
+            data = self._seen(self._chunk(content, begin, _ROOM), begin)
+            ends = line_ends(data, begin, self.encoding)
+            if not len(ends):
+                if begin == self.start:
+                    self._scan_long_line(content, begin + len(data))
+                elif len(data) < _ROOM:  # a line that nobody has ended yet
+                    self.scanned = begin + len(data)
+                break
+            firsts = Events.of(framing, data, ends, self.encoding).firsts
+            whole = _whole_events(firsts, ends, len(data))
+            if whole:
+                self.complete = begin + _end_of(firsts, ends, whole)
+                self.lines += whole
+            self.scanned = begin + len(data)
+            self.ended = begin + int(ends[-1])
+
+    def _scan_long_line(self, content: Content, at: int) -> None:
+        """Look for the end of a line that begins where reading goes on, and has none before `at`.
+
+        It is longer than any event.
+        """
+        at = max(at, self.no_end_before)
+        patience = at + _PATIENCE
+        while at < min(self.size, patience):
+            chunk = self._seen(self._chunk(content, at), at)
+            ends = self.encoding.ends(chunk)
+            if len(ends):
+                self.complete = self.scanned = at + int(ends[0])
+                self.lines += 1
+                return
+            if not chunk:
+                break
+            at += len(chunk)
+        self.no_end_before = self.scanned = at
+
+    def _chunk(self, content: Content, at: int, most: int = _CHUNK) -> bytes:
         """Some bytes of whole characters."""
-        chunk = content.read(min(_CHUNK, self.size - at), at)
+        chunk = content.read(min(most, self.size - at), at)
         return chunk[: len(chunk) // self.encoding.unit * self.encoding.unit]
 
-    def _end(self) -> None:
+    def _end(self, now: float) -> None:
         is_scanned = self.size - self.scanned < self.encoding.unit
         if self.is_final and not self.damage and is_scanned and self.size > self.complete:
             # Nobody is going to write the end of the last line.
             self.complete = self.size
             self.lines += 1
+        elif self.ended == self.size > self.complete and now - self.grown_at >= QUIET_SECONDS:
+            self.opened, self.complete = max(self.complete, self.start), self.size
+            self.lines += 1
+
+    def _go_on(self) -> None:
+        """The file grew: an event that was taken as whole may not be."""
+        if self.opened >= 0:
+            self.complete, self.opened = self.opened, -1
+            self.lines = max(0, self.lines - 1)
 
     def read(self, room_bytes: int, room_lines: int) -> Piece | None:
         """The next whole lines, as many as there is room for; None if there is none. Does not move.
@@ -385,6 +452,8 @@ class TailedFile:
         A line that is longer than a batch is read when all of a batch's room is left: whole up to
         `Limits.line_bytes`, else its first 1 KiB only, in bounded memory. Raises `OSError`.
         """
+        if self.limits.framing:
+            return self._read_events(self.limits.framing, room_bytes, room_lines)
         content = self.open()
         room = room_bytes // self.encoding.unit * self.encoding.unit
         start, end = self.start, self.size if self.is_full else self.complete
@@ -407,6 +476,57 @@ class TailedFile:
             data = data[: int(ends[-1])]
         span = self.span(content, start + len(data), lines, xxh3_64_intdigest(data))
         return Piece(span, data, ends)
+
+    def _read_events(self, framing: Framing, room_bytes: int, room: int) -> Piece | None:
+        """The same for events; one that is longer than a batch makes a batch of its own."""
+        content, start = self.open(), self.start
+        is_alone = room_bytes >= self.limits.bytes
+        most = max(room_bytes, _ROOM) if is_alone else room_bytes
+        end = self.size if self.is_full else self.complete
+        size = min(most // self.encoding.unit * self.encoding.unit, end - start)
+        data = content.read(size, start)
+        if self.is_compressed:
+            self.look_for_end(content, start + len(data))
+        data = self._seen(data, start)
+        if self.encoding.filler(data):
+            return None  # it is skipped when lines are counted
+        at_end = self.is_final and start + len(data) == self.size and not self.damage
+        ends = line_ends(data, start, self.encoding)
+        if at_end:
+            ends = with_last(ends, data)
+        if not len(ends):
+            return self._read_long_line(content) if is_alone else None
+        events = Events.of(framing, data, ends, self.encoding, start % self.encoding.unit)
+        whole = _whole_events(events.firsts, ends, len(data))
+        if at_end or start + len(data) == self.complete:
+            whole = len(events.firsts)
+        if not whole and is_alone:
+            self.scanned = max(self.scanned, start + len(data))
+            self.ended = start + int(ends[-1])
+        behind = ends[np.append(events.firsts[1:], len(ends)) - 1]
+        fit = int(np.searchsorted(behind, room_bytes, "right"))
+        count = min(whole, room, max(fit, is_alone))
+        if not count:
+            return None
+        data = data[: int(behind[count - 1])]
+        ends = ends[: int(np.searchsorted(ends, len(data), "right"))]
+        events = events.up_to(count)
+        self._say_rest(events, ends)
+        span = self.span(content, start + len(data), count, xxh3_64_intdigest(data))
+        return Piece(span, data, ends, events)
+
+    def _say_rest(self, events: Events, ends: Numbers) -> None:
+        """Say once that an event was cut."""
+        rests = events.firsts[events.is_rest]
+        begins = [self.start + int(ends[first - 1]) if first else self.start for first in rests]
+        if self.has_cut or not any(begins):
+            return
+        self.has_cut = True
+        say(
+            f"{self.path!r}: the event before byte {max(begins)} was cut there: it has more than "
+            f"{MOST_LINES:,} lines or {MOST_BYTES:,} bytes, or went on after {QUIET_SECONDS:g} "
+            "seconds. The rest is a dead letter (continued). This is said once a file."
+        )
 
     def _whole(self, content: Content, size: int) -> int:
         """How many of the `size` bytes from `start` on are whole lines, if that is soon found.
@@ -451,20 +571,22 @@ class TailedFile:
         else:
             data = content.read(KEPT_OF_LONG, start)
             span = self.span(content, end, 1, 0)
-        return Piece.of(span, data, self.encoding)
+        return Piece.of(span, data, self.encoding, self.limits.framing)
 
     def reread(self, span: Span) -> Piece:
         """The bytes of an earlier span. Raises `OSError`, also if they are gone."""
         content = self.open()
         length = span.end - span.start
-        content_hash = Evidence.of(span.proof).content_hash
+        evidence = Evidence.of(span.proof)
+        content_hash = evidence.content_hash
         is_cut = span.records == 1 and length > self.limits.bytes and not content_hash
         data = content.read(KEPT_OF_LONG if is_cut else length, span.start)
         if not is_cut and (
             len(data) < length or (content_hash and xxh3_64_intdigest(data) != content_hash)
         ):
             raise _replaced(self.path)
-        return Piece.of(self._continued(content, span), data, self.encoding)
+        framing = Framing.of(evidence.framing)  # whatever LOG_MULTILINE says by now
+        return Piece.of(self._continued(content, span), data, self.encoding, framing)
 
     def end_of_last_line(self) -> Span:
         """An empty span behind the last whole line. Raises `OSError`."""
@@ -491,7 +613,10 @@ class TailedFile:
     ) -> Span:
         """The bytes up to `end`, from where reading goes on or `start`, with their evidence."""
         begin = self.start if start is None else start
-        evidence = replace(observe(content, self.key[1], end), content_hash=content_hash)
+        found, framing = observe(content, self.key[1], end), self.limits.framing
+        evidence = replace(
+            found, content_hash=content_hash, framing=framing.text if framing else ""
+        )
         stream = Stream(self.file_id, recorded(self.name))
         span = Span(stream, begin, end, self.line, lines, evidence.proof)
         return self._continued(content, span)
@@ -511,6 +636,19 @@ def read_head(content: Content, encoding: Encoding) -> bytes:
     if content.is_compressed or not head.endswith(b"\0" * encoding.unit):
         return head
     return head[: content.end(encoding.unit)]
+
+
+def _whole_events(firsts: Numbers, ends: Numbers, size: int) -> int:
+    """How many of these events cannot go on, of lines in `size` bytes: all but the last, often."""
+    last = int(firsts[-1])
+    begin = int(ends[last - 1]) if last else 0
+    is_whole = len(ends) - last == MOST_LINES or size - begin > MOST_BYTES
+    return len(firsts) - (not is_whole)
+
+
+def _end_of(firsts: Numbers, ends: Numbers, count: int) -> int:
+    """Where the first `count` events end."""
+    return int(ends[-1] if count == len(firsts) else ends[firsts[count] - 1])
 
 
 def _replaced(path: str) -> OSError:

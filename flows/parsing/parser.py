@@ -22,6 +22,7 @@ import polars as pl
 from connectors.batch import COLUMNS, PLACE, DeadLetter, Fit, Numbers, Parsed, Taken
 from connectors.errors import MalformedLine
 from flows.parsing.choice import describe
+from flows.parsing.events import Heads, lines_of_events, split, with_rest
 from flows.parsing.lines import Lines
 from flows.parsing.suggest import fitting
 
@@ -63,15 +64,20 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
     form = describe(name).make(zone, shift)
 
     def advise(text: str, why: MalformedLine) -> str:
+        text = split(text)[0]
         return f"{text[:_SHOWN]!r} is no line of LOG_FORMAT={name} ({why.reason}), {_other(text)}"
 
     def parse(batch: Taken) -> Parsed:
-        lines, kept = _lines(batch).without([number for number, _, _ in batch.unfit])
+        events, kept = _lines(batch).without([number for number, _, _ in batch.unfit])
+        heads = None if batch.counts is None else Heads(events)
+        lines = heads.lines if heads else events
         reject = partial(_reject, batch)
         if not len(lines):
             return batch.parsed(rejected=batch.dead_letters(batch.unfit), reject=reject)
         frame = form.columns(lines)
         certain = frame.drop_in_place(OK)
+        if heads:
+            frame, certain = heads.put_rests(frame, certain)
         identity = batch.identity if kept is None else batch.identity[kept]
         frame = frame.hstack(identity)
         refused: list[DeadLetter] = []
@@ -94,7 +100,11 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
 
 
 def _lines(batch: Taken) -> Lines:
-    return Lines(batch.data, batch.starts) if batch.text is None else Lines(batch.text)
+    if batch.text is None:
+        return Lines(batch.data, batch.starts)
+    if batch.counts is None:
+        return Lines(batch.text)
+    return lines_of_events(batch.text, batch.counts)
 
 
 def _fits(
@@ -147,8 +157,9 @@ def _ask_one_by_one(
     refused: list[DeadLetter] = []
     for number in numbers.tolist():
         text, is_all = batch.decoded(number)
+        head, rest = (text, "") if batch.counts is None else split(text)
         try:
-            row = form.line(text)
+            row = with_rest(form.line(head), rest)
         except MalformedLine as refusal:
             # A copy, for its traceback would hold all lines until garbage is looked for.
             copy = MalformedLine(refusal.reason, refusal.detail)
