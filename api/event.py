@@ -60,7 +60,7 @@ def add_event(app: FastAPI, reader: Reader, around: Around | None = None) -> Non
             raise HTTPException(
                 404, f"No line of file {file_id} is stored that begins at {offset}."
             )
-        of_file = around and await to_thread.run_sync(around, file_id, offset, SHOWN)
+        of_file = await to_thread.run_sync(around, file_id, offset, SHOWN) if around else None
         every = {place: {"offset": place, "raw": text} for place, text in of_file or ()} | stored
         places = sorted(every)
         shown, at = [every[place] for place in places], places.index(offset)
