@@ -220,6 +220,10 @@ class _Common(BaseSettings):
         default_factory=_default_instance,
         description="Name of this host in the ledger. Default: the machine id, else the host name.",
     )
+    own_logs: Literal["text", "json"] = Field(
+        "text",
+        description="What Logwax says on stderr: sentences, or as `json` an object a line.",
+    )
 
     # The API
     api_host: str = Field("127.0.0.1", description="Address the API binds.")

@@ -16,7 +16,7 @@ from api.app import create_app
 from api.server import ApiServer
 from connectors import preflight
 from connectors.errors import LogwaxError, SettingsError
-from connectors.saying import prepare, say
+from connectors.saying import prepare, say, speak
 from connectors.sinks.retry import Retry
 from connectors.store import open_reader
 from settings import load
@@ -34,6 +34,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, on_signal)
     try:
         settings = load()
+        speak(settings.own_logs)
         if problems := preflight.api_problems(settings):
             raise SettingsError(problems)
         reader = open_reader(settings, Retry(stop))
@@ -43,7 +44,7 @@ def main() -> None:
         app = create_app(reader, book=book, webhook_hosts=settings.webhook_host_names)
         server.start(app, tokens)
     except LogwaxError as error:
-        say(str(error))
+        say(str(error), level="error")
         sys.exit(1)
     say(f"The API of STORE={settings.store} is at {server.url}", on_stdout=True)
     stop.wait()

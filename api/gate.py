@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+import secrets
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.access import COOKIE, LOGIN, Tokens, not_without_token
 from api.limits import Limits
 from api.names import is_of_this_machine
-from connectors.saying import last_words, say
+from connectors.saying import about, last_words, say
 
 _PROBES = ("/health", "/ready")
 """Whoever shows no token learns from these whether all is well, and no more."""
@@ -28,6 +29,7 @@ PAGES = ("/", "/docs")
 
 _NAME = r"(?P<name>\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d*)?"
 _HOST = re.compile(_NAME)
+_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://" + _NAME)
 
 
@@ -100,22 +102,31 @@ def gate(
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the server's own: it starts, or stops
             return await app(scope, receive, send)
-        send = _with_headers(send)
+        request_id = _request_id(Headers(scope=scope))
+        send = _with_headers(send, {**_HEADERS, "X-Request-ID": request_id})
         if scope["method"] == "HEAD":  # the server leaves the body out
             scope = {**scope, "method": "GET", "is_head": True}
-        try:
-            await answer(scope, receive, send)
-        except Exception as error:  # the app has answered 500, if it could
-            say(f"The API failed at {scope.get('path', '')!r}. {last_words(error)}")
+        with about(request_id):
+            try:
+                await answer(scope, receive, send)
+            except Exception as error:  # the app has answered 500, if it could
+                what = f"The API failed at {scope.get('path', '')!r}. {last_words(error)}"
+                say(what, level="error")
 
     return guarded
 
 
-def _with_headers(send: Send) -> Send:
+def _request_id(headers: Headers) -> str:
+    """That of who asks, such as a proxy, if it is a plain one; else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _with_headers(send: Send, missing: Mapping[str, str]) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
+            for name, value in missing.items():
                 headers.setdefault(name, value)
         await send(message)
 

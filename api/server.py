@@ -210,7 +210,8 @@ class _Server(uvicorn.Server):
 
 def _overheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
-    say(f"The API: {context['message']}{f'. {last_words(error)}' if error else ''}")
+    what = f"The API: {context['message']}{f'. {last_words(error)}' if error else ''}"
+    say(what, level="error")
 
 
 def _authority(host: str, port: int) -> str:

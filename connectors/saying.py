@@ -1,6 +1,7 @@
 """What operators read: sentences, never a traceback; and saying one never fails.
 
-A process calls `prepare` first. With `LOGWAX_DEBUG` set in the environment, tracebacks are shown.
+A process calls `prepare` first, and `speak` once it knows its settings. With `LOGWAX_DEBUG` set in
+the environment, tracebacks are shown.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import os
 import select
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import wraps
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 from connectors.errors import LogwaxError
 
@@ -24,6 +27,10 @@ DEBUG = "LOGWAX_DEBUG"
 _STDOUT, _STDERR = 1, 2
 _FREE = 4096  # bytes that a pipe takes at once if it takes any: Linux, pipe(7), PIPE_BUF
 _PATIENCE_MS = 1000  # how long a reader may keep us waiting, once
+_SAME, _MINUTE = 5, 60.0  # how often the same sentence is said in so many seconds
+_MOST_KNOWN = 1000  # sentences of which that is known
+
+Level = Literal["info", "warning", "error"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,14 +40,98 @@ _patience_ms = _PATIENCE_MS
 _last_words = threading.Lock()
 
 
-def say(text: str, *, on_stdout: bool = False) -> None:
-    """Write a sentence to stderr, or nothing if that is closed, full, or not read by anybody."""
+def say(text: str, *, level: Level = "warning", on_stdout: bool = False) -> None:
+    """Write a sentence to stderr, or nothing if that is closed, full, or not read by anybody.
+
+    Of the same one there are five a minute, and then how many more there were.
+    """
+    if on_stdout:
+        _write(_STDOUT, _printable(text))
+        return
+    for due in _repeats.due(text, time.monotonic()):
+        _write(_err, _in_form(_printable(due), level, _request.get()))
+
+
+@contextmanager
+def about(request: str) -> Iterator[None]:
+    """What is said meanwhile is said of this request."""
+    token = _request.set(request)
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
+def speak(form: Literal["text", "json"]) -> None:
+    """From now on, say sentences as they are, or as a JSON object a line."""
+    global _in_form
+    _in_form = _as_text if form == "text" else _as_json()
+
+
+def _printable(text: str) -> str:
+    return "\n".join(map(shown, text.split("\n")))
+
+
+def _as_text(text: str, level: Level, request: str) -> str:
+    return f"{text} (request {request})" if request else text
+
+
+def _as_json() -> Callable[[str, Level, str], str]:
+    import structlog  # by whom it is asked for only: that takes a tenth of a second
+
+    log = structlog.wrap_logger(
+        structlog.ReturnLogger(),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.EventRenamer("message"),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+    )
+
+    def as_json(text: str, level: Level, request: str) -> str:
+        return str(getattr(log, level)(text, **{"request_id": request} if request else {}))
+
+    return as_json
+
+
+class _Repeats:
+    """Lets the same sentence through so many times a minute, and counts the others."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a finalizer in its midst may have something to say, too
+        self._said: dict[str, tuple[float, int]] = {}  # since when, how often
+
+    def due(self, text: str, now: float) -> list[str]:
+        """What is to be said now that `text` shall be; and what was kept from being said."""
+        with self._lock:
+            passed = {
+                old: count for old, (since, count) in self._said.items() if since <= now - _MINUTE
+            }
+            for old in passed:
+                del self._said[old]
+            found = [
+                f"{count - _SAME:,} times more: {old}"
+                for old, count in passed.items()
+                if count > _SAME
+            ]
+            since, count = self._said.get(text, (now, 0))
+            if count or len(self._said) < _MOST_KNOWN:
+                self._said[text] = since, count + 1
+            return [*found, text] if count < _SAME else found
+
+
+_repeats = _Repeats()
+_request: ContextVar[str] = ContextVar("request", default="")
+_in_form: Callable[[str, Level, str], str] = _as_text
+
+
+def _write(fd: int, text: str) -> None:
     global _patience_ms
-    fd, stream = (_STDOUT, sys.__stdout__) if on_stdout else (_err, sys.__stderr__)
+    stream = sys.__stdout__ if fd == _STDOUT else sys.__stderr__
     if stream is None:
         return  # it was closed when the process began, and may be any file by now
-    lines = "\n".join(map(shown, text.split("\n")))
-    rest = f"{lines}\n".encode()
+    rest = f"{text}\n".encode()
     with suppress(OSError):
         stream.flush()  # what others have printed comes first
         ready = select.poll()
@@ -121,7 +212,7 @@ def _end_with(error: BaseException) -> None:
     global _err
     if isinstance(error, KeyboardInterrupt) or not _last_words.acquire(blocking=False):
         return
-    say(last_words(error))
+    say(last_words(error), level="error")
     if os.environ.get(DEBUG):
         return
     with suppress(OSError):
@@ -133,7 +224,7 @@ def _end_with(error: BaseException) -> None:
 
 def _overheard(error: BaseException | None) -> None:
     if error and not (isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC)):
-        say(last_words(error))
+        say(last_words(error), level="error")
 
 
 def _fill_the_gaps() -> None:
@@ -170,4 +261,6 @@ class _Said(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging`."""
         error = record.exc_info[1] if record.exc_info else None
-        say(record.getMessage().strip() + (f": {last_words(error)}" if error else ""))
+        level: Level = "error" if record.levelno >= logging.ERROR else "warning"
+        text = record.getMessage().strip() + (f": {last_words(error)}" if error else "")
+        say(text, level=level)

@@ -14,7 +14,7 @@ from bytewax.dataflow import Dataflow
 
 from connectors.errors import LogwaxError, SettingsError
 from connectors.preflight import problems
-from connectors.saying import in_words, prepare, say
+from connectors.saying import in_words, prepare, say, speak
 from connectors.sinks.retry import Retry
 from connectors.sinks.store_sink import StoreSink
 from connectors.sources.local import LocalSource, logger_file
@@ -51,6 +51,7 @@ def flow() -> Dataflow:
     os.umask(0o077)  # what is stored is for the eyes of its owner
     try:
         settings = load()
+        speak(settings.own_logs)
         local = logger_file(settings.database_url.get_secret_value())
         if local:
             settings = settings.model_copy(update={"log_format": "json", "instance": INSTANCE})
@@ -71,7 +72,7 @@ def flow() -> Dataflow:
         reading = SourceInput(source, follow=settings.follow, stop=stop)
         run_beside(settings, reading, store, status, stop)  # signals, API, summary, orderly exit
     except LogwaxError as error:
-        say(str(error))
+        say(str(error), level="error")
         sys.exit(1)
     return (main.build if local else build)(settings, reading, store, status)
 

@@ -22,7 +22,7 @@ from connectors.api_token import make_token, remove_token
 from connectors.descriptors import raise_limit
 from connectors.errors import LogwaxError
 from connectors.preflight import refuse_problems, unmatched
-from connectors.saying import last_words, prepare, say
+from connectors.saying import last_words, prepare, say, speak
 from connectors.sinks.retry import Retry
 from connectors.sources.files import FileSource
 from connectors.sources.source import SourceInput
@@ -62,14 +62,16 @@ def job(
     prepare()
     os.umask(0o077)  # what is stored is for the eyes of its owner
     try:
-        settings = ready(load())
+        found = load()
+        speak(found.own_logs)
+        settings = ready(found)
         tune()
         status, stop = Status(), threading.Event()
         store = open_store(settings, Retry(stop, status))
         source = open_source(settings, store, stop)
         run_beside(settings, source, store, status, stop)
     except LogwaxError as error:
-        say(str(error))
+        say(str(error), level="error")
         sys.exit(1)
     return build(settings, source, store, status)
 
@@ -120,6 +122,7 @@ def run_beside(
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     reloaded = Reloaded()
+    reloaded.add(lambda new: speak(new.own_logs), "own_logs")
     if settings.follow and isinstance(source, FileSource):
         if os.isatty(0):  # it is closed: nobody is there any more
             signal.signal(signal.SIGHUP, on_signal)

@@ -66,11 +66,11 @@ def _reload(now: Settings, reloaded: Reloaded) -> Settings:
     changed = [name for name, value in now if getattr(new, name) != value]
     taken = reloaded.take(new, changed)
     if taken:
-        say(f"Reloaded: {_names(taken)}.")
+        say(f"Reloaded: {_names(taken)}.", level="info")
     if left := [name for name in changed if name not in taken]:
         say(f"Not reloaded, only a restart changes it: {_names(left)}.")
     if not changed:
-        say("Nothing is reloaded: no setting has changed.")
+        say("Nothing is reloaded: no setting has changed.", level="info")
     return now.model_copy(update={name: getattr(new, name) for name in taken})
 
 

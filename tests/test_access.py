@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import stat
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from cli.health import HealthClient
 from connectors.api_token import KEPT, keep_token
 from connectors.errors import LogwaxError
 from settings import Settings
-from tests.conftest import DEADLINE, Pipeline, find_port
+from tests.conftest import DEADLINE, Pipeline, find_port, wait_for
 from tests.test_audit import logwax
 
 TOKEN = "a token of somebody's own"
@@ -45,6 +46,10 @@ class Asked(FastAPI):
         @self.get("/ready")
         async def ready() -> dict[str, str]:
             return {"status": "ready", "secret": "/var/log/x"}
+
+        @self.get("/broken")
+        async def broken() -> None:
+            raise KeyError("broken")
 
         @self.get("/rows")
         async def rows(request: Request) -> str:
@@ -131,6 +136,30 @@ def test_no_answer_is_run_framed_or_shared_by_a_browser_or_says_what_made_it(
         assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert "Server" not in answer.headers
         assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_a_request_has_an_id_in_its_answer_and_in_what_is_said_of_it(
+    browser: httpx.Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def id_of(given: str, path: str = "/rows") -> str:
+        headers = HEADERS | ({"X-Request-ID": given} if given else {})
+        return str(browser.get(path, headers=headers).headers["X-Request-ID"])
+
+    assert id_of("4bf9-2f:a/b+c=") == "4bf9-2f:a/b+c="
+    made = {id_of(given) for given in ("", "a b", "a'b", "\x1b[A", "a" * 129)}
+    assert len(made) == 5 and all(re.fullmatch("[0-9a-f]{16}", one) for one in made)
+    assert browser.get("/nothing").headers["X-Request-ID"]  # without the token
+
+    said = ""
+
+    def is_said() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return said.endswith("\n")
+
+    assert id_of("the-id", "/broken") == "the-id"
+    wait_for(is_said, "a sentence")
+    assert said.startswith("The API failed at '/broken'. ") and "(request the-id)" in said
 
 
 def test_a_client_that_guesses_tokens_has_to_wait_whatever_it_shows_then(

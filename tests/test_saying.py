@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import StoreError
-from connectors.saying import last_words, say, shown
+from connectors.saying import _Repeats, about, last_words, say, shown, speak
 from tests.conftest import DEADLINE, ROOT, Pipeline
+from tests.parsing_checks import row_of
 
 LINE = "2026-11-01 10:00:00 cust_1 /orders/1 200 0.5\n"
 
@@ -38,6 +40,41 @@ def test_a_sentence_keeps_its_lines_and_nothing_else_that_moves_a_cursor(
     said = capfd.readouterr()
     assert said.err == "first\\x1b[A\nsecond\\r\n" + "long " * 4000 + "\n"
     assert said.out == "on stdout\n"
+
+
+def test_the_same_sentence_is_said_five_times_a_minute_and_then_how_often_it_was_not() -> None:
+    repeats = _Repeats()
+    said = [repeats.due("away", now) for now in range(8)]
+    assert said == [["away"]] * 5 + [[]] * 3
+    assert repeats.due("full", 59.0) == ["full"]
+    assert repeats.due("full", 60.0) == ["3 times more: away", "full"]
+    assert repeats.due("away", 61.0) == ["away"]
+    for number in range(2000):
+        repeats.due(str(number), 62.0)
+    assert len(repeats._said) == 1000
+    assert repeats.due("new", 62.0) == ["new"]
+
+
+def test_what_is_said_can_be_json_which_logwax_reads_itself(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    speak("json")
+    try:
+        say("größe\x1b[A\nsecond", level="error")
+        with about("id-1"):
+            say("of a request")
+        say("on stdout", on_stdout=True)
+    finally:
+        speak("text")
+    found = capfd.readouterr()
+    assert found.out == "on stdout\n"
+    first, second = (json.loads(line) for line in found.err.splitlines())
+    assert first.keys() == {"timestamp", "level", "message"}
+    assert (first["level"], first["message"]) == ("error", "größe\\x1b[A\nsecond")
+    assert (second["level"], second["request_id"]) == ("warning", "id-1")
+    row = row_of("json", found.err.splitlines()[1])
+    assert (row["level"], row["message"]) == ("warning", "of a request")
+    assert row["attributes"] == '{"request_id":"id-1"}'
 
 
 def failed(error: BaseException, cause: BaseException | None = None) -> BaseException:
