@@ -31,7 +31,7 @@ from connectors.sinks.clickhouse.store import ClickHouseStore
 from connectors.sinks.clickhouse.tables import REQUEST, prepare_tables
 from connectors.store import Figures, Statistics, open_store
 from settings import Settings
-from tests.conftest import wait_for
+from tests.conftest import DEADLINE, wait_for
 from tests.test_clickhouse_store import FORMER_LOGS
 
 Row = tuple[datetime, str, bool, float]
@@ -584,3 +584,25 @@ def test_projections_are_there_with_the_insert(
     made = "SELECT projections FROM system.parts WHERE table = 'logs' AND active"
     names = ["requests_by_customer", "requests_by_day", "requests_of_customer", "rows_by_time"]
     assert client.query(made).result_rows == [(names,)]
+
+
+def test_a_question_of_the_embedded_store_is_answered_beside_a_long_one(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, store="embedded", data_dir=tmp_path, instance="host")
+    store = open_store(settings)
+    reader = cast(ClickHouseReader, store.reader)
+
+    async def ask() -> None:
+        endless = "SELECT sum(sleepEachRow(0.01)) FROM numbers(1000000) SETTINGS max_block_size = 1"
+        long = asyncio.create_task(reader._query(endless))
+        under_way = "SELECT count() FROM system.processes WHERE position(query, 'sleepEachRow') > 0"
+        deadline = asyncio.get_running_loop().time() + DEADLINE
+        while (await reader._query(under_way))[0][0] < 2:  # this question is one of them
+            assert asyncio.get_running_loop().time() < deadline
+        assert not long.done()
+        assert not await reader.has_customer("nobody")
+        reader.cancel()
+        with pytest.raises(StoreError):
+            await long
+
+    asyncio.run(ask())
+    store.close()

@@ -202,8 +202,8 @@ def _value(alias: Alias, value: object, zone: ZoneInfo, shift: int) -> object:
     text = value if isinstance(value, str) else encode(value)
     if text in alias.names:
         return alias.names[text]
-    if alias.port and (found := _WITH_PORT.fullmatch(text)):
-        return found.group(found.lastindex or 0)
+    if alias.port and (address := _WITH_PORT.fullmatch(text)):
+        return address.group(address.lastindex or 0)
     return without_colours(text) if alias.column == "level" else text
 
 

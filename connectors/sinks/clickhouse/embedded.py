@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -54,7 +54,13 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
             ) from error
 
     return ClickHouseStore(
-        connect, settings, retry, is_shared=False, find_damage=damage, release=release
+        connect,
+        settings,
+        retry,
+        is_shared=False,
+        connect_reader=lambda: cast(Client, _Several(connect)),
+        find_damage=damage,
+        release=release,
     )
 
 
@@ -75,6 +81,8 @@ def _plain_path(data_dir: Path, lock: int) -> tuple[str, Callable[[], None]]:
 
     return f"file:/proc/self/fd/{descriptor}/{EMBEDDED.kept_in}", release
 
+
+_AT_ONCE = 3
 
 _ASKING = frozenset(("command", "query", "query_arrow", "raw_query"))
 
@@ -133,6 +141,50 @@ class _Client:
                 f"FROM INFILE %(file)s SETTINGS {values} FORMAT {fmt}",
                 {"file": f"/proc/self/fd/{file.fileno()}", **settings},
             )
+
+
+class _Several:
+    """Clients as one: a short question need not wait until a long one is answered.
+
+    One client, which answers one question after another, would let everybody wait for the slowest.
+    More than `_AT_ONCE` would only need more memory.
+    """
+
+    def __init__(self, connect: Callable[[], Client]) -> None:
+        self._connect = connect
+        self._first = connect()
+        self._idle = [self._first]
+        self._made = [self._first]
+        self._free = threading.Semaphore(_AT_ONCE)
+
+    @property
+    def server_settings(self) -> Any:
+        return self._first.server_settings
+
+    def query(self, *arguments: Any, **options: Any) -> Any:
+        with self._one() as client:
+            return client.query(*arguments, **options)
+
+    def command(self, *arguments: Any, **options: Any) -> Any:
+        with self._one() as client:
+            return client.command(*arguments, **options)
+
+    def close(self) -> None:
+        for client in self._made:
+            client.close()
+
+    @contextmanager
+    def _one(self) -> Iterator[Client]:
+        with self._free:
+            try:
+                client = self._idle.pop()
+            except IndexError:
+                client = self._connect()
+                self._made.append(client)
+            try:
+                yield client
+            finally:
+                self._idle.append(client)
 
 
 class _Counting:

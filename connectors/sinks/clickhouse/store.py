@@ -100,6 +100,7 @@ class ClickHouseStore(SqlStore):
         retry: Retry,
         *,
         is_shared: bool = True,
+        connect_reader: Callable[[], Client] | None = None,
         find_damage: Callable[[Client], Sequence[str]] = lambda client: (),
         release: Callable[[], None] = lambda: None,
     ) -> None:
@@ -120,7 +121,9 @@ class ClickHouseStore(SqlStore):
         self._look_for_damage()
         self._refuse_an_unreadable_ledger()
         self._set_retention()
-        self.reader: Reader | None = ClickHouseReader(self._new_client, settings.clickhouse_table)
+        self.reader: Reader | None = ClickHouseReader(
+            partial(self._new_client, connect_reader), settings.clickhouse_table
+        )
 
     @property
     def version(self) -> str:
@@ -185,8 +188,8 @@ class ClickHouseStore(SqlStore):
         }
         return with_short_lists(in_own_words(statement), common | values)
 
-    def _new_client(self) -> Client:
-        client = self._connect()
+    def _new_client(self, connect: Callable[[], Client] | None = None) -> Client:
+        client = (connect or self._connect)()
         self._clients.append(client)
         return client
 
