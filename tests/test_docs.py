@@ -30,8 +30,8 @@ from connectors.status import SourceStatus, Status
 from connectors.store import Reader
 from flows.parsing import FORMATS
 from flows.parsing.choice import describe
-from flows.parsing.dialects import ALIASES
-from flows.parsing.parser import parser
+from flows.parsing.dialects import ALIASES, DIALECTS, Dialect
+from flows.parsing.parser import DURATION_UNITS, parser
 from logwax_capture.outbox.service import Variables
 from settings import Settings
 from tests.conftest import Pipeline
@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
 )
+UNIT_OF: dict[int | None, str] = {shift: unit for unit, shift in DURATION_UNITS.items()}
 UNITS = {
     None: "`LOG_DURATION_UNIT`",
     0: "seconds",
@@ -175,6 +176,18 @@ def test_every_alias_of_json_is_documented() -> None:
         else:
             expected.append([column, f"`{alias.key}`", unit])
     assert table(page("docs/formats.md"), "Column", "Keys", "Unit") == expected
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_every_dialect_is_documented_with_its_keys(dialect: Dialect) -> None:
+    tells = " or ".join(" and ".join(f"`{key}`" for key in tell) for tell in dialect.tells)
+    keys: dict[str, list[str]] = {}
+    for alias in dialect.aliases:
+        unit = f" ({UNIT_OF[alias.shift]})" if alias.column == "duration" else ""
+        keys.setdefault(alias.column, []).append(f"`{alias.key}`{unit}")
+    meant = "; ".join(f"{column}: {', '.join(each)}" for column, each in keys.items())
+    words = " ".join(page("docs/formats.md").split())
+    assert f"- **{dialect.name}**, known by {tells}. {meant}." in words
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -157,7 +157,7 @@ DIALECTS = (
     ),
     # MongoDB 4.4 and later: its manual, "Log Messages".
     _dialect(
-        "mongodb",
+        "mongod",
         "t c ctx",
         means("timestamp", "t.$date"),
         means("level", "s", names=MONGODB),
@@ -368,7 +368,6 @@ DIALECTS = (
         means("user_agent", "req.headers.user-agent"),
         means("referer", "req.headers.referer req.headers.referrer"),
         means("bytes_sent", "res.headers.content-length"),
-        means("host", "req.headers.host"),
     ),
     # hclog of HashiCorp (intlogger.go).
     _dialect(

@@ -184,8 +184,8 @@ def _value(alias: Alias, value: object, zone: ZoneInfo, shift: int) -> object:
             return epoch(moment)
         if isinstance(value, str):
             return any_time(value, zone)
-        if isinstance(value, dict) and (found := instant(value)):
-            return found
+        if isinstance(value, dict) and (parts := instant(value)):
+            return parts
         raise MalformedLine("bad_timestamp", f"{alias.key} is {encode(value)[:64]}")
     if alias.column == "duration":
         duration = _number(value)
