@@ -704,6 +704,16 @@ def test_connections_are_bounded_and_those_idle_for_longest_make_room(
         server.stop()
 
 
+def test_no_part_of_an_answer_waits_for_a_client_that_waits_for_more(
+    server: ApiServer, api: httpx.Client
+) -> None:
+    api.get("/metrics")
+    assert server._server
+    [connection] = server._server.server_state.connections
+    accepted = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_request_that_does_not_come_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, server: ApiServer
 ) -> None:

@@ -566,6 +566,29 @@ def test_projections_of_an_earlier_version_are_replaced_without_waiting(
     assert are_right()
 
 
+def test_the_documented_statements_make_a_table_of_an_earlier_version_new(
+    store: ClickHouseStore, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = store._client
+    made = "SELECT name, sorting_key FROM system.tables WHERE database = currentDatabase()"
+    projected = "SELECT name, query FROM system.projections WHERE table = 'logs'"
+    wanted = client.query(made).result_rows, set(client.query(projected).result_rows)
+    make_former(client, with_projections=True)
+    prepare_tables(client, "logs", is_shared=True)
+    client.command(SKEWED)
+    assert "sorted as earlier versions did it" in capfd.readouterr().err
+    text = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+    part = text.partition("### Tables of earlier versions")[2]
+    for statement in part.partition("```sql\n")[2].partition("```")[0].split(";\n"):
+        if statement:
+            client.command(statement)
+    prepare_tables(client, "logs", is_shared=True)
+    assert capfd.readouterr().err == ""
+    assert client.query(made).result_rows == wanted[0]
+    assert set(client.query(projected).result_rows) == wanted[1]
+    assert client.query("SELECT count() FROM logs").result_rows == [(600_000,)]
+
+
 def counted(statistics: Statistics) -> list[tuple[int, int]]:
     every = [statistics.overall, *(figures for _, figures in statistics.daily)]
     return [(figures.total, figures.successful) for figures in every]

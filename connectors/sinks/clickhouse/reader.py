@@ -84,6 +84,7 @@ WHERE timestamp >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
 GROUP BY {columns} HAVING total > 0
 ORDER BY {order} DESC, {columns} LIMIT {{limit:UInt32}}
 """
+# Percentiles are merged for those only that come first.
 RANKING_OF_CUSTOMERS = """
 SELECT customer_id, sum(total_) AS total, sum(successful_) AS successful, sum(seconds_) AS seconds,
     quantilesTDigestMerge(0.5, 0.99)(latencies_) AS latencies
@@ -93,9 +94,22 @@ FROM (
         quantilesTDigestStateIf(0.5, 0.99)(duration, {request}) AS latencies_
     FROM {{table:Identifier}}
     WHERE toDate32(timestamp, 'UTC') BETWEEN {{first:Date32}} AND {{last:Date32}}
+        AND customer_id IN (
+            SELECT customer_id FROM (
+                SELECT customer_id, sum(total_) AS total, sum(successful_) AS successful,
+                    sum(seconds_) AS seconds
+                FROM (
+                    SELECT customer_id, toDate32(timestamp, 'UTC') AS day,
+                        countIf({request}) AS total_, countIf(success AND {request}) AS successful_,
+                        sumIf(duration, {request}) AS seconds_
+                    FROM {{table:Identifier}}
+                    WHERE toDate32(timestamp, 'UTC') BETWEEN {{first:Date32}} AND {{last:Date32}}
+                    GROUP BY customer_id, day)
+                GROUP BY customer_id HAVING total > 0
+                ORDER BY {order} DESC, customer_id LIMIT {{limit:UInt32}}))
     GROUP BY customer_id, day)
-GROUP BY customer_id HAVING total > 0
-ORDER BY {order} DESC, customer_id LIMIT {{limit:UInt32}}
+GROUP BY customer_id ORDER BY {order} DESC, customer_id
+LIMIT {{limit:UInt32}}
 SETTINGS preferred_optimize_projection_name = 'requests_by_customer'
 """
 
