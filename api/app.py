@@ -43,7 +43,8 @@ days, both included; latencies are in seconds; their percentiles are exact with 
 SQLite, interpolated linearly, unless the answer says `estimated`, and of the nearest rank with
 InfluxDB.
 Every error is `{"detail": "a sentence"}`. Where a token is asked for, whoever shows none gets 401.
-A client that asks too much at a time gets 429, and in `Retry-After` when to come again.
+A client that asks too much at a time gets 429, and in `Retry-After` when to come again. Every
+answer has an `X-Request-ID`, which what Logwax says of it on stderr has, too.
 """
 # `choose_encoder` would stumble over this in an `Accept`.
 _NO_VERSION = re.compile(r"version=(?![0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\s*([;,]|$))[^;,]*")

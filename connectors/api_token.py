@@ -73,6 +73,11 @@ def keep_token(data_dir: Path) -> str:
             with suppress(FileExistsError):
                 os.link(new, path)
             new.unlink()
+        if path.stat().st_uid not in (os.geteuid(), 0):
+            raise LogwaxError(
+                f"{path} belongs to another user, who may know that token: remove that file, or "
+                "set API_TOKEN."
+            )
         if token := path.read_text(encoding="ascii").strip():
             return token
     except OSError as error:

@@ -27,7 +27,7 @@ DEBUG = "LOGWAX_DEBUG"
 _STDOUT, _STDERR = 1, 2
 _FREE = 4096  # bytes that a pipe takes at once if it takes any: Linux, pipe(7), PIPE_BUF
 _PATIENCE_MS = 1000  # how long a reader may keep us waiting, once
-_SAME, _MINUTE = 5, 60.0  # how often the same sentence is said in so many seconds
+_SAME, _MINUTE = 20, 60.0  # how often the same sentence is said in so many seconds
 _MOST_KNOWN = 1000  # sentences of which that is known
 
 Level = Literal["info", "warning", "error"]
@@ -43,7 +43,7 @@ _last_words = threading.Lock()
 def say(text: str, *, level: Level = "warning", on_stdout: bool = False) -> None:
     """Write a sentence to stderr, or nothing if that is closed, full, or not read by anybody.
 
-    Of the same one there are five a minute, and then how many more there were.
+    Of the same one there are twenty a minute, and then how many more there were.
     """
     if on_stdout:
         _write(_STDOUT, _printable(text))

@@ -26,6 +26,8 @@ import native
 from tests import forking
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from tests.servers.influxd import Influxd
     from tests.tailing import Memory, Tail
 
@@ -75,12 +77,23 @@ def soak(request: pytest.FixtureRequest) -> bool:
 
 
 class Pipeline:
-    """`python -m bytewax.run flows.main` in a directory of its own, with these settings."""
+    """`python -m bytewax.run flows.main` in a directory of its own, with these settings.
+
+    As a context manager it ends what still runs.
+    """
 
     def __init__(self, directory: Path, port: int) -> None:
         self.directory = directory
         self.port = port
         self.running: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.running and self.running.poll() is None:
+            self.running.kill()
+            self.running.communicate()
 
     def environment(self, **settings: object) -> dict[str, str]:
         """This process's environment, less what could be set in it, with these settings."""
@@ -217,11 +230,8 @@ def mongodb(mongodb_server: str) -> Iterator[dict[str, object]]:
 @pytest.fixture
 def pipeline(tmp_path: Path, free_port: int) -> Iterator[Pipeline]:
     """A pipeline that has not been started yet."""
-    made = Pipeline(tmp_path, free_port)
-    yield made
-    if made.running and made.running.poll() is None:
-        made.running.kill()
-        made.running.communicate()
+    with Pipeline(tmp_path, free_port) as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import stat
@@ -273,6 +274,19 @@ def test_a_token_that_cannot_be_kept_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LogwaxError, match=r"Cannot keep a token in .*: .*; set API_TOKEN"):
         keep_token(tmp_path / "file")
+
+
+def test_a_token_that_another_user_has_put_there_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / KEPT).write_text("known")
+    assert keep_token(tmp_path) == "known"
+    if os.geteuid() == 0:
+        os.chown(tmp_path / KEPT, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(LogwaxError, match=r"read\.token belongs to another user"):
+        keep_token(tmp_path)
 
 
 def test_a_pipeline_beyond_this_machine_says_its_token_keeps_it_and_takes_commands_by_another(

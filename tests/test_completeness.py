@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +17,10 @@ from connectors.batch import REJECTED, BlockId, Parsed
 from connectors.status import SourceStatus
 from connectors.store import Reader, Store
 from tests.conftest import wait_for
-from tests.servers.clickhouse_http import ServerProcess
-from tests.servers.influxd import Influxd
+from tests.opened_stores import opened
 from tests.tailing import Memory, Tail, append
 from tests.test_clickhouse_store import span
-from tests.test_logs_api import answer, get, open_made
+from tests.test_logs_api import answer, get
 from tests.test_statistics import Running
 
 OK = ("/a", 200, 0.1)
@@ -164,22 +163,7 @@ def test_without_a_pipeline_only_the_dead_letters_are_known(running: Running) ->
 
 @pytest.fixture(scope="module", params=["embedded", "sqlite", "clickhouse", "influxdb", "mongodb"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    directory = tmp_path_factory.mktemp(request.param)
-    with ExitStack() as ended:
-        where = {}
-        if request.param == "clickhouse":
-            server = ServerProcess(directory / "server")
-            ended.callback(server.stop)
-            where["clickhouse_url"] = server.url
-        if request.param == "influxdb":
-            influxd = ended.enter_context(Influxd(directory / "server"))
-            influxd.create()
-            where |= {"influxdb_api": "v1", "influxdb_url": influxd.url}
-        if request.param == "mongodb":
-            url = request.getfixturevalue("mongodb_server")
-            where |= {"mongodb_url": url, "mongodb_database": "logwax_letters"}
-        made = open_made(request.param, directory, **where)
-        ended.callback(made.close)
+    with opened(request, tmp_path_factory) as made:
         writer = made.writer()
         writer.write(letters(0, LETTERS[:3]))
         writer.write(letters(3, LETTERS[3:]))

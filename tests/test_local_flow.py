@@ -36,11 +36,8 @@ class Flow(Pipeline):
 
 @pytest.fixture
 def flow(tmp_path: Path) -> Iterator[Flow]:
-    made = Flow(tmp_path, find_port())
-    yield made
-    if made.running and made.running.poll() is None:
-        made.running.kill()
-        made.running.communicate()
+    with Flow(tmp_path, find_port()) as made:
+        yield made
 
 
 def test_what_is_logged_while_the_flow_is_killed_again_and_again_is_stored_once(

@@ -7,7 +7,6 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from io import StringIO
 from pathlib import Path
@@ -29,6 +28,7 @@ from connectors.logs import SHOWN
 from connectors.sinks.clickhouse.store import ClickHouseStore
 from connectors.store import Reader, Store, open_store
 from settings import Settings
+from tests.opened_stores import open_made, opened
 from tests.servers.clickhouse_http import ServerProcess
 from tests.test_clickhouse_store import FORMER_LOGS, span
 
@@ -118,22 +118,9 @@ def pages(app: FastAPI, **asked: object) -> Iterator[list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module", params=["embedded", "sqlite", "clickhouse"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    directory = tmp_path_factory.mktemp(request.param)
-    with ExitStack() as ended:
-        where = {}
-        if request.param == "clickhouse":
-            server = ServerProcess(directory / "server")
-            ended.callback(server.stop)
-            where["clickhouse_url"] = server.url
-        made = open_made(request.param, directory, **where)
-        ended.callback(made.close)
+    with opened(request, tmp_path_factory) as made:
         insert(made, ROWS)
         yield made
-
-
-def open_made(name: str, directory: Path, **where: str) -> Store:
-    chosen = {"store": name, "data_dir": directory, "instance": "host", **where}
-    return open_store(Settings(_env_file=None, **chosen))
 
 
 @pytest.fixture(scope="module")

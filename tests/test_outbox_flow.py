@@ -47,11 +47,8 @@ class Flow(Pipeline):
 
 @pytest.fixture
 def flow(tmp_path: Path) -> Iterator[Flow]:
-    made = Flow(tmp_path, find_port())
-    yield made
-    if made.running and made.running.poll() is None:
-        made.running.kill()
-        made.running.communicate()
+    with Flow(tmp_path, find_port()) as made:
+        yield made
 
 
 def write(url: str, numbers: range) -> None:

@@ -65,11 +65,8 @@ class Flow(Pipeline):
 
 @pytest.fixture
 def flow(tmp_path: Path) -> Iterator[Flow]:
-    made = Flow(tmp_path, find_port())
-    yield made
-    if made.running and made.running.poll() is None:
-        made.running.kill()
-        made.running.communicate()
+    with Flow(tmp_path, find_port()) as made:
+        yield made
 
 
 def test_events_are_rows_and_whatever_is_none_is_a_dead_letter_that_names_its_entry(

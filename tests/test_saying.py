@@ -42,10 +42,10 @@ def test_a_sentence_keeps_its_lines_and_nothing_else_that_moves_a_cursor(
     assert said.out == "on stdout\n"
 
 
-def test_the_same_sentence_is_said_five_times_a_minute_and_then_how_often_it_was_not() -> None:
+def test_the_same_sentence_is_said_twenty_times_a_minute_and_then_how_often_it_was_not() -> None:
     repeats = _Repeats()
-    said = [repeats.due("away", now) for now in range(8)]
-    assert said == [["away"]] * 5 + [[]] * 3
+    said = [repeats.due("away", now) for now in range(23)]
+    assert said == [["away"]] * 20 + [[]] * 3
     assert repeats.due("full", 59.0) == ["full"]
     assert repeats.due("full", 60.0) == ["3 times more: away", "full"]
     assert repeats.due("away", 61.0) == ["away"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.conftest import find_port, wait_for
+from tests.conftest import find_port
+from tests.servers.program import Program
 
 CONFIG = """\
 reporting-enabled = false
@@ -39,7 +39,7 @@ bind-address = "127.0.0.1:0"
 """
 
 
-class Influxd:
+class Influxd(Program):
     """An InfluxDB server over `directory`, from now until `stop`; `start` brings it back.
 
     It keeps its port over a restart. With `user` (`name:password`) nobody else is let in, and this
@@ -62,7 +62,7 @@ class Influxd:
             trust_env=False,
             verify=False,
         )
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(directory / "influxd.log")
         self.start()
         if user and not (directory / "secured").exists():
             # The first user may be made by anybody.
@@ -78,23 +78,7 @@ class Influxd:
 
     def start(self) -> None:
         """Return once it answers."""
-        with (self._directory / "influxd.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                ["influxd", "run", "-config", str(self._directory / "influxd.conf")],
-                stdout=output,
-                stderr=output,
-            )
-        wait_for(self._answers, "influxd")
-
-    def stop(self, *, kill: bool = False) -> None:
-        """End it by SIGTERM, or by SIGKILL; what it has acknowledged stays."""
-        if self._process:
-            if kill:
-                self._process.kill()
-            else:
-                self._process.terminate()
-            self._process.wait()
-            self._process = None
+        self._run("influxd", "run", "-config", str(self._directory / "influxd.conf"))
 
     def create(self, db: str = "logwax") -> None:
         self.query(f'CREATE DATABASE "{db}"')
@@ -114,9 +98,6 @@ class Influxd:
         return [series for result in results for series in result.get("series", [])]
 
     def _answers(self) -> bool:
-        assert self._process
-        log = self._directory / "influxd.log"
-        assert self._process.poll() is None, f"influxd ended by itself: {log.read_text()}"
         try:
             return self._client.get("/ping").status_code == 204
         except httpx.TransportError:
