@@ -10,7 +10,8 @@ import sys
 import threading
 from types import FrameType
 
-from api.access import tokens_of
+from api.access import Tokens, change_tokens
+from api.alert_book import AlertBook
 from api.app import create_app
 from api.server import ApiServer
 from connectors import preflight
@@ -37,7 +38,10 @@ def main() -> None:
             raise SettingsError(problems)
         reader = open_reader(settings, Retry(stop))
         server = ApiServer(settings.api_host, settings.api_port)
-        server.start(create_app(reader), tokens_of(settings))
+        change_tokens(tokens := Tokens(), settings)
+        book = AlertBook(settings.data_dir)
+        app = create_app(reader, book=book, webhook_hosts=settings.webhook_host_names)
+        server.start(app, tokens)
     except LogwaxError as error:
         say(str(error))
         sys.exit(1)

@@ -262,6 +262,7 @@ VIEWS = [
     "/?view=sql&sql=SELECT+level,count()+FROM+logs+GROUP+BY+level",
     "/?view=sql&as=chart&sql=SELECT+level,count()+FROM+logs+GROUP+BY+level",
     "/?view=pipeline",
+    "/?view=alerts&filter=level+%3D+ERROR",
 ]
 
 
@@ -418,3 +419,29 @@ def test_who_is_disconnected_is_told_and_sees_what_was_there(tab: Watched) -> No
     page.keyboard.press("r")
     expect(page.get_by_text("Logwax does not answer")).to_have_count(0)
     tab.said.clear()
+
+
+def test_an_alert_is_seen_before_it_is_added_and_told_when_it_fires(tab: Watched) -> None:
+    page = tab.open("/?view=alerts&filter=status_code+%3D+502")
+    form = page.get_by_role("region", name="New alert")
+    form.get_by_label("than").fill("99")
+    form.get_by_label("Window").select_option("15m")
+    expect(form.get_by_role("status")).to_contain_text("would have fired once")
+    form.get_by_label("than").fill("100")
+    expect(form.get_by_role("status")).to_contain_text("would have fired 0 times")
+    form.get_by_label("More or fewer").select_option("fewer")
+    form.get_by_label("Name").fill("too quiet")
+    form.get_by_role("button", name="Add").click()
+    alerts = page.get_by_role("group", name="Alerts")
+    expect(alerts).to_contain_text("fewer than 100 in 15m")
+    expect(alerts).to_contain_text("firing")  # the rows are of long ago
+    expect(page.get_by_role("group", name="History")).to_contain_text("too quiet")
+
+    form.get_by_label("Name").fill("too quiet")
+    form.get_by_role("button", name="Add").click()
+    expect(form.get_by_role("alert")).to_contain_text("choose another name")
+    assert tab.said and all("422" in text for text in tab.said)
+    tab.said.clear()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Remove too quiet").click()
+    expect(page.get_by_text("None yet.")).to_be_visible()

@@ -74,6 +74,9 @@ function Neighbour({ row, isThis = false }) {
   if (row.reason !== undefined) {
     return html`<li class="tone-error" title=${row.reason}><b>dead letter</b> ${String(row.raw).slice(0, 500)}</li>`;
   }
+  if (row.raw !== undefined) {
+    return html`<li class="tone-plain" title="Not stored">${row.raw.slice(0, 500)}</li>`;
+  }
   return html`<li class="tone-${tone(row)}" aria-current=${isThis ? "true" : undefined}>
     ${isThis ? text(row) : html`<button class="plain" onClick=${() => go({ row: placeOf(row) }, true)}>${text(row)}</button>`}</li>`;
 }

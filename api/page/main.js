@@ -4,6 +4,7 @@ import { render } from "preact";
 import { html } from "./html.js";
 import { useEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
+import { AlertsView } from "./alerts.js";
 import { isLockedOut } from "./ask.js";
 import { ExplainView } from "./explain.js";
 import { LogsView, shown } from "./logs.js";
@@ -22,11 +23,12 @@ const VIEWS = /** @type {const} */ ([
   ["explain", "Explain", ExplainView],
   ["sql", "SQL", SqlView],
   ["pipeline", "Pipeline", PipelineView],
+  ["alerts", "Alerts", AlertsView],
 ]);
 const KEYS = [
   ["/", "to the filter"], ["j k", "next, previous row"], ["g G", "first, last row"], ["e E", "next, previous error"],
   ["Esc", "close the row"], ["t", "live or not"], ["r", "ask again"], ["o", "three times as long a range"],
-  ["1 – 5", "logs, requests, explain, SQL, pipeline"], ["d", "dark or light"], ["?", "these keys"],
+  ["1 – 6", "logs, requests, explain, SQL, pipeline, alerts"], ["d", "dark or light"], ["?", "these keys"],
 ];
 const isHelpOpen = signal(false);
 
