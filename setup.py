@@ -44,7 +44,6 @@ LIBRARIES = {  # what a browser loads of npm's packages, and its name here
     "@preact/signals-core/dist/signals-core.mjs": "signals-core.js",
     "@preact/signals/dist/signals.mjs": "signals.js",
     "htm/dist/htm.mjs": "htm.js",
-    "htm/preact/index.mjs": "htm-preact.js",
     "preact/dist/preact.mjs": "preact.js",
     "preact/hooks/dist/hooks.mjs": "preact-hooks.js",
     "swagger-ui-dist/swagger-ui-bundle.js": "swagger-ui.js",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 
+from cli.loading import Loading, stop_with_parent
 from connectors.errors import LogwaxError
 from settings import read_env_file
 
@@ -26,16 +26,22 @@ class Child:
     """One running module, in a session of its own: Ctrl-C in a terminal does not reach it.
 
     On Linux it is also asked to stop when the process that started it dies, however that happens.
+    `loading`: the process in which it is to run.
     """
 
-    def __init__(self, name: str, *arguments: str) -> None:
+    def __init__(self, name: str, *arguments: str, loading: Loading | None = None) -> None:
         self._name = name
+        environment = _for_bytewax() | os.environ
+        if loading:
+            self._process = loading.run(environment, *arguments)
+            return
         self._process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
-            env=_for_bytewax() | os.environ,
+            env=environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
+            preexec_fn=stop_with_parent if sys.platform == "linux" else None,
+            text=True,
         )
 
     def has_finished(self) -> bool:
@@ -70,11 +76,3 @@ def _for_bytewax() -> dict[str, str]:
     """What `.env.local` holds for Bytewax, which itself reads nothing but the environment."""
     given, _ = read_env_file()
     return {name: value for name, value in given.items() if name.startswith("BYTEWAX_")}
-
-
-_LIBC = ctypes.CDLL(None)  # not loaded below, since little is safe between fork and exec
-_PR_SET_PDEATHSIG = 1
-
-
-def _stop_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -36,9 +36,12 @@ def run(
     browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Read your own files: store every line once, show progress, until Ctrl-C."""
+    from cli.loading import Loading
+
+    loading = Loading()  # before what takes time here, too
     from cli.run import run
 
-    raise typer.Exit(run(paths, form=form, store=store, once=once, browse=browse))
+    raise typer.Exit(run(paths, loading, form=form, store=store, once=once, browse=browse))
 
 
 @app.command()

@@ -19,6 +19,7 @@ class Progress:
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self.seconds = 1.0 if self._console.is_terminal else 10.0
         self._before: tuple[float, int] | None = None
+        self._past = 0  # bytes that waited at first
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -40,9 +41,12 @@ class Progress:
         now, stored = time.monotonic(), health.lines_stored
         before, stored_before = self._before or (now - self.seconds, stored)
         self._before = now, stored
+        self._past = self._past or health.lag_bytes
+        done = 1 - health.lag_bytes / self._past if self._past else 1
         rate = (stored - stored_before) / (now - before)
         return (
             f"lines in {health.lines_in:,} | lines stored {stored:,} | {rate:,.0f} lines/s"
             f" | lag {health.lag_bytes:,} bytes, {health.lag_seconds:.1f} s"
+            + (f" | {max(done, 0):.0%} of what was there" if done < 1 else "")
             + (f" | {health.last_error}" if health.last_error else "")
         )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from cli.health import HealthClient
+from cli.loading import Loading
 from cli.places import given, of_files, pattern_of, recall, remember
 from cli.port import take_a_free_port
 from cli.samples import LOOKED_AT, how_they_fit, newest_files, newest_lines
@@ -23,20 +24,29 @@ from flows.settings import load
 from settings import Settings
 
 _SHOWN = 10  # files that are named
+_WAIT = "0.2"  # seconds
 _LONGEST = 200  # characters of a line that is shown
 
 
-def run(paths: Sequence[str], *, form: str, store: str, once: bool, browse: bool) -> int:
+def run(
+    paths: Sequence[str], loading: Loading, *, form: str, store: str, once: bool, browse: bool
+) -> int:
     """Run until SIGTERM or SIGINT, or until all is read; return the exit code.
 
-    `browse`: show the page in the browser, once it is there.
+    `loading` becomes the pipeline. `browse`: show the page in the browser, once it is there.
     """
     stop = StopRequest()
-    return ending(lambda: _run(paths, form, store, once, browse, stop))
+    return ending(lambda: _run(paths, loading, form, store, once, browse, stop))
 
 
 def _run(
-    paths: Sequence[str], form: str, store: str, once: bool, browse: bool, stop: StopRequest
+    paths: Sequence[str],
+    loading: Loading,
+    form: str,
+    store: str,
+    once: bool,
+    browse: bool,
+    stop: StopRequest,
 ) -> None:
     patterns = [pattern_of(path) for path in paths]
     files = newest_files(patterns)
@@ -50,6 +60,8 @@ def _run(
     samples = _samples(files, Encoding(settings.log_encoding))
     if not given(settings, "log_format"):
         told["LOG_FORMAT"] = os.environ["LOG_FORMAT"] = _format(load(), samples)
+    if not given(settings, "stream_max_wait_time_in_seconds"):
+        os.environ["STREAM_MAX_WAIT_TIME_IN_SECONDS"] = _WAIT  # somebody is watching
     take_a_free_port(load())
     settings = load()
     if problems := preflight.problems(settings):
@@ -62,7 +74,9 @@ def _run(
     remember(settings.data_dir, told | {"DATA_DIR": str(settings.data_dir.absolute())})
     print(_said(settings, files, samples), flush=True)
     with ExitStack() as children:
-        pipeline = children.enter_context(running("pipeline", "bytewax.run", "flows.main"))
+        pipeline = children.enter_context(
+            running("pipeline", "bytewax.run", "flows.main", loading=loading)
+        )
         health = None
         if settings.api_url:
             health = HealthClient(settings)

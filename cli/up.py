@@ -11,6 +11,7 @@ from types import FrameType
 
 from cli.children import Child, ChildFailed
 from cli.health import HealthClient
+from cli.loading import Loading
 from cli.places import demo, remember
 from cli.port import take_a_free_port
 from cli.progress import Progress
@@ -91,9 +92,9 @@ def _supervise(settings: Settings, stop: StopRequest) -> None:
 
 
 @contextmanager
-def running(name: str, *arguments: str) -> Iterator[Child]:
+def running(name: str, *arguments: str, loading: Loading | None = None) -> Iterator[Child]:
     """A child that is stopped in the end."""
-    child = Child(name, *arguments)
+    child = Child(name, *arguments, loading=loading)
     try:
         yield child
     finally:

@@ -1,6 +1,6 @@
 // Alerts: what is looked for, how it is, and what it has changed to.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Refusal, ask, url, useAnswer } from "./ask.js";
 import { Bars } from "./chart.js";

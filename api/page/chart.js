@@ -1,6 +1,6 @@
 // Bars and lines over time, of uPlot; a brush over them chooses a range.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { short, whole } from "./format.js";

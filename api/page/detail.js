@@ -1,6 +1,6 @@
 // One row: all that it has, and the lines around it in its file.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useAnswer } from "./ask.js";
 import { attribute, attributes, clock, narrowed, text, tone } from "./format.js";

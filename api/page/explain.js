@@ -1,6 +1,6 @@
 // What the rows of a filter have more of than others.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { url, useAnswer } from "./ask.js";
 import { FilterBox } from "./filter.js";
 import { counted, narrowed, whole } from "./format.js";

@@ -1,7 +1,7 @@
 // The filter: a line of text, what could stand next, and what is wrong at its place.
 
 import { signal } from "@preact/signals";
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { quoted } from "./format.js";
 import { kept, remember } from "./kept.js";

@@ -1,6 +1,6 @@
 // Rows by time, coloured by what they are.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useMemo } from "preact/hooks";
 import { Bars } from "./chart.js";
 import { counted, narrowed, short, toneOf } from "./format.js";

@@ -1,6 +1,6 @@
 // The list: only the rows that are seen, and some beside them, are in the page.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { clock, counted, fieldOf, text, tone } from "./format.js";
 import { MOST, placeOf } from "./rows.js";

@@ -1,6 +1,6 @@
 // The view of rows: filter, histogram, facets, list, one row.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { url, useAnswer } from "./ask.js";
 import { Detail } from "./detail.js";

@@ -1,6 +1,7 @@
 // The frame of all views, and the keys.
 
-import { html, render } from "htm/preact";
+import { render } from "preact";
+import { html } from "./html.js";
 import { useEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { AlertsView } from "./alerts.js";

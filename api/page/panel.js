@@ -1,6 +1,6 @@
 // What surrounds an answer: that it is on its way, or why it is not there.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { clock, counted } from "./format.js";
 import { address, go } from "./state.js";
 

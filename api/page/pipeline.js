@@ -1,6 +1,6 @@
 // The view of the pipeline: the files, how far each is stored, and what is no row.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useEffect } from "preact/hooks";
 import { useAnswer } from "./ask.js";
 import { clock, counted, duration, size, short, whole } from "./format.js";

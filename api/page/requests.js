@@ -1,6 +1,6 @@
 // The view of requests: how many, how well, how fast, and whose.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useMemo } from "preact/hooks";
 import { url, useAnswer } from "./ask.js";
 import { Bars, Lines } from "./chart.js";

@@ -1,6 +1,6 @@
 // The menu of views that this browser keeps by a name.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useRef, useState } from "preact/hooks";
 import { keepView, views } from "./kept.js";
 import { address, goTo } from "./state.js";

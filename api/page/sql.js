@@ -1,6 +1,6 @@
 // The console: a question in SQL, its answer as a table or a chart.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { url, useAnswer } from "./ask.js";
 import { Lines } from "./chart.js";

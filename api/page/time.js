@@ -1,6 +1,6 @@
 // Chooses the time range: before the newest row, or from when to when.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { clock } from "./format.js";
 import { NAMES, before, span, turn } from "./range.js";
 import { go, state } from "./state.js";
