@@ -23,6 +23,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 import native
+from connectors import saying
 from tests import forking
 
 if TYPE_CHECKING:
@@ -74,6 +75,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def soak(request: pytest.FixtureRequest) -> bool:
     """Whether the long tests run at full length."""
     return bool(request.config.getoption("--soak"))
+
+
+@pytest.fixture(autouse=True)
+def no_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another test had said is said as for the first time."""
+    monkeypatch.setattr(saying, "_repeats", saying._Repeats())
 
 
 class Pipeline:

@@ -383,7 +383,7 @@ HARMLESS = [
     "method LowCardinality(Nullable(String))",
     "method Enum8('' = 0, 'GET' = 1)",
     "success UInt8",
-    "level Nullable(String)",
+    "referer Nullable(String)",
 ]
 
 

@@ -26,10 +26,8 @@ from connectors.errors import FilterError
 from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, parse
 from connectors.logs import SHOWN
 from connectors.sinks.clickhouse.store import ClickHouseStore
-from connectors.store import Reader, Store, open_store
-from settings import Settings
+from connectors.store import Reader, Store
 from tests.opened_stores import open_made, opened
-from tests.servers.clickhouse_http import ServerProcess
 from tests.test_clickhouse_store import FORMER_LOGS, span
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -256,7 +254,7 @@ SPREAD = [  # before and after 1970, in the pieces of time and where they begin
 ]
 
 
-@pytest.fixture(scope="module", params=["new", "of an earlier version"])
+@pytest.fixture(scope="class", params=["new", "of an earlier version"])  # once a test
 def spread(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     directory = tmp_path_factory.mktemp("spread")
     made = open_made("embedded", directory)
