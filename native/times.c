@@ -94,8 +94,11 @@ bool read_iso(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
     if (!read_digits(at, 4, &year) || !read_digits(at + 5, 2, &month) ||
         !read_digits(at + 8, 2, &day) || !micros_of(year, month, day, at + 11, micros))
         return false;
+    bool has_space = at[10] == ' ';
     at = add_fraction(at + 19, end, micros);
     *is_zoned = at != end;
+    if (at && has_space && end - at == 4 && !memcmp(at, " UTC", 4))
+        return true;
     return at && (!*is_zoned || subtract_offset(at, end, micros));
 }
 

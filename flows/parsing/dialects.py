@@ -150,7 +150,7 @@ DIALECTS = (
     _dialect(
         "otel_sdk",
         "severity_number body | severityNumber body | SeverityNumber Body",
-        means("timestamp", "timeUnixNano Timestamp observed_timestamp ObservedTimestamp"),
+        means("timestamp", "timestamp timeUnixNano Timestamp observed_timestamp"),
         means("level", "severity_text severityText SeverityText"),
         means("level", "severity_number severityNumber SeverityNumber", names=OTEL),
         means("message", "body.stringValue body Body"),

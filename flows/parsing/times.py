@@ -26,7 +26,7 @@ END = datetime(2300, 1, 1, tzinfo=timezone.utc)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)([Tt ])(\d\d):(\d\d):(\d\d)(?:([.,])(\d+))?"
-    r"( ?(?:[Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?",
+    r"( ?(?:[Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)| [A-Z]{3,5})?",
     re.ASCII,
 )
 _SECOND = r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d)"
@@ -55,7 +55,8 @@ def utc(local: datetime, zone: ZoneInfo) -> datetime:
 def iso(text: str, zone: ZoneInfo) -> datetime:
     """An ISO 8601 (RFC 3339) time; a missing zone is `zone`. Raises `MalformedLine`."""
     found = _ISO.fullmatch(text)
-    if not found:
+    # Whoever writes names of zones writes a space before the clock, too.
+    if not found or (text[10] != " " and text[-2:].isalpha()):
         raise MalformedLine("bad_timestamp", f"{text[:64]!r} is not an ISO 8601 time")
     year, month, day, _, hour, minute, second, _, fraction, offset = found.groups()
     # A leap second is the first one of the next minute, as in Unix time.
@@ -69,16 +70,34 @@ def iso(text: str, zone: ZoneInfo) -> datetime:
             int(minute),
             59 if leap else int(second),
             int((fraction or "")[:_MICROS].ljust(_MICROS, "0")),
-            timezone(_offset(offset)) if offset else None,
         ) + timedelta(seconds=leap)
+        moment = _in_its_zone(moment, (offset or "").strip(), zone)
     except (ValueError, OverflowError) as error:
         raise MalformedLine("bad_timestamp", f"{text[:64]!r}: {error}") from None
     return utc(moment, zone)
 
 
+def _in_its_zone(local: datetime, name: str, zone: ZoneInfo) -> datetime:
+    """The time in the zone that it names, which is an offset, UTC, or what `zone` is called then.
+
+    PostgreSQL and others write such names: of others nobody knows what they mean. Raises
+    `ValueError`.
+    """
+    if not name:
+        return local
+    if name in ("UTC", "GMT"):
+        return local.replace(tzinfo=timezone.utc)
+    if not name.isalpha() or name in "Zz":
+        return local.replace(tzinfo=timezone(_offset(name)))
+    for fold in (0, 1):  # the hour that occurs twice has two names
+        moment = local.replace(tzinfo=zone, fold=fold)
+        if moment.tzname() == name:
+            return moment
+    raise ValueError(f"{name} is not what LOG_TIMEZONE={zone.key} is called then")
+
+
 def _offset(text: str) -> timedelta:
-    """An offset from UTC: `Z`, `+02`, `+0200` or `+02:00`, maybe after a space."""
-    text = text.strip()
+    """An offset from UTC: `Z`, `+02`, `+0200` or `+02:00`."""
     if text in "Zz":
         return timedelta()
     digits = text[1:].replace(":", "").ljust(4, "0")
