@@ -10,7 +10,7 @@ import sys
 import threading
 from types import FrameType
 
-from api.access import tokens_of
+from api.access import Tokens, change_tokens
 from api.alert_book import AlertBook
 from api.app import create_app
 from api.server import ApiServer
@@ -38,9 +38,10 @@ def main() -> None:
             raise SettingsError(problems)
         reader = open_reader(settings, Retry(stop))
         server = ApiServer(settings.api_host, settings.api_port)
+        change_tokens(tokens := Tokens(), settings)
         book = AlertBook(settings.data_dir)
         app = create_app(reader, book=book, webhook_hosts=settings.webhook_host_names)
-        server.start(app, tokens_of(settings))
+        server.start(app, tokens)
     except LogwaxError as error:
         say(str(error))
         sys.exit(1)

@@ -35,10 +35,15 @@ _FORM = f"""<!doctype html>
 
 
 class Tokens:
-    """Tokens of which one has to be shown."""
+    """Tokens of which one has to be shown if that is `needed`; they may change while it serves."""
 
-    def __init__(self, *tokens: str) -> None:
+    def __init__(self, *tokens: str, needed: bool = True) -> None:
+        self.change(*tokens, needed=needed)
+
+    def change(self, *tokens: str, needed: bool = True) -> None:
+        """From now on these, and no others."""
         self._tokens = [token for token in tokens if token]
+        self.needed = needed
 
     def know(self, given: str) -> bool:
         """Whether it is one of them; takes the same time for every wrong one of its length."""
@@ -71,21 +76,27 @@ class Tokens:
         return opened
 
 
-def tokens_of(settings: Settings, own: str = "") -> Tokens | None:
-    """What the API asks for: beyond this machine a token always, on it where `API_TOKEN` is set.
+def change_tokens(tokens: Tokens, settings: Settings, own: str = "") -> None:
+    """Let the API ask for a token: on this machine where `API_TOKEN` is set, beyond it always.
 
     `own` is the token of this process, which is one of them. Raises `LogwaxError`.
     """
     chosen = settings.api_token.get_secret_value()
-    if not chosen and is_of_this_machine(settings.api_host):
-        return None
-    if not chosen:
+    is_beyond = not is_of_this_machine(settings.api_host)
+    if is_beyond and not chosen:
         chosen = keep_token(settings.data_dir)
         say(
             f"API_HOST={settings.api_host} is beyond this machine, so the API asks for a token: "
             f"that in {settings.data_dir / KEPT}, or set API_TOKEN."
         )
-    return Tokens(chosen, own)
+    tokens.change(chosen, own, needed=bool(chosen))
+
+
+def change_keys(keys: Tokens, settings: Settings, own: str) -> None:
+    """As `change_tokens`, of what `QUERY_PORT` asks for: a key that is given must be right."""
+    chosen = settings.api_token.get_secret_value()
+    needed = bool(chosen) or not is_of_this_machine(settings.api_host)
+    keys.change(chosen or keep_token(settings.data_dir), own, needed=needed)
 
 
 def not_without_token(request: Request) -> Response:

@@ -20,17 +20,19 @@ from api.alerting import Alerting
 from api.alerts import add_alerts
 from api.completeness import Completing
 from api.days import problems
-from api.dead_letters import add_dead_letters
+from api.dead_letters import Fitting, add_dead_letters
 from api.event import Around, add_event
 from api.explain import add_explain
 from api.export import add_export
 from api.logs import add_logs
 from api.pages import add_pages
 from api.pipeline import add_pipeline
+from api.query import add_query
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
 from api.tail import add_tail
 from api.webhooks import Webhooks
+from connectors.accounts import FormattedAccounts
 from connectors.errors import StoreError, UnanswerableError
 from connectors.status import FileStatus, SourceStatus, Status
 from connectors.store import Reader
@@ -52,7 +54,9 @@ class Pipeline:
     """What the API looks at in the process that it is part of.
 
     `sees_writes`: whether nobody else writes into the store, so that answers may be kept. `files`
-    are those that it reads, in `log_format`; `around` tells the lines in them.
+    are those that it reads, in `log_format`. `accounts` takes questions in SQL.
+    `fitting` tells the format that lines are of.
+    `around` tells the lines in the files that it reads.
     """
 
     status: Status
@@ -60,6 +64,8 @@ class Pipeline:
     sees_writes: bool = False
     files: Callable[[], Sequence[FileStatus]] = list
     log_format: str = ""
+    accounts: FormattedAccounts | None = None
+    fitting: Fitting = lambda lines: ""
     around: Around | None = None
 
 
@@ -101,7 +107,8 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _bad_request)
 
     add_pages(app)
-    add_statistics(app, reader, completing, kept.answers if kept else None)
+    answers = kept.answers if kept else None
+    add_statistics(app, reader, completing, answers)
 
     @app.get(
         "/health",
@@ -153,12 +160,13 @@ def create_app(
         encode, content_type = choose_encoder(_NO_VERSION.sub("", accepted))
         return Response(encode(found), media_type=content_type)
 
-    add_logs(app, reader, completing)
-    add_dead_letters(app, reader)
-    add_explain(app, reader, completing)
+    add_logs(app, reader, completing, answers)
+    add_dead_letters(app, reader, pipeline.fitting if pipeline else lambda lines: "")
+    add_explain(app, reader, completing, answers)
     add_event(app, reader, pipeline.around if pipeline else None)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)
+    add_query(app, pipeline.accounts if pipeline else None)
     if book and alerting:
         add_alerts(app, reader, book, alerting, webhooks)
     if pipeline:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 import uuid
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 
-from anyio import CancelScope, CapacityLimiter, create_task_group, sleep, to_thread
 from python_multipart.exceptions import FormParserError
 from starlette.applications import Starlette
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -22,18 +23,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from api.access import Tokens
+from api.questions import Questions
 from connectors.accounts import Formatted, FormattedAccounts, Question, RefusedError
 from connectors.errors import StoreError
-
-AT_ONCE = 4
-"""Questions that are answered at a time; others wait."""
 
 _MOST_BYTES = 1024 * 1024
 """Of a statement; the engine itself takes fewer."""
 
 _WORTH_GZIP = 1024  # bytes
-
-_AGAIN = 0.1  # seconds between two attempts to stop a question that nobody waits for
 
 _PARAMETER = "param_"
 
@@ -59,6 +56,12 @@ _OF_TRANSPORT = {
     "wait_end_of_query",
 }
 
+# Go's driver asks this first, in blocks of `client_protocol_version`. All that it asks then, it
+# reads in blocks of the revision that this answer tells: the engine writes those of revision 0.
+_FIRST = "SELECT displayName(), version(), revision(), timezone()"
+
+_NOT_OF_A_HEADER = re.compile(r"[^ -~]|^ | $")  # RFC 9110, 5.5; ASCII
+
 _STATUS = {
     46: 404,  # UNKNOWN_FUNCTION
     47: 404,  # UNKNOWN_IDENTIFIER
@@ -80,54 +83,34 @@ _TYPES = {"CSV": "text/csv", "JSON": "application/json", "Tab": "text/tab-separa
 """Of formats whose names begin so."""
 
 
-def create_query_app(accounts: FormattedAccounts, keys: Tokens, *, needs_key: bool) -> Starlette:
+def create_query_app(accounts: FormattedAccounts, keys: Tokens) -> Starlette:
     """The protocol over one store. A key that is given must be of `keys`, whoever the user is."""
-    limiter = CapacityLimiter(AT_ONCE)
-
-    async def asked(
-        request: Request, question: Question, accepts_gzip: bool
-    ) -> tuple[Formatted, bytes] | None:
-        """The answer; None if the client has gone: then the question is given up."""
-        found: tuple[Formatted, bytes] | StoreError | None = None
-        waiting = CancelScope()
-
-        async def give_up_when_the_client_goes() -> None:
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-            waiting.cancel()  # for its turn
-            while True:  # it may be just about to begin
-                await to_thread.run_sync(accounts.give_up, question)
-                await sleep(_AGAIN)
-
-        async with create_task_group() as group:
-            group.start_soon(give_up_when_the_client_goes)
-            with waiting:
-                try:
-                    found = await to_thread.run_sync(
-                        _answer, accounts, question, accepts_gzip, limiter=limiter
-                    )
-                except StoreError as error:  # in a group it would become another
-                    found = error
-            group.cancel_scope.cancel()
-        if isinstance(found, StoreError):
-            raise found
-        return found
+    questions = Questions(accounts)
 
     async def ask(request: Request) -> Response:
         query_id = request.query_params.get("query_id") or str(uuid.uuid4())
         headers = {
-            "X-ClickHouse-Query-Id": query_id.encode("ascii", "replace").decode(),
+            "X-ClickHouse-Query-Id": _NOT_OF_A_HEADER.sub("?", query_id),
             "X-ClickHouse-Timezone": "UTC",
             "X-Content-Type-Options": "nosniff",
         }
         try:
-            _authenticate(request, keys, needs_key=needs_key)
+            _authenticate(request, keys)
             question = _question(*await _given(request))
             if not question.sql:
                 return PlainTextResponse("Ok.\n", headers=headers)
             began = time.monotonic_ns()
             accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-            answered = await asked(request, question, accepts_gzip)
+            greets = question.sql == _FIRST and question.format == "Native"
+            if greets:
+                question = replace(question, sql="SELECT version()", format="RawBLOB")
+
+            def made(answer: Formatted) -> tuple[Formatted, bytes]:
+                if greets:
+                    answer = replace(answer, data=_greeting(answer.data), format="Native")
+                return answer, _sent(answer, accepts_gzip)
+
+            answered = await questions.ask(request, question, made)
             if answered is None:
                 return Response(status_code=499)  # which nobody reads
             answer, data = answered
@@ -156,19 +139,38 @@ def create_query_app(accounts: FormattedAccounts, keys: Tokens, *, needs_key: bo
     return Starlette(routes=[Route("/ping", ping), Route("/", ask, methods=["GET", "POST"])])
 
 
-def _answer(
-    accounts: FormattedAccounts, question: Question, accepts_gzip: bool
-) -> tuple[Formatted, bytes]:
-    """The answer, and what is sent of it."""
-    answer = accounts.formatted(question)
+def _sent(answer: Formatted, accepts_gzip: bool) -> bytes:
+    """What is sent of an answer."""
     if accepts_gzip and len(answer.data) >= _WORTH_GZIP:
-        return answer, gzip.compress(answer.data, 1)
-    return answer, answer.data
+        return gzip.compress(answer.data, 1)
+    return answer.data
 
 
-def _authenticate(request: Request, keys: Tokens, *, needs_key: bool) -> None:
+def _greeting(version: bytes) -> bytes:
+    """The answer to `_FIRST`, as one block of any revision from 54454 on.
+
+    Its info (no totals, bucket -1), how many columns and rows, and of each column its name, its
+    type, that it is written as usual, and its value. Source: `NativeWriter` of ClickHouse.
+    """
+    columns = (
+        (b"displayName()", b"String", _text(b"Logwax")),
+        (b"version()", b"String", _text(version)),
+        (b"revision()", b"UInt32", bytes(4)),
+        (b"timezone()", b"String", _text(b"UTC")),
+    )
+    written = [_text(name) + _text(kind) + b"\0" + value for name, kind, value in columns]
+    return b"\1\0\2\xff\xff\xff\xff\0" + bytes([len(columns), 1]) + b"".join(written)
+
+
+def _text(value: bytes) -> bytes:
+    return bytes([len(value)]) + value  # fewer than 128
+
+
+def _authenticate(request: Request, keys: Tokens) -> None:
     given = _key_given(request)
-    if (given or needs_key) and not keys.know(given):
+    if (given or keys.needed) and not keys.know(given):
+        if keys.needed and given and hasattr(request.state, "wrong_token"):  # there is a gate
+            request.state.wrong_token()
         raise RefusedError(
             516,
             "Authentication failed: the key of any user is API_TOKEN, or what DATA_DIR/read.token "

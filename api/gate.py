@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from urllib.parse import urlsplit
+import re
+from collections.abc import Collection, Sequence
+from functools import partial
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.access import LOGIN, Tokens, not_without_token
+from api.access import COOKIE, LOGIN, Tokens, not_without_token
 from api.limits import Limits
 from api.names import is_of_this_machine
 from connectors.saying import last_words, say
@@ -21,6 +22,13 @@ _PROBES = ("/health", "/ready")
 
 _ENDLESS = ("/logs/tail",)
 """Answered for as long as somebody listens; has a limit of its own."""
+
+PAGES = ("/", "/docs")
+"""What a page of another site may lead to."""
+
+_NAME = r"(?P<name>\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d*)?"
+_HOST = re.compile(_NAME)
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://" + _NAME)
 
 
 def content_policy(hashes: Sequence[str] = ()) -> str:
@@ -41,22 +49,30 @@ _HEADERS = {
 """Of every answer that does not say something else: what is in a log is never run by a browser."""
 
 
-def gate(app: ASGIApp, own_name: str, tokens: Tokens | None = None) -> ASGIApp:
+def gate(
+    app: ASGIApp, own_name: str, tokens: Tokens | None = None, pages: Collection[str] = PAGES
+) -> ASGIApp:
     """`app`, for who may ask, and not too much; what it fails with is a sentence on stderr.
 
     `own_name` is set where only this machine is served, under that name among others. A page of
     the web may have a name that leads here, too (DNS rebinding): with such a name, or from such a
-    page, there is no answer. `tokens`: one of them has to be shown. `HEAD` is asked by `GET`.
+    page, there is no answer; nor is there if a browser says that another site has made it ask,
+    unless somebody has followed a link to one of `pages`. `tokens`: one of them has to be shown
+    if that is needed. `HEAD` is asked by `GET`. Where the app itself finds a wrong key, it calls
+    `request.state.wrong_token`.
     """
     limits = Limits()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        asked = tokens if tokens and tokens.needed else None
         client = request.client.host if request.client else ""
         if own_name and (other := _other(request.headers, own_name)):
             return await JSONResponse({"detail": _not_for(other)}, 403)(scope, receive, send)
+        if own_name and _is_of_another_site(request, pages):
+            return await JSONResponse({"detail": _NOT_FOR_SITES}, 403)(scope, receive, send)
         if request.url.path in _PROBES:  # of who looks after this process: never too many
-            if tokens and not tokens.let_in(request):
+            if asked and not asked.let_in(request):
                 send = _status_only(send)
             return await app(scope, receive, send)
         with limits.request(client, is_long=request.url.path in _ENDLESS) as wait:
@@ -67,15 +83,18 @@ def gate(app: ASGIApp, own_name: str, tokens: Tokens | None = None) -> ASGIApp:
                     {"Retry-After": str(wait)},
                 )
                 return await too_many(scope, receive, send)
-            if tokens and request.url.path == LOGIN and request.method == "POST":
-                if opened := await tokens.open(request):
+            if asked and request.url.path == LOGIN and request.method == "POST":
+                if opened := await asked.open(request):
                     return await opened(scope, receive, send)
                 limits.wrong_token(client)
                 return await not_without_token(request)(scope, receive, send)
-            if tokens and (request.url.path == LOGIN or not tokens.let_in(request)):
+            if asked and (request.url.path == LOGIN or not asked.let_in(request)):
                 if "authorization" in request.headers:
                     limits.wrong_token(client)
+                elif cookie := request.cookies.get(COOKIE):
+                    limits.wrong_token(client, cookie)
                 return await not_without_token(request)(scope, receive, send)
+            request.state.wrong_token = partial(limits.wrong_token, client)
             await app(scope, receive, send)
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,16 +136,26 @@ def _status_only(send: Send) -> Send:
 
 
 def _other(headers: Headers, own_name: str) -> str:
-    """The foreign name in these headers; empty if there is none."""
-    for address in (f"//{headers.get('host', '')}", headers.get("origin", "")):
-        if address.strip("/"):
-            try:
-                name = (urlsplit(address).hostname or "").rstrip(".")
-            except ValueError:
-                name = ""
+    """The foreign name in these headers; empty if there is none. RFC 9110, 7.2; RFC 6454, 7."""
+    for written, form in (("host", _HOST), ("origin", _ORIGIN)):
+        for address in filter(None, headers.getlist(written)):
+            found = form.fullmatch(address)
+            name = found["name"].strip("[]").rstrip(".").lower() if found else ""
             if not (is_of_this_machine(name) or name == own_name.lower()):
-                return address.strip("/")
+                return address
     return ""
+
+
+def _is_of_another_site(request: Request, pages: Collection[str]) -> bool:
+    """Whether a page of another site makes a browser ask. W3C, Fetch Metadata Request Headers."""
+    is_link = request.headers.get("sec-fetch-mode") == "navigate" and request.url.path in pages
+    return not is_link and request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+
+
+_NOT_FOR_SITES = (
+    "A page of another site has made the browser ask this: that may only lead to the page at /. "
+    "Open this address by hand."
+)
 
 
 def _not_for(other: str) -> str:

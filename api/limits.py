@@ -26,6 +26,7 @@ class Limits:
     def __init__(self) -> None:
         self._at_work: Counter[str] = Counter()
         self._wrong: dict[str, tuple[int, float]] = {}  # how many, and when the first came
+        self._last_cookie: dict[str, str] = {}
 
     @contextmanager
     def request(self, address: str, *, is_long: bool = False) -> Iterator[int]:
@@ -48,8 +49,11 @@ class Limits:
             if not self._at_work[client]:
                 del self._at_work[client]
 
-    def wrong_token(self, address: str) -> None:
-        """Take note that a client has shown a wrong one."""
+    def wrong_token(self, address: str, cookie: str = "") -> None:
+        """Take note that a client has shown a wrong one, or a `cookie` that is of none.
+
+        A page that is still open shows the same old cookie again and again: that is one.
+        """
         now = time.monotonic()
         if len(self._wrong) >= _MOST_CLIENTS:
             self._wrong = {
@@ -57,6 +61,11 @@ class Limits:
                 for client, (count, first) in self._wrong.items()
                 if first > now - SECONDS
             }
+            self._last_cookie.clear()
+        if cookie and self._last_cookie.get(_client(address)) == cookie:
+            return
+        if cookie:
+            self._last_cookie[_client(address)] = cookie
         count, first = self._wrong.get(_client(address), (0, now))
         if first <= now - SECONDS:
             count, first = 0, now

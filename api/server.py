@@ -8,6 +8,7 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.access import Tokens
-from api.gate import gate
+from api.gate import PAGES, gate
 from api.names import is_of_this_machine
 from connectors.descriptors import share
 from connectors.errors import LogwaxError
@@ -59,13 +60,15 @@ class ApiServer:
         """Where the API is, such as `http://127.0.0.1:8000`."""
         return f"http://{self._authority}"
 
-    def start(self, app: ASGIApp, tokens: Tokens | None = None) -> None:
+    def start(
+        self, app: ASGIApp, tokens: Tokens | None = None, pages: Collection[str] = PAGES
+    ) -> None:
         """Serve `app` until `stop`, which is for good; return when requests are accepted.
 
-        `tokens`: one of them has to be shown. Signals stay the process's own. Raises `LogwaxError`
-        if the server cannot start.
+        `tokens`: one of them has to be shown; to `pages` other sites may lead. Signals stay the
+        process's own. Raises `LogwaxError` if the server cannot start.
         """
-        self._server = _Server(gate(app, self._own_name, tokens), self._socket)
+        self._server = _Server(gate(app, self._own_name, tokens, pages), self._socket)
         self._server.thread.start()
         self._server.settled.wait()
         if not self._server.started:

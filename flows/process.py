@@ -11,12 +11,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from bytewax.dataflow import Dataflow
 
-from connectors.api_token import keep_token, make_token, remove_token
+from connectors.accounts import FormattedAccounts
+from connectors.api_token import make_token, remove_token
 from connectors.descriptors import raise_limit
 from connectors.errors import LogwaxError
 from connectors.preflight import refuse_problems, unmatched
@@ -26,7 +28,7 @@ from connectors.sources.files import FileSource
 from connectors.sources.source import SourceInput
 from connectors.status import Status
 from connectors.store import Store, open_store
-from flows.reload import reload_at_hangup
+from flows.reload import Reloaded, reload_at_hangup
 from flows.settings import load
 from settings import Settings
 
@@ -108,8 +110,8 @@ def run_beside(
     """Serve the API beside the flow, and end everything in order when the process ends.
 
     SIGTERM and SIGINT set `stop`: Bytewax would die of the one and panic at the other. So does
-    SIGHUP from a terminal; otherwise it reloads which files are read. Raises `LogwaxError` if the
-    API cannot be served.
+    SIGHUP from a terminal; otherwise it reloads which files are read, and the token. Raises
+    `LogwaxError` if the API cannot be served.
     """
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -117,13 +119,15 @@ def run_beside(
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    reloaded = Reloaded()
     if settings.follow and isinstance(source, FileSource):
         if os.isatty(0):  # it is closed: nobody is there any more
             signal.signal(signal.SIGHUP, on_signal)
         else:
-            _reload_paths(settings, source)
+            _reload_paths(reloaded, source)
+            reload_at_hangup(settings, reloaded)
     try:
-        closers = [source.close, *_serve(settings, source, store, status), store.close]
+        closers = [source.close, *_serve(settings, source, store, status, reloaded), store.close]
     except BaseException:
         store.close()  # else it would be closed in the midst of the process's end
         raise
@@ -146,17 +150,17 @@ def run_beside(
     atexit.register(close)
 
 
-def _reload_paths(settings: Settings, source: FileSource) -> None:
+def _reload_paths(reloaded: Reloaded, source: FileSource) -> None:
     def read(new: Settings) -> None:
         for warning in unmatched(new):
             say(warning)
         source.read(new.patterns)
 
-    reload_at_hangup(settings, {"log_paths": read, "log_file_path": read})
+    reloaded.add(read, "log_paths", "log_file_path")
 
 
 def _serve(
-    settings: Settings, source: SourceInput, store: Store, status: Status
+    settings: Settings, source: SourceInput, store: Store, status: Status, reloaded: Reloaded
 ) -> list[Callable[[], None]]:
     """Serve what shall be served; returns what has to be called at the end."""
     token = ""
@@ -167,21 +171,34 @@ def _serve(
         if settings.api_url or serves_queries:
             token = make_token(settings.data_dir)
             closers.append(lambda: remove_token(settings.data_dir))
+    accounts: FormattedAccounts | None = None
+    if settings.store_kind.has_protocol and (settings.api_url or serves_queries):
+        found = store.accounts()
+        assert isinstance(found, FormattedAccounts)  # as its kind has said
+        accounts = found
+        closers.append(accounts.cancel)
     if settings.api_url and store.reader:
-        closers += _serve_api(settings, source, store, status, token)
-    if serves_queries:
-        closers += _serve_queries(settings, store, token)
+        closers += _serve_api(settings, source, store, status, token, reloaded, accounts)
+    if accounts and serves_queries:
+        closers += _serve_queries(settings, accounts, token, reloaded)
     return closers
 
 
 def _serve_api(
-    settings: Settings, source: SourceInput, store: Store, status: Status, token: str
+    settings: Settings,
+    source: SourceInput,
+    store: Store,
+    status: Status,
+    token: str,
+    reloaded: Reloaded,
+    accounts: FormattedAccounts | None,
 ) -> list[Callable[[], None]]:
     # Imported here: a run that serves no API shall not pay for one.
-    from api.access import tokens_of
+    from api.access import Tokens, change_tokens
     from api.alert_book import AlertBook
     from api.app import Pipeline, create_app
     from api.server import ApiServer
+    from flows.parsing.suggest import best_fit
 
     assert store.reader
     server = ApiServer(settings.api_host, settings.api_port)
@@ -191,6 +208,8 @@ def _serve_api(
         sees_writes=settings.store_kind.is_exclusive,
         files=source.files if isinstance(source, FileSource) else list,
         log_format=settings.log_format,
+        accounts=accounts,
+        fitting=partial(best_fit, other_than=settings.log_format, time_zone=settings.log_timezone),
         around=source.around if isinstance(source, FileSource) else None,
     )
     app = create_app(
@@ -199,25 +218,26 @@ def _serve_api(
     closers: list[Callable[[], None]] = []
     if token and isinstance(source, FileSource):
         closers += _serve_commands(app, settings, source, store, status, token)
-    server.start(app, tokens_of(settings, token))
+    tokens = Tokens()
+    change_tokens(tokens, settings, token)
+    reloaded.add(lambda new: change_tokens(tokens, new, token), "api_token")
+    server.start(app, tokens)
     return [*closers, store.reader.cancel, status.tail.close, server.stop]
 
 
-def _serve_queries(settings: Settings, store: Store, token: str) -> list[Callable[[], None]]:
-    from api.access import Tokens
+def _serve_queries(
+    settings: Settings, accounts: FormattedAccounts, token: str, reloaded: Reloaded
+) -> list[Callable[[], None]]:
+    from api.access import Tokens, change_keys
     from api.clickhouse_protocol import create_query_app
-    from api.names import is_of_this_machine
     from api.server import ApiServer
-    from connectors.accounts import FormattedAccounts
 
-    accounts = store.accounts()
-    assert isinstance(accounts, FormattedAccounts)  # as its kind has said
     server = ApiServer(settings.api_host, settings.query_port, "QUERY_PORT")
-    chosen = settings.api_token.get_secret_value()
-    needs_key = bool(chosen) or not is_of_this_machine(settings.api_host)
-    keys = Tokens(chosen or keep_token(settings.data_dir), token)
-    server.start(create_query_app(accounts, keys, needs_key=needs_key))
-    return [accounts.cancel, server.stop]
+    keys = Tokens()
+    change_keys(keys, settings, token)
+    reloaded.add(lambda new: change_keys(keys, new, token), "api_token")
+    server.start(create_query_app(accounts, keys), pages=())
+    return [server.stop]
 
 
 def _serve_commands(

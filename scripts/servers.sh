@@ -5,7 +5,7 @@
 missing_packages() {
     local pair
     for pair in chromium:chromium influxd:influxdb ip:iproute2 openssl:openssl redis-server:redis-server \
-        "cc:gcc libc6-dev" "clang:clang libclang-rt-dev"; do
+        systemd-analyze:systemd "cc:gcc libc6-dev" "clang:clang libclang-rt-dev"; do
         command -v "${pair%:*}" >/dev/null || echo -n "${pair#*:} "
     done
     # Debian has PostgreSQL's programs not on the PATH.

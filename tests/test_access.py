@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from api import limits
-from api.access import Tokens, tokens_of
+from api.access import Tokens, change_tokens
 from api.server import ApiServer
 from cli.health import HealthClient
 from connectors.api_token import KEPT, keep_token
@@ -151,6 +151,39 @@ def test_a_client_that_guesses_tokens_has_to_wait_whatever_it_shows_then(
     assert get("2001:db8::1", TOKEN).status_code == 200
 
 
+def test_a_client_that_guesses_cookies_has_to_wait_and_an_old_one_counts_once(beyond: str) -> None:
+    def get(client: str, cookie: str) -> int:
+        headers = {"X-Forwarded-For": client, "Cookie": f"logwax={cookie}"}
+        return httpx.get(f"{beyond}/rows", headers=headers, trust_env=False).status_code
+
+    old = [get("192.0.2.7", "an old one") for _ in range(limits.WRONG_TOKENS + 1)]
+    guesses = [get("192.0.2.8", str(guess)) for guess in range(limits.WRONG_TOKENS + 1)]
+    assert old == [401] * (limits.WRONG_TOKENS + 1)
+    assert guesses == [401] * limits.WRONG_TOKENS + [429]
+
+
+def test_on_loopback_a_page_of_another_site_may_lead_to_ours_and_make_a_browser_ask_nothing() -> (
+    None
+):
+    server = ApiServer("127.0.0.1", 0)
+    server.start(Asked())
+
+    def get(path: str, site: str, mode: str) -> int:
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+        return httpx.get(server.url + path, headers=headers, trust_env=False).status_code
+
+    try:
+        for site in ("cross-site", "same-site"):
+            assert get("/rows", site, "no-cors") == 403
+            assert get("/rows", site, "navigate") == 403
+            assert get("/", site, "no-cors") == 403
+            assert get("/", site, "navigate") == 404  # which it has not
+        assert get("/rows", "same-origin", "cors") == 200
+        assert get("/rows", "none", "navigate") == 200
+    finally:
+        server.stop()
+
+
 def test_of_a_client_so_many_requests_are_answered_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -183,22 +216,24 @@ def test_of_a_client_so_many_requests_are_answered_at_a_time(
 def test_beyond_this_machine_a_token_is_asked_for_that_stays_the_same(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def tokens(**given: object) -> Tokens | None:
-        return tokens_of(Settings(_env_file=None, data_dir=tmp_path / "data", **given), "own")  # type: ignore[arg-type]
+    def tokens(**given: object) -> Tokens:
+        settings = Settings(_env_file=None, data_dir=tmp_path / "data", **given)  # type: ignore[arg-type]
+        change_tokens(found := Tokens(), settings, "own")
+        return found
 
     for host in ("127.0.0.1", "::1", "localhost"):
-        assert tokens(api_host=host) is None
+        assert not tokens(api_host=host).needed
     assert not (tmp_path / "data").exists()
     for host in ("0.0.0.0", "::", "192.0.2.1", "logs.example"):
         found = tokens(api_host=host)
         kept = (tmp_path / "data" / KEPT).read_text()
-        assert found and found.know(kept) and found.know("own") and not found.know("")
+        assert found.needed and found.know(kept) and found.know("own") and not found.know("")
         assert f"API_HOST={host} is beyond this machine" in capfd.readouterr().err
     assert stat.S_IMODE((tmp_path / "data" / KEPT).stat().st_mode) == 0o600
     assert [path.name for path in (tmp_path / "data").iterdir()] == [KEPT]
     for host in ("127.0.0.1", "0.0.0.0"):
         found = tokens(api_host=host, api_token="chosen")
-        assert found and found.know("chosen") and not found.know(kept)
+        assert found.needed and found.know("chosen") and not found.know(kept)
     assert capfd.readouterr().err == ""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import promql_parser
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -80,9 +80,8 @@ RULES_SCHEMA = {
 
 def test_the_alerts_are_rules_as_prometheus_reads_them() -> None:
     Draft202012Validator(RULES_SCHEMA).validate(yaml.safe_load(RULES_FILE.read_text()))
-    if promtool := shutil.which("promtool"):
-        checked = subprocess.run([promtool, "check", "rules", RULES_FILE], capture_output=True)
-        assert checked.returncode == 0, checked.stderr
+    for rule in RULES:
+        promql_parser.parse(rule["expr"])  # raises where Prometheus would refuse it
 
 
 def test_an_alert_is_over_metrics_that_a_pipeline_has() -> None:
@@ -102,7 +101,6 @@ def test_each_alert_has_its_chapter_in_the_runbook_and_links_to_it() -> None:
         assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")
 def test_systemd_takes_the_unit_and_finds_that_it_may_do_little(tmp_path: Path) -> None:
     unit = tmp_path / "logwax.service"
     unit.write_text(re.sub("(?<=ExecStart=)[^ ]+", sys.executable, UNIT))  # one that is here

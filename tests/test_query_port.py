@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import shutil
 import socket
@@ -12,6 +11,7 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 
 import clickhouse_connect
@@ -22,8 +22,11 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from api.access import Tokens
 from api.clickhouse_protocol import create_query_app
+from api.limits import WRONG_TOKENS
+from api.server import ApiServer
 from connectors.preflight import problems
 from settings import Settings
+from tests.browser import NODE, node_modules
 from tests.conftest import DEADLINE, Pipeline, find_port, wait_for
 from tests.refused_questions import REFUSED
 
@@ -117,6 +120,8 @@ def test_the_format_is_the_statements_own_else_the_default(ask: Ask) -> None:
     assert json.loads(found.headers["X-ClickHouse-Summary"])["result_bytes"] == "8"
     found = ask(query="SELECT 'a,b', toUInt64(1)", default_format="CSV", query_id="mine")
     assert (found.text, found.headers["X-ClickHouse-Query-Id"]) == ('"a,b",1\n', "mine")
+    found = ask(query="SELECT 1", query_id="a\r\nX-Evil: ü")
+    assert (found.text, found.headers["X-ClickHouse-Query-Id"]) == ("1\n", "a??X-Evil: ?")
     for name in ("Nothing", "CSV INTO OUTFILE 'a'", "CSV\nSETTINGS readonly = 0"):
         refused = ask(query="SELECT 1", default_format=name)
         assert refused.headers["X-ClickHouse-Exception-Code"] == "73", name
@@ -269,6 +274,33 @@ SELECT DISTINCT level FROM default.logs LIMIT 1000
 """
 
 
+def test_the_api_answers_in_sql_too_with_the_types_of_columns_and_not_without_end(
+    asked: tuple[Pipeline, int],
+) -> None:
+    def query(sql: str, **more: object) -> httpx.Response:
+        given = {"sql": sql, **more}
+        return httpx.get(f"http://127.0.0.1:{asked[0].port}/query", params=given, timeout=DEADLINE)
+
+    ten = query("SELECT customer_id, offset, duration FROM logs ORDER BY offset", limit=1).json()
+    assert ten["columns"] == [
+        {"name": "customer_id", "type": "String"},
+        {"name": "offset", "type": "UInt64"},
+        {"name": "duration", "type": "Float64"},
+    ]
+    assert (ten["rows"], ten["is_whole"]) == ([["cust_0", "0", 0.5]], False)
+    endless = query("SELECT number FROM system.numbers", limit=3).json()
+    assert (endless["rows"], endless["is_whole"]) == ([["0"], ["1"], ["2"]], False)
+    assert query("SHOW TABLES").json()["is_whole"]
+    for refused, said in (
+        ("DROP TABLE logs", "something else"),
+        ("SELECT * FROM file('/etc/passwd')", "file()"),
+        ("SELECT 1 FORMAT CSV", "leave out FORMAT CSV"),
+        ("SELECT nothing", "nothing"),
+    ):
+        answer = query(refused)
+        assert (answer.status_code, said in answer.json()["detail"]) == (422, True), refused
+
+
 def test_what_grafanas_plugin_asks_is_answered(client: Client) -> None:
     day = {"{from}": "toDateTime(1793491200)", "{to}": "toDateTime(1793577600)"}  # 2026-11-01
     asked = re.sub("{from}|{to}", lambda found: day[found[0]], GRAFANA)
@@ -279,7 +311,43 @@ def test_what_grafanas_plugin_asks_is_answered(client: Client) -> None:
     assert [(row[0].hour, row[1], row[2]) for row in answers[5]] == [(10, 0, len(answers[4]))]
 
 
-NODE = """
+def test_the_driver_of_go_by_which_grafana_asks_is_told_how_to_read_the_answers(ask: Ask) -> None:
+    # What clickhouse-go 2.51 sends, and how it reads a block of the revision that it names.
+    given = {
+        "client_protocol_version": 54460,
+        "database": "default",
+        "default_format": "Native",
+        "max_execution_time": 60,
+    }
+    headers = {
+        "Accept-Encoding": "gzip",
+        "Authorization": f"Basic {b64encode(b'default:').decode()}",
+        "User-Agent": "clickhouse-go/2.51.0 (lv:go/1.26.8; os:linux)",
+    }
+    hello = ask("SELECT displayName(), version(), revision(), timezone()", headers, **given)
+    assert (hello.status_code, hello.headers["X-ClickHouse-Format"]) == (200, "Native")
+    block = BytesIO(hello.content)
+
+    def text() -> str:
+        return block.read(block.read(1)[0]).decode()
+
+    assert block.read(8) == b"\x01\x00\x02\xff\xff\xff\xff\x00"  # its info
+    assert block.read(2) == b"\x04\x01"  # columns, rows
+    told = {}
+    for _ in range(4):
+        name, kind, is_custom = text(), text(), block.read(1)
+        assert is_custom == b"\0"
+        told[name] = text() if kind == "String" else int.from_bytes(block.read(4), "little")
+    assert block.read() == b""
+    assert list(told) == ["displayName()", "version()", "revision()", "timezone()"]
+    assert told["version()"] == ask("SELECT version()").text.strip()
+    assert (told["revision()"], told["timezone()"]) == (0, "UTC")
+
+    answer = ask("SELECT toUInt8(7) AS n", headers, **given)
+    assert answer.content == b"\x01\x01\x01n\x05UInt8\x07"  # of revision 0
+
+
+NODE_ASKS = """
 const { createClient } = require('@clickhouse/client')
 async function ask() {
   const client = createClient({ url: process.argv[2], request_timeout: 60000 })
@@ -302,19 +370,10 @@ ask()
 
 
 def test_clickhouses_own_client_of_node_asks(asked: tuple[Pipeline, int], tmp_path: Path) -> None:
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if not (node and npm):
-        pytest.skip("needs Node")
-    kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logwax/node-1.23.1"
-    if not (kept / "node_modules/@clickhouse/client/package.json").exists():  # once
-        package = "@clickhouse/client@1.23.1"
-        made = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", kept]
-        kept.mkdir(parents=True, exist_ok=True)
-        subprocess.run([*made, package], check=True, capture_output=True, timeout=DEADLINE * 2)
-    (tmp_path / "ask.cjs").write_text(NODE)
+    (tmp_path / "ask.cjs").write_text(NODE_ASKS)
     found = subprocess.run(
-        [node, tmp_path / "ask.cjs", f"http://127.0.0.1:{asked[1]}"],
-        env={"PATH": os.environ["PATH"], "NODE_PATH": str(kept / "node_modules")},
+        [NODE, tmp_path / "ask.cjs", f"http://127.0.0.1:{asked[1]}"],
+        env={"NODE_PATH": str(node_modules())},
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -342,7 +401,7 @@ def test_whoever_has_a_key_must_have_this_one(asked: tuple[Pipeline, int], ask: 
 
 
 def test_beyond_this_machine_nobody_asks_without_the_key() -> None:
-    app = create_query_app(None, Tokens("secret"), needs_key=True)  # type: ignore[arg-type]
+    app = create_query_app(None, Tokens("secret"))  # type: ignore[arg-type]
 
     async def get(path: str, **headers: str) -> httpx.Response:
         transport = httpx.ASGITransport(app)
@@ -353,6 +412,24 @@ def test_beyond_this_machine_nobody_asks_without_the_key() -> None:
     refused = asyncio.run(get("/?query=SELECT+1"))
     assert (refused.status_code, refused.headers["X-ClickHouse-Exception-Code"]) == (403, "516")
     assert asyncio.run(get("/", **{"X-ClickHouse-Key": "secret"})).text == "Ok.\n"
+
+
+def test_whoever_guesses_keys_has_to_wait() -> None:
+    server = ApiServer("0.0.0.0", 0)
+    server.start(create_query_app(None, Tokens("secret")), pages=())  # type: ignore[arg-type]
+    url = server.url.replace("0.0.0.0", "127.0.0.1")
+
+    def get(key: str) -> int:
+        headers = {"X-ClickHouse-Key": key} if key else {}
+        return httpx.get(f"{url}/?query=+", headers=headers, trust_env=False).status_code
+
+    try:
+        assert [get(key) for key in ("", "secret", "")] == [403, 200, 403]
+        guesses = [get(str(guess)) for guess in range(WRONG_TOKENS)]
+        assert guesses == [403] * WRONG_TOKENS
+        assert get("secret") == 429
+    finally:
+        server.stop()
 
 
 def test_a_stop_does_not_wait_for_a_question(pipeline: Pipeline) -> None:

@@ -6,9 +6,41 @@ import os
 import signal
 from contextlib import suppress
 
-from tests.conftest import Pipeline, wait_for
+import httpx
+
+from tests.conftest import DEADLINE, Pipeline, find_port, wait_for
 
 LINE = "2026-11-01 10:00:00 cust_1 /orders 200 0.5\n"
+
+
+def test_sighup_gives_the_api_and_query_port_another_token(pipeline: Pipeline) -> None:
+    settings, port = pipeline.directory / ".env.local", find_port()
+    (pipeline.directory / "a.log").write_text(LINE)
+    settings.write_text("LOG_PATHS=a.log\nAPI_TOKEN=the-first\n")
+    process = pipeline.start(QUERY_PORT=port)
+    of_api = f"http://127.0.0.1:{pipeline.port}/ready-or-not"
+    of_store = f"http://127.0.0.1:{port}/?query=SELECT+1"
+
+    def answers(url: str, token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            return httpx.get(url, headers=headers, trust_env=False, timeout=DEADLINE).status_code
+        except httpx.TransportError:
+            return 0
+
+    wait_for(lambda: answers(of_store, "the-first") == 200, "the first token")
+    assert answers(of_api, "the-first") == 404
+    settings.write_text("LOG_PATHS=a.log\nAPI_TOKEN=another\n")
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: answers(of_store, "") == 403 and answers(of_store, "another") == 200)
+    assert (answers(of_api, "another"), answers(of_api, "the-first")) == (404, 401)
+    settings.write_text("LOG_PATHS=a.log\n")
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: answers(of_store, "") == 200, "no token")
+    assert answers(of_api, "") == 404
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=DEADLINE)
+    assert said == "Reloaded: API_TOKEN.\n" * 2
 
 
 def test_sighup_reads_more_files_and_says_what_a_restart_needs_and_what_is_wrong(

@@ -111,7 +111,7 @@ class Checkout:
             found = shutil.which(tool)
             assert found, f"{tool} is needed"
             (self._bin / tool).symlink_to(found)
-        servers = "chromium influxd ip openssl redis-server initdb cc clang"
+        servers = "chromium influxd ip openssl redis-server systemd-analyze initdb cc clang"
         for server in servers.split():
             self.add_program(server, "")
         self.add_program("id", "#!/usr/bin/env bash\necho ${USER_ID:-0}")

@@ -4,6 +4,7 @@ import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useAnswer } from "./ask.js";
 import { attribute, attributes, clock, narrowed, text, tone } from "./format.js";
+import { chosen, showColumn } from "./columns.js";
 import { Problem } from "./panel.js";
 import { placeOf } from "./rows.js";
 import { go, state } from "./state.js";
@@ -59,10 +60,11 @@ function Fields({ row }) {
       const isWhole = !row.cut?.includes(name) && shown.length <= 1000 && !NEVER_FILTERED.has(name);
       return html`<tr key=${name}><th scope="row">${name}</th><td>
         ${name === "timestamp" ? clock(shown) : shown}${row.cut?.includes(name) ? html`<em> … cut</em>` : ""}
-        ${isWhole && html`<span class="tools">
+        <span class="tools">
+          <button title=${`${chosen().includes(name) ? "Without" : "With"} the column ${name}`} aria-label=${`The column ${name}`} aria-pressed=${chosen().includes(name)} onClick=${() => showColumn(name)}>▥</button>${isWhole && html`
           <button title=${`Only ${name} = ${shown}`} aria-label=${`Only rows with this ${name}`} onClick=${() => go({ filter: narrowed(state.value.filter, name, value) })}>+</button>
-          <button title=${`Without ${name} = ${shown}`} aria-label=${`Only rows without this ${name}`} onClick=${() => go({ filter: narrowed(state.value.filter, name, value, "!=") })}>−</button>
-        </span>`}</td></tr>`;
+          <button title=${`Without ${name} = ${shown}`} aria-label=${`Only rows without this ${name}`} onClick=${() => go({ filter: narrowed(state.value.filter, name, value, "!=") })}>−</button>`}
+        </span></td></tr>`;
     })}
   </tbody></table>`;
 }
