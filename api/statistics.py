@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -16,10 +17,9 @@ from api.schemas import (
     DailyFigures,
     HourlyCustomerStats,
     HourlyFigures,
+    Ranking,
     Stats,
-    TopCustomer,
     TopCustomers,
-    TopEndpoint,
     TopEndpoints,
     ranked,
     rounded,
@@ -110,67 +110,53 @@ def add_statistics(
 
         return await give(request, customer=None, span=days.microseconds, question=days, make=make)
 
-    @app.get(
-        "/customers",
-        summary="The customers with most requests, errors or latency",
-        tags=["statistics"],
-        response_model=TopCustomers,
-        responses={
-            **ANSWERS,
-            **problems({422: BAD_RANGE, 501: _NOT_RANKED, 503: NO_STORE}),
-        },
-    )
-    async def customers(
-        request: Request, days: DaysAsked, order: Order = "requests", limit: Limit = 10
-    ) -> Response:
-        """Customers that have requests; of equal ones the first by name."""
-
-        async def make() -> TopCustomers:
-            ranking = await reader.ranking(("customer_id",), order, limit, days.first, days.last)
-            found = [
-                TopCustomer(customer_id=customer, **ranked(figures))
-                for (customer,), figures in ranking.ranked
-            ]
-            return TopCustomers(**_range(days), estimated=ranking.estimated, customers=found)
-
-        return await give(
-            request,
-            customer=None,
-            span=days.microseconds,
-            question=("customers", days, order, limit),
-            make=make,
+    def add_ranking(
+        of: str, summary: str, description: str, columns: Sequence[str], shown: type[Ranking]
+    ) -> None:
+        @app.get(
+            f"/{of}",
+            summary=summary,
+            description=description,
+            tags=["statistics"],
+            response_model=shown,
+            responses={
+                **ANSWERS,
+                **problems({422: BAD_RANGE, 501: _NOT_RANKED, 503: NO_STORE}),
+            },
         )
+        async def ranking(
+            request: Request, days: DaysAsked, order: Order = "requests", limit: Limit = 10
+        ) -> Response:
+            async def make() -> Ranking:
+                found = await reader.ranking(columns, order, limit, days.first, days.last)
+                those = [
+                    {**dict(zip(columns, values, strict=True)), **ranked(figures)}
+                    for values, figures in found.ranked
+                ]
+                return shown(**_range(days), estimated=found.estimated, **{of: those})
 
-    @app.get(
-        "/endpoints",
-        summary="The endpoints with most requests, errors or latency",
-        tags=["statistics"],
-        response_model=TopEndpoints,
-        responses={
-            **ANSWERS,
-            **problems({422: BAD_RANGE, 501: _NOT_RANKED, 503: NO_STORE}),
-        },
+            return await give(
+                request,
+                customer=None,
+                span=days.microseconds,
+                question=(of, days, order, limit),
+                make=make,
+            )
+
+    add_ranking(
+        "customers",
+        "The customers with most requests, errors or latency",
+        "Customers that have requests; of equal ones the first by name.",
+        ("customer_id",),
+        TopCustomers,
     )
-    async def endpoints(
-        request: Request, days: DaysAsked, order: Order = "requests", limit: Limit = 10
-    ) -> Response:
-        """Methods with endpoints that have requests; of equal ones the first by name."""
-
-        async def make() -> TopEndpoints:
-            ranking = await reader.ranking(ENDPOINT, order, limit, days.first, days.last)
-            found = [
-                TopEndpoint(method=method, endpoint=endpoint, **ranked(figures))
-                for (method, endpoint), figures in ranking.ranked
-            ]
-            return TopEndpoints(**_range(days), estimated=ranking.estimated, endpoints=found)
-
-        return await give(
-            request,
-            customer=None,
-            span=days.microseconds,
-            question=("endpoints", days, order, limit),
-            make=make,
-        )
+    add_ranking(
+        "endpoints",
+        "The endpoints with most requests, errors or latency",
+        "Methods with endpoints that have requests; of equal ones the first by name.",
+        ENDPOINT,
+        TopEndpoints,
+    )
 
 
 def _range(days: Days) -> dict[str, Any]:
