@@ -14,6 +14,7 @@ import re
 import socket
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -39,10 +40,15 @@ from connectors.sinks.mongodb import MongoSettings
 ENV_FILE = ".env.local"
 
 
+@cache
+def _zones() -> set[str]:
+    return available_timezones() - {"localtime", "Factory"}
+
+
 def _time_zone(name: str) -> str:
     try:
         # Polars knows the IANA zones only, and not the aliases that a machine makes of its own.
-        if ZoneInfo(name).key not in available_timezones() - {"localtime", "Factory"}:
+        if name != "UTC" and ZoneInfo(name).key not in _zones():
             raise ValueError(name)
     except (OSError, KeyError, ValueError):
         raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Berlin") from None
@@ -164,9 +170,9 @@ class _Common(BaseSettings):
         "of two that know something, the first counts.",
     )
     enrichers: str = Field(
-        "",
-        description="What is found out about lines besides, separated by commas: user_agent, "
-        "geoip, visitor.",
+        "patterns",
+        description="What is found out about lines besides, separated by commas: patterns, "
+        "user_agent, geoip, visitor.",
     )
     follow: bool = Field(
         True,
@@ -230,6 +236,12 @@ class _Common(BaseSettings):
         "API_HOST; 0: none.",
     )
 
+    webhook_hosts: str = Field(
+        "",
+        description="The hosts that webhooks of alerts may be on, separated by commas. Default: "
+        "any.",
+    )
+
     # The log generator
     log_batch_size: int = Field(10, ge=1, description="Lines appended at a time.")
     log_interval_seconds: float = Field(
@@ -274,6 +286,16 @@ class _Common(BaseSettings):
     def enricher_names(self) -> tuple[str, ...]:
         """What `ENRICHERS` turns on: split at its commas."""
         return parts(self.enrichers)
+
+    @property
+    def webhook_host_names(self) -> tuple[str, ...]:
+        """What `WEBHOOK_HOSTS` names, in lower case."""
+        return parts(self.webhook_hosts.lower())
+
+    @property
+    def unasked_enrichers(self) -> tuple[str, ...]:
+        """Those that are on because nobody has said which: a store may lack their columns."""
+        return () if "enrichers" in self.model_fields_set else self.enricher_names
 
     @property
     def geoip_files(self) -> tuple[str, ...]:

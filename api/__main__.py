@@ -11,6 +11,7 @@ import threading
 from types import FrameType
 
 from api.access import Tokens, change_tokens
+from api.alert_book import AlertBook
 from api.app import create_app
 from api.server import ApiServer
 from connectors import preflight
@@ -39,7 +40,9 @@ def main() -> None:
         reader = open_reader(settings, Retry(stop))
         server = ApiServer(settings.api_host, settings.api_port)
         change_tokens(tokens := Tokens(), settings)
-        server.start(create_app(reader), tokens)
+        book = AlertBook(settings.data_dir)
+        app = create_app(reader, book=book, webhook_hosts=settings.webhook_host_names)
+        server.start(app, tokens)
     except LogwaxError as error:
         say(str(error), level="error")
         sys.exit(1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from anyio import to_thread
@@ -11,21 +12,27 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import choose_encoder
-from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.routing import Match, Route
 
 from api import metrics
+from api.alert_book import AlertBook
+from api.alerting import Alerting
+from api.alerts import add_alerts
 from api.completeness import Completing
 from api.days import problems
-from api.dead_letters import add_dead_letters
-from api.event import add_event
+from api.dead_letters import Fitting, add_dead_letters
+from api.event import Around, add_event
 from api.explain import add_explain
 from api.export import add_export
 from api.logs import add_logs
 from api.pages import add_pages
 from api.pipeline import add_pipeline
+from api.query import add_query
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
 from api.tail import add_tail
+from api.webhooks import Webhooks
+from connectors.accounts import FormattedAccounts
 from connectors.errors import StoreError, UnanswerableError
 from connectors.status import FileStatus, SourceStatus, Status
 from connectors.store import Reader
@@ -48,7 +55,9 @@ class Pipeline:
     """What the API looks at in the process that it is part of.
 
     `sees_writes`: whether nobody else writes into the store, so that answers may be kept. `files`
-    are those that it reads, in `log_format`.
+    are those that it reads, in `log_format`. `accounts` takes questions in SQL.
+    `fitting` tells the format that lines are of.
+    `around` tells the lines in the files that it reads.
     """
 
     status: Status
@@ -56,11 +65,42 @@ class Pipeline:
     sees_writes: bool = False
     files: Callable[[], Sequence[FileStatus]] = list
     log_format: str = ""
+    accounts: FormattedAccounts | None = None
+    fitting: Fitting = lambda lines: ""
+    around: Around | None = None
 
 
-def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
-    """The API over one store, beside the pipeline that fills it, or alone."""
-    app = FastAPI(title="Logwax", description=DESCRIPTION, docs_url=None, redoc_url=None)
+def create_app(
+    reader: Reader,
+    pipeline: Pipeline | None = None,
+    book: AlertBook | None = None,
+    webhook_hosts: Collection[str] = (),
+) -> FastAPI:
+    """The API over one store, beside the pipeline that fills it, or alone.
+
+    It looks after the alerts in `book`, whose webhooks may be on these hosts; none: on any.
+    """
+    kept = pipeline.status if pipeline and pipeline.sees_writes else None
+    completing = Completing(
+        reader, pipeline.source if pipeline else None, kept.letter_counts if kept else None
+    )
+    webhooks = Webhooks(webhook_hosts)
+    alerting = Alerting(book, reader.logs, completing, webhooks) if book else None
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as running:
+            if alerting:
+                await running.enter_async_context(alerting.running())
+            yield
+
+    app = FastAPI(
+        title="Logwax",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(UnanswerableError, _unanswerable)
     app.add_exception_handler(405, _wrong_method)
@@ -68,11 +108,8 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _bad_request)
 
     add_pages(app)
-    kept = pipeline.status if pipeline and pipeline.sees_writes else None
-    completing = Completing(
-        reader, pipeline.source if pipeline else None, kept.letter_counts if kept else None
-    )
-    add_statistics(app, reader, completing, kept.answers if kept else None)
+    answers = kept.answers if kept else None
+    add_statistics(app, reader, completing, answers)
 
     @app.get(
         "/health",
@@ -124,12 +161,15 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
         encode, content_type = choose_encoder(_NO_VERSION.sub("", accepted))
         return Response(encode(found), media_type=content_type)
 
-    add_logs(app, reader, completing)
-    add_dead_letters(app, reader)
-    add_explain(app, reader, completing)
-    add_event(app, reader)
+    add_logs(app, reader, completing, answers)
+    add_dead_letters(app, reader, pipeline.fitting if pipeline else lambda lines: "")
+    add_explain(app, reader, completing, answers)
+    add_event(app, reader, pipeline.around if pipeline else None)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)
+    add_query(app, pipeline.accounts if pipeline else None)
+    if book and alerting:
+        add_alerts(app, reader, book, alerting, webhooks)
     if pipeline:
         add_pipeline(app, pipeline.status, pipeline.source, pipeline.files, pipeline.log_format)
     else:
@@ -183,10 +223,15 @@ def _unanswerable(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 501)
 
 
-def _wrong_method(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AnyHTTPException)  # what it is registered for
-    allowed = (error.headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
-    headers = {"Allow": f"{allowed}, OPTIONS"}
+def _wrong_method(request: Request, _: Exception) -> Response:
+    methods = {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    } or {"GET"}  # of a file
+    allowed = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+    headers = {"Allow": ", ".join(sorted(allowed))}
     if request.method == "OPTIONS":
         return Response(status_code=204, headers=headers)
     return JSONResponse({"detail": f"{request.method} is not for this path."}, 405, headers)

@@ -15,7 +15,6 @@ from base64 import b64decode
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
-from anyio import CancelScope, CapacityLimiter, create_task_group, sleep, to_thread
 from python_multipart.exceptions import FormParserError
 from starlette.applications import Starlette
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -24,18 +23,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from api.access import Tokens
+from api.questions import Questions
 from connectors.accounts import Formatted, FormattedAccounts, Question, RefusedError
 from connectors.errors import StoreError
-
-AT_ONCE = 4
-"""Questions that are answered at a time; others wait."""
 
 _MOST_BYTES = 1024 * 1024
 """Of a statement; the engine itself takes fewer."""
 
 _WORTH_GZIP = 1024  # bytes
-
-_AGAIN = 0.1  # seconds between two attempts to stop a question that nobody waits for
 
 _PARAMETER = "param_"
 
@@ -90,36 +85,7 @@ _TYPES = {"CSV": "text/csv", "JSON": "application/json", "Tab": "text/tab-separa
 
 def create_query_app(accounts: FormattedAccounts, keys: Tokens) -> Starlette:
     """The protocol over one store. A key that is given must be of `keys`, whoever the user is."""
-    limiter = CapacityLimiter(AT_ONCE)
-
-    async def asked(
-        request: Request, question: Question, accepts_gzip: bool
-    ) -> tuple[Formatted, bytes] | None:
-        """The answer; None if the client has gone: then the question is given up."""
-        found: tuple[Formatted, bytes] | StoreError | None = None
-        waiting = CancelScope()
-
-        async def give_up_when_the_client_goes() -> None:
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-            waiting.cancel()  # for its turn
-            while True:  # it may be just about to begin
-                await to_thread.run_sync(accounts.give_up, question)
-                await sleep(_AGAIN)
-
-        async with create_task_group() as group:
-            group.start_soon(give_up_when_the_client_goes)
-            with waiting:
-                try:
-                    found = await to_thread.run_sync(
-                        _answer, accounts, question, accepts_gzip, limiter=limiter
-                    )
-                except StoreError as error:  # in a group it would become another
-                    found = error
-            group.cancel_scope.cancel()
-        if isinstance(found, StoreError):
-            raise found
-        return found
+    questions = Questions(accounts)
 
     async def ask(request: Request) -> Response:
         query_id = request.query_params.get("query_id") or str(uuid.uuid4())
@@ -135,7 +101,16 @@ def create_query_app(accounts: FormattedAccounts, keys: Tokens) -> Starlette:
                 return PlainTextResponse("Ok.\n", headers=headers)
             began = time.monotonic_ns()
             accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-            answered = await asked(request, question, accepts_gzip)
+            greets = question.sql == _FIRST and question.format == "Native"
+            if greets:
+                question = replace(question, sql="SELECT version()", format="RawBLOB")
+
+            def made(answer: Formatted) -> tuple[Formatted, bytes]:
+                if greets:
+                    answer = replace(answer, data=_greeting(answer.data), format="Native")
+                return answer, _sent(answer, accepts_gzip)
+
+            answered = await questions.ask(request, question, made)
             if answered is None:
                 return Response(status_code=499)  # which nobody reads
             answer, data = answered
@@ -164,18 +139,11 @@ def create_query_app(accounts: FormattedAccounts, keys: Tokens) -> Starlette:
     return Starlette(routes=[Route("/ping", ping), Route("/", ask, methods=["GET", "POST"])])
 
 
-def _answer(
-    accounts: FormattedAccounts, question: Question, accepts_gzip: bool
-) -> tuple[Formatted, bytes]:
-    """The answer, and what is sent of it."""
-    if question.sql == _FIRST and question.format == "Native":
-        version = accounts.formatted(replace(question, sql="SELECT version()", format="RawBLOB"))
-        answer = replace(version, data=_greeting(version.data), format="Native")
-    else:
-        answer = accounts.formatted(question)
+def _sent(answer: Formatted, accepts_gzip: bool) -> bytes:
+    """What is sent of an answer."""
     if accepts_gzip and len(answer.data) >= _WORTH_GZIP:
-        return answer, gzip.compress(answer.data, 1)
-    return answer, answer.data
+        return gzip.compress(answer.data, 1)
+    return answer.data
 
 
 def _greeting(version: bytes) -> bytes:

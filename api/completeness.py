@@ -66,7 +66,7 @@ class Completing:
 
         The source is looked at before: what it says is stored by then is in what `make` makes.
         """
-        seen = await self._look()
+        seen = await self.look()
         made, letters = await asyncio.gather(make, self._letters(start, end))
         complete_to = seen.complete_to if seen else None
         return made, Completeness(
@@ -78,7 +78,8 @@ class Completing:
             dead_letters=letters,
         )
 
-    async def _look(self) -> SourceStatus | None:
+    async def look(self) -> SourceStatus | None:
+        """What the pipeline beside says of itself, as of a moment ago; None: there is none."""
         if self._source and time.monotonic() - self._seen_at > _FRESH:
             began = time.monotonic()
             self._seen = await to_thread.run_sync(self._source)  # it may wait for a lock

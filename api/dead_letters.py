@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import FastAPI, HTTPException, Query
 from pydantic import BaseModel, Field
 
@@ -14,7 +17,10 @@ from connectors.letters import SAMPLE_BYTES, Letter
 from connectors.letters import Reason as Found
 from connectors.store import Reader
 
+Fitting = Callable[[tuple[str, ...]], str]
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SHOWN = 256  # bytes of a sample
 _EVER = 2**62  # later than any time
 
 
@@ -23,7 +29,7 @@ class Sample(BaseModel):
 
     source: str = Field(description="The path of its file.")
     offset: int = Field(description="Its first byte in the file.")
-    raw: str = Field(description=f"Its first {SAMPLE_BYTES} bytes; what is no UTF-8 is escaped.")
+    raw: str = Field(description=f"Its first {_SHOWN} bytes; what is no UTF-8 is escaped.")
     time: datetime = Field(
         description="When it was stored; with InfluxDB that of the row before it."
     )
@@ -38,7 +44,11 @@ class Reason(BaseModel):
     count: int
     first: datetime
     last: datetime
-    samples: list[Sample] = Field(description="The first and the last.")
+    samples: list[Sample] = Field(description="The first, one between, and the last.")
+    fits: str = Field(
+        description="The format that most of the samples are of; empty if it is none, or nobody "
+        "knows."
+    )
 
 
 class DeadLetters(BaseModel):
@@ -48,8 +58,9 @@ class DeadLetters(BaseModel):
     reasons: list[Reason] = Field(description="The most frequent first.")
 
 
-def add_dead_letters(app: FastAPI, reader: Reader) -> None:
-    """Add `/dead-letters`."""
+def add_dead_letters(app: FastAPI, reader: Reader, fitting: Fitting) -> None:
+    """Add `/dead-letters`; `fitting` tells the format that lines are of, empty if it is none."""
+    kept = lru_cache(1000)(fitting)  # a page asks again and again
 
     @app.get(
         "/dead-letters",
@@ -72,16 +83,25 @@ def add_dead_letters(app: FastAPI, reader: Reader) -> None:
             raise HTTPException(422, "from is after to.")
         total = await reader.letters.count(start, end)
         reasons = await reader.letters.reasons(start, end, limit)
-        return DeadLetters(total=total, reasons=[_reason(one) for one in reasons])
+        fits = await to_thread.run_sync(lambda: [kept(_lines(one)) for one in reasons])
+        told = [_reason(one, form) for one, form in zip(reasons, fits, strict=True)]
+        return DeadLetters(total=total, reasons=told)
 
 
-def _reason(found: Found) -> Reason:
+def _lines(found: Found) -> tuple[str, ...]:
+    """The samples as lines; one that may have been cut would fit nothing."""
+    whole = (letter.raw for letter in found.samples if len(letter.raw) < SAMPLE_BYTES)
+    return tuple(raw.decode(errors="replace").rstrip("\r\n") for raw in whole)
+
+
+def _reason(found: Found, fits: str) -> Reason:
     return Reason(
         reason=found.reason,
         count=found.count,
         first=_moment(found.first),
         last=_moment(found.last),
         samples=[_sample(letter) for letter in found.samples],
+        fits=fits,
     )
 
 
@@ -93,6 +113,6 @@ def _sample(letter: Letter) -> Sample:
     return Sample(
         source=letter.source,
         offset=letter.offset,
-        raw=letter.raw.decode(errors="backslashreplace"),
+        raw=letter.raw[:_SHOWN].decode(errors="backslashreplace"),
         time=_moment(letter.time),
     )

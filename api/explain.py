@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import FastAPI, HTTPException, Query
+from fastapi import FastAPI, HTTPException, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from api.answering import ANSWERS, answer
 from api.completeness import Completing
 from api.logs import ROUTES, RowsRange, WhatIsAsked, logs_of, selection, shown_range
+from connectors.answers import Answers
 from connectors.contrast import Share, ranked
 from connectors.errors import FilterError
 from connectors.filters import parse
@@ -38,11 +40,20 @@ class Explanation(RowsRange):
     findings: list[Finding] = Field(description="What tells most comes first.")
 
 
-def add_explain(app: FastAPI, reader: Reader, completing: Completing) -> None:
-    """Add `/explain`."""
+def add_explain(
+    app: FastAPI, reader: Reader, completing: Completing, answers: Answers | None = None
+) -> None:
+    """Add `/explain`; answers are kept in `answers`, if that is told of every write."""
 
-    @app.get("/explain", summary="What rows have more of", tags=["logs"], responses=ROUTES)
+    @app.get(
+        "/explain",
+        summary="What rows have more of",
+        tags=["logs"],
+        response_model=Explanation,
+        responses={**ANSWERS, **ROUTES},
+    )
     async def explain(
+        request: Request,
         asked: WhatIsAsked,
         baseline: Annotated[
             str,
@@ -53,30 +64,40 @@ def add_explain(app: FastAPI, reader: Reader, completing: Completing) -> None:
             ),
         ] = "",
         limit: Annotated[int, Query(ge=1, le=100, description="Findings, at most.")] = 20,
-    ) -> Explanation:
+    ) -> Response:
         """The values of all columns and attributes that the rows of a filter have more of.
 
         Columns that the filters name are left aside, and those that say the same. A value counts
         as far as chance explains it badly; see `score`.
         """
         rows = logs_of(reader)
-        chosen = await selection(rows, asked)
+        chosen = await selection(rows, asked, answers)
         try:
             others = parse(baseline, chosen.columns) if baseline.strip() else None
         except FilterError as error:
             raise HTTPException(422, f"baseline: {error}") from None
-        found, completeness = await completing.beside(
-            chosen.start, chosen.end, rows.contrast(chosen, others)
-        )
-        return Explanation(
-            **shown_range(chosen),
-            completeness=completeness,
-            selected=found.selected,
-            baseline=found.others,
-            estimated=found.is_estimated,
-            findings=[
-                _finding(one, found.selected, found.others) for one in ranked(found.shares, limit)
-            ],
+
+        async def make() -> Explanation:
+            found = await rows.contrast(chosen, others)
+            return Explanation(
+                **shown_range(chosen),
+                selected=found.selected,
+                baseline=found.others,
+                estimated=found.is_estimated,
+                findings=[
+                    _finding(one, found.selected, found.others)
+                    for one in ranked(found.shares, limit)
+                ],
+            )
+
+        return await answer(
+            request,
+            answers,
+            completing,
+            None,
+            (chosen.start, chosen.end),
+            ("explain", chosen, others, limit),
+            make,
         )
 
 

@@ -100,12 +100,12 @@ def gate(
             await app(scope, receive, send)
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = ""
-        if scope["type"] == "http":
-            request_id = _request_id(Headers(scope=scope))
-            send = _with_headers(send, {**_HEADERS, "X-Request-ID": request_id})
-            if scope["method"] == "HEAD":  # the server leaves the body out
-                scope = {**scope, "method": "GET", "is_head": True}
+        if scope["type"] != "http":  # the server's own: it starts, or stops
+            return await app(scope, receive, send)
+        request_id = _request_id(Headers(scope=scope))
+        send = _with_headers(send, {**_HEADERS, "X-Request-ID": request_id})
+        if scope["method"] == "HEAD":  # the server leaves the body out
+            scope = {**scope, "method": "GET", "is_head": True}
         with about(request_id):
             try:
                 await answer(scope, receive, send)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from fastapi import Depends, FastAPI, HTTPException, Query
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 
+from api.answering import ANSWERS, answer
 from api.completeness import Completeness, Completing
-from api.schemas import Problem
+from api.schemas import Problem, figure
+from connectors.answers import Answers
 from connectors.errors import FilterError
 from connectors.filters import TYPES, Filter, microseconds, parse
 from connectors.filters import Field as FilterField
@@ -46,7 +50,7 @@ class RowsRange(BaseModel):
 
     from_: str = Field(alias="from", description="Time of the first row that may be in it.")
     to: str = Field(description="Time before which the last one is.")
-    completeness: Completeness
+    completeness: Completeness | SkipJsonSchema[None] = None  # which `answer` adds
 
 
 class LogList(RowsRange):
@@ -73,6 +77,25 @@ class Histogram(RowsRange):
     width: float = Field(description="Seconds that a bucket has.")
     total: int
     buckets: list[Bucket] = Field(description="Those that have rows, in the order of time.")
+
+
+class Requests(BaseModel):
+    """The requests of one time."""
+
+    start: str
+    total_requests: int
+    failed_requests: int
+    median_latency: float | None = Field(description="In seconds; null where none has a duration.")
+    p95_latency: float | None
+    p99_latency: float | None
+
+
+class RequestsByTime(RowsRange):
+    """Requests by time."""
+
+    width: float = Field(description="Seconds that a bucket has.")
+    estimated: bool = Field(description="Whether percentiles are, within about 1 %.")
+    buckets: list[Requests] = Field(description="Those that have requests, in the order of time.")
 
 
 class Count(BaseModel):
@@ -151,11 +174,24 @@ def _asked(
 WhatIsAsked = Annotated[Asked, Depends(_asked)]
 
 
-def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
-    """Add the routes below `/logs`, which answer from this reader."""
+def add_logs(
+    app: FastAPI, reader: Reader, completing: Completing, answers: Answers | None = None
+) -> None:
+    """Add the routes below `/logs`, which answer from this reader.
 
-    @app.get("/logs", summary="Rows", tags=["logs"], responses=ROUTES)
+    Answers are kept in `answers`, if that is told of every write.
+    """
+    give = partial(answer, answers=answers, completing=completing, customer=None)
+
+    @app.get(
+        "/logs",
+        summary="Rows",
+        tags=["logs"],
+        response_model=LogList,
+        responses={**ANSWERS, **ROUTES},
+    )
     async def logs(
+        request: Request,
         asked: WhatIsAsked,
         limit: Annotated[int, Query(ge=1, le=1000, description="Rows of a page.")] = 100,
         order: Annotated[
@@ -168,61 +204,124 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
                 "which arrive meanwhile change nothing; the filter must be the same."
             ),
         ] = None,
-    ) -> LogList:
+    ) -> Response:
         """Rows that a filter takes, page by page: each once, while others arrive."""
         rows = logs_of(reader)
         is_newest_first, after = order == "newest", None
         if cursor is not None:
             is_newest_first, asked, after = _from_cursor(cursor, asked)
-        chosen = await selection(rows, asked)
-        found, completeness = await completing.beside(
-            chosen.start,
-            chosen.end,
-            rows.rows(chosen, limit + 1, is_newest_first=is_newest_first, after=after),
-        )
-        more = None
-        if len(found) > limit:
-            last = found[limit - 1]
-            place = (last["timestamp"], last["file_id"], last["offset"])
-            which = "n" if is_newest_first else "o"
-            more = "_".join(map(str, (which, chosen.start, chosen.end, *place)))
-        return LogList(
-            **shown_range(chosen),
-            completeness=completeness,
-            rows=[shown_row(row) for row in found[:limit]],
-            cursor=more,
+        chosen = await selection(rows, asked, answers)
+
+        async def make() -> LogList:
+            found = await rows.rows(chosen, limit + 1, is_newest_first=is_newest_first, after=after)
+            more = None
+            if len(found) > limit:
+                last = found[limit - 1]
+                place = (last["timestamp"], last["file_id"], last["offset"])
+                which = "n" if is_newest_first else "o"
+                more = "_".join(map(str, (which, chosen.start, chosen.end, *place)))
+            return LogList(
+                **shown_range(chosen), rows=[shown_row(row) for row in found[:limit]], cursor=more
+            )
+
+        return await give(
+            request,
+            span=(chosen.start, chosen.end),
+            question=("logs", chosen, limit, is_newest_first, after),
+            make=make,
         )
 
-    @app.get("/logs/histogram", summary="Rows by time", tags=["logs"], responses=ROUTES)
+    @app.get(
+        "/logs/histogram",
+        summary="Rows by time",
+        tags=["logs"],
+        response_model=Histogram,
+        responses={**ANSWERS, **ROUTES},
+    )
     async def histogram(
+        request: Request,
         asked: WhatIsAsked,
         by: Annotated[
             Literal["level", "status_class"], Query(description="What is counted apart.")
         ] = "level",
-    ) -> Histogram:
+    ) -> Response:
         """How many rows a filter takes, in up to 101 buckets of a round width."""
         rows = logs_of(reader)
-        chosen = await selection(rows, asked)
+        chosen = await selection(rows, asked, answers)
         _demand(by, chosen.columns)
-        width = _width(chosen)
-        buckets: dict[int, dict[str, int]] = {}
-        found, completeness = await completing.beside(
-            chosen.start, chosen.end, rows.histogram(chosen, width, by)
-        )
-        for start, value, count in found:
-            buckets.setdefault(start, {})[value] = count
-        return Histogram(
-            **shown_range(chosen),
-            completeness=completeness,
-            width=width / _SECOND,
-            total=sum(sum(counts.values()) for counts in buckets.values()),
-            buckets=[
-                Bucket(start=_shown_time(start), counts=counts) for start, counts in buckets.items()
-            ],
+
+        async def make() -> Histogram:
+            width = _width(chosen)
+            buckets: dict[int, dict[str, int]] = {}
+            for start, value, count in await rows.histogram(chosen, width, by):
+                buckets.setdefault(start, {})[value] = count
+            return Histogram(
+                **shown_range(chosen),
+                width=width / _SECOND,
+                total=sum(sum(counts.values()) for counts in buckets.values()),
+                buckets=[
+                    Bucket(start=_shown_time(start), counts=counts)
+                    for start, counts in buckets.items()
+                ],
+            )
+
+        return await give(
+            request,
+            span=(chosen.start, chosen.end),
+            question=("histogram", chosen, by),
+            make=make,
         )
 
-    @app.get("/logs/facets", summary="Values of rows", tags=["logs"], responses=ROUTES)
+    @app.get(
+        "/logs/requests",
+        summary="Requests by time",
+        tags=["logs"],
+        response_model=RequestsByTime,
+        responses={**ANSWERS, **ROUTES},
+    )
+    async def requests(request: Request, asked: WhatIsAsked) -> Response:
+        """Count, failures and latencies of the rows that a filter takes and that have a status."""
+        rows = logs_of(reader)
+        chosen = await selection(rows, asked, answers)
+        for name in ("status_code", "success", "duration"):
+            _demand(name, chosen.columns)
+
+        async def make() -> RequestsByTime:
+            width = _width(chosen)
+            estimated, found = await rows.requests(chosen, width)
+            return RequestsByTime(
+                **shown_range(chosen),
+                width=width / _SECOND,
+                estimated=estimated,
+                buckets=[
+                    Requests(
+                        start=_shown_time(one.start),
+                        total_requests=one.total,
+                        failed_requests=one.failed,
+                        median_latency=figure(one.median),
+                        p95_latency=figure(one.p95),
+                        p99_latency=figure(one.p99),
+                    )
+                    for one in found
+                ],
+            )
+
+        return await give(
+            request,
+            span=(chosen.start, chosen.end),
+            question=("requests", chosen),
+            make=make,
+        )
+
+    @app.get(
+        "/logs/facets",
+        summary="Values of rows",
+        tags=["logs"],
+        response_model=Facets,
+        responses={**ANSWERS, **ROUTES},
+    )
     async def facets(
+        request: Request,
         asked: WhatIsAsked,
         columns: Annotated[
             str,
@@ -232,10 +331,10 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
             ),
         ] = "level,status_class,method,endpoint,host,source",
         limit: Annotated[int, Query(ge=1, le=100, description="Values of each.")] = 10,
-    ) -> Facets:
+    ) -> Response:
         """The most frequent values of some fields among the rows that a filter takes, exactly."""
         rows = logs_of(reader)
-        chosen = await selection(rows, asked)
+        chosen = await selection(rows, asked, answers)
         names = list(dict.fromkeys(name.strip() for name in _COLUMNS.findall(columns)))
         if len(names) > 20:
             raise HTTPException(422, f"columns has {len(names)} names: up to 20 can be asked for.")
@@ -243,22 +342,29 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
             fields = [FilterField.named(name, chosen.columns) for name in names]
         except FilterError as error:
             raise HTTPException(422, f"columns: {error.reason}.") from None
-        (total, counted), completeness = await completing.beside(
-            chosen.start, chosen.end, rows.facets(chosen, fields, limit)
-        )
-        return Facets(
-            **shown_range(chosen),
-            completeness=completeness,
-            total=total,
-            facets={
-                name: Facet(
-                    values=[
-                        Count(value=_shown(field, value), count=count) for value, count in values
-                    ],
-                    others=total - sum(count for _, count in values),
-                )
-                for name, field, values in zip(names, fields, counted, strict=True)
-            },
+
+        async def make() -> Facets:
+            total, counted = await rows.facets(chosen, fields, limit)
+            return Facets(
+                **shown_range(chosen),
+                total=total,
+                facets={
+                    name: Facet(
+                        values=[
+                            Count(value=_shown(field, value), count=count)
+                            for value, count in values
+                        ],
+                        others=total - sum(count for _, count in values),
+                    )
+                    for name, field, values in zip(names, fields, counted, strict=True)
+                },
+            )
+
+        return await give(
+            request,
+            span=(chosen.start, chosen.end),
+            question=("facets", chosen, *names, limit),
+            make=make,
         )
 
 
@@ -269,9 +375,14 @@ def logs_of(reader: Reader) -> Logs:
     return reader.logs
 
 
-async def selection(rows: Logs, asked: Asked) -> Selection:
-    """What is asked for, with the default of the range."""
-    columns = await rows.columns()
+async def selection(rows: Logs, asked: Asked, answers: Answers | None = None) -> Selection:
+    """What is asked for, with the default of the range; what that takes is kept in `answers`."""
+
+    async def columns_of_rows() -> bytes:
+        return ",".join(await rows.columns()).encode()
+
+    found = await _kept(answers, "columns", columns_of_rows)
+    columns = tuple(found.split(",")) if found else ()
     if not columns:
         raise HTTPException(501, "The table is there for something else than lines, or not yet.")
     try:
@@ -280,12 +391,24 @@ async def selection(rows: Logs, asked: Asked) -> Selection:
         raise HTTPException(422, str(error)) from None
     start, end = asked.start, asked.end
     if end is None:
-        now = (datetime.now(timezone.utc) - _EPOCH) // timedelta(microseconds=1)
-        newest = await rows.newest(now)
-        end = (now if newest is None else newest) + 1
+        # The end of this second, so that all who ask in it may have the same answer.
+        now = ((datetime.now(timezone.utc) - _EPOCH) // timedelta(seconds=1) + 1) * _SECOND - 1
+
+        async def newest_row() -> bytes:
+            newest = await rows.newest(now)
+            return str(now if newest is None else newest).encode()
+
+        end = int(await _kept(answers, ("newest", now), newest_row)) + 1
         end = end if start is None else max(start, end)
     start = end - _HOUR if start is None else start
     return Selection(columns, filter_, start, end)
+
+
+async def _kept(
+    answers: Answers | None, question: Hashable, make: Callable[[], Awaitable[bytes]]
+) -> str:
+    made = (await answers.get(None, question, make)).body if answers else await make()
+    return made.decode()
 
 
 def _demand(column: str, columns: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -186,18 +187,19 @@ def rounded(figures: Figures) -> RequestFigures:
         total_requests=total,
         successful_requests=successful,
         failed_requests=total - successful,
-        uptime=_round(100 * successful / total) if total else None,
-        average_latency=_round(figures.average),
-        median_latency=_round(figures.median),
-        p99_latency=_round(figures.p99),
+        uptime=figure(100 * successful / total) if total else None,
+        average_latency=figure(figures.average),
+        median_latency=figure(figures.median),
+        p99_latency=figure(figures.p99),
     )
 
 
 def ranked(figures: Figures) -> dict[str, Any]:
     """The fields of `RankedFigures`."""
-    rate = _round(100 - 100 * figures.successful / figures.total)
+    rate = figure(100 - 100 * figures.successful / figures.total)
     return {**rounded(figures).model_dump(), "error_rate": rate}
 
 
-def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, DECIMAL_PLACES)
+def figure(value: float | None) -> float | None:
+    """A figure as the API shows it; null where it is none, or no number."""
+    return None if value is None or not math.isfinite(value) else round(value, DECIMAL_PLACES)

@@ -117,7 +117,7 @@ class _Server(uvicorn.Server):
                 app,
                 http=_Connection,
                 ws="none",
-                lifespan="off",
+                lifespan="on",
                 log_config=None,
                 log_level="critical",  # what a client did wrong, it is told
                 access_log=False,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from api.answering import answer
+from api.answering import ANSWERS, answer
 from api.completeness import Completing
 from api.days import BAD_RANGE, NO_STORE, Days, DaysAsked, problems
 from api.schemas import (
@@ -39,18 +39,6 @@ Order = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many to tell, at most.")]
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "headers": {
-            "ETag": {"description": "Of this answer.", "schema": {"type": "string"}},
-            "Age": {
-                "description": "Seconds since it was made, where answers are kept.",
-                "schema": {"type": "integer"},
-            },
-        }
-    },
-    304: {"description": "`If-None-Match` has the `ETag` of the answer."},
-}
 _NO_DATA = "The customer is not in the logs at all, or has nothing in the range."
 _NOT_RANKED = "The store cannot rank."
 
@@ -78,7 +66,7 @@ def add_statistics(
         summary="Statistics of one customer",
         tags=["statistics"],
         response_model=CustomerStats | HourlyCustomerStats,
-        responses={**_ANSWERS, **problems({404: _NO_DATA, 422: BAD_RANGE, 503: NO_STORE})},
+        responses={**ANSWERS, **problems({404: _NO_DATA, 422: BAD_RANGE, 503: NO_STORE})},
     )
     async def customer_stats(
         request: Request, customer_id: CustomerId, days: DaysAsked, interval: Interval = "day"
@@ -101,7 +89,7 @@ def add_statistics(
         return await give(
             request,
             customer=customer_id,
-            days=days,
+            span=days.microseconds,
             question=(days, interval),
             make=make,
         )
@@ -111,7 +99,7 @@ def add_statistics(
         summary="Statistics of all customers",
         tags=["statistics"],
         response_model=Stats,
-        responses={**_ANSWERS, **problems({422: BAD_RANGE, 503: NO_STORE})},
+        responses={**ANSWERS, **problems({422: BAD_RANGE, 503: NO_STORE})},
     )
     async def stats(request: Request, days: DaysAsked) -> Response:
         """Requests, uptime and latencies of everybody; 0 and null if there are no requests."""
@@ -120,7 +108,7 @@ def add_statistics(
             statistics = await reader.statistics(None, days.first, days.last)
             return Stats(**_stats(statistics or NOTHING, days))
 
-        return await give(request, customer=None, days=days, question=days, make=make)
+        return await give(request, customer=None, span=days.microseconds, question=days, make=make)
 
     @app.get(
         "/customers",
@@ -128,7 +116,7 @@ def add_statistics(
         tags=["statistics"],
         response_model=TopCustomers,
         responses={
-            **_ANSWERS,
+            **ANSWERS,
             **problems({422: BAD_RANGE, 501: _NOT_RANKED, 503: NO_STORE}),
         },
     )
@@ -148,7 +136,7 @@ def add_statistics(
         return await give(
             request,
             customer=None,
-            days=days,
+            span=days.microseconds,
             question=("customers", days, order, limit),
             make=make,
         )
@@ -159,7 +147,7 @@ def add_statistics(
         tags=["statistics"],
         response_model=TopEndpoints,
         responses={
-            **_ANSWERS,
+            **ANSWERS,
             **problems({422: BAD_RANGE, 501: _NOT_RANKED, 503: NO_STORE}),
         },
     )
@@ -179,7 +167,7 @@ def add_statistics(
         return await give(
             request,
             customer=None,
-            days=days,
+            span=days.microseconds,
             question=("endpoints", days, order, limit),
             make=make,
         )

@@ -42,7 +42,8 @@ class Answer:
 class Question:
     """A question in the protocol of a store; `format` is that of an answer if `sql` names none.
 
-    `parameters` are the values of its placeholders, escaped as the protocol has them.
+    `parameters` are the values of its placeholders, escaped as the protocol has them. Of a longer
+    answer about `most` rows are taken, but more than those; 0: a longer one is refused.
     """
 
     sql: str
@@ -50,6 +51,7 @@ class Question:
     database: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    most: int = 0
 
 
 @dataclass(frozen=True)

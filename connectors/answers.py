@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import OrderedDict
@@ -35,7 +36,9 @@ class _Asked:
     """A question that is being answered; `is_current` until something is written meanwhile."""
 
     customer: str | None
-    is_current: bool = True
+    question: Hashable
+    is_current: bool
+    making: asyncio.Task[Answer] | None = None
 
 
 class Answers:
@@ -43,8 +46,9 @@ class Answers:
 
     Guarantee: once `stored` has returned, no answer is given from before that write, provided that
     every write is told here before it is acknowledged (`is_told`). An answer that was being made
-    meanwhile is given to those who asked, and not kept. Of too many answers, those of the customers
-    who were asked for least recently go.
+    meanwhile is given to those who had asked, and not kept. Whoever asks what is being answered
+    waits for that answer. Of too many answers, those of the customers who were asked for least
+    recently go.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -63,25 +67,25 @@ class Answers:
     ) -> Answer:
         """The answer to a question about one customer (None: all), by `make` if none is kept.
 
-        Raises what `make` raises; that is not kept.
+        Raises what `make` raises; that is not kept. `make` goes on when who asks is cancelled, for
+        others may wait for it.
         """
         with self._lock:
             if found := self._kept.get(customer, {}).get(question):
                 self._kept.move_to_end(customer)
                 self.hits += 1
                 return found
-            self.misses += 1
-            asked = _Asked(customer, is_current=self.is_told and not self._bypasses)
-            self._asked.add(asked)
-        try:
-            answer = Answer(await make())
-            with self._lock:
-                if asked.is_current:
-                    self._keep(customer, question, answer)
-            return answer
-        finally:
-            with self._lock:
-                self._asked.discard(asked)
+            making = self._being_made(customer, question)
+            if making:
+                self.hits += 1
+            else:
+                self.misses += 1
+                is_current = self.is_told and not self._bypasses
+                asked = _Asked(customer, question, is_current)
+                self._asked.add(asked)
+                asked.making = making = asyncio.create_task(self._make(asked, make))
+                making.add_done_callback(_overheard)
+        return await asyncio.shield(making)
 
     def stored(self, rows: pl.DataFrame) -> None:
         """Forget what these rows change. Call it when they are stored, before that is known."""
@@ -108,6 +112,26 @@ class Answers:
             with self._lock:
                 self._bypasses -= 1
 
+    def _being_made(self, customer: str | None, question: Hashable) -> asyncio.Task[Answer] | None:
+        """The answer of this event loop that nothing has changed since it was asked for."""
+        loop = asyncio.get_running_loop()
+        for asked in self._asked:
+            same = (asked.customer, asked.question) == (customer, question) and asked.is_current
+            if same and asked.making and asked.making.get_loop() is loop:
+                return asked.making
+        return None
+
+    async def _make(self, asked: _Asked, make: Callable[[], Awaitable[bytes]]) -> Answer:
+        try:
+            answer = Answer(await make())
+            with self._lock:
+                if asked.is_current:
+                    self._keep(asked.customer, asked.question, answer)
+            return answer
+        finally:
+            with self._lock:
+                self._asked.discard(asked)
+
     def _keep(self, customer: str | None, question: Hashable, answer: Answer) -> None:
         of_customer = self._kept.setdefault(customer, {})
         self._kept.move_to_end(customer)
@@ -129,6 +153,12 @@ class Answers:
 
     def _drop(self, customer: str | None) -> None:
         self._bytes -= sum(map(_size, self._kept.pop(customer).values()))
+
+
+def _overheard(making: asyncio.Task[Answer]) -> None:
+    """What it failed with is no news where nobody waits for it any more."""
+    if not making.cancelled():
+        making.exception()
 
 
 def _size(answer: Answer) -> int:

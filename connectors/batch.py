@@ -64,6 +64,7 @@ ENRICHED: dict[str, dict[str, pl.DataType]] = {
         "asn": pl.UInt32(),
     },
     "visitor": {"first_time_visit": pl.Boolean()},
+    "patterns": {"pattern": pl.String(), "pattern_id": pl.String()},
 }
 """Names of the enrichers that `ENRICHERS` turns on -> the columns that each adds to `COLUMNS`.
 Tables need them only where their enricher is on."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-SAMPLE_BYTES = 256
+SAMPLE_BYTES = 4096
 """The bytes of a dead letter that a sample has, at most."""
 
 VARIES = (
@@ -53,7 +53,7 @@ class Letters(Protocol):
         """How many there are."""
 
     async def reasons(self, start: int, end: int, most: int) -> Sequence[Reason]:
-        """The `most` most frequent reasons, each with its oldest and its newest letter."""
+        """The `most` most frequent reasons: of each the oldest letter, the newest, one between."""
 
 
 def pattern_of(detail: str) -> str:
@@ -69,6 +69,7 @@ def said(reason: str, pattern: str) -> str:
     return f"{reason}: {pattern}" if pattern else reason
 
 
-def some(oldest: Letter, newest: Letter) -> Sequence[Letter]:
-    """Both, unless they are one."""
-    return [oldest] if oldest == newest else [oldest, newest]
+def some(oldest: Letter, newest: Letter, others: Sequence[Letter]) -> Sequence[Letter]:
+    """The oldest, one of the others, and the newest: each once."""
+    between = [letter for letter in others if letter not in (oldest, newest)]
+    return list(dict.fromkeys((oldest, *between[:1], newest)))

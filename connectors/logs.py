@@ -42,6 +42,22 @@ unless they are to be whole."""
 
 
 @dataclass(frozen=True)
+class Moment:
+    """The requests of a time that begins at `start`.
+
+    Percentiles of their durations are in seconds, None where none has any. They are
+    interpolated linearly, unless they are estimated.
+    """
+
+    start: int
+    total: int
+    failed: int
+    median: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True)
 class Letter:
     """A dead letter: where its line begins, up to `SHOWN` of its bytes, and why it is no row."""
 
@@ -73,6 +89,12 @@ class Logs(Protocol):
         """Rows by time and value of a column of text: beginning of the bucket, value, count.
 
         `width` is that of a bucket in microseconds; they begin at its multiples.
+        """
+
+    async def requests(self, chosen: Selection, width: int) -> tuple[bool, Sequence[Moment]]:
+        """Requests by time: those of the rows that have a status; `width` as of `histogram`.
+
+        First, whether percentiles are estimated, within about 1 %.
         """
 
     async def facets(

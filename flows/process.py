@@ -11,11 +11,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from bytewax.dataflow import Dataflow
 
+from connectors.accounts import FormattedAccounts
 from connectors.api_token import make_token, remove_token
 from connectors.descriptors import raise_limit
 from connectors.errors import LogwaxError
@@ -172,10 +174,16 @@ def _serve(
         if settings.api_url or serves_queries:
             token = make_token(settings.data_dir)
             closers.append(lambda: remove_token(settings.data_dir))
+    accounts: FormattedAccounts | None = None
+    if settings.store_kind.has_protocol and (settings.api_url or serves_queries):
+        found = store.accounts()
+        assert isinstance(found, FormattedAccounts)  # as its kind has said
+        accounts = found
+        closers.append(accounts.cancel)
     if settings.api_url and store.reader:
-        closers += _serve_api(settings, source, store, status, token, reloaded)
-    if serves_queries:
-        closers += _serve_queries(settings, store, token, reloaded)
+        closers += _serve_api(settings, source, store, status, token, reloaded, accounts)
+    if accounts and serves_queries:
+        closers += _serve_queries(settings, accounts, token, reloaded)
     return closers
 
 
@@ -186,11 +194,14 @@ def _serve_api(
     status: Status,
     token: str,
     reloaded: Reloaded,
+    accounts: FormattedAccounts | None,
 ) -> list[Callable[[], None]]:
     # Imported here: a run that serves no API shall not pay for one.
     from api.access import Tokens, change_tokens
+    from api.alert_book import AlertBook
     from api.app import Pipeline, create_app
     from api.server import ApiServer
+    from flows.parsing.suggest import best_fit
 
     assert store.reader
     server = ApiServer(settings.api_host, settings.api_port)
@@ -200,8 +211,13 @@ def _serve_api(
         sees_writes=settings.store_kind.is_exclusive,
         files=source.files if isinstance(source, FileSource) else list,
         log_format=settings.log_format,
+        accounts=accounts,
+        fitting=partial(best_fit, other_than=settings.log_format, time_zone=settings.log_timezone),
+        around=source.around if isinstance(source, FileSource) else None,
     )
-    app = create_app(store.reader, beside)
+    app = create_app(
+        store.reader, beside, AlertBook(settings.data_dir), settings.webhook_host_names
+    )
     closers: list[Callable[[], None]] = []
     if token and isinstance(source, FileSource):
         closers += _serve_commands(app, settings, source, store, status, token)
@@ -213,21 +229,18 @@ def _serve_api(
 
 
 def _serve_queries(
-    settings: Settings, store: Store, token: str, reloaded: Reloaded
+    settings: Settings, accounts: FormattedAccounts, token: str, reloaded: Reloaded
 ) -> list[Callable[[], None]]:
     from api.access import Tokens, change_keys
     from api.clickhouse_protocol import create_query_app
     from api.server import ApiServer
-    from connectors.accounts import FormattedAccounts
 
-    accounts = store.accounts()
-    assert isinstance(accounts, FormattedAccounts)  # as its kind has said
     server = ApiServer(settings.api_host, settings.query_port, "QUERY_PORT")
     keys = Tokens()
     change_keys(keys, settings, token)
     reloaded.add(lambda new: change_keys(keys, new, token), "api_token")
     server.start(create_query_app(accounts, keys), pages=())
-    return [accounts.cancel, server.stop]
+    return [server.stop]
 
 
 def _serve_commands(

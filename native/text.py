@@ -1,6 +1,7 @@
 """Columns of text to others.
 
-Rows made of many: `concat.c`. Paths without ids: `paths.c`. Which texts are equal: `distinct.c`.
+Rows made of many: `concat.c`. Paths without ids: `paths.c`. Texts without numbers: `numbers.c`.
+Which texts are equal: `distinct.c`.
 """
 
 from __future__ import annotations
@@ -95,15 +96,24 @@ def mask_ids(paths: pl.Series) -> pl.Series:
 
     An id is a number, a UUID, or has 16 and more hexadecimal digits. No path is null.
     """
-    assert native.library
-    views = Views(paths)
-    masked = np.zeros(len(paths), "V16")
+    return _masked(paths, "logwax_mask_ids")
+
+
+def mask_numbers(texts: pl.Series) -> pl.Series:
+    """The texts with `<*>` in the place of every word that has a digit. No text is null."""
+    return _masked(texts, "logwax_mask_numbers")
+
+
+def _masked(texts: pl.Series, function: str) -> pl.Series:
+    """What a function makes of texts, which takes twice their bytes at most."""
+    views = Views(texts)
+    masked = np.zeros(len(texts), "V16")
     made = np.empty(2 * views.size() + SLACK, np.uint8)
     views.buffers[len(views.data)] = made.ctypes.data
-    native.library.logwax_mask_ids(
+    getattr(native.library, function)(
         ctypes.c_void_p(views.values),
         views.buffers,
-        ctypes.c_int64(len(paths)),
+        ctypes.c_int64(len(texts)),
         ctypes.c_void_p(masked.ctypes.data),
         ctypes.c_void_p(made.ctypes.data),
         ctypes.c_int32(len(views.data)),

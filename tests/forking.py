@@ -1,8 +1,8 @@
-"""Starts our own commands from a process that has the libraries loaded: half of a start is that.
+"""Starts our own commands from a process that has their modules loaded: most of a start is that.
 
 What is started is a process as any other: with the arguments, environment, directory and files that
-it was given, a child of the tests, and it runs our modules from their sources. What is not one of
-`MODULES` starts as always, and everything does in the long run (`--soak`).
+it was given, a child of the tests. What is not one of `MODULES` starts as always, and everything
+does in the long run (`--soak`).
 """
 
 from __future__ import annotations
@@ -39,6 +39,17 @@ _LIBRARIES = (  # not ClickHouse's engine, whose threads are lost at a fork
     "uvicorn.config",
     "watchdog.observers",
     "xxhash",
+)
+_OURS = (
+    "api.app",
+    "cli.main",
+    "connectors.sinks.clickhouse.embedded",
+    "connectors.sinks.influxdb.server",
+    "flows.audit",
+    "flows.backfill",
+    "flows.main",
+    "flows.redrive",
+    "log_generator",
 )
 _READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_", "POLARS_")
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -124,7 +135,7 @@ def _fork(asked: socket.socket) -> bytes:
 
 def _main() -> None:
     sys.path[0] = str(ROOT)
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *_OURS):
         importlib.import_module(name)
     asked = socket.socket(fileno=os.dup(0))
     arguments, directory, environment = json.loads(_fork(asked))

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from connectors.answers import Answers
+from connectors.answers import Answer, Answers
 from connectors.status import Status
 from tests.test_statistics import Running
 
@@ -113,6 +113,54 @@ def test_while_something_else_writes_nothing_is_kept() -> None:
     with answers.bypassed():
         assert (get(), get()) == (b"2", b"3")
     assert (get(), get()) == (b"4", b"4")
+
+
+def test_who_asks_what_is_being_answered_waits_for_that_answer_unless_a_write_comes() -> None:
+    answers = Answers()
+    answers.is_told = True
+    begun: list[asyncio.Event] = []
+
+    async def make() -> bytes:
+        begun.append(asyncio.Event())
+        number = len(begun)
+        await begun[-1].wait()
+        return b"%d" % number
+
+    async def ask() -> None:
+        async def asked() -> asyncio.Task[Answer]:
+            task = asyncio.create_task(answers.get("a", "q", make))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return task
+
+        first, second = await asked(), await asked()
+        answers.stored(pl.DataFrame({"customer_id": ["a"]}))
+        third = await asked()
+        assert len(begun) == 2
+        first.cancel()  # who asked first has gone
+        for one in begun:
+            one.set()
+        assert [(await one).body for one in (second, third)] == [b"1", b"2"]
+        assert (await answers.get("a", "q", make)).body == b"2"
+
+    asyncio.run(ask())
+    assert (answers.hits, answers.misses) == (2, 2)
+
+
+def test_rows_and_what_is_found_of_them_are_kept_until_a_batch_is_stored(running: Running) -> None:
+    for path in ("/logs", "/logs/histogram", "/logs/facets", "/explain?filter=status_code=500"):
+        running.store_it("a", OK, ("/a", 500, 0.1))
+        running.get(path)
+        before = running.status.answers.misses
+        kept = running.get(path)
+        assert (kept.status_code, kept.headers["Age"]) == (200, "0")
+        tag = {"If-None-Match": kept.headers["ETag"]}
+        assert running.get(path, **tag).status_code == 304
+        assert running.status.answers.misses <= before + 2  # in another second the newest is new
+        running.store_it("b", OK)
+        changed = running.get(path, **tag)
+        assert changed.status_code == 200
+        assert running.status.answers.misses > before + 2
 
 
 def test_what_is_kept_is_bounded_and_the_customer_asked_least_recently_goes() -> None:

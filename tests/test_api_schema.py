@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette.testclient import TestClient
 
+from api.alert_book import AlertBook
 from api.app import Pipeline, create_app
 from connectors.status import SourceStatus, Status
 from tests.test_logs_api import HOSTILE, ROWS, insert, open_made
@@ -55,11 +56,13 @@ ASKED = {
 
 @pytest.fixture(scope="module", params=["embedded", "sqlite"])
 def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    store = open_made(request.param, tmp_path_factory.mktemp(request.param))
+    directory = tmp_path_factory.mktemp(request.param)
+    store = open_made(request.param, directory)
     insert(store, ROWS)
     assert store.reader
     status = Status()
-    yield create_app(store.reader, Pipeline(status, SourceStatus, sees_writes=True))
+    beside = Pipeline(status, SourceStatus, sees_writes=True)
+    yield create_app(store.reader, beside, AlertBook(directory))
     store.close()
 
 

@@ -176,7 +176,9 @@ def app(store: Store) -> FastAPI:
     return create_app(cast(Reader, store.reader))
 
 
-def test_dead_letters_are_told_by_reason_with_the_first_and_the_last(app: FastAPI) -> None:
+def test_dead_letters_are_told_by_reason_with_the_first_the_last_and_one_between(
+    app: FastAPI,
+) -> None:
     told = answer(app, "/dead-letters")
     assert told["total"] == len(LETTERS)
     found = {one["reason"].partition(":")[0]: one for one in told["reasons"]}
@@ -186,7 +188,7 @@ def test_dead_letters_are_told_by_reason_with_the_first_and_the_last(app: FastAP
         ("empty", 1),
     ]
     assert {name: [sample["raw"] for sample in one["samples"]] for name, one in found.items()} == {
-        "bad_timestamp": ["first \\xff", "fourth"],
+        "bad_timestamp": ["first \\xff", "second", "fourth"],
         "bad_json": ["x" * 256, "fifth"],
         "empty": ["sixth"],
     }

@@ -34,8 +34,9 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 # The setting
 
 
-def test_nothing_is_on_by_default() -> None:
-    assert make(Settings(_env_file=None), Status()) == {}
+def test_patterns_alone_are_on_by_default() -> None:
+    assert list(make(Settings(_env_file=None), Status())) == ["patterns"]
+    assert make(Settings(_env_file=None, enrichers=""), Status()) == {}
 
 
 def test_an_enricher_that_does_not_exist_is_a_wrong_setting(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import numpy as np
 import polars as pl
 import pytest
 from fastapi import FastAPI
@@ -232,6 +233,9 @@ def test_list_histogram_facets_and_export_agree_on_any_filter(app: FastAPI, filt
     levels = Counter(one["level"] for one in taken)
     assert histogram["total"] == len(taken)
     assert sum(counts, Counter()) == levels
+    by_time = answer(app, "/logs/requests", filter=filter_, **EVER)["buckets"]
+    requests = [one for one in taken if one["status_code"]]
+    assert sum(bucket["total_requests"] for bucket in by_time) == len(requests)
     facets = answer(app, "/logs/facets", filter=filter_, columns="level,customer_id", **EVER)
     found = {one["value"]: one["count"] for one in facets["facets"]["level"]["values"]}
     assert (found, facets["total"]) == (levels, len(taken))
@@ -412,6 +416,26 @@ def test_buckets_of_a_histogram_have_a_round_width(app: FastAPI) -> None:
     assert {one["start"]: one["counts"] for one in found["buckets"]} == expected
 
 
+def test_requests_by_time_have_their_failures_and_percentiles(app: FastAPI) -> None:
+    asked = {"from": "2024-01-01", "to": "2024-01-01T00:10:00"}
+    told = answer(app, "/logs/requests", **asked)
+    assert (told["width"], told["estimated"]) == (10, False)
+    for bucket in told["buckets"]:
+        start = datetime.fromisoformat(bucket["start"])
+        these = [
+            one
+            for one in ROWS
+            if start <= one["timestamp"] < start + timedelta(seconds=10) and one["status_code"]
+        ]
+        assert bucket["total_requests"] == len(these)
+        assert bucket["failed_requests"] == sum(not one["success"] for one in these)
+        durations = [one["duration"] for one in these]
+        wanted = np.percentile(durations, (50, 95, 99)) if any(durations) else [None] * 3
+        found = [bucket[f"{name}_latency"] for name in ("median", "p95", "p99")]
+        assert found == pytest.approx(list(wanted), abs=1e-5)
+    assert any(bucket["p95_latency"] is None for bucket in told["buckets"])
+
+
 def test_facets_are_typed_and_name_attributes(app: FastAPI) -> None:
     asked = 'success,status_code,attr.user,attr."odd \\"key",attr.user'
     found = answer(app, "/logs/facets", columns=asked, limit=2, **EVER)["facets"]
@@ -479,6 +503,9 @@ def test_a_store_that_answers_nothing_about_rows_says_so() -> None:
         501,
         "This store tells statistics only, no rows: ask it by itself.",
     )
+    in_sql = get(create_app(cast(Reader, Other())), "/query", sql="SELECT 1")
+    assert in_sql.status_code == 501
+    assert "embedded ClickHouse" in in_sql.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,33 @@ SELECT DISTINCT level FROM default.logs LIMIT 1000
 """
 
 
+def test_the_api_answers_in_sql_too_with_the_types_of_columns_and_not_without_end(
+    asked: tuple[Pipeline, int],
+) -> None:
+    def query(sql: str, **more: object) -> httpx.Response:
+        given = {"sql": sql, **more}
+        return httpx.get(f"http://127.0.0.1:{asked[0].port}/query", params=given, timeout=DEADLINE)
+
+    ten = query("SELECT customer_id, offset, duration FROM logs ORDER BY offset", limit=1).json()
+    assert ten["columns"] == [
+        {"name": "customer_id", "type": "String"},
+        {"name": "offset", "type": "UInt64"},
+        {"name": "duration", "type": "Float64"},
+    ]
+    assert (ten["rows"], ten["is_whole"]) == ([["cust_0", "0", 0.5]], False)
+    endless = query("SELECT number FROM system.numbers", limit=3).json()
+    assert (endless["rows"], endless["is_whole"]) == ([["0"], ["1"], ["2"]], False)
+    assert query("SHOW TABLES").json()["is_whole"]
+    for refused, said in (
+        ("DROP TABLE logs", "something else"),
+        ("SELECT * FROM file('/etc/passwd')", "file()"),
+        ("SELECT 1 FORMAT CSV", "leave out FORMAT CSV"),
+        ("SELECT nothing", "nothing"),
+    ):
+        answer = query(refused)
+        assert (answer.status_code, said in answer.json()["detail"]) == (422, True), refused
+
+
 def test_what_grafanas_plugin_asks_is_answered(client: Client) -> None:
     day = {"{from}": "toDateTime(1793491200)", "{to}": "toDateTime(1793577600)"}  # 2026-11-01
     asked = re.sub("{from}|{to}", lambda found: day[found[0]], GRAFANA)

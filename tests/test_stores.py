@@ -190,6 +190,18 @@ def test_columns_of_an_enricher_are_stored_once_it_is_turned_on(open_it, setting
     assert of_agents(open_it(**chosen))[4:] == [("", False)]
 
 
+def test_a_store_of_before_goes_on_when_nobody_has_asked_for_patterns(open_it, settings, capfd):
+    """A server is not changed: its rows have none, and the start says what to change."""
+    open_it(enrichers="").writer().write(batch(0, 2))
+    more, words = batch(2, 4), (pl.lit("a <*>").alias("pattern"), pl.lit("1").alias("pattern_id"))
+    capfd.readouterr()
+    store = open_it()
+    store.writer().write(replace(more, rows=more.rows.with_columns(words)))
+    assert rows(store) == 4
+    is_told = "ALTER TABLE logs ADD COLUMN pattern " in capfd.readouterr().err
+    assert is_told == (settings["store"] == "clickhouse")
+
+
 def test_an_empty_store_gets_the_columns_of_its_enrichers(open_it):
     more = batch(0, 1)
     words = pl.lit("PC").alias("device_type"), pl.lit(False).alias("is_bot")

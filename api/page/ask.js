@@ -33,12 +33,13 @@ export function url(path, parameters = {}) {
  * The answer of the API, as JSON; throws `Refusal`.
  * @param {string} address
  * @param {AbortSignal} [signal]
+ * @param {RequestInit} [request] where it is no GET
  * @returns {Promise<any>}
  */
-export async function ask(address, signal) {
+export async function ask(address, signal, request = {}) {
   let response;
   try {
-    response = await fetch(address, { signal: signal ?? null });
+    response = await fetch(address, { ...request, signal: signal ?? null });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Refusal("Logwax does not answer: is the pipeline still running?", 0);

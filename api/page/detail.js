@@ -4,6 +4,7 @@ import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useAnswer } from "./ask.js";
 import { attribute, attributes, clock, narrowed, text, tone } from "./format.js";
+import { chosen, showColumn } from "./columns.js";
 import { Problem } from "./panel.js";
 import { placeOf } from "./rows.js";
 import { go, state } from "./state.js";
@@ -59,10 +60,11 @@ function Fields({ row }) {
       const isWhole = !row.cut?.includes(name) && shown.length <= 1000 && !NEVER_FILTERED.has(name);
       return html`<tr key=${name}><th scope="row">${name}</th><td>
         ${name === "timestamp" ? clock(shown) : shown}${row.cut?.includes(name) ? html`<em> … cut</em>` : ""}
-        ${isWhole && html`<span class="tools">
+        <span class="tools">
+          <button title=${`${chosen().includes(name) ? "Without" : "With"} the column ${name}`} aria-label=${`The column ${name}`} aria-pressed=${chosen().includes(name)} onClick=${() => showColumn(name)}>▥</button>${isWhole && html`
           <button title=${`Only ${name} = ${shown}`} aria-label=${`Only rows with this ${name}`} onClick=${() => go({ filter: narrowed(state.value.filter, name, value) })}>+</button>
-          <button title=${`Without ${name} = ${shown}`} aria-label=${`Only rows without this ${name}`} onClick=${() => go({ filter: narrowed(state.value.filter, name, value, "!=") })}>−</button>
-        </span>`}</td></tr>`;
+          <button title=${`Without ${name} = ${shown}`} aria-label=${`Only rows without this ${name}`} onClick=${() => go({ filter: narrowed(state.value.filter, name, value, "!=") })}>−</button>`}
+        </span></td></tr>`;
     })}
   </tbody></table>`;
 }
@@ -71,6 +73,9 @@ function Fields({ row }) {
 function Neighbour({ row, isThis = false }) {
   if (row.reason !== undefined) {
     return html`<li class="tone-error" title=${row.reason}><b>dead letter</b> ${String(row.raw).slice(0, 500)}</li>`;
+  }
+  if (row.raw !== undefined) {
+    return html`<li class="tone-plain" title="Not stored">${row.raw.slice(0, 500)}</li>`;
   }
   return html`<li class="tone-${tone(row)}" aria-current=${isThis ? "true" : undefined}>
     ${isThis ? text(row) : html`<button class="plain" onClick=${() => go({ row: placeOf(row) }, true)}>${text(row)}</button>`}</li>`;

@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { quoted } from "./format.js";
+import { kept, remember } from "./kept.js";
 import { go, state } from "./state.js";
 
 /** Columns and values that were seen in answers. */
@@ -13,23 +14,13 @@ export const values = signal(/** @type {Record<string, string[]>} */ ({}));
 const PAST = "filters";
 const WORD = /[A-Za-z0-9_."-]*$/;
 
-/** @returns {string[]} */
-const past = () => JSON.parse(localStorage.getItem(PAST) ?? "[]");
-
-/** @param {string} filter */
-function remember(filter) {
-  if (!filter.trim()) return;
-  const kept = [filter, ...past().filter((one) => one !== filter)].slice(0, 30);
-  localStorage.setItem(PAST, JSON.stringify(kept));
-}
-
 /**
  * What could stand where the text ends: [what is shown, the whole text with it].
  * @param {string} text
  * @returns {[string, string][]}
  */
 function following(text) {
-  if (!text) return past().slice(0, 8).map((one) => [one, one]);
+  if (!text) return kept(PAST).slice(0, 8).map((one) => [one, one]);
   const compared = /([A-Za-z0-9_.]+)\s*(?:=|!=)\s*("?[^\s"()]*)$/.exec(text);
   const begun = compared?.[2] ?? WORD.exec(text)?.[0] ?? "";
   const before = text.slice(0, text.length - begun.length);
@@ -52,7 +43,7 @@ export function FilterBox({ error, name = "filter", label = "Filter" }) {
 
   const offered = isOpen ? following(text) : [];
   const use = (/** @type {string} */ wanted) => {
-    remember(wanted);
+    remember(PAST, wanted);
     setOpen(false);
     setChosen(-1);
     go({ [name]: wanted, row: "" });

@@ -111,3 +111,11 @@ export function attributes(row) {
     return []; // it is shown as text
   }
 }
+
+/** The value of a field of a row, as text. @param {Row} row @param {string} name */
+export function fieldOf(row, name) {
+  const value = name.startsWith("attr.") ? attributes(row).find(([key]) => attribute(key) === name)?.[1] : row[name];
+  if (value === null || value === undefined) return "";
+  if (name === "duration") return value ? duration(value) : "";
+  return (typeof value === "object" ? JSON.stringify(value) : String(value)).slice(0, 500);
+}

@@ -14,29 +14,50 @@ import { state } from "./state.js";
  */
 export function Histogram({ answer, onBrush }) {
   const data = useMemo(() => {
-    const width = answer.width;
-    const begin = Math.floor(Date.parse(answer.from) / 1000 / width) * width;
-    const end = Date.parse(answer.to) / 1000;
-    /** @type {number[]} */
-    const times = [];
-    for (let time = begin; time < end && times.length < 200; time += width) times.push(time);
-    const at = new Map(times.map((time, i) => [Math.round(time * 1000), i]));
+    const { times, at } = grid(answer);
     const names = namesOf(answer);
     const series = names.map((name) => ({ name: name || "none", tone: toneOf(name), values: times.map(() => 0) }));
     for (const bucket of /** @type {Bucket[]} */ (answer.buckets)) {
-      const i = at.get(Date.parse(bucket.start));
+      const i = at(bucket);
       if (i === undefined) continue;
       names.forEach((name, j) => {
         const one = series[j];
         if (one) one.values[i] = bucket.counts[name] ?? 0;
       });
     }
-    return { times, series, width };
+    return { times, series, width: answer.width };
   }, [answer]);
-  const brush = (/** @type {number} */ from, /** @type {number} */ to) =>
-    onBrush(new Date(from * 1000).toISOString(), new Date(to * 1000).toISOString());
-  return html`<${Bars} label="Rows by time" ...${data} from=${Date.parse(answer.from) / 1000} to=${Date.parse(answer.to) / 1000} onBrush=${brush} height=${120} />`;
+  return html`<${Bars} label="Rows by time" ...${data} ...${edges(answer)} onBrush=${brushed(onBrush)} height=${120} />`;
 }
+
+/**
+ * The beginnings of all buckets that an answer may have, in seconds, and which is that of one.
+ * @param {any} answer
+ */
+export function grid({ width, from, to }) {
+  const begin = Math.floor(Date.parse(from) / 1000 / width) * width;
+  const end = Date.parse(to) / 1000;
+  /** @type {number[]} */
+  const times = [];
+  for (let time = begin; time < end && times.length < 200; time += width) times.push(time);
+  const places = new Map(times.map((time, i) => [Math.round(time * 1000), i]));
+  return { times, at: (/** @type {{ start: string }} */ bucket) => places.get(Date.parse(bucket.start)) };
+}
+
+/**
+ * From when to when a chart goes, and since when it may lack something: while files are behind, their last lines.
+ * @param {any} answer
+ */
+export function edges({ from, to, width, completeness }) {
+  const [first, last] = [Date.parse(from) / 1000, Date.parse(to) / 1000];
+  const lacks = completeness?.files_behind > 0 || completeness?.blocks_in_doubt > 0;
+  const until = completeness?.complete_to ? Date.parse(completeness.complete_to) / 1000 : last;
+  return { from: first, to: last, openFrom: lacks ? Math.min(until, last - width) : null };
+}
+
+/** @param {(from: string, to: string) => void} onBrush */
+export const brushed = (onBrush) => (/** @type {number} */ from, /** @type {number} */ to) =>
+  onBrush(new Date(from * 1000).toISOString(), new Date(to * 1000).toISOString());
 
 const ORDER = ["debug", "plain", "calm", "info", "warn", "error"];
 

@@ -2,8 +2,9 @@
 
 import { html } from "htm/preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { clock, counted, text, tone } from "./format.js";
+import { clock, counted, fieldOf, text, tone } from "./format.js";
 import { MOST, placeOf } from "./rows.js";
+import { chosen, showColumn } from "./columns.js";
 import { go, state } from "./state.js";
 
 const BESIDE = 20;
@@ -72,13 +73,16 @@ export function List({ list }) {
     place.current?.scrollTo(0, 0);
   };
   const news = list.waiting.value.length;
+  const columns = chosen();
   return html`<div class="list">
+    ${columns.length > 0 && html`<div class="names" style=${{ "--columns": columns.length }}>${columns.map((name) => html`<span key=${name}>${name}
+      <button aria-label=${`Without the column ${name}`} title="Without it" onClick=${() => showColumn(name)}>×</button></span>`)}</div>`}
     ${news > 0 && html`<button class="news" onClick=${toTop}>${news >= MOST ? `more than ${MOST}` : news} new ${news === 1 ? "row" : "rows"} ↑</button>`}
     <div class="scroll" ref=${place} onScroll=${onScroll} tabindex="0" role="listbox" aria-label="Rows"
       aria-activedescendant=${at >= begin && at < end ? `row-${at}` : undefined}>
       <div class="all" role="presentation" style=${{ height: `${rows.length * height}px` }}>
         ${rows.slice(begin, end).map((row, i) => html`<${Line} key=${placeOf(row)} row=${row} index=${begin + i} count=${list.hasMore ? -1 : rows.length}
-          y=${(begin + i) * height} isOpen=${begin + i === at} zone=${state.value.zone} />`)}
+          y=${(begin + i) * height} isOpen=${begin + i === at} columns=${columns} zone=${state.value.zone} />`)}
       </div>
       ${!rows.length && !list.isLoading.value && !list.error.value && html`<p class="empty" role="presentation">No rows here: widen the time range, or take something out of the filter.</p>`}
     </div>
@@ -86,12 +90,13 @@ export function List({ list }) {
   </div>`;
 }
 
-/** @param {{ row: import("./format.js").Row, index: number, count: number, y: number, isOpen: boolean }} props */
-function Line({ row, index, count, y, isOpen }) {
+/** @param {{ row: import("./format.js").Row, index: number, count: number, y: number, isOpen: boolean, columns: string[] }} props */
+function Line({ row, index, count, y, isOpen, columns }) {
   const level = row.level || (row.status_code ? String(row.status_code) : "");
   return html`<div class="row tone-${tone(row)}" role="option" id=${`row-${index}`} aria-selected=${isOpen}
     aria-posinset=${index + 1} aria-setsize=${count} style=${{ transform: `translateY(${y}px)` }}
     onClick=${() => go({ row: placeOf(row) }, true)}>
-    <time>${clock(row.timestamp)}</time><b>${level}</b><span>${text(row)}</span>
+    <time>${clock(row.timestamp)}</time><b>${level}</b>
+    ${columns.length ? html`<span class="cells" style=${{ "--columns": columns.length }}>${columns.map((name) => html`<i key=${name}>${fieldOf(row, name)}</i>`)}</span>` : html`<span>${text(row)}</span>`}
   </div>`;
 }

@@ -5,7 +5,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { url, useAnswer } from "./ask.js";
 import { Detail } from "./detail.js";
 import { FilterBox, columns, values } from "./filter.js";
-import { narrowed, short, whole } from "./format.js";
+import { attribute, attributes, narrowed, short, whole } from "./format.js";
 import { Histogram, Legend } from "./histogram.js";
 import { List } from "./list.js";
 import { Completeness, Panel, Problem } from "./panel.js";
@@ -54,7 +54,8 @@ export function LogsView() {
   const rows = list?.rows.value ?? [];
   useEffect(() => {
     const row = rows[0];
-    if (row) columns.value = Object.keys(row).filter((name) => name !== "cut");
+    const keys = new Set(rows.slice(0, 50).flatMap(attributes).map(([key]) => attribute(key)));
+    if (row) columns.value = [...Object.keys(row).filter((name) => name !== "cut"), ...keys];
   }, [rows[0]]);
   const open = state.value.row;
   const hide = (/** @type {any} */ answer) => (isWrongFilter(answer.error) ? { ...answer, error: null } : answer);

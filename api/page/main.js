@@ -3,6 +3,7 @@
 import { html, render } from "htm/preact";
 import { useEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
+import { AlertsView } from "./alerts.js";
 import { isLockedOut } from "./ask.js";
 import { ExplainView } from "./explain.js";
 import { LogsView, shown } from "./logs.js";
@@ -10,6 +11,8 @@ import { PipelineView } from "./pipeline.js";
 import { turn } from "./range.js";
 import { RequestsView } from "./requests.js";
 import { placeOf } from "./rows.js";
+import { Saved } from "./saved.js";
+import { SqlView } from "./sql.js";
 import { address, go, state } from "./state.js";
 import { theme, turnTheme } from "./theming.js";
 
@@ -17,12 +20,14 @@ const VIEWS = /** @type {const} */ ([
   ["logs", "Logs", LogsView],
   ["requests", "Requests", RequestsView],
   ["explain", "Explain", ExplainView],
+  ["sql", "SQL", SqlView],
   ["pipeline", "Pipeline", PipelineView],
+  ["alerts", "Alerts", AlertsView],
 ]);
 const KEYS = [
   ["/", "to the filter"], ["j k", "next, previous row"], ["g G", "first, last row"], ["e E", "next, previous error"],
   ["Esc", "close the row"], ["t", "live or not"], ["r", "ask again"], ["o", "three times as long a range"],
-  ["1 – 4", "logs, requests, explain, pipeline"], ["d", "dark or light"], ["?", "these keys"],
+  ["1 – 6", "logs, requests, explain, SQL, pipeline, alerts"], ["d", "dark or light"], ["?", "these keys"],
 ];
 const isHelpOpen = signal(false);
 
@@ -37,6 +42,7 @@ function Page() {
       <nav aria-label="Views">${VIEWS.map(([name, title]) => html`<a key=${name} href=${address({ view: name })} aria-current=${name === view[0] ? "page" : undefined}
         onClick=${(/** @type {MouseEvent} */ event) => { if (!event.metaKey && !event.ctrlKey) { event.preventDefault(); go({ view: name }); } }}>${title}</a>`)}
         <a href="/docs">API</a></nav>
+      <${Saved} />
       <button onClick=${turnTheme} title="Dark or light (d)" aria-label=${theme.value === "dark" ? "Light" : "Dark"}>${theme.value === "dark" ? "☀" : "☾"}</button>
       <button onClick=${() => (isHelpOpen.value = true)} title="Keys (?)" aria-label="Keys">?</button>
     </header>
@@ -71,7 +77,7 @@ const isError = (/** @type {import("./format.js").Row} */ row) => /^(err|crit|fa
 
 /** @type {Record<string, () => void>} */
 const ACTIONS = {
-  "/": () => document.getElementById("filter")?.focus(),
+  "/": () => (document.getElementById("filter") ?? document.getElementById("sql"))?.focus(),
   j: () => move(1),
   k: () => move(-1),
   ArrowDown: () => move(1),

@@ -51,6 +51,6 @@ function Letters({ of }) {
   if (!of) return null;
   if (!of.total) return html`<p class="quiet">None: every line became a row.</p>`;
   return of.reasons.map((/** @type {any} */ one) => html`<div key=${one.reason}><h3>${counted(one.count, "line")}: ${one.reason}</h3>
-    <p class="quiet">from ${clock(one.first, "second")} to ${clock(one.last, "second")}</p>
+    <p class="quiet">stored from ${clock(one.first, "second")} to ${clock(one.last, "second")}${one.fits ? html`; LOG_FORMAT=<b>${one.fits}</b> takes most of these` : ""}</p>
     <ul class="samples">${one.samples.slice(0, 3).map((/** @type {any} */ sample) => html`<li key=${`${sample.source} ${sample.offset}`}><small>${sample.source} at ${whole(sample.offset)}</small><br />${sample.raw.slice(0, 500)}</li>`)}</ul></div>`);
 }

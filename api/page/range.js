@@ -20,7 +20,7 @@ export const spanError = signal(null);
 
 const wanted = computed(() => {
   const { range, from, to, view } = state.value;
-  return view === "pipeline" ? "" : JSON.stringify([range, from, to]);
+  return view === "pipeline" || view === "sql" ? "" : JSON.stringify([range, from, to]);
 });
 
 effect(() => {

@@ -16,6 +16,9 @@ export const DEFAULTS = {
   days: "7",
   order: "requests",
   customer: "",
+  columns: "", // of the list; their names, with commas between them
+  sql: "",
+  as: "", // of an answer in SQL: a chart
 };
 
 /** @typedef {typeof DEFAULTS} State */
@@ -56,4 +59,10 @@ export function go(changes, isDetail = false) {
   if (isDetail) history.replaceState(null, "", to);
   else history.pushState(null, "", to);
   state.value = { ...state.value, ...changes };
+}
+
+/** Look at what an address says. @param {string} to */
+export function goTo(to) {
+  history.pushState(null, "", to);
+  state.value = read();
 }

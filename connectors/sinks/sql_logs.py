@@ -9,10 +9,11 @@ from typing import Any
 import polars as pl
 
 from connectors.filters import TYPES, And, Condition, Field, Filter, Not, Or, Text
-from connectors.logs import SHOWN, Letter, Place, Row, Selection
+from connectors.logs import SHOWN, Letter, Moment, Place, Row, Selection
 from connectors.sinks.sql import DEAD_LETTERS
 
 _EVER = 2**62  # microseconds: later than any time
+_UNKNOWN = (None, None, None)
 
 Values = dict[str, str | int | float]
 Ask = Callable[[str, Values], Awaitable[Sequence[Sequence[Any]]]]
@@ -22,6 +23,8 @@ class SqlLogs(ABC):
     """The rows of one table; a subclass is one store's SQL. Values travel as parameters only."""
 
     table: str
+    estimates_beyond: float = float("inf")
+    """The number of requests beyond which percentiles are estimated."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -53,6 +56,10 @@ class SqlLogs(ABC):
     @abstractmethod
     def bucket(self, width: str) -> str:
         """The multiple of `width` at or before a row's time, in microseconds since 1970."""
+
+    @abstractmethod
+    def requests_by_time(self, bucket: str, where: str, *, estimated: bool) -> str:
+        """The statement for `requests`: the fields of a `Moment`, and the longest duration."""
 
     @abstractmethod
     def counted(self, fields: Sequence[str], where: str, most: str) -> str:
@@ -107,6 +114,22 @@ class SqlLogs(ABC):
             values,
         )
         return [(start, value or "", count) for start, value, count in found]
+
+    async def requests(self, chosen: Selection, width: int) -> tuple[bool, Sequence[Moment]]:
+        """See `Logs`."""
+        values, where = self._where(chosen)
+        where += " AND status_code > 0"
+        estimated = False
+        if self.estimates_beyond < float("inf"):
+            count = f"SELECT count(*) FROM {self.table} WHERE {where}"
+            [(requests,)] = await self._ask(count, values)
+            estimated = requests > self.estimates_beyond
+        bucket = self.bucket(self._adding(values)(width))
+        found = await self._ask(self.requests_by_time(bucket, where, estimated=estimated), values)
+        return estimated, [
+            Moment(start, total, failed, *(map(float, percentiles) if longest else _UNKNOWN))
+            for start, total, failed, *percentiles, longest in found
+        ]
 
     async def facets(
         self, chosen: Selection, fields: Sequence[Field], most: int

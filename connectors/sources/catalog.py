@@ -13,6 +13,7 @@ from connectors.batch import BlockId, Span, Taken
 from connectors.descriptors import share
 from connectors.encodings import Encoding
 from connectors.saying import say
+from connectors.sources.around import FileLine, lines_around
 from connectors.sources.claims import ClaimError, Claims, NoClaims
 from connectors.sources.copies import Known
 from connectors.sources.evidence import REACH
@@ -207,6 +208,13 @@ class Catalog:
             place = (file.file_id, file.name, file.path, file.size, file.stored)
             found.append(FileStatus(*place, behind, lag))
         return found
+
+    def around(self, file_id: int, offset: int, most: int) -> Sequence[FileLine] | None:
+        """See `lines_around`; of a file only that the globs cover where it is now."""
+        file = self._files.find([file_id]).get(file_id)
+        if not file or not self._names.cover(file.path):
+            return None
+        return lines_around(file, offset, most)
 
     def gaps(self) -> tuple[str, ...]:
         """Bytes that were gone before they could be read."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from connectors.batch import Span
 from connectors.encodings import Encoding
+from connectors.sources.around import FileLine
 from connectors.sources.catalog import Catalog, Positions
 from connectors.sources.source import SourceInput
 from connectors.sources.tailed_file import Limits
@@ -65,6 +66,14 @@ class FileSource(SourceInput):
     def files(self) -> list[FileStatus]:
         """Every file that is there, and how far it is stored; from any thread."""
         return self._catalog.files()
+
+    def around(self, file_id: int, offset: int, most: int) -> Sequence[FileLine] | None:
+        """The lines around one that is stored, as they stand in its file, stored or not.
+
+        None unless that is there, known by its bytes, under a name that the globs cover. Up to
+        `most` characters of each; from any thread.
+        """
+        return self._catalog.around(file_id, offset, most)
 
     def gaps(self) -> tuple[str, ...]:
         """What was gone before this process could read it; from any thread."""

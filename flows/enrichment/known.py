@@ -10,19 +10,21 @@ import polars as pl
 from connectors.distinct import distinct
 
 _MOST = 50_000
-_LONGEST = 1000  # characters that are looked at, and kept
+LONGEST = 1000
+"""Characters that are looked at, and kept."""
 
 
 class Known:
     """Columns made of one column of texts; workers may share it.
 
-    `find` returns a row for each of the texts that it is given, values of the columns in `schema`.
+    `find` returns a row for each of the texts that it is given, values of the columns in `schema`,
+    one at a time or as columns.
     Of a text longer than 1,000 characters it gets the beginning.
     """
 
     def __init__(
         self,
-        find: Callable[[Sequence[str]], Sequence[tuple[object, ...]]],
+        find: Callable[[Sequence[str]], Sequence[tuple[object, ...]] | pl.DataFrame],
         schema: Mapping[str, pl.DataType],
     ) -> None:
         self._find = find
@@ -38,11 +40,12 @@ class Known:
 
     def add_to(self, rows: pl.DataFrame, column: str) -> pl.DataFrame:
         """The rows with the columns made of this one; without it, as they are."""
-        if column not in rows.columns:
-            return rows
-        texts = rows[column]
-        if (texts.str.len_bytes() > _LONGEST).any():
-            texts = texts.str.head(_LONGEST)
+        return self.add(rows, rows[column]) if column in rows.columns else rows
+
+    def add(self, rows: pl.DataFrame, texts: pl.Series) -> pl.DataFrame:
+        """The rows with the columns made of texts, one for each of them."""
+        if (texts.str.len_bytes() > LONGEST).any():
+            texts = texts.str.head(LONGEST)
         with self._lock:
             known, which = self._numbered(texts)
         return rows.hstack(known[which])

@@ -27,3 +27,10 @@ def fitting(lines: Sequence[str], time_zone: str = "UTC") -> list[tuple[str, flo
     """The formats that take some of these lines, each with its share of them, the best first."""
     shares = [(name, 1 - len(misfits(lines, name, time_zone)) / len(lines)) for name in FORMATS]
     return sorted((found for found in shares if found[1]), key=lambda found: -found[1])
+
+
+def best_fit(lines: Sequence[str], *, other_than: str, time_zone: str = "UTC") -> str:
+    """The format that takes most of these lines, if it takes more than half; empty if none does."""
+    found = fitting(lines, time_zone) if lines else []
+    others = [name for name, share in found if share > 0.5 and name != other_than]
+    return others[0] if others else ""

@@ -30,7 +30,8 @@ _LETTER = f"""(toString(source), offset, hex(substring(raw, 1, {SAMPLE_BYTES})),
 _PLACE = "(seen_at, file_id, offset)"
 _REASONS = f"""
 SELECT toString(reason), {_PATTERN} AS pattern, count() AS letters,
-    argMin({_LETTER}, {_PLACE}), argMax({_LETTER}, {_PLACE}) {_RANGE}
+    argMin({_LETTER}, {_PLACE}), argMax({_LETTER}, {_PLACE}), groupArray(3)({_LETTER})
+    {_RANGE}
 GROUP BY reason, pattern ORDER BY letters DESC, reason, pattern LIMIT {{most:UInt32}}
 """
 
@@ -55,12 +56,11 @@ class ClickHouseLetters:
         """See `Letters`."""
         values = {**_VALUES, "start": start, "end": end, "most": most}
         found = []
-        for reason, pattern, count, *samples in await self._ask(_REASONS, values):
-            oldest, newest = (
+        for reason, pattern, count, *ends, others in await self._ask(_REASONS, values):
+            oldest, newest, *between = (
                 Letter(source, offset, bytes.fromhex(raw), time)
-                for source, offset, raw, time in samples
+                for source, offset, raw, time in (*ends, *others)
             )
-            found.append(
-                Reason(said(reason, pattern), count, oldest.time, newest.time, some(oldest, newest))
-            )
+            samples = some(oldest, newest, between)
+            found.append(Reason(said(reason, pattern), count, oldest.time, newest.time, samples))
         return found

@@ -44,6 +44,7 @@ class ClickHouseLogs(SqlContrast):
     """See `SqlLogs`. The questions have the parameters `table` and `name`, that of the table."""
 
     table = "{table:Identifier}"
+    estimates_beyond = 500_000  # exact ones need all durations in memory
 
     def placeholder(self, name: str, value: str | int | float) -> str:
         """See `SqlLogs`."""
@@ -78,6 +79,15 @@ class ClickHouseLogs(SqlContrast):
     def bucket(self, width: str) -> str:
         """See `SqlLogs`."""
         return f"{_MICROSECONDS} - positiveModulo({_MICROSECONDS}, {width})"
+
+    def requests_by_time(self, bucket: str, where: str, *, estimated: bool) -> str:
+        """See `SqlLogs`."""
+        way = "TDigest" if estimated else "ExactInclusive"
+        return (
+            f"SELECT {bucket} AS bucket, count(), countIf(NOT success), "
+            f"(quantiles{way}(0.5, 0.95, 0.99)(duration) AS found)[1], found[2], found[3], "
+            f"max(duration) FROM {self.table} WHERE {where} GROUP BY bucket ORDER BY bucket"
+        )
 
     def counted(self, fields: Sequence[str], where: str, most: str) -> str:
         """See `SqlLogs`."""

@@ -31,6 +31,8 @@ MOST_ROWS = 1_000_000
 
 MOST_BYTES = 256 * 1024**2
 
+_MOST_BYTES_CUT = 16 * 1024**2  # of an answer that is cut when it is longer
+
 _FORMATTED = "SELECT formatQuerySingleLine({sql:String})"
 
 _FORMAT = re.compile(r" FORMAT `?(\w+)`?$")
@@ -49,12 +51,12 @@ _READONLY, _CANNOT_PARSE_NUMBER, _UNKNOWN_FORMAT, _NO_CODE = 164, 72, 73, 1001
 
 _LIMITS = {"max_execution_time": SECONDS, "max_memory_usage": 1024**3, "max_threads": 2}
 
-_LIMITS_OF_ROWS = {
-    **_LIMITS,
+_CUT = {
     "max_block_size": 8192,  # the rows that are made at least
     "result_overflow_mode": "break",
-    "output_format_json_quote_64bit_integers": 0,
 }
+
+_LIMITS_OF_ROWS = {**_LIMITS, **_CUT, "output_format_json_quote_64bit_integers": 0}
 
 _LIMITS_OF_BYTES = {**_LIMITS, "max_result_rows": MOST_ROWS, "max_result_bytes": MOST_BYTES}
 
@@ -106,12 +108,18 @@ class Questions:
         self._closed = False
 
     def ask(self, question: Question) -> Formatted:
-        """The answer, in the statement's format or the question's; a longer one is an error.
+        """The answer, in the statement's format or the question's.
 
         Raises `RefusedError` for what `select` refuses, for a setting that is more than how an
         answer is written or a limit, and for all that the store refuses.
         """
         own = _own_settings(question.settings)
+        if question.most:
+            own |= {
+                **_CUT,
+                "max_result_rows": question.most + 1,
+                "max_result_bytes": _MOST_BYTES_CUT,
+            }
         try:
             with self._client(question, own) as client:
                 text = _parsed(client, question.sql)

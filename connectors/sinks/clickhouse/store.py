@@ -110,11 +110,12 @@ class ClickHouseStore(SqlStore):
         self._release = release
         self._clients: list[Client] = []
         self._client = self._new_client()
-        prepare_tables(
+        self._lacking = prepare_tables(
             self._client,
             settings.clickhouse_table,
             is_shared=is_shared,
             enrichers=settings.enricher_names,
+            unasked=settings.unasked_enrichers,
         )
         self._look_for_damage()
         self._refuse_an_unreadable_ledger()
@@ -161,7 +162,7 @@ class ClickHouseStore(SqlStore):
             self._new_client,
             lambda error: Trouble(str(error)) if isinstance(error, StoreError) else None,
         )
-        return ClickHouseWriter(client, self._settings, self._retry)
+        return ClickHouseWriter(client, self._settings, self._retry, self._lacking)
 
     def accounts(self) -> ClickHouseAccounts:
         """What commands ask and change, by clients of its own."""
@@ -237,13 +238,19 @@ class ClickHouseStore(SqlStore):
 
 
 class ClickHouseWriter(TokenWriter):
-    """Stores one batch after another, each exactly once; see the module's docstring."""
+    """Stores one batch after another, each exactly once; see the module's docstring.
 
-    def __init__(self, client: Client, settings: Settings, retry: Retry) -> None:
+    The columns `lacking` are those that the table need not have, and has not.
+    """
+
+    def __init__(
+        self, client: Client, settings: Settings, retry: Retry, lacking: Collection[str] = ()
+    ) -> None:
         super().__init__(settings.instance)
         self._client = client
         self._retry = retry
         self._table = settings.clickhouse_table
+        self._lacking = lacking
 
     def _record(self, block: BlockId, kind: str, spans: Sequence[Span]) -> None:
         record(self._retry, self._client, self._instance, block, kind, spans)
@@ -252,6 +259,7 @@ class ClickHouseWriter(TokenWriter):
         self, batch: Parsed, lines: pl.DataFrame, token: str, first: int, *, dead: bool
     ) -> pl.DataFrame:
         table = DEAD_LETTERS if dead else self._table
+        lines = lines.drop(self._lacking, strict=False)
         return insert_what_fits(lines, token, partial(self._insert, batch, table), first)
 
     def _held(self, spans: Sequence[Span]) -> pl.DataFrame:

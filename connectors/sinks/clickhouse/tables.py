@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import polars as pl
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from connectors.batch import COLUMNS, columns_with
+from connectors.batch import COLUMNS, ENRICHED, columns_with
 from connectors.errors import StoreError
 from connectors.saying import say
 from connectors.sinks.clickhouse import EVENT_LOG
@@ -172,11 +172,17 @@ WHERE database = currentDatabase() AND name = {table:String}
 
 
 def prepare_tables(
-    client: Client, logs: str, *, is_shared: bool, enrichers: Iterable[str] = ()
-) -> None:
+    client: Client,
+    logs: str,
+    *,
+    is_shared: bool,
+    enrichers: Iterable[str] = (),
+    unasked: Collection[str] = (),
+) -> list[str]:
     """Make the tables that are missing; `logs` is the name of the table of lines.
 
-    It needs the columns of these `enrichers`.
+    It needs the columns of these `enrichers`, those that are `unasked` excepted: returns what it
+    lacks of these.
 
     Beside the table of lines comes a view with OpenTelemetry's columns, if the user may make one.
     Where nobody else inserts (not `is_shared`), what has been merged is left alone soon, and
@@ -191,6 +197,7 @@ def prepare_tables(
         DEAD_LETTERS: DEAD_LETTERS_TABLE,
         LEDGER: _LEDGER_TABLE,
     }
+    lacking: list[str] = []
     try:
         found: dict[str, dict[str, str]] = {}
         for table, name, type_ in client.query(_COLUMNS, {"tables": list(tables)}).result_rows:
@@ -202,6 +209,9 @@ def prepare_tables(
                 continue
             made = _check_engine(client, table, may_choose=table == logs)
             columns = columns_of(ddl)
+            if table == logs and is_shared:
+                lacking = _lacking(logs, columns, found[logs], unasked)
+                columns = {name: columns[name] for name in columns if name not in lacking}
             if table == LEDGER and "proof" not in found[table]:
                 if found[table].get("kind") != columns["kind"]:
                     client.command(_LEDGER_ADDITIONS)
@@ -219,6 +229,23 @@ def prepare_tables(
             make_view(client, logs)
     except ClickHouseError as error:
         raise StoreError(f"ClickHouse could not make its tables: {reason(error)}") from error
+    return lacking
+
+
+def _lacking(
+    table: str, wanted: Mapping[str, str], found: Mapping[str, str], unasked: Iterable[str]
+) -> list[str]:
+    """Columns of these enrichers that the table lacks; says how to add them."""
+    lacking = [
+        name for one in unasked for name in ENRICHED[one] if name in wanted and name not in found
+    ]
+    if lacking:
+        missing = _missing({name: wanted[name] for name in lacking}, found)
+        say(
+            f"The table {table} has no columns for {', '.join(unasked)}, so these are left out. "
+            f"To add them: ALTER TABLE {table} {missing}"
+        )
+    return lacking
 
 
 def logs_table(enrichers: Iterable[str]) -> str:

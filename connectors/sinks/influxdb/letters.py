@@ -13,7 +13,7 @@ _COUNT = f'SELECT COUNT("offset") {_RANGE}'
 _NAMES = f'SHOW TAG VALUES FROM "{DEAD_LETTERS}" WITH KEY = "reason"'
 _REASON = """
 SELECT COUNT("offset") {range} AND "reason" = ${name};
-SELECT "source", "offset", "raw" {range} AND "reason" = ${name} ORDER BY time LIMIT 1;
+SELECT "source", "offset", "raw" {range} AND "reason" = ${name} ORDER BY time LIMIT 2;
 SELECT "source", "offset", "raw" {range} AND "reason" = ${name} ORDER BY time DESC LIMIT 1
 """
 _LAST_TIME = 2**63 - 2  # nanoseconds, before 1970 and after
@@ -44,8 +44,10 @@ class InfluxLetters:
         for number, word in enumerate(words.values()):
             counts, oldest, newest = found[3 * number : 3 * number + 3]
             if counts:
-                first, last = _letter(*oldest[0]), _letter(*newest[0])
-                reasons.append(Reason(word, counts[0][1], first.time, last.time, some(first, last)))
+                first, *others = (_letter(*letter) for letter in oldest)
+                last = _letter(*newest[0])
+                samples = some(first, last, others)
+                reasons.append(Reason(word, counts[0][1], first.time, last.time, samples))
         return sorted(reasons, key=lambda one: (-one.count, one.reason))[:most]
 
 

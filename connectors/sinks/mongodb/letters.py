@@ -51,10 +51,12 @@ class MongoLetters:
             reasons = []
             for count, reason in sorted(counts)[:most]:
                 of_reason = letters.find({**chosen, "reason": reason})
-                oldest = await of_reason.clone().sort([("seen_at", 1), ("_id", 1)]).limit(1).next()
-                newest = await of_reason.sort([("seen_at", -1), ("_id", -1)]).limit(1).next()
-                first, last = _letter(oldest), _letter(newest)
-                reasons.append(Reason(reason, -count, first.time, last.time, some(first, last)))
+                first_two = of_reason.clone().sort([("seen_at", 1), ("_id", 1)]).limit(2)
+                oldest, *others = [_letter(one) async for one in first_two]
+                newest = of_reason.sort([("seen_at", -1), ("_id", -1)]).limit(1)
+                last = _letter(await newest.next())
+                samples = some(oldest, last, others)
+                reasons.append(Reason(reason, -count, oldest.time, last.time, samples))
             return reasons
 
         found: list[Reason] = await self._ask(ask)

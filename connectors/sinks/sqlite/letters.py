@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from connectors.letters import SAMPLE_BYTES, Letter, Reason, said, some
+from connectors.letters import SAMPLE_BYTES, Letter, Reason, said
 from connectors.sinks.sql import DEAD_LETTERS
 from connectors.sinks.sql_logs import Ask, Values
 
 _RANGE = f"FROM {DEAD_LETTERS} WHERE seen_at >= :start AND seen_at < :end"
 _COUNT = f"SELECT count(*) {_RANGE}"
 
-# Two rows for each: the oldest letter and the newest.
+# Up to three rows for each: the oldest letters and the newest.
 _REASONS = f"""
 WITH letters AS (SELECT file_id, offset, seen_at, reason, pattern_of(detail) AS pattern {_RANGE}),
 ranked AS (
@@ -21,7 +21,7 @@ ranked AS (
 SELECT ranked.reason, pattern, letters, source, ranked.offset, substr(raw, 1, {SAMPLE_BYTES}),
     ranked.seen_at
 FROM ranked JOIN {DEAD_LETTERS} USING (file_id, offset)
-WHERE rank IN (1, letters) ORDER BY letters DESC, ranked.reason, pattern, rank LIMIT 2 * :most
+WHERE rank IN (1, 2, letters) ORDER BY letters DESC, ranked.reason, pattern, rank LIMIT 3 * :most
 """
 
 
@@ -46,6 +46,6 @@ class SqliteLetters:
             counts[name] = count
             letters.setdefault(name, []).append(Letter(*letter))
         return [
-            Reason(name, counts[name], found[0].time, found[-1].time, some(found[0], found[-1]))
+            Reason(name, counts[name], found[0].time, found[-1].time, found)
             for name, found in list(letters.items())[:most]
         ]
