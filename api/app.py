@@ -22,6 +22,7 @@ from api.explain import add_explain
 from api.export import add_export
 from api.logs import add_logs
 from api.pages import add_pages
+from api.patterns import add_patterns
 from api.pipeline import add_pipeline
 from api.schemas import Health, Ready, StoreHealth
 from api.statistics import add_statistics
@@ -126,6 +127,7 @@ def create_app(reader: Reader, pipeline: Pipeline | None = None) -> FastAPI:
     add_logs(app, reader, completing)
     add_dead_letters(app, reader)
     add_explain(app, reader, completing)
+    add_patterns(app, reader, completing)
     add_event(app, reader)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)

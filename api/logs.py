@@ -144,7 +144,7 @@ def _asked(
     ] = None,
 ) -> Asked:
     if start is not None and end is not None and start > end:
-        raise HTTPException(422, f"from {_shown_time(start)} is after to {_shown_time(end)}.")
+        raise HTTPException(422, f"from {shown_time(start)} is after to {shown_time(end)}.")
     return Asked(filter_, start, end)
 
 
@@ -203,7 +203,7 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
         """How many rows a filter takes, in up to 101 buckets of a round width."""
         rows = logs_of(reader)
         chosen = await selection(rows, asked)
-        _demand(by, chosen.columns)
+        demand(by, chosen.columns)
         width = _width(chosen)
         buckets: dict[int, dict[str, int]] = {}
         found, completeness = await completing.beside(
@@ -217,7 +217,7 @@ def add_logs(app: FastAPI, reader: Reader, completing: Completing) -> None:
             width=width / _SECOND,
             total=sum(sum(counts.values()) for counts in buckets.values()),
             buckets=[
-                Bucket(start=_shown_time(start), counts=counts) for start, counts in buckets.items()
+                Bucket(start=shown_time(start), counts=counts) for start, counts in buckets.items()
             ],
         )
 
@@ -288,7 +288,8 @@ async def selection(rows: Logs, asked: Asked) -> Selection:
     return Selection(columns, filter_, start, end)
 
 
-def _demand(column: str, columns: Sequence[str]) -> None:
+def demand(column: str, columns: Sequence[str]) -> None:
+    """Raises a 501 if rows have no such column."""
     if column not in columns:
         raise HTTPException(501, f"The table has no column {column}.")
 
@@ -312,7 +313,7 @@ def _width(chosen: Selection) -> int:
 
 def shown_range(chosen: Selection) -> dict[str, Any]:
     """The fields of `RowsRange`, but its completeness."""
-    return {"from": _shown_time(chosen.start), "to": _shown_time(chosen.end)}
+    return {"from": shown_time(chosen.start), "to": shown_time(chosen.end)}
 
 
 def shown_row(row: Any) -> dict[str, Any]:
@@ -328,7 +329,7 @@ def _shown(field: FilterField, value: Any) -> Any:
     if value is None:
         return None
     if isinstance(dtype, pl.Datetime):
-        return _shown_time(value)
+        return shown_time(value)
     if dtype == pl.String():
         return str(value)[:SHOWN]
     if dtype == pl.Boolean():
@@ -338,6 +339,7 @@ def _shown(field: FilterField, value: Any) -> Any:
     return str(value) if field.column == "file_id" else value
 
 
-def _shown_time(time: int) -> str:
+def shown_time(time: int) -> str:
+    """A time in microseconds since 1970, in ISO 8601."""
     shown = _EPOCH + timedelta(microseconds=min(max(time, _FIRST), _LAST))
     return shown.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
