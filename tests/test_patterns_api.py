@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
+from cli.patterns import _time, run
 from connectors import patterns
 from connectors.batch import COLUMNS, Parsed
 from connectors.patterns import MANY, common
@@ -154,3 +155,37 @@ def test_patterns_are_shown_as_one_whatever_their_order() -> None:
 )
 def test_patterns_that_may_mean_something_else_stay_apart(alike: list[str]) -> None:
     assert common(alike) == {one: one for one in alike}
+
+
+# The command
+
+
+def test_the_command_prints_each_pattern_with_its_count_share_times_and_an_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STORE", "sqlite")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    store = open_made("sqlite", tmp_path / "data")
+    insert(store, DAY_BEFORE, START - timedelta(days=1), 0)
+    insert(store, MESSAGES, START, 100)
+    store.close()
+    assert run(since="2024-01-01", new=True) == 0
+    out = "\n".join(" ".join(line.split()) for line in capfd.readouterr().out.splitlines())
+    assert (
+        out
+        == """90 90.91% Request <*> took <*>
+2024-01-01T00:00:00 to 2024-01-01T00:01:29, such as:
+Request 89 took 5 ms
+1 1.01% Out of memory in worker <*>
+2024-01-01T00:01:38 to 2024-01-01T00:01:38, such as:
+Out of memory in worker 3
+2 new patterns in 99 rows with a message, from 2024-01-01T00:00:00 to 2024-01-01T00:01:39."""
+    )
+    assert run(since="yesterday", new=False) == 1
+    assert "must be a time such as" in capfd.readouterr().err
+
+
+def test_since_may_be_so_long_ago() -> None:
+    ago = datetime.now(timezone.utc) - datetime.fromisoformat(_time("2h"))
+    assert timedelta(hours=2) <= ago < timedelta(hours=2, seconds=60)
