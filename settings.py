@@ -178,7 +178,7 @@ class _Common(BaseSettings):
     enrichers: str = Field(
         "patterns",
         description="What is found out about lines besides, separated by commas: patterns, "
-        "user_agent, geoip, visitor.",
+        "user_agent, geoip, visitor; or none.",
     )
     follow: bool = Field(
         True,
@@ -291,7 +291,7 @@ class _Common(BaseSettings):
     @property
     def enricher_names(self) -> tuple[str, ...]:
         """What `ENRICHERS` turns on: split at its commas."""
-        return parts(self.enrichers)
+        return () if self.enrichers == "none" else parts(self.enrichers)
 
     @property
     def webhook_host_names(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from api.explain import add_explain
 from api.export import add_export
 from api.logs import add_logs
 from api.pages import add_pages
+from api.patterns import add_patterns
 from api.pipeline import add_pipeline
 from api.query import add_query
 from api.schemas import Health, Ready, StoreHealth
@@ -164,6 +165,7 @@ def create_app(
     add_logs(app, reader, completing, answers)
     add_dead_letters(app, reader, pipeline.fitting if pipeline else lambda lines: "")
     add_explain(app, reader, completing, answers)
+    add_patterns(app, reader, completing)
     add_event(app, reader, pipeline.around if pipeline else None)
     add_export(app, reader)
     add_tail(app, reader, pipeline.status.tail if pipeline else None)

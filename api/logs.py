@@ -167,7 +167,7 @@ def _asked(
     ] = None,
 ) -> Asked:
     if start is not None and end is not None and start > end:
-        raise HTTPException(422, f"from {_shown_time(start)} is after to {_shown_time(end)}.")
+        raise HTTPException(422, f"from {shown_time(start)} is after to {shown_time(end)}.")
     return Asked(filter_, start, end)
 
 
@@ -248,7 +248,7 @@ def add_logs(
         """How many rows a filter takes, in up to 101 buckets of a round width."""
         rows = logs_of(reader)
         chosen = await selection(rows, asked, answers)
-        _demand(by, chosen.columns)
+        demand(by, chosen.columns)
 
         async def make() -> Histogram:
             width = _width(chosen)
@@ -260,7 +260,7 @@ def add_logs(
                 width=width / _SECOND,
                 total=sum(sum(counts.values()) for counts in buckets.values()),
                 buckets=[
-                    Bucket(start=_shown_time(start), counts=counts)
+                    Bucket(start=shown_time(start), counts=counts)
                     for start, counts in buckets.items()
                 ],
             )
@@ -284,7 +284,7 @@ def add_logs(
         rows = logs_of(reader)
         chosen = await selection(rows, asked, answers)
         for name in ("status_code", "success", "duration"):
-            _demand(name, chosen.columns)
+            demand(name, chosen.columns)
 
         async def make() -> RequestsByTime:
             width = _width(chosen)
@@ -295,7 +295,7 @@ def add_logs(
                 estimated=estimated,
                 buckets=[
                     Requests(
-                        start=_shown_time(one.start),
+                        start=shown_time(one.start),
                         total_requests=one.total,
                         failed_requests=one.failed,
                         median_latency=figure(one.median),
@@ -411,7 +411,8 @@ async def _kept(
     return made.decode()
 
 
-def _demand(column: str, columns: Sequence[str]) -> None:
+def demand(column: str, columns: Sequence[str]) -> None:
+    """Raises a 501 if rows have no such column."""
     if column not in columns:
         raise HTTPException(501, f"The table has no column {column}.")
 
@@ -435,7 +436,7 @@ def _width(chosen: Selection) -> int:
 
 def shown_range(chosen: Selection) -> dict[str, Any]:
     """The fields of `RowsRange`, but its completeness."""
-    return {"from": _shown_time(chosen.start), "to": _shown_time(chosen.end)}
+    return {"from": shown_time(chosen.start), "to": shown_time(chosen.end)}
 
 
 def shown_row(row: Any) -> dict[str, Any]:
@@ -451,7 +452,7 @@ def _shown(field: FilterField, value: Any) -> Any:
     if value is None:
         return None
     if isinstance(dtype, pl.Datetime):
-        return _shown_time(value)
+        return shown_time(value)
     if dtype == pl.String():
         return str(value)[:SHOWN]
     if dtype == pl.Boolean():
@@ -461,6 +462,7 @@ def _shown(field: FilterField, value: Any) -> Any:
     return str(value) if field.column == "file_id" else value
 
 
-def _shown_time(time: int) -> str:
+def shown_time(time: int) -> str:
+    """A time in microseconds since 1970, in ISO 8601."""
     shown = _EPOCH + timedelta(microseconds=min(max(time, _FIRST), _LAST))
     return shown.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)

@@ -96,6 +96,19 @@ def query(
 
 
 @app.command()
+def patterns(
+    since: Annotated[
+        str, typer.Option("--since", help="A time, or 30m, 2h, 7d ago. Default: the last hour.")
+    ] = "",
+    new: Annotated[bool, typer.Option("--new", help="Only those that no row before has.")] = False,
+) -> None:
+    """Print what messages are about: counts, shares, first and last times, an example of each."""
+    from cli.patterns import run
+
+    raise typer.Exit(run(since=since, new=new))
+
+
+@app.command()
 def dead(
     reason: Annotated[str, typer.Option("--reason", help="Only those with this reason.")] = "",
 ) -> None:

@@ -28,6 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9_$@-][A-Za-z0-9_$@.:/-]*")
 _SAME = (
     {"status_code", "status_class", "success", "level"},
     {"endpoint", "request_path"},
+    {"message", "pattern", "pattern_id"},
     {"user_agent", "browser_family", "browser_version", "os_family", "os_version"},
     {"user_agent", "device_family", "device_type", "is_bot"},
     {"client_ip", "country", "region", "region_code", "city", "asn"},
@@ -134,7 +135,7 @@ def fields_of(columns: Sequence[str], *filters: Filter) -> tuple[Sequence[str], 
     chosen = [
         name
         for name in columns
-        if TYPES[name] in discrete and name != "attributes" and name not in said
+        if TYPES[name] in discrete and name not in {"attributes", "pattern_id"} | said
     ]
     return chosen, {key for _, key in named if key is not None}
 

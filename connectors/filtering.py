@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, Value
+from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, Value, searched
 
 _NUMBER = re.compile("-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?")
 _FALSE = pl.lit(False)
@@ -41,8 +41,8 @@ def expression(part: Filter, columns: Collection[str]) -> pl.Expr:
     if isinstance(part, Or):
         return pl.any_horizontal(_FALSE, *(expression(one, columns) for one in part.parts))
     if isinstance(part, Text):
-        texts = [name for name in columns if TYPES[name] == pl.String()]
-        return pl.any_horizontal(_FALSE, *(_contains(pl.col(name), part.text) for name in texts))
+        texts = (pl.col(name) for name in searched(columns))
+        return pl.any_horizontal(_FALSE, *(_contains(text, part.text) for text in texts))
     return _comparison(part).fill_null(value=False)
 
 

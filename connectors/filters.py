@@ -24,6 +24,12 @@ from connectors.errors import FilterError
 TYPES = {name: dtype for part in (COLUMNS, *ENRICHED.values()) for name, dtype in part.items()}
 """Every column that a row may have, with its type."""
 
+
+def searched(columns: Collection[str]) -> list[str]:
+    """Of these columns those in which a text is looked for: of ids, nobody knows a part."""
+    return [name for name in columns if TYPES[name] == pl.String() and name != "pattern_id"]
+
+
 MOST = 100
 """The values that one filter may compare with."""
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from connectors.contrast import Contrast
 from connectors.filters import Field, Filter
+from connectors.patterns import Seen
 
 SHOWN = 4096
 """The characters of a text that an answer has."""
@@ -112,6 +113,12 @@ class Logs(Protocol):
 
         Rows have these columns.
         """
+
+    async def patterns(self, chosen: Selection, most: int) -> tuple[int, Sequence[Seen]]:
+        """How many rows have a pattern; of the patterns the `most` most frequent ones."""
+
+    async def examples(self, chosen: Selection, seen: Sequence[Seen]) -> Mapping[str, str]:
+        """A message of each of these patterns, from its last time, by its id."""
 
     async def contrast(self, chosen: Selection, baseline: Filter | None) -> Contrast:
         """The values of the rows of a selection, beside those of others in its range.

@@ -43,7 +43,7 @@ class ParsingSettings(Settings):
     def _means_enrichers(cls, text: str, others: ValidationInfo) -> str:
         from flows.enrichment.chosen import enricher_module
 
-        for name in parts(text):
+        for name in parts(text) if text != "none" else ():
             enricher_module(name)
         if "geoip" in parts(text) and others.data.get("geoip_db") == "":
             raise ValueError("geoip needs GEOIP_DB, which says in which files to look")

@@ -36,7 +36,11 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 
 def test_patterns_alone_are_on_by_default() -> None:
     assert list(make(Settings(_env_file=None), Status())) == ["patterns"]
-    assert make(Settings(_env_file=None, enrichers=""), Status()) == {}
+
+
+def test_none_turns_all_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENRICHERS", "none")
+    assert make(load(), Status()) == {}
 
 
 def test_an_enricher_that_does_not_exist_is_a_wrong_setting(

@@ -192,7 +192,7 @@ def test_columns_of_an_enricher_are_stored_once_it_is_turned_on(open_it, setting
 
 def test_a_store_of_before_goes_on_when_nobody_has_asked_for_patterns(open_it, settings, capfd):
     """A server is not changed: its rows have none, and the start says what to change."""
-    open_it(enrichers="").writer().write(batch(0, 2))
+    open_it(enrichers="none").writer().write(batch(0, 2))
     more, words = batch(2, 4), (pl.lit("a <*>").alias("pattern"), pl.lit("1").alias("pattern_id"))
     capfd.readouterr()
     store = open_it()

@@ -10,7 +10,7 @@ from dataclasses import replace
 import polars as pl
 
 from connectors.contrast import LEAST_ROWS, LEAST_SHARE, Contrast, Share, fields_of
-from connectors.filters import TYPES, And, Filter
+from connectors.filters import TYPES, And, Filter, searched
 from connectors.logs import Selection
 from connectors.sinks.sql_logs import SqlLogs
 
@@ -127,7 +127,7 @@ class SqlContrast(SqlLogs):
         """Parameters; whether a row is selected, or one of the others; the range."""
         values, span = self._where(replace(chosen, filter=And(())))
         add = self._adding(values)
-        texts = [name for name in chosen.columns if TYPES[name] == pl.String()]
+        texts = searched(chosen.columns)
         # What is null counts as false.
         selected = f"ifnull(({self._condition(chosen.filter, add, texts)}), 0)"
         others = f"NOT {selected}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from connectors.filters import TYPES, And, Condition, Field, Filter, Not, Or, Text
+from connectors.filters import TYPES, And, Condition, Field, Filter, Not, Or, Text, searched
 from connectors.logs import SHOWN, Letter, Moment, Place, Row, Selection
+from connectors.patterns import Seen
 from connectors.sinks.sql import DEAD_LETTERS
 
 _EVER = 2**62  # microseconds: later than any time
@@ -150,6 +152,42 @@ class SqlLogs(ABC):
                 total = count
         return total, found
 
+    async def patterns(self, chosen: Selection, most: int) -> tuple[int, Sequence[Seen]]:
+        """See `Logs`."""
+        values, where = self._where(chosen)
+        time = self.selected("timestamp")
+        found = await self._ask(
+            "SELECT pattern_id, shown, counted, earliest, latest, sum(counted) OVER () FROM ("
+            "SELECT pattern_id, min(pattern) AS shown, count(*) AS counted, "
+            f"min({time}) AS earliest, max({time}) AS latest FROM {self.table} "
+            f"WHERE {where} AND pattern_id != '' GROUP BY pattern_id) AS found "
+            f"ORDER BY counted DESC, pattern_id LIMIT {self._adding(values)(most)}",
+            values,
+        )
+        seen = [Seen(name, shown, *map(int, rest)) for name, shown, *rest, _ in found]
+        return (int(found[0][-1]) if found else 0), seen
+
+    async def examples(self, chosen: Selection, seen: Sequence[Seen]) -> Mapping[str, str]:
+        """See `Logs`."""
+        if not seen:
+            return {}
+        pattern, time = Field("pattern_id"), Field("timestamp")
+        last = Or(
+            tuple(
+                And((Condition(pattern, "=", one.id), Condition(time, "=", one.last)))
+                for one in seen
+            )
+        )
+        start, end = min(one.last for one in seen), max(one.last for one in seen) + 1
+        these = replace(chosen, filter=And((chosen.filter, last)), start=start, end=end)
+        values, where = self._where(these)
+        shown = self.selected("message")
+        found = await self._ask(
+            f"SELECT pattern_id, min({shown}) FROM {self.table} WHERE {where} GROUP BY pattern_id",
+            values,
+        )
+        return dict(map(tuple, found))
+
     async def lines(
         self, columns: Sequence[str], file_id: int, offset: int, before: int, after: int
     ) -> Sequence[Row | Letter]:
@@ -192,7 +230,7 @@ class SqlLogs(ABC):
     def _where(self, chosen: Selection) -> tuple[Values, str]:
         values: Values = {}
         add = self._adding(values)
-        texts = [name for name in chosen.columns if TYPES[name] == pl.String()]
+        texts = searched(chosen.columns)
         span = (
             f"timestamp >= {self.time(add(chosen.start))} "
             f"AND timestamp < {self.time(add(chosen.end))}"
