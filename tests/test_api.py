@@ -792,6 +792,7 @@ def test_docs_describe_every_route_and_its_errors(api: httpx.Client) -> None:
         "/logs/export": {"200", "422", "501", "503"},
         "/logs/tail": {"200", "422", "501", "503"},
         "/logs/{file_id}/{offset}": {"200", "404", "422", "501", "503"},
+        "/patterns": {"200", "422", "501", "503"},
         "/pipeline": {"200", "422", "501"},
         "/query": {"200", "422", "501", "503"},
     }
