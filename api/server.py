@@ -49,9 +49,9 @@ class ApiServer:
                 f"The API cannot listen on {_authority(host, port)}: {reason}; "
                 f"set {setting} or API_HOST to something free."
             ) from error
-        # Connections inherit it. Without, the second part of an answer waits for a client that waits
-        # for more before it says that it has the first: 40 ms. Asyncio sets it for sockets that
-        # name their protocol only, which these do not.
+        # Connections inherit it. Without, the second part of an answer waits 40 ms for a client
+        # that waits for more before it says that it has the first. Asyncio sets it for sockets
+        # that name their protocol only, which these do not.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bound = self._socket.getsockname()
         self._own_name = host if is_of_this_machine(bound[0]) else ""

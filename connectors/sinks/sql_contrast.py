@@ -30,8 +30,8 @@ class SqlContrast(SqlLogs):
     """Answers `contrast`, in two questions: rows by customer, and all other values in a sample.
 
     A row is in the sample by a hash of its place, and where there are many by its group, too: the
-    same rows give the same answer. Tables are sorted by customers, so that one may be in a single
-    group: they are never sampled.
+    same rows give the same answer. Tables of earlier versions are sorted by customers, so that one
+    may be in a single group: they are never sampled.
     """
 
     @abstractmethod
