@@ -390,7 +390,9 @@ HARMLESS = [
 @pytest.mark.parametrize("column", HARMLESS)
 @pytest.mark.parametrize("open_it", ["embedded"], indirect=True)
 def test_leaves_a_column_whose_type_changes_no_value(open_it, column):
-    open_it()._client.command(f"ALTER TABLE logs MODIFY COLUMN {column}")
+    client = open_it()._client
+    client.command("ALTER TABLE logs DROP PROJECTION rows_by_time")  # it holds the type of `level`
+    client.command(f"ALTER TABLE logs MODIFY COLUMN {column}")
     store = open_it()
     store.writer().write(batch(0, 5))
     assert offsets(store) == [0, 1, 2, 3, 4]

@@ -21,8 +21,8 @@ READ_ALL = 1_000_000
 """Rows up to which all are read; of more, only some groups of rows that lie together."""
 
 _HASHES = 2**32
-_FEWEST = 16  # groups of which one is read, at least
-_IN_GROUPS = 500  # rows of a part that are read at least
+_FEWEST = 32  # groups of which one is read, at least
+_IN_GROUPS = 250  # rows of a part that are read at least
 _MOST = 5_000  # values that are looked at, the most frequent ones
 
 
@@ -30,8 +30,8 @@ class SqlContrast(SqlLogs):
     """Answers `contrast`, in two questions: rows by customer, and all other values in a sample.
 
     A row is in the sample by a hash of its place, and where there are many by its group, too: the
-    same rows give the same answer. Tables are sorted by customers, so that one may be in a single
-    group: they are never sampled.
+    same rows give the same answer. Tables of earlier versions are sorted by customers, so that one
+    may be in a single group: they are never sampled.
     """
 
     @abstractmethod
