@@ -2,8 +2,7 @@
 
 A line is of the first dialect of which it has all keys of one of the `tells`, at the top of the
 line. Its keys come first; the others mean what they mean in every line. A key with dots is one that
-is written so, or the way into objects and lists: `request.headers.Referer.0`. Some meanings have an
-alias that is only that of one program: pino's `"level":30` is `info`.
+is written so, or the way into objects and lists: `request.headers.Referer.0`.
 """
 
 from __future__ import annotations

@@ -76,12 +76,11 @@ class Table:
     def of(cls, dialect: Dialect) -> Table:
         """Its own keys, then the usual ones."""
         table = cls(dialect)
-        aliases = {alias.key: alias for alias in (*USUAL.aliases, *dialect.aliases)}
         own = {alias.key for alias in dialect.aliases}
         ranked = [*dialect.aliases, *(one for one in USUAL.aliases if one.key not in own)]
-        for rank, key in enumerate(alias.key for alias in ranked):
-            for path in dict.fromkeys(((key,), aliases[key].path)):
-                known = Known(2 * rank + (len(path) > 1), path, aliases[key])
+        for rank, alias in enumerate(ranked):
+            for path in dict.fromkeys(((alias.key,), alias.path)):
+                known = Known(2 * rank + (len(path) > 1), path, alias)
                 table.firsts.setdefault(path[0], []).append(known)
         return table
 

@@ -87,5 +87,10 @@ FORMAT = Scanner(
     samples=(
         '{"ts": "2026-11-22T20:15:05.120Z", "path": "/a?b=c", "status": 200, '
         '"duration_ms": 48.31, "trace": {"id": 7}}',
+        '{"level":"info","ts":1795378505.1204567,"msg":"handled request","request":{"remote_ip":'
+        '"203.0.113.7","method":"GET","uri":"/a?b=c","headers":{"User-Agent":["curl/8.7.1"]}},'
+        '"duration":0.04831,"size":512,"status":200,"resp_headers":{"Server":["Caddy"]}}',
+        '{"start_time":"2026-11-22T20:15:05.120Z","path":"-","response_code":0,"duration":48,'
+        '"x_forwarded_for":null,"downstream_remote_address":"[2001:db8::1]:80","host":"a"}',
     ),
 )
