@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -135,21 +136,37 @@ def test_lines_are_told_apart_in_every_encoding(encoding: str) -> None:
     assert parsed(batch).rows["message"].to_list() == [TRACE_200[26:-1]]
 
 
-KINDS = st.lists(st.tuples(st.integers(0, framing.EMPTY), st.integers(1, 12)), min_size=1)
+KINDS = st.one_of(
+    st.just(0),  # no line of a container
+    st.tuples(
+        st.integers(0, framing.EMPTY), st.sampled_from([8, 16]), st.sampled_from([0, 0, 32])
+    ).map(sum),
+)
 
 
-@given(KINDS)
-def test_events_are_the_same_from_wherever_one_begins(lines: list[tuple[int, int]]) -> None:
-    kinds = np.array([kind for kind, _ in lines], np.uint8)
+@pytest.mark.parametrize("mask", [0b111, 0b111111])
+@given(st.lists(st.tuples(KINDS, st.integers(1, 12)), min_size=1, max_size=14))
+def test_events_are_the_same_wherever_reading_stops_and_goes_on(
+    mask: int, lines: list[tuple[int, int]]
+) -> None:
+    kinds = np.array([kind & mask for kind, _ in lines], np.uint8)
     ends = np.cumsum([size for _, size in lines])
     starts = ends - [size for _, size in lines]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(framing, "MOST_LINES", 3)
         patch.setattr(framing, "MOST_BYTES", 20)
-        firsts = frame(kinds, starts, ends)
-        for number, first in enumerate(firsts.tolist()):
-            again = frame(kinds[first:], starts[first:], ends[first:])
-            assert (again + first).tolist() == firsts[number:].tolist()
+        every = frame(kinds, starts, ends)
+        assert every.bounds[-1] == len(lines)
+        for bound in [0, *every.bounds[:-1].tolist()]:
+            rest = frame(kinds[bound:], starts[bound:], ends[bound:])
+            assert (rest.firsts + bound).tolist() == every.firsts[every.firsts >= bound].tolist()
+        for count in range(1, len(lines)):
+            first = frame(kinds[:count], starts[:count], ends[:count])
+            whole = first.open
+            assert whole in [0, *every.bounds.tolist()]
+            assert first.firsts[first.firsts < whole].tolist() == (
+                every.firsts[every.firsts < whole].tolist()
+            )
 
 
 # Rows
@@ -194,6 +211,45 @@ def test_bytes_that_are_no_text_cost_no_event() -> None:
 def test_a_dead_letter_has_all_lines_of_its_event() -> None:
     letters = parsed(together(framed(b"nonsense\n\tx\r\n" + NEXT.encode(), "java"))).rejected
     assert letters.select("offset", "raw").rows() == [(0, b"nonsense\n\tx")]
+
+
+CRI = """\
+2026-11-22T20:15:05Z stdout P 2026-11-22 20:15:05 ERROR bo
+2026-11-22T20:15:05Z stderr F 2026-11-22 20:15:05 INFO other
+2026-11-22T20:15:05Z stdout F om
+2026-11-22T20:15:05Z stdout F \tat a.B
+2026-11-22T20:15:05Z stderr F \tat c.D
+2026-11-22T20:15:05Z stdout P \tat e
+2026-11-22T20:15:05Z stdout F .F
+2026-11-22T20:15:06Z stdout F 2026-11-22 20:15:06 INFO next
+"""
+DOCKER = "".join(
+    json.dumps({"log": text, "stream": stream, "time": when}, separators=(",", ":")) + "\n"
+    for line in CRI.splitlines()
+    for when, stream, tag, text in [line.split(" ", 3)]
+    for text in [text + "\n" * (tag == "F")]
+)
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("most", [1, 1000])
+@pytest.mark.parametrize(("form", "text"), [("cri", CRI), ("docker", DOCKER)])
+def test_parts_that_a_container_wrote_are_joined_by_stream(
+    tail: Callable[..., Tail], tmp_path: Path, form: str, text: str, most: int
+) -> None:
+    append(tmp_path / "a.log", text.encode())
+    by = Framing.of(f"{form}:java")
+    batches = list(read_all(tail(tmp_path / "a.log", follow=False, limits=limits(most, by=by))))
+    places = [text.index(line) for line in text.splitlines()]
+    for name, first in ((form, "2026-11-22 20:15:05 ERROR "), (f"{form}:{FORMAT}", "")):
+        rows = pl.concat(
+            [parsed(one, name).rows.select("offset", "message") for one in batches]
+        ).sort("offset")
+        assert rows.rows() == [
+            (places[0], f"{first}boom\n\tat a.B\n\tat e.F"),
+            (places[1], first.replace("ERROR", "INFO") + "other\n\tat c.D"),
+            (places[7], first.replace("05 ERROR", "06 INFO") + "next"),
+        ]
 
 
 # Reading
