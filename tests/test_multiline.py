@@ -511,7 +511,7 @@ def test_a_trace_survives_kills_between_its_lines(pipeline: Pipeline, soak: bool
     log = pipeline.directory / "app.log"
     append(log, NEXT.encode())
     settings = {"STORE": "sqlite", "LOG_PATHS": "app.log", "LOG_MULTILINE": "java"}
-    settings |= {"LOG_FORMAT": FORMAT, "STREAM_MAX_SIZE": "50", "API_PORT": "0"}
+    settings |= {"LOG_FORMAT": FORMAT, "STREAM_MAX_SIZE": "50", "INSTANCE": "x"}
     claims = pipeline.directory / "data"
     for number, line in enumerate(LINES_200):
         append(log, line.encode() + b"\n")
