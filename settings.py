@@ -113,9 +113,9 @@ class _Common(BaseSettings):
     )
     log_multiline: str = Field(
         "",
-        description="Which lines are one event: java, python, go, ruby, dotnet, js, php, indent; "
-        "a regular expression of how events begin; `continues:` and one of how their other lines "
-        "do. Default: each line is one.",
+        description="Which lines are one event: java, python, go, ruby, dotnet, js, php, indent, "
+        "parts, a regular expression of how events begin, or `continues:` and one of their other "
+        "lines. Default: each is one.",
     )
     log_timezone: Annotated[str, AfterValidator(_time_zone)] = Field(
         "UTC",

@@ -16,6 +16,7 @@ import polars as pl
 
 from connectors.accounts import ChangeableAccounts
 from connectors.batch import REJECTED, Numbers, Parsed, Taken
+from connectors.sources.framing import MOST_BYTES
 from connectors.sources.records import KEPT_OF_LONG, Events, Piece, taken, too_long
 from flows.line_ranges import CHUNK, LineRanges, Offsets
 
@@ -68,7 +69,9 @@ def backfill(
     """
     counts = Backfilled()
     for starts, ends in ranges.lines(0):
-        for first, last in _blocks(starts, ends):
+        are_lines = ranges.framings.are_lines  # streams may be mixed where lines are put together
+        blocks = _blocks(starts, ends) if are_lines else [(0, len(starts))][: len(starts)]
+        for first, last in blocks:
             lines = _Lines(ranges, file_id, path, starts[first:last], ends[first:last], longest)
             parsed = parse(taken(lines.pieces(), ranges.encoding, longest))
             rows = within.of(parsed.rows) if len(parsed.rows) else parsed.rows
@@ -133,9 +136,8 @@ class _Lines:
         return found
 
     def _events(self, low: int, text: bytes) -> Callable[[Numbers], Events]:
-        begins = self.starts[(self.starts >= low) & (self.starts < low + len(text))] - low
         kinds = partial(self.ranges.framings.kinds, text, low, encoding=self.ranges.encoding)
-        return lambda ends: Events.at(begins, ends, kinds(ends))
+        return lambda ends: Events.of_kinds(kinds(ends), ends, self.ranges.cuts - low)
 
     def too_long(self) -> pl.DataFrame:
         """The others, as dead letters with their first bytes."""
@@ -155,4 +157,6 @@ class _Lines:
         return pl.DataFrame(letters, schema=REJECTED, orient="row")
 
     def _long(self) -> npt.NDArray[np.int64]:
-        return np.flatnonzero(self.ends - self.starts > self.longest)
+        are_lines = self.ranges.framings.are_lines  # an event has a limit of its own
+        longest = self.longest if are_lines else max(self.longest, MOST_BYTES)
+        return np.flatnonzero(self.ends - self.starts > longest)

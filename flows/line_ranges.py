@@ -117,21 +117,19 @@ class LineRanges:
         self, lines: Iterator[tuple[Offsets, Offsets, bytes, int]]
     ) -> Iterator[tuple[Offsets, Offsets, bytes, int]]:
         """Lines put together; the last event of a chunk may go on in the next one."""
-        last = NO_CUTS, NO_CUTS, np.zeros(0, np.uint8)
+        rest = NO_CUTS, NO_CUTS, np.zeros(0, np.uint8)
         chunk, position = b"", 0
         for starts, ends, chunk, position in lines:
-            if not len(starts):
-                continue
-            kinds = self._kinds(starts, ends, chunk, position)
-            starts = np.concatenate([last[0], starts])
-            ends = np.concatenate([last[1], ends])
-            kinds = np.concatenate([last[2], kinds])
-            firsts = frame(kinds, starts, ends, self.cuts)
-            at = firsts[-1]
-            last = starts[at:], ends[at:], kinds[at:]
-            yield starts[firsts[:-1]], ends[firsts[1:] - 1], chunk, position
-        if len(last[0]):
-            yield last[0][:1], last[1][-1:], chunk, position
+            kinds = self._kinds(starts, ends, chunk, position) if len(starts) else rest[2][:0]
+            starts = np.concatenate([rest[0], starts])
+            ends = np.concatenate([rest[1], ends])
+            kinds = np.concatenate([rest[2], kinds])
+            found = frame(kinds, starts, ends, self.cuts)
+            yield *_records(found.firsts, found.open, starts, ends), chunk, position
+            rest = starts[found.open :], ends[found.open :], kinds[found.open :]
+        starts, ends, kinds = rest
+        firsts = frame(kinds, starts, ends, self.cuts).firsts
+        yield *_records(firsts, len(starts), starts, ends), chunk, position
 
     def _kinds(self, starts: Offsets, ends: Offsets, chunk: bytes, position: int) -> Kinds:
         """Of lines that end in this chunk, or with the file; the first may have begun before."""
@@ -202,3 +200,9 @@ class LineRanges:
         if not empty.any():
             return starts, ends
         return starts[~empty], ends[~empty]
+
+
+def _records(firsts: Offsets, open: int, starts: Offsets, ends: Offsets) -> tuple[Offsets, Offsets]:
+    """Where the records of the lines before number `open` begin, and the lines before the next."""
+    firsts = firsts[firsts < open]
+    return starts[firsts], ends[np.append(firsts[1:], open)[: len(firsts)] - 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connectors.batch import Parsed, Taken
-from connectors.sources.framing import Framing
+from connectors.sources.framing import CONTAINERS, Framing
 from connectors.status import Status
 from flows.enrichment import chosen
 from flows.enrichment.enricher import enricher
@@ -15,7 +15,8 @@ from settings import Settings
 
 def framing(settings: Settings) -> Framing | None:
     """Which lines are one record, by these settings; None: each is one."""
-    return Framing.of(settings.log_multiline)
+    text, outer = settings.log_multiline, settings.log_format.partition(":")[0]
+    return Framing.of(f"{outer}:{text}" if text and outer in CONTAINERS else text)
 
 
 def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:

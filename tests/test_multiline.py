@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
+import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,14 +18,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.accounts import accounts_of
 from connectors.batch import BlockId, Parsed, Taken
 from connectors.encodings import Encoding
+from connectors.errors import SettingsError
 from connectors.sources import framing, tailed_file
 from connectors.sources.framing import Framing, frame
 from connectors.sources.records import Piece
 from connectors.sources.tailed_file import Limits
+from connectors.store import open_store
+from flows.commands import Commands
+from flows.main import tail as tail_of
 from flows.parsing.parser import parser
-from tests.conftest import wait_for
+from flows.settings import load
+from flows.steps import parse_step
+from settings import Settings
+from tests.conftest import Pipeline, wait_for
 from tests.parsing_checks import piece, together
 from tests.tailing import Memory, Tail, append
 from tests.traces import TRACES
@@ -135,21 +149,37 @@ def test_lines_are_told_apart_in_every_encoding(encoding: str) -> None:
     assert parsed(batch).rows["message"].to_list() == [TRACE_200[26:-1]]
 
 
-KINDS = st.lists(st.tuples(st.integers(0, framing.EMPTY), st.integers(1, 12)), min_size=1)
+KINDS = st.one_of(
+    st.just(0),  # no line of a container
+    st.tuples(
+        st.integers(0, framing.EMPTY), st.sampled_from([8, 16]), st.sampled_from([0, 0, 32])
+    ).map(sum),
+)
 
 
-@given(KINDS)
-def test_events_are_the_same_from_wherever_one_begins(lines: list[tuple[int, int]]) -> None:
-    kinds = np.array([kind for kind, _ in lines], np.uint8)
+@pytest.mark.parametrize("mask", [0b111, 0b111111])
+@given(st.lists(st.tuples(KINDS, st.integers(1, 12)), min_size=1, max_size=14))
+def test_events_are_the_same_wherever_reading_stops_and_goes_on(
+    mask: int, lines: list[tuple[int, int]]
+) -> None:
+    kinds = np.array([kind & mask for kind, _ in lines], np.uint8)
     ends = np.cumsum([size for _, size in lines])
     starts = ends - [size for _, size in lines]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(framing, "MOST_LINES", 3)
         patch.setattr(framing, "MOST_BYTES", 20)
-        firsts = frame(kinds, starts, ends)
-        for number, first in enumerate(firsts.tolist()):
-            again = frame(kinds[first:], starts[first:], ends[first:])
-            assert (again + first).tolist() == firsts[number:].tolist()
+        every = frame(kinds, starts, ends)
+        assert every.bounds[-1] == len(lines)
+        for bound in [0, *every.bounds[:-1].tolist()]:
+            rest = frame(kinds[bound:], starts[bound:], ends[bound:])
+            assert (rest.firsts + bound).tolist() == every.firsts[every.firsts >= bound].tolist()
+        for count in range(1, len(lines)):
+            first = frame(kinds[:count], starts[:count], ends[:count])
+            whole = first.open
+            assert whole in [0, *every.bounds.tolist()]
+            assert first.firsts[first.firsts < whole].tolist() == (
+                every.firsts[every.firsts < whole].tolist()
+            )
 
 
 # Rows
@@ -194,6 +224,45 @@ def test_bytes_that_are_no_text_cost_no_event() -> None:
 def test_a_dead_letter_has_all_lines_of_its_event() -> None:
     letters = parsed(together(framed(b"nonsense\n\tx\r\n" + NEXT.encode(), "java"))).rejected
     assert letters.select("offset", "raw").rows() == [(0, b"nonsense\n\tx")]
+
+
+CRI = """\
+2026-11-22T20:15:05Z stdout P 2026-11-22 20:15:05 ERROR bo
+2026-11-22T20:15:05Z stderr F 2026-11-22 20:15:05 INFO other
+2026-11-22T20:15:05Z stdout F om
+2026-11-22T20:15:05Z stdout F \tat a.B
+2026-11-22T20:15:05Z stderr F \tat c.D
+2026-11-22T20:15:05Z stdout P \tat e
+2026-11-22T20:15:05Z stdout F .F
+2026-11-22T20:15:06Z stdout F 2026-11-22 20:15:06 INFO next
+"""
+DOCKER = "".join(
+    json.dumps({"log": text, "stream": stream, "time": when}, separators=(",", ":")) + "\n"
+    for line in CRI.splitlines()
+    for when, stream, tag, text in [line.split(" ", 3)]
+    for text in [text + "\n" * (tag == "F")]
+)
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("most", [1, 1000])
+@pytest.mark.parametrize(("form", "text"), [("cri", CRI), ("docker", DOCKER)])
+def test_parts_that_a_container_wrote_are_joined_by_stream(
+    tail: Callable[..., Tail], tmp_path: Path, form: str, text: str, most: int
+) -> None:
+    append(tmp_path / "a.log", text.encode())
+    by = Framing.of(f"{form}:java")
+    batches = list(read_all(tail(tmp_path / "a.log", follow=False, limits=limits(most, by=by))))
+    places = [text.index(line) for line in text.splitlines()]
+    for name, first in ((form, "2026-11-22 20:15:05 ERROR "), (f"{form}:{FORMAT}", "")):
+        rows = pl.concat(
+            [parsed(one, name).rows.select("offset", "message") for one in batches]
+        ).sort("offset")
+        assert rows.rows() == [
+            (places[0], f"{first}boom\n\tat a.B\n\tat e.F"),
+            (places[1], first.replace("ERROR", "INFO") + "other\n\tat c.D"),
+            (places[7], first.replace("05 ERROR", "06 INFO") + "next"),
+        ]
 
 
 # Reading
@@ -351,3 +420,112 @@ def test_a_thousand_files_never_mix(tail: Callable[..., Tail], tmp_path: Path) -
     for source, messages in rows.group_by("source").agg("message").rows():
         whole = TRACE_200.replace("order 7", f"order {Path(source).stem}")
         assert messages == [whole[26:-1], "next"]
+
+
+# What commands make of it
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Callable[..., Commands]]:
+    """Commands on one store of SQLite, after all that is there was stored by these settings."""
+    with ExitStack() as opened:
+
+        def stored(log: Path, **others: Any) -> Commands:
+            opened.close()
+            settings = Settings(
+                **{"_env_file": None, "store": "sqlite", "data_dir": tmp_path / "data"},
+                **{"log_paths": str(log), "follow": False, "log_format": FORMAT, **others},
+            )
+            store = open_store(settings)
+            opened.callback(store.close)
+            source = tail_of(settings, store, threading.Event())
+            writer, parse = store.writer(), parse_step(settings)
+            partition = source.build("tail", 0, 1)
+            with suppress(StopIteration):
+                while True:
+                    for batch in partition.next_batch():
+                        writer.write(parse(batch))
+                        batch.acknowledge()
+            writer.close()
+            source.close()
+            return Commands(settings, store, accounts_of(store, settings))
+
+        yield stored
+
+
+def test_an_audit_knows_how_each_block_was_put_together(
+    commands: Callable[..., Commands], tmp_path: Path
+) -> None:
+    log = tmp_path / "app.log"
+    for multiline in ("", "java", "indent", ""):
+        append(log, (TRACE_200 + "\n" + NEXT).encode())
+        (*_, end) = commands(log, log_multiline=multiline).audit()
+        assert end["ok"]
+    (total,) = (
+        one for one in commands(log, log_multiline="java").audit() if one["event"] == "total"
+    )
+    alone = 200 + 1  # as lines
+    by_indent = 1 + 1 + 1 + 1  # the heads of the trace have no indentation
+    assert (total["lines"], total["missing"]) == (2 * alone + 2 + by_indent, 0)
+
+
+def test_a_backfill_stores_events_at_the_places_that_the_tail_gives_them(
+    commands: Callable[..., Commands], tmp_path: Path
+) -> None:
+    log, old = tmp_path / "app.log", tmp_path / "old.log"
+    append(log, NEXT.encode())
+    append(old, (TRACE_200 + NEXT).encode())
+    command = commands(log, log_multiline="java")
+    (counts,) = (one for one in command.backfill(str(old)) if one["event"] == "counts")
+    assert (counts["lines"], counts["stored"], counts["dead"]) == (2, 2, 0)
+    rows = command.query("SELECT offset, message FROM logs ORDER BY offset DESC", 9)
+    (found,) = (one["rows"] for one in rows if one["event"] == "rows")
+    assert found[0] == [len(TRACE_200), "next"]
+    assert [0, TRACE_200[26:-1]] in found
+
+
+def test_a_dead_letter_of_several_lines_is_redriven_as_one_row(
+    commands: Callable[..., Commands], tmp_path: Path
+) -> None:
+    append(tmp_path / "app.log", (TRACE_200 + NEXT).encode())
+    commands(tmp_path / "app.log", log_multiline="java", log_format="json")
+    command = commands(tmp_path / "app.log", log_multiline="java")
+    (counts,) = (one for one in command.redrive() if one["event"] == "counts")
+    assert (counts["tried"], counts["stored"]) == (2, 2)
+    rows = command.query("SELECT message FROM logs ORDER BY offset", 9)
+    assert [one["rows"] for one in rows if one["event"] == "rows"] == [
+        [[TRACE_200[26:-1]], ["next"]]
+    ]
+
+
+def test_what_no_event_can_be_told_by_is_an_error_before_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for wrong, why in (("jav", "known are indent"), ("(", "no regular expression")):
+        monkeypatch.setenv("LOG_MULTILINE", wrong)
+        with pytest.raises(SettingsError, match=f"LOG_MULTILINE.*{why}"):
+            load()
+
+
+def test_a_trace_survives_kills_between_its_lines(pipeline: Pipeline, soak: bool) -> None:
+    log = pipeline.directory / "app.log"
+    append(log, NEXT.encode())
+    settings = {"STORE": "sqlite", "LOG_PATHS": "app.log", "LOG_MULTILINE": "java"}
+    settings |= {"LOG_FORMAT": FORMAT, "STREAM_MAX_SIZE": "50", "INSTANCE": "x"}
+    claims = pipeline.directory / "data"
+    for number, line in enumerate(LINES_200):
+        append(log, line.encode() + b"\n")
+        if soak or number in (0, 1, 100, 198):
+            process = pipeline.start(**settings)
+            wait_for(lambda: any(claims.glob("*sqlite*")), "a store")
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.01 * (number % 50))
+            process.kill()
+            process.communicate()
+    append(log, NEXT.encode())
+    done = pipeline.run(**settings)
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(next(claims.glob("*.sqlite*")))) as db:
+        rows = db.execute("SELECT message FROM logs ORDER BY offset").fetchall()
+        assert db.execute("SELECT count(*) FROM dead_letters").fetchone() == (0,)
+    assert rows == [("next",), (TRACE_200[26:-1],), ("next",)]

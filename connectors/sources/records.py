@@ -15,7 +15,16 @@ import numpy.typing as npt
 from connectors.batch import BlockId, DeadLetter, Numbers, Span, Stream, Taken
 from connectors.encodings import UTF_8, Encoding
 from connectors.errors import MalformedLine
-from connectors.sources.framing import MOST_BYTES, MOST_LINES, Framing, Kinds, frame, is_rest
+from connectors.sources.framing import (
+    MOST_BYTES,
+    MOST_LINES,
+    NO_CUTS,
+    Frame,
+    Framing,
+    Kinds,
+    frame,
+    is_rest,
+)
 
 KEPT_OF_LONG = 1024
 """Bytes of a line that is too long that its dead letter has."""
@@ -25,13 +34,18 @@ _NONE = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class Events:
-    """Records of several lines: the number of the line that each begins with.
+    """Records of several lines.
 
     `is_rest` says of which the beginning was stored as a record of its own.
     """
 
-    firsts: Numbers
+    frame: Frame
     is_rest: npt.NDArray[np.bool_]
+
+    @property
+    def firsts(self) -> Numbers:
+        """The number of the line that each begins with."""
+        return self.frame.firsts
 
     @classmethod
     def of(
@@ -46,24 +60,29 @@ class Events:
 
         The first `stray` bytes are half a character.
         """
-        kinds = framing.kinds(data, ends, encoding, stray)
-        firsts = frame(kinds, np.concatenate(([0], ends[:-1])), ends)
-        return cls(firsts, is_rest(kinds, firsts))
+        return cls.of_kinds(framing.kinds(data, ends, encoding, stray), ends, size=len(data))
 
     @classmethod
-    def at(cls, begins: Numbers, ends: Numbers, kinds: Kinds | None = None) -> Events:
-        """The events in which these places of bytes are whose lines end at `ends`.
+    def of_kinds(
+        cls, kinds: Kinds, ends: Numbers, cuts: Numbers = NO_CUTS, size: int = 0
+    ) -> Events:
+        """The events of lines of these kinds; others begin at the `cuts`, too."""
+        found = frame(kinds, np.concatenate(([0], ends[:-1])), ends, cuts, size)
+        return cls(found, is_rest(kinds, found.firsts))
 
-        Without `kinds` of lines none of them is a rest.
-        """
+    @classmethod
+    def at(cls, begins: Numbers, ends: Numbers) -> Events:
+        """The events in which these places of bytes are whose lines end at `ends`."""
         firsts = np.searchsorted(ends, begins, "right")
-        return cls(
-            firsts, np.zeros(len(firsts), np.bool_) if kinds is None else is_rest(kinds, firsts)
-        )
+        bounds = np.append(firsts[1:], len(ends))
+        return cls(Frame(firsts, bounds, len(ends)), np.zeros(len(firsts), np.bool_))
 
-    def up_to(self, count: int) -> Events:
-        """The first ones."""
-        return Events(self.firsts[:count], self.is_rest[:count])
+    def up_to(self, bound: int) -> Events:
+        """Those of the lines before one of the bounds."""
+        found, count = self.frame, int(np.searchsorted(self.firsts, bound))
+        order = None if found.order is None else found.order[:bound]
+        bounds = found.bounds[found.bounds <= bound]
+        return Events(Frame(self.firsts[:count], bounds, bound, order), self.is_rest[:count])
 
 
 @dataclass(frozen=True)
@@ -197,7 +216,24 @@ class _Lines:
             *(span, data, starts, places, encoding, piece.missing, piece.events),
             continued=continued,
         )
-        return lines if piece.missing else lines._without_filler()
+        return lines if piece.missing else lines._without_filler()._in_order()
+
+    def _in_order(self) -> _Lines:
+        """The same with the lines of each record one after another."""
+        if self.events is None or (order := self.events.frame.order) is None:
+            return self
+        starts = self.starts.tolist()
+        lines = [self.data[starts[number] : starts[number + 1]] for number in order.tolist()]
+        newline = self.encoding.newline
+        lines = [line if line.endswith(newline) else line + newline for line in lines]
+        firsts = np.flatnonzero(np.isin(order, self.events.firsts))
+        frame = replace(self.events.frame, firsts=firsts, order=None)
+        return replace(
+            self,
+            data=b"".join(lines),
+            starts=np.cumsum([0, *map(len, lines)]),
+            events=replace(self.events, frame=frame),
+        )
 
     def _without_filler(self) -> _Lines:
         begins = self.starts[:-1]

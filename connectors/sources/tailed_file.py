@@ -398,11 +398,11 @@ class TailedFile:
                 elif len(data) < _ROOM:  # a line that nobody has ended yet
                     self.scanned = begin + len(data)
                 break
-            firsts = Events.of(framing, data, ends, self.encoding).firsts
-            whole = _whole_events(firsts, ends, len(data))
+            found = Events.of(framing, data, ends, self.encoding).frame
+            whole = found.open
             if whole:
-                self.complete = begin + _end_of(firsts, ends, whole)
-                self.lines += whole
+                self.complete = begin + int(ends[whole - 1])
+                self.lines += int(np.searchsorted(found.firsts, whole))
             self.scanned = begin + len(data)
             self.ended = begin + int(ends[-1])
 
@@ -497,22 +497,23 @@ class TailedFile:
         if not len(ends):
             return self._read_long_line(content) if is_alone else None
         events = Events.of(framing, data, ends, self.encoding, start % self.encoding.unit)
-        whole = _whole_events(events.firsts, ends, len(data))
+        whole = events.frame.open
         if at_end or start + len(data) == self.complete:
-            whole = len(events.firsts)
+            whole = len(ends)
         if not whole and is_alone:
             self.scanned = max(self.scanned, start + len(data))
             self.ended = start + int(ends[-1])
-        behind = ends[np.append(events.firsts[1:], len(ends)) - 1]
-        fit = int(np.searchsorted(behind, room_bytes, "right"))
-        count = min(whole, room, max(fit, is_alone))
-        if not count:
+        bounds = events.frame.bounds[events.frame.bounds <= whole]
+        fit = (np.searchsorted(events.firsts, bounds) <= room) & (ends[bounds - 1] <= room_bytes)
+        bounds = bounds[: max(int(fit.sum()), is_alone)]
+        if not len(bounds):
             return None
-        data = data[: int(behind[count - 1])]
-        ends = ends[: int(np.searchsorted(ends, len(data), "right"))]
-        events = events.up_to(count)
+        ends = ends[: bounds[-1]]
+        data = data[: int(ends[-1])]
+        events = events.up_to(int(bounds[-1]))
         self._say_rest(events, ends)
-        span = self.span(content, start + len(data), count, xxh3_64_intdigest(data))
+        count, digest = len(events.firsts), xxh3_64_intdigest(data)
+        span = self.span(content, start + len(data), count, digest)
         return Piece(span, data, ends, events)
 
     def _say_rest(self, events: Events, ends: Numbers) -> None:
@@ -636,19 +637,6 @@ def read_head(content: Content, encoding: Encoding) -> bytes:
     if content.is_compressed or not head.endswith(b"\0" * encoding.unit):
         return head
     return head[: content.end(encoding.unit)]
-
-
-def _whole_events(firsts: Numbers, ends: Numbers, size: int) -> int:
-    """How many of these events cannot go on, of lines in `size` bytes: all but the last, often."""
-    last = int(firsts[-1])
-    begin = int(ends[last - 1]) if last else 0
-    is_whole = len(ends) - last == MOST_LINES or size - begin > MOST_BYTES
-    return len(firsts) - (not is_whole)
-
-
-def _end_of(firsts: Numbers, ends: Numbers, count: int) -> int:
-    """Where the first `count` events end."""
-    return int(ends[-1] if count == len(firsts) else ends[firsts[count] - 1])
 
 
 def _replaced(path: str) -> OSError:

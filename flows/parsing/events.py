@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +38,59 @@ def with_rest(row: Row, rest: str) -> Row:
     return row
 
 
+_CRI = re.compile(r"(\S+ \w+ )(\S+) ?(.*)", re.DOTALL)
+
+
+def _join_cri(lines: list[str]) -> str:
+    found = [match for line in lines if (match := _CRI.fullmatch(line))]
+    tag = found[-1][2]
+    parts = [one[3] if one[2].startswith("P") else one[3] + "\n" for one in found]
+    return found[0][1] + tag + " " + "".join(parts).removesuffix("\n")
+
+
+def _join_docker(lines: list[str]) -> str:
+    found = [json.loads(line) for line in lines]
+    text = "".join(str(one["log"]) for one in found)
+    head, newline, rest = text.partition("\n")
+    return json.dumps({**found[0], "log": head + newline}, ensure_ascii=False) + "\n" + rest
+
+
+JOINS = {"cri": _join_cri, "docker": _join_docker}
+"""Formats whose lines have parts of what a program wrote -> what makes of those of an event a line
+with the first line of it, and behind that the others."""
+
+
+def whole_text(container: str, text: str) -> str:
+    """An event as `JOINS` makes it, if it has several lines that are all of the container."""
+    lines = text.removesuffix("\n").split("\n")
+    if container not in JOINS or len(lines) == 1:
+        return text
+    try:
+        return JOINS[container](lines)
+    except (ValueError, KeyError, TypeError, IndexError):  # a line that is none of it
+        return text
+
+
+def whole_texts(container: str, events: Lines) -> Lines:
+    """The same for all events that are text; others are left as they are."""
+    if container not in JOINS:
+        return events
+    several = np.flatnonzero(Heads(events).several)
+    starts, at, pieces = events.starts.tolist(), 0, list[bytes]()
+    sizes = np.diff(events.starts)
+    for number in several.tolist():
+        raw = events.data[starts[number] : starts[number + 1]]
+        try:
+            text = whole_text(container, raw.decode()).removesuffix("\n").encode() + b"\n"
+        except UnicodeDecodeError:
+            continue
+        pieces += [events.data[at : starts[number]], text]
+        at = starts[number + 1]
+        sizes[number] = len(text)
+    pieces.append(events.data[at:])
+    return Lines(b"".join(pieces), np.concatenate(([0], np.cumsum(sizes))))
+
+
 class Heads:
     """The first lines of events, and what is behind each."""
 
@@ -45,7 +100,8 @@ class Heads:
         begins = events.starts[:-1]
         first = np.searchsorted(ends, begins, "right")
         self._middles = np.minimum(np.append(ends, len(events.data))[first], events.starts[1:])
-        several = np.flatnonzero(self._middles < events.starts[1:])
+        self.several = self._middles < events.starts[1:]
+        several = np.flatnonzero(self.several)
         self.lines = Lines(*self._first_lines(several)) if len(several) else events
         self._several = several
 

@@ -22,7 +22,7 @@ import polars as pl
 from connectors.batch import COLUMNS, PLACE, DeadLetter, Fit, Numbers, Parsed, Taken
 from connectors.errors import MalformedLine
 from flows.parsing.choice import describe
-from flows.parsing.events import Heads, lines_of_events, split, with_rest
+from flows.parsing.events import Heads, lines_of_events, split, whole_text, whole_texts, with_rest
 from flows.parsing.lines import Lines
 from flows.parsing.suggest import fitting
 
@@ -62,6 +62,7 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
     """
     zone, shift = ZoneInfo(time_zone), DURATION_UNITS[duration_unit]
     form = describe(name).make(zone, shift)
+    container = name.partition(":")[0]
 
     def advise(text: str, why: MalformedLine) -> str:
         text = split(text)[0]
@@ -69,7 +70,7 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
 
     def parse(batch: Taken) -> Parsed:
         events, kept = _lines(batch).without([number for number, _, _ in batch.unfit])
-        heads = None if batch.counts is None else Heads(events)
+        heads = None if batch.counts is None else Heads(whole_texts(container, events))
         lines = heads.lines if heads else events
         reject = partial(_reject, batch)
         if not len(lines):
@@ -86,7 +87,7 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
             others = np.flatnonzero(~certain.to_numpy())
             if kept is not None:
                 others = kept[others]
-            rows, refused = _ask_one_by_one(form, batch, others, misfits)
+            rows, refused = _ask_one_by_one(form, container, batch, others, misfits)
             frame = filled(pl.concat([frame.filter(certain), rows], how="diagonal"))
         return batch.parsed(
             frame,
@@ -149,7 +150,7 @@ def _reject(batch: Taken, refused: pl.DataFrame) -> pl.DataFrame:
 
 
 def _ask_one_by_one(
-    form: Format, batch: Taken, numbers: Numbers, misfits: Counter[str]
+    form: Format, container: str, batch: Taken, numbers: Numbers, misfits: Counter[str]
 ) -> tuple[pl.DataFrame, list[DeadLetter]]:
     """The rows of these lines, and the dead letters; counts the misfits of the rows."""
     good: list[int] = []
@@ -157,7 +158,7 @@ def _ask_one_by_one(
     refused: list[DeadLetter] = []
     for number in numbers.tolist():
         text, is_all = batch.decoded(number)
-        head, rest = (text, "") if batch.counts is None else split(text)
+        head, rest = (text, "") if batch.counts is None else split(whole_text(container, text))
         try:
             row = with_rest(form.line(head), rest)
         except MalformedLine as refusal:

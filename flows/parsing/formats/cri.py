@@ -1,7 +1,7 @@
 """Format `cri`: what a container wrote, as Kubernetes' runtimes keep it.
 
 `time stream tags message`, by the Kubernetes CRI logging design: a tag `P` says that the line goes
-on in the next one; it is kept as `attributes.tags`, and lines are not joined.
+on in the next one; it is kept as `attributes.tags`; `LOG_MULTILINE` joins such lines.
 """
 
 from __future__ import annotations
