@@ -447,3 +447,17 @@ def test_an_alert_is_seen_before_it_is_added_and_told_when_it_fires(tab: Watched
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Remove too quiet").click()
     expect(page.get_by_text("None yet.")).to_be_visible()
+
+
+def test_a_slow_answer_is_waited_for_while_rows_are_followed(tab: Watched) -> None:
+    page = tab.page
+
+    def slow(route: Route) -> None:
+        time.sleep(2.5)  # more than after which the page asks again
+        route.continue_()
+
+    page.route("**/logs?limit=1", slow)
+    tab.open("/?live=1")
+    expect(page.locator(".legend b")).to_be_visible()
+    rows(page)
+    page.unroute_all(behavior="ignoreErrors")

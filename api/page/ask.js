@@ -6,6 +6,11 @@ import { useEffect, useState } from "preact/hooks";
 /** Whether the API wants a token that this browser has not. */
 export const isLockedOut = signal(false);
 
+let underWay = 0;
+
+/** Whether an answer is still to come: asked anew each time, a slow one would never be seen. */
+export const isAsking = () => underWay > 0;
+
 /** What the API answered instead, as a sentence. */
 export class Refusal extends Error {
   /**
@@ -37,17 +42,30 @@ export function url(path, parameters = {}) {
  * @returns {Promise<any>}
  */
 export async function ask(address, signal, request = {}) {
-  let response;
+  let response, text;
+  underWay += 1;
   try {
     response = await fetch(address, { ...request, signal: signal ?? null });
+    text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Refusal("Logwax does not answer: is the pipeline still running?", 0);
+  } finally {
+    underWay -= 1;
   }
-  const answer = await response.json().catch(() => null);
+  const answer = parsed(text);
   if (response.ok) return answer;
   if (response.status === 401) isLockedOut.value = true;
   throw new Refusal(answer?.detail ?? `The API answered ${response.status}.`, response.status);
+}
+
+/** @param {string} text @returns {any} */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null; // a proxy's page, perhaps
+  }
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { html } from "./html.js";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { url, useAnswer } from "./ask.js";
+import { isAsking, url, useAnswer } from "./ask.js";
 import { Detail } from "./detail.js";
 import { FilterBox, columns, values } from "./filter.js";
 import { attribute, attributes, narrowed, short, whole } from "./format.js";
@@ -36,7 +36,7 @@ export function LogsView() {
   useEffect(() => {
     if (!live) return;
     const timer = setInterval(() => {
-      if (!document.hidden) turn.value += 1;
+      if (!document.hidden && !isAsking()) turn.value += 1;
     }, 2000);
     return () => clearInterval(timer);
   }, [live]);

@@ -2,7 +2,7 @@
 
 import { html } from "./html.js";
 import { useEffect } from "preact/hooks";
-import { useAnswer } from "./ask.js";
+import { isAsking, useAnswer } from "./ask.js";
 import { clock, counted, duration, size, short, whole } from "./format.js";
 import { Panel } from "./panel.js";
 import { turn } from "./range.js";
@@ -10,7 +10,7 @@ import { turn } from "./range.js";
 export function PipelineView() {
   useEffect(() => {
     const timer = setInterval(() => {
-      if (!document.hidden) turn.value += 1;
+      if (!document.hidden && !isAsking()) turn.value += 1;
     }, 5000);
     return () => clearInterval(timer);
   }, []);
