@@ -28,7 +28,7 @@ from api.streaming import Streamed
 from connectors.descriptors import share
 from connectors.filtering import expression, filled
 from connectors.filters import Filter
-from connectors.saying import last_words, say
+from connectors.saying import about, last_words, say
 from connectors.store import Reader
 from connectors.tail import Tail
 
@@ -200,7 +200,8 @@ class Channels:
                     loop.call_soon_threadsafe(news.set)
 
             self._tail.watch(wake)
-            self._feeding = asyncio.create_task(self._feed())
+            with about(""):  # it is for all that come
+                self._feeding = asyncio.create_task(self._feed())
         return self._channels[key]
 
     async def _feed(self) -> None:
