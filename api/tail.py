@@ -26,7 +26,7 @@ from api.logs import ROUTES, Asked, FilterText, logs_of, selection
 from api.rows import shown
 from api.streaming import Streamed
 from connectors.descriptors import share
-from connectors.filtering import expression, filled
+from connectors.filtering import filled, steps
 from connectors.filters import Filter
 from connectors.saying import about, last_words, say
 from connectors.store import Reader
@@ -69,7 +69,7 @@ class _Channel:
         self.listeners = 0
         self.left = time.monotonic()
         self._columns = columns
-        self._takes = expression(filter_, columns)
+        self._takes = steps(filter_, columns)
         self._events: deque[_Event] = deque()
         self._bytes = 0
         self._last = _Place(0, 0)
@@ -79,7 +79,9 @@ class _Channel:
 
     def write(self, batch: pl.DataFrame) -> list[tuple[int, bytes]]:
         """The rows of a batch that the filter takes, as lists of JSON; in any thread."""
-        rows = filled(batch, self._columns).filter(self._takes)
+        rows = filled(batch, self._columns)
+        for takes in self._takes:
+            rows = rows.filter(takes)
         lines: list[bytes] = []
         if len(rows):
             shown(rows).write_ndjson(written := BytesIO())

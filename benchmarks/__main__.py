@@ -16,10 +16,12 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    asked,
     enrichment,
     explain,
     files,
     latency,
+    listeners,
     memory,
     peers,
     query,
@@ -40,6 +42,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "query": query.measure,
     "enrichment": enrichment.measure,
     "explain": explain.measure,
+    "asked": asked.measure,
+    "listeners": listeners.measure,
 }
 """Name -> what measures it."""
 

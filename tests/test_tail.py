@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from api.app import Pipeline as Beside
 from api.app import create_app
 from api.server import ApiServer
+from connectors import filtering
 from connectors.batch import COLUMNS, BlockId, Parsed
-from connectors.filtering import expression, filled
+from connectors.filtering import expression, filled, steps
 from connectors.filters import TYPES, parse
 from connectors.logs import SHOWN
 from connectors.sinks.store_sink import StoreSink
@@ -121,6 +122,10 @@ def test_a_filter_takes_the_same_rows_of_a_batch_as_in_a_store(filter_: str) -> 
     tree = parse(filter_, columns)
     found = filled(pl.DataFrame(ROWS, SCHEMA), columns).filter(expression(tree, columns))
     assert found["offset"].to_list() == [one["offset"] for one in ROWS if takes(tree, one)]
+    stepwise = filled(pl.DataFrame(ROWS, SCHEMA), columns)
+    for step in steps(tree, columns):
+        stepwise = stepwise.filter(step)
+    assert stepwise.equals(found)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +138,7 @@ def test_a_filter_takes_the_same_rows_of_a_batch_as_in_a_store(filter_: str) -> 
         ("file_id < 1e30 and file_id > -7.5", [0, 1]),
         ('attr.user = "\\ud800" or attr.none = 1', []),
         ("attr.user > 1", [1]),
+        ("attr.huge > 1", [0]),
         ("latitude = 0 and is_bot = false and browser_family = ''", [0, 1]),
     ],
 )
@@ -141,13 +147,31 @@ def test_a_filter_compares_a_batch_exactly(filter_: str, offsets: list[int]) -> 
         {
             "duration": [2.0, float("nan")],
             "file_id": [2**63, 2**63 + 1],
-            "attributes": ['{"user":"\\ud800"}', '{"\\u0075ser":" 7 ","user":"7"}'],
+            "attributes": [
+                '{"user":"\\ud800","huge":1%s}' % ("0" * 400),
+                '{"\\u0075ser":" 7 ","user":"7"}',
+            ],
             "offset": [0, 1],
         },
         {name: TYPES[name] for name in ("duration", "file_id", "attributes", "offset")},
     )
     found = filled(rows, TYPES).filter(expression(parse(filter_, TYPES), TYPES))
     assert found["offset"].to_list() == offsets
+
+
+def test_attributes_are_read_of_the_rows_that_all_else_takes(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    under = filtering._under
+    monkeypatch.setattr(
+        filtering, "_under", lambda key, text: read.append(text) or under(key, text)
+    )
+    with stored.told("(attr.user = 7 or attr.none = 1) and status_code = 404") as events:
+        next(events)
+        stored.add(ROWS)
+        rows_of(events, 1)
+    assert 0 < len(read) < len(ROWS) / 2
 
 
 def test_rows_are_told_as_they_are_listed(stored: Stored) -> None:
