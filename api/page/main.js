@@ -6,6 +6,7 @@ import { signal } from "@preact/signals";
 import { isLockedOut } from "./ask.js";
 import { ExplainView } from "./explain.js";
 import { LogsView, shown } from "./logs.js";
+import { PatternsView } from "./patterns.js";
 import { PipelineView } from "./pipeline.js";
 import { turn } from "./range.js";
 import { RequestsView } from "./requests.js";
@@ -17,12 +18,13 @@ const VIEWS = /** @type {const} */ ([
   ["logs", "Logs", LogsView],
   ["requests", "Requests", RequestsView],
   ["explain", "Explain", ExplainView],
+  ["patterns", "Patterns", PatternsView],
   ["pipeline", "Pipeline", PipelineView],
 ]);
 const KEYS = [
   ["/", "to the filter"], ["j k", "next, previous row"], ["g G", "first, last row"], ["e E", "next, previous error"],
   ["Esc", "close the row"], ["t", "live or not"], ["r", "ask again"], ["o", "three times as long a range"],
-  ["1 – 4", "logs, requests, explain, pipeline"], ["d", "dark or light"], ["?", "these keys"],
+  ["1 – 5", "logs, requests, explain, patterns, pipeline"], ["d", "dark or light"], ["?", "these keys"],
 ];
 const isHelpOpen = signal(false);
 
