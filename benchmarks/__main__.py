@@ -21,6 +21,7 @@ from benchmarks import (
     files,
     latency,
     memory,
+    patterns,
     peers,
     query,
     scaling,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "query": query.measure,
     "enrichment": enrichment.measure,
     "explain": explain.measure,
+    "patterns": patterns.measure,
 }
 """Name -> what measures it."""
 
@@ -55,11 +57,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="runs of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="write a chart (SVG) there")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="where Loghub is")
     given = parser.parse_args()
     if unknown := set(given.names) - set(names):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(names)}")
     usual = _FULL if given.names else _BRIEF
-    effort = Effort(given.lines or usual.lines, given.rounds or usual.rounds, usual.brief)
+    effort = Effort(
+        given.lines or usual.lines,
+        given.rounds or usual.rounds,
+        usual.brief,
+        given.data or usual.data,
+    )
     wanted = set(given.names) or {"all"}
     noise, figures = Noise(), list[Figure]()
     try:
