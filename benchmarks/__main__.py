@@ -23,6 +23,7 @@ from benchmarks import (
     latency,
     listeners,
     memory,
+    patterns,
     peers,
     query,
     scaling,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "explain": explain.measure,
     "asked": asked.measure,
     "listeners": listeners.measure,
+    "patterns": patterns.measure,
 }
 """Name -> what measures it."""
 
@@ -59,11 +61,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="runs of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="write a chart (SVG) there")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="where Loghub is")
     given = parser.parse_args()
     if unknown := set(given.names) - set(names):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(names)}")
     usual = _FULL if given.names else _BRIEF
-    effort = Effort(given.lines or usual.lines, given.rounds or usual.rounds, usual.brief)
+    effort = Effort(
+        given.lines or usual.lines,
+        given.rounds or usual.rounds,
+        usual.brief,
+        given.data or usual.data,
+    )
     wanted = set(given.names) or {"all"}
     noise, figures = Noise(), list[Figure]()
     try:

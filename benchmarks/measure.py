@@ -29,11 +29,15 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is run: `lines` in a run, `rounds` of it. `brief`: only what has a bound."""
+    """How much is run: `lines` in a run, `rounds` of it. `brief`: only what has a bound.
+
+    `data` is where Loghub is.
+    """
 
     lines: int
     rounds: int
     brief: bool = False
+    data: Path = ROOT.parent / "shared" / "data" / "loghub"
 
 
 @dataclass(frozen=True)

@@ -263,6 +263,7 @@ VIEWS = [
     "/?columns=level,attr.region&zone=local&from=2026-11-01T11:00:00Z&to=2026-11-01T12:00:00Z",
     "/?view=sql&sql=SELECT+level,count()+FROM+logs+GROUP+BY+level",
     "/?view=sql&as=chart&sql=SELECT+level,count()+FROM+logs+GROUP+BY+level",
+    "/?view=patterns",
     "/?view=pipeline",
     "/?view=alerts&filter=level+%3D+ERROR",
 ]
@@ -285,6 +286,23 @@ def test_no_view_has_what_axe_calls_serious(tab: Watched, theme: str) -> None:
             for one in found["violations"]
             if one["impact"] in ("serious", "critical")
         ] == []
+
+
+def test_patterns_tell_what_messages_are_about_and_lead_to_their_rows(tab: Watched) -> None:
+    page = tab.open("/?view=patterns")
+    found = page.get_by_role("group", name="Patterns").get_by_role("row")
+    expect(found.nth(1)).to_contain_text("request number <*>3,000")
+    expect(found.nth(2)).to_contain_text("<img src=<*> onerror=<*>>1")  # as text
+    found.nth(1).get_by_role("button").click()
+    one = page.get_by_role("region", name="request number <*>")
+    expect(one).to_contain_text("such as: request number 2999")
+    expect(one.get_by_role("img", name=re.compile("INFO 2,900.*ERROR 100"))).to_be_visible()
+    page.reload()  # the address is the whole state
+    one.get_by_role("button", name="Rows").click()
+    expect(page.locator(".legend b")).to_have_text("3,000 rows")
+    page.go_back()
+    page.get_by_label("Which patterns").select_option("new")
+    expect(page.get_by_text("2 new patterns in 3,001 rows")).to_be_visible()
 
 
 def test_a_line_just_written_is_seen_live_with_those_around_it(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import native
+from benchmarks.measure import Effort
+from benchmarks.patterns import accuracy, measure
 from connectors.status import Status
 from flows.enrichment import Enrich, known
 from flows.enrichment.chosen import make
@@ -88,6 +92,21 @@ def test_an_empty_message_has_no_pattern_and_rows_without_messages_stay_as_they_
 def test_only_the_beginning_of_a_message_counts() -> None:
     long = "word " * 300
     assert patterns([long]) == patterns([long + "and more"]) == [long[:1000].strip()]
+
+
+LOGHUB = Effort(1, 1).data
+
+
+@pytest.mark.skipif(not LOGHUB.exists(), reason=f"{LOGHUB} is not there")
+def test_messages_of_one_template_have_one_pattern_in_the_sets_of_loghub(tmp_path: Path) -> None:
+    effort = Effort(20_000, 1, data=LOGHUB)
+    assert [one.name for one in measure(effort, tmp_path) if one.unit == "GA" and one.missed] == []
+
+
+def test_accuracy_counts_the_lines_whose_group_is_a_true_one_and_all_of_it() -> None:
+    truth = pl.Series(["a", "a", "b", "c", "c", "d"])
+    assert accuracy(truth, pl.Series(["1", "1", "2", "3", "4", "5"])) == 4 / 6
+    assert accuracy(truth, pl.Series(["1", "1", "1", "3", "3", "5"])) == 3 / 6
 
 
 MESSAGES = st.text("ab1 9.:=/-()'\"<é\n", max_size=40)

@@ -8,6 +8,7 @@ import { AlertsView } from "./alerts.js";
 import { isLockedOut } from "./ask.js";
 import { ExplainView } from "./explain.js";
 import { LogsView, shown } from "./logs.js";
+import { PatternsView } from "./patterns.js";
 import { PipelineView } from "./pipeline.js";
 import { turn } from "./range.js";
 import { RequestsView } from "./requests.js";
@@ -22,13 +23,14 @@ const VIEWS = /** @type {const} */ ([
   ["requests", "Requests", RequestsView],
   ["explain", "Explain", ExplainView],
   ["sql", "SQL", SqlView],
+  ["patterns", "Patterns", PatternsView],
   ["pipeline", "Pipeline", PipelineView],
   ["alerts", "Alerts", AlertsView],
 ]);
 const KEYS = [
   ["/", "to the filter"], ["j k", "next, previous row"], ["g G", "first, last row"], ["e E", "next, previous error"],
   ["Esc", "close the row"], ["t", "live or not"], ["r", "ask again"], ["o", "three times as long a range"],
-  ["1 – 6", "logs, requests, explain, SQL, pipeline, alerts"], ["d", "dark or light"], ["?", "these keys"],
+  ["1 – 7", "logs, requests, explain, SQL, patterns, pipeline, alerts"], ["d", "dark or light"], ["?", "these keys"],
 ];
 const isHelpOpen = signal(false);
 

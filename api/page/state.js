@@ -5,6 +5,8 @@ import { signal } from "@preact/signals";
 export const DEFAULTS = {
   view: "logs",
   filter: "",
+  only: "", // of "patterns": those that are new, or the rarest first
+  pattern: "", // id of the pattern that is open
   baseline: "", // of "explain": what the filter is compared with
   range: "1h", // before the newest row, unless from and to are set
   from: "",
