@@ -8,6 +8,7 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.access import Tokens
-from api.gate import gate
+from api.gate import PAGES, gate
 from api.names import is_of_this_machine
 from connectors.descriptors import share
 from connectors.errors import LogwaxError
@@ -49,8 +50,8 @@ class ApiServer:
                 f"The API cannot listen on {_authority(host, port)}: {reason}; "
                 f"set {setting} or API_HOST to something free."
             ) from error
-        # Connections inherit it. Without, the second part of an answer waits 40 ms for a client
-        # that waits for more before it says that it has the first. Asyncio sets it for sockets
+        # Connections inherit it. Without, the second part of an answer waits for a client that
+        # waits for more before it says that it has the first: 40 ms. Asyncio sets it for sockets
         # that name their protocol only, which these do not.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bound = self._socket.getsockname()
@@ -63,13 +64,15 @@ class ApiServer:
         """Where the API is, such as `http://127.0.0.1:8000`."""
         return f"http://{self._authority}"
 
-    def start(self, app: ASGIApp, tokens: Tokens | None = None) -> None:
+    def start(
+        self, app: ASGIApp, tokens: Tokens | None = None, pages: Collection[str] = PAGES
+    ) -> None:
         """Serve `app` until `stop`, which is for good; return when requests are accepted.
 
-        `tokens`: one of them has to be shown. Signals stay the process's own. Raises `LogwaxError`
-        if the server cannot start.
+        `tokens`: one of them has to be shown; to `pages` other sites may lead. Signals stay the
+        process's own. Raises `LogwaxError` if the server cannot start.
         """
-        self._server = _Server(gate(app, self._own_name, tokens), self._socket)
+        self._server = _Server(gate(app, self._own_name, tokens, pages), self._socket)
         self._server.thread.start()
         self._server.settled.wait()
         if not self._server.started:
@@ -118,7 +121,7 @@ class _Server(uvicorn.Server):
                 app,
                 http=_Connection,
                 ws="none",
-                lifespan="off",
+                lifespan="on",
                 log_config=None,
                 log_level="critical",  # what a client did wrong, it is told
                 access_log=False,
@@ -211,7 +214,8 @@ class _Server(uvicorn.Server):
 
 def _overheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
-    say(f"The API: {context['message']}{f'. {last_words(error)}' if error else ''}")
+    what = f"The API: {context['message']}{f'. {last_words(error)}' if error else ''}"
+    say(what, level="error")
 
 
 def _authority(host: str, port: int) -> str:
