@@ -17,7 +17,7 @@ import httpx
 import polars as pl
 import pytest
 from fastapi import FastAPI
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.app import create_app
@@ -265,23 +265,25 @@ SPREAD = [  # before and after 1970, in the pieces of time and where they begin
 ]
 
 
-@pytest.fixture(scope="module", params=["new", "of an earlier version"])
-def spread(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    directory = tmp_path_factory.mktemp("spread")
-    made = open_made("embedded", directory)
+@pytest.fixture(params=["new", "of an earlier version"])
+def spread(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FastAPI]:
+    made = open_made("embedded", tmp_path)
     if request.param != "new":
         client = cast(ClickHouseStore, made)._client
         client.command("DROP TABLE logs")
         client.command(FORMER_LOGS)
         made.close()
-        made = open_made("embedded", directory)
+        made = open_made("embedded", tmp_path)
     insert(made, SPREAD[::2])
     insert(made, SPREAD[1::2])
     yield create_app(cast(Reader, made.reader))
     made.close()
 
 
-@settings(settings.get_profile("few"))
+@settings(
+    settings.get_profile("few"),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # examples share one table
+)
 @given(
     start=st.integers(-101 * HALF_HOUR, 0),
     hours=st.integers(9, 40),
