@@ -83,6 +83,13 @@ def test_dialects_may_stand_side_by_side(kind: str) -> None:
     certain(FORMS[kind], lines[::-1], spelled=True)
 
 
+def test_one_line_of_a_dialect_among_others_with_its_keys_is_read_by_itself() -> None:
+    usual = [f'{{"ts":0,"level":3,"{key}":"1"}}' for key in ("version", "short_message")]
+    special = '{"ts":0,"level":3,"version":"1","short_message":"1"}'
+    assert certain(FORMS["json"], [*usual * 9, special]) == [True] * 18 + [False]
+    assert certain(FORMS["json"], [*[special] * 9, usual[0]]) == [True] * 9 + [False]
+
+
 @pytest.mark.parametrize("kind", FORMS)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
