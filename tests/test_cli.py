@@ -434,9 +434,9 @@ def test_only_a_data_directory_is_wiped(tmp_path: Path, place: str) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_progress_says_how_much_of_the_past_is_stored(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_says_how_much_of_the_past_is_stored(capfd: pytest.CaptureFixture[str]) -> None:
     progress = Progress()
     for lag in (1000, 250, 0):
         progress.show(Health("ok", 1, 1, lag, 0.5, ""))
-    ends = [line.rpartition("| ")[2] for line in capsys.readouterr().out.splitlines()]
+    ends = [line.rpartition("| ")[2] for line in capfd.readouterr().out.splitlines()]
     assert ends == ["0% of what was there", "75% of what was there", "lag 0 bytes, 0.5 s"]
