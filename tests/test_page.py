@@ -454,7 +454,8 @@ def test_an_alert_is_seen_before_it_is_added_and_told_when_it_fires(tab: Watched
     form.get_by_role("button", name="Add").click()
     alerts = page.get_by_role("group", name="Alerts")
     expect(alerts).to_contain_text("fewer than 100 in 15m")
-    expect(alerts).to_contain_text("firing")  # the rows are of long ago
+    # the rows are of long ago; the page asks every five seconds
+    expect(alerts).to_contain_text("firing", timeout=1000 * DEADLINE)
     expect(page.get_by_role("group", name="History")).to_contain_text("too quiet")
 
     form.get_by_label("Name").fill("too quiet")
