@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +20,9 @@ from connectors.batch import COLUMNS, Parsed
 from connectors.patterns import MANY, common
 from connectors.status import Status
 from connectors.store import Reader, Store
-from flows.enrichment.patterns import make
+from flows.enrichment.patterns import make, pattern_id
 from settings import Settings
+from tests.conftest import Pipeline
 from tests.test_clickhouse_store import span
 from tests.test_logs_api import answer, get, open_made
 
@@ -189,3 +192,28 @@ Out of memory in worker 3
 def test_since_may_be_so_long_ago() -> None:
     ago = datetime.now(timezone.utc) - datetime.fromisoformat(_time("2h"))
     assert timedelta(hours=2) <= ago < timedelta(hours=2, seconds=60)
+
+
+def test_one_rare_line_among_many_is_found_whatever_workers_and_batches(
+    tmp_path: Path, soak: bool
+) -> None:
+    """Counts are exact, and ids those of one message alone: here 10,000,000 with `--soak`."""
+    pieces, count = (400, 25_000) if soak else (4, 2_000)
+    line = '{"ts": 1793527200, "message": "%s"}\n'
+    for number in range(pieces):
+        with (tmp_path / f"{number}.log").open("w") as log:
+            log.writelines(
+                line % f"Request {number}-{one} took {one % 97} ms" for one in range(count)
+            )
+            if number == pieces // 2:
+                log.write(line % "Checksum of block 17 is wrong")
+    settings = {"LOG_PATHS": "*.log", "LOG_FORMAT": "json", "STORE": "sqlite", "INSTANCE": "a"}
+    more = {"STREAM_MAX_SIZE": 100_000 if soak else 777}
+    done = Pipeline(tmp_path, 0).run("-w4", deadline=3600, **settings, **more)
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(tmp_path / "data" / "logwax.sqlite")) as db:
+        found = db.execute(
+            "SELECT pattern_id, pattern, count(*) FROM logs GROUP BY 1, 2 ORDER BY 3"
+        )
+        expected = [("Checksum of block <*> is wrong", 1), ("Request <*> took <*>", pieces * count)]
+        assert list(found) == [(pattern_id(text), text, times) for text, times in expected]

@@ -1,6 +1,6 @@
 // The view of patterns: what messages are about, what of it is new, how it went on, and its rows.
 
-import { html } from "htm/preact";
+import { html } from "./html.js";
 import { url, useAnswer } from "./ask.js";
 import { FilterBox } from "./filter.js";
 import { clock, counted, whole } from "./format.js";
