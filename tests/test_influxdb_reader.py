@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -162,6 +162,11 @@ customers = map("customer {}".format, itertools.count())  # one for each example
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # examples share one bucket
 )
 @given(requests=requests, others=others, without_duration=without_duration)
+@example(  # of nine the fifth is the third of the seven that have a duration
+    requests=[(datetime(2024, 2, 28), False, float(number > 1)) for number in range(7)],
+    others=[(datetime(2024, 2, 28), False, 0.0)],
+    without_duration=[(datetime(2024, 2, 28), False, 0.0)] * 2,
+)
 def test_figures_equal_those_of_plain_python(
     bucket: Bucket,
     requests: list[tuple[datetime, bool, float]],

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
+from math import floor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -270,8 +271,14 @@ class _Found:
     p99: float | None
 
     def among_measured(self, percent: float) -> float:
-        """Which percentile of the durations it is, if those that are missing count as 0."""
-        return max(0.0, 100 - (100 - percent) * self.total / (self.measured or self.total))
+        """Which percentile of the durations it is, if those that are missing count as 0.
+
+        Of n values in their order, InfluxDB takes the one at floor(n * percent / 100 + 0.5), from
+        1 on. What leads to one is its middle: at its edge, rounding decides.
+        """
+        measured = self.measured or self.total
+        place = floor(self.total * percent / 100 + 0.5) - (self.total - measured)
+        return max(0.0, 100 * place / measured)
 
     def figures(self) -> Figures:
         return Figures.of(self.total, self.successful, self.seconds, self.median, self.p99)
