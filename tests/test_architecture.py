@@ -49,7 +49,8 @@ IN_ANOTHER_SENSE: dict[str, set[str]] = {
 
 MADE = {".git", ".venv", ".hypothesis", "build", "data", "__pycache__"}
 MADE_END = re.compile(r"(_cache|\.egg-info)$")
-ENDINGS = {".py", ".md", ".sh", ".toml", ".txt", ".yml", ".yaml", ".local", ".cfg", ""}
+ENDINGS = {".py", ".js", ".json", ".rows", ".md", ".sh", ".toml", ".txt", ".yml", ".yaml"}
+ENDINGS |= {".local", ".cfg", ""}
 
 
 def sources(package: str) -> list[Path]:

@@ -7,17 +7,17 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import numpy as np
 import polars as pl
 import pytest
 from fastapi import FastAPI
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.app import create_app
@@ -26,9 +26,8 @@ from connectors.errors import FilterError
 from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, parse
 from connectors.logs import SHOWN
 from connectors.sinks.clickhouse.store import ClickHouseStore
-from connectors.store import Reader, Store, open_store
-from settings import Settings
-from tests.servers.clickhouse_http import ServerProcess
+from connectors.store import Reader, Store
+from tests.opened_stores import open_made, opened
 from tests.test_clickhouse_store import FORMER_LOGS, span
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -117,22 +116,9 @@ def pages(app: FastAPI, **asked: object) -> Iterator[list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module", params=["embedded", "sqlite", "clickhouse"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    directory = tmp_path_factory.mktemp(request.param)
-    with ExitStack() as ended:
-        where = {}
-        if request.param == "clickhouse":
-            server = ServerProcess(directory / "server")
-            ended.callback(server.stop)
-            where["clickhouse_url"] = server.url
-        made = open_made(request.param, directory, **where)
-        ended.callback(made.close)
+    with opened(request, tmp_path_factory) as made:
         insert(made, ROWS)
         yield made
-
-
-def open_made(name: str, directory: Path, **where: str) -> Store:
-    chosen = {"store": name, "data_dir": directory, "instance": "host", **where}
-    return open_store(Settings(_env_file=None, **chosen))
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +235,9 @@ def test_list_histogram_facets_and_export_agree_on_any_filter(app: FastAPI, filt
     levels = Counter(one["level"] for one in taken)
     assert histogram["total"] == len(taken)
     assert sum(counts, Counter()) == levels
+    by_time = answer(app, "/logs/requests", filter=filter_, **EVER)["buckets"]
+    requests = [one for one in taken if one["status_code"]]
+    assert sum(bucket["total_requests"] for bucket in by_time) == len(requests)
     facets = answer(app, "/logs/facets", filter=filter_, columns="level,customer_id", **EVER)
     found = {one["value"]: one["count"] for one in facets["facets"]["level"]["values"]}
     assert (found, facets["total"]) == (levels, len(taken))
@@ -265,25 +254,23 @@ SPREAD = [  # before and after 1970, in the pieces of time and where they begin
 ]
 
 
-@pytest.fixture(params=["new", "of an earlier version"])
-def spread(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FastAPI]:
-    made = open_made("embedded", tmp_path)
+@pytest.fixture(scope="class", params=["new", "of an earlier version"])  # once a test
+def spread(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    directory = tmp_path_factory.mktemp("spread")
+    made = open_made("embedded", directory)
     if request.param != "new":
         client = cast(ClickHouseStore, made)._client
         client.command("DROP TABLE logs")
         client.command(FORMER_LOGS)
         made.close()
-        made = open_made("embedded", tmp_path)
+        made = open_made("embedded", directory)
     insert(made, SPREAD[::2])
     insert(made, SPREAD[1::2])
     yield create_app(cast(Reader, made.reader))
     made.close()
 
 
-@settings(
-    settings.get_profile("few"),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # examples share one table
-)
+@settings(settings.get_profile("few"))
 @given(
     start=st.integers(-101 * HALF_HOUR, 0),
     hours=st.integers(9, 40),
@@ -479,6 +466,26 @@ def test_buckets_of_a_histogram_have_a_round_width(app: FastAPI) -> None:
     assert {one["start"]: one["counts"] for one in found["buckets"]} == expected
 
 
+def test_requests_by_time_have_their_failures_and_percentiles(app: FastAPI) -> None:
+    asked = {"from": "2024-01-01", "to": "2024-01-01T00:10:00"}
+    told = answer(app, "/logs/requests", **asked)
+    assert (told["width"], told["estimated"]) == (10, False)
+    for bucket in told["buckets"]:
+        start = datetime.fromisoformat(bucket["start"])
+        these = [
+            one
+            for one in ROWS
+            if start <= one["timestamp"] < start + timedelta(seconds=10) and one["status_code"]
+        ]
+        assert bucket["total_requests"] == len(these)
+        assert bucket["failed_requests"] == sum(not one["success"] for one in these)
+        durations = [one["duration"] for one in these]
+        wanted = np.percentile(durations, (50, 95, 99)) if any(durations) else [None] * 3
+        found = [bucket[f"{name}_latency"] for name in ("median", "p95", "p99")]
+        assert found == pytest.approx(list(wanted), abs=1e-5)
+    assert any(bucket["p95_latency"] is None for bucket in told["buckets"])
+
+
 def test_facets_are_typed_and_name_attributes(app: FastAPI) -> None:
     asked = 'success,status_code,attr.user,attr."odd \\"key",attr.user'
     found = answer(app, "/logs/facets", columns=asked, limit=2, **EVER)["facets"]
@@ -546,6 +553,9 @@ def test_a_store_that_answers_nothing_about_rows_says_so() -> None:
         501,
         "This store tells statistics only, no rows: ask it by itself.",
     )
+    in_sql = get(create_app(cast(Reader, Other())), "/query", sql="SELECT 1")
+    assert in_sql.status_code == 501
+    assert "embedded ClickHouse" in in_sql.json()["detail"]
 
 
 @pytest.mark.parametrize(
