@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from tests.conftest import wait_for
 
 
-class Program:
+class Program(ABC):
     """A process that writes what it says to a file, and can be ended and begun again."""
 
     def __init__(self, log: Path) -> None:
@@ -36,5 +37,6 @@ class Program:
 
         wait_for(answers, command[0])
 
+    @abstractmethod
     def _answers(self) -> bool:
-        raise NotImplementedError
+        """Whether it does."""
