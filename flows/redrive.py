@@ -18,6 +18,7 @@ from connectors.accounts import ChangeableAccounts
 from connectors.batch import PLACE, Numbers, Parsed, Taken
 from connectors.encodings import Encoding
 from connectors.sources.records import Events, Piece, taken
+from flows.line_ranges import Meanings
 
 LETTERS_AT_ONCE, BYTES_AT_ONCE = 10_000, 16 * 1024 * 1024
 
@@ -33,6 +34,7 @@ class Redriven:
 def redrive(
     accounts: ChangeableAccounts,
     parse: Callable[[Taken], Parsed],
+    meanings: Callable[[int], Meanings],
     encoding: Encoding,
     longest: int,
     *,
@@ -42,6 +44,7 @@ def redrive(
 ) -> Iterator[Redriven]:
     """Redrive the dead letters with this reason, of these files; empty: all but fragments.
 
+    `meanings` says of a file how its lines are meant.
     No line of more than `longest` bytes is a row. Yields the counts after every batch. With
     `dry_run` nothing is changed.
     """
@@ -49,7 +52,7 @@ def redrive(
     place = (0, 0)
     while len(letters := accounts.letters(place, reason, sources, LETTERS_AT_ONCE, BYTES_AT_ONCE)):
         place = letters.select(PLACE).row(-1)
-        tried = parse(taken(_pieces(letters, encoding), encoding, longest))
+        tried = parse(taken(_pieces(letters, meanings, encoding), encoding, longest))
         rows, still_dead = tried.rows, tried.rejected
         if not dry_run:
             _, refused = accounts.insert(rows, partial(accounts.held, letters))
@@ -64,7 +67,9 @@ def redrive(
         yield counts
 
 
-def _pieces(letters: pl.DataFrame, encoding: Encoding) -> list[Piece]:
+def _pieces(
+    letters: pl.DataFrame, meanings: Callable[[int], Meanings], encoding: Encoding
+) -> list[Piece]:
     newline = encoding.newline
     carriage_return = newline.replace(b"\n", b"\r")
     pieces = []
@@ -75,7 +80,8 @@ def _pieces(letters: pl.DataFrame, encoding: Encoding) -> list[Piece]:
         # The parser takes the line end off. It must not take a CR that the line itself ends with.
         end = carriage_return + newline if raw.endswith(carriage_return) else newline
         place = file_id, source, offset
-        pieces.append(Piece.at(place, raw + end, encoding, _one_record))
+        evidence = meanings(file_id).at(offset)
+        pieces.append(Piece.at(place, raw + end, encoding, _one_record, evidence))
     return pieces
 
 
