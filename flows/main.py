@@ -15,8 +15,10 @@ from connectors.sources.source import SourceInput
 from connectors.sources.tailed_file import Limits
 from connectors.status import Status
 from connectors.store import Store
+from flows.choosing import Choices
+from flows.parsing import AUTO
 from flows.process import job
-from flows.steps import enrich_step, framing, parse_step
+from flows.steps import enrich_step, framing, parse_step, watched
 from settings import Settings
 
 
@@ -24,7 +26,8 @@ def build(settings: Settings, source: SourceInput, store: Store, status: Status)
     """The pipeline, from left to right; nothing is opened here."""
     flow = Dataflow("logs")
     batches = op.input("tail", flow, source)  # collected by size or age
-    parsed = op.map("parse", batches, in_words(parse_step(settings)))
+    chooser = source.chooser if isinstance(source, FileSource) else None
+    parsed = op.map("parse", batches, in_words(watched(parse_step(settings), chooser)))
     enriched = op.map("enrich", parsed, in_words(enrich_step(settings, status)))
     op.output("write", enriched, StoreSink(store, status))  # ledger, dead letters, rows
     return flow
@@ -43,6 +46,7 @@ def tail(settings: Settings, store: Store, stop: threading.Event) -> SourceInput
             settings.stream_max_wait_time_in_seconds,
             settings.log_max_line_bytes,
             framing(settings),
+            Choices(settings) if settings.log_format == AUTO else None,
         ),
         encoding=settings.log_encoding,
         follow=settings.follow,

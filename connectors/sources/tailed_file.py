@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -22,7 +21,7 @@ from connectors.sources.evidence import REACH, Evidence, digest, fits, observe
 from connectors.sources.framing import MOST_BYTES, MOST_LINES, QUIET_SECONDS, Framing
 from connectors.sources.names import of_record, recorded
 from connectors.sources.records import KEPT_OF_LONG, Events, Piece, line_ends, with_last
-from connectors.sources.sense import FIRST_LINE, HEADER_BYTES, Sense, first_line
+from connectors.sources.sense import FIRST_LINE, HEADER_BYTES, Chooser, Sense, first_line
 
 FIRST = 64
 """Bytes of a file's beginning that are kept in memory."""
@@ -42,8 +41,8 @@ class Limits:
 
     A line of more than `line_bytes` that does not fit into a batch is cut. `framing` says which
     lines are one record (None: each is one); then `lines` are records, and one that does not fit
-    into a batch makes one of its own. `choose` says instead how the lines of a file are meant, or
-    None as long as there are none that show it.
+    into a batch makes one of its own. The `chooser` says instead of each file how its lines are
+    meant.
     """
 
     lines: int = 100_000
@@ -51,7 +50,7 @@ class Limits:
     seconds: float = 1.0
     line_bytes: int = 1024 * 1024
     framing: Framing | None = None
-    choose: Callable[[TailedFile], Sense | None] | None = None
+    chooser: Chooser | None = None
 
 
 class State(Enum):
@@ -332,10 +331,13 @@ class TailedFile:
         self._end(now)
 
     def _meaning(self) -> Sense | None:
-        """How its lines are meant, which is found out once."""
-        if not self.sense:
-            choose = self.limits.choose
-            self.sense = choose(self) if choose else Sense(framing=self.limits.framing)
+        """How its lines are meant; None: nobody knows as yet."""
+        if not (chooser := self.limits.chooser):
+            self.sense = self.sense or Sense(framing=self.limits.framing)
+            return self.sense
+        before, self.sense = self.sense, chooser.choose(self)
+        if before and self.sense and before.framing != self.sense.framing:
+            self.recount()
         return self.sense
 
     def _settle(self, now: float) -> None:

@@ -22,6 +22,7 @@ import polars as pl
 from connectors.batch import COLUMNS, PLACE, DeadLetter, Fit, Numbers, Parsed, Span, Taken
 from connectors.errors import MalformedLine
 from connectors.sources.sense import is_directive
+from flows.parsing import ANY, AUTO, FORMATS
 from flows.parsing.choice import described
 from flows.parsing.events import Heads, lines_of_events, split, whole_text, whole_texts, with_rest
 from flows.parsing.lines import Lines
@@ -70,6 +71,8 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
     def reader(name: str, header: str) -> _Reader:
         return _Reader(name, header, described(name, header).make(zone, shift))
 
+    if name == AUTO:  # of spans that were read before it was
+        name = ANY if ANY in FORMATS else "json"
     reader(name, "")  # what is wrong with it shows at once
 
     def parse(batch: Taken) -> Parsed:
