@@ -25,14 +25,13 @@ from connectors.sources.sense import is_directive
 from flows.parsing import ANY, AUTO, FORMATS
 from flows.parsing.choice import described
 from flows.parsing.events import Heads, lines_of_events, split, whole_text, whole_texts, with_rest
+from flows.parsing.fields import MISFITS
 from flows.parsing.lines import Lines
 from flows.parsing.suggest import fitting
+from flows.parsing.times import start_of_year, with_years
 
 Row = dict[str, object]
 """One parsed line: names of `COLUMNS` to values of their Python types; absent means empty."""
-
-MISFITS = "misfits"
-"""The key by which a `Row` says in which columns a value of the line does not fit (a tuple)."""
 
 OK = "ok"
 """Name of the column by which `Format.columns` says of which lines it is certain."""
@@ -66,6 +65,7 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
     `duration_unit`.
     """
     zone, shift = ZoneInfo(time_zone), DURATION_UNITS[duration_unit]
+    this_year = start_of_year()
 
     @lru_cache(maxsize=_READERS_KEPT)
     def reader(name: str, header: str) -> _Reader:
@@ -82,8 +82,12 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
             one.read(batch, lines, unfit + others) for one, others in _each(batch.spans, readers)
         ]
         whole = found[0] if len(found) == 1 else _together(found, batch.spans)
+        rows = whole.rows
+        if rows is not None:
+            seen = {span.stream.id: span.seen or this_year for span in batch.spans}
+            rows = with_years(rows, seen, zone)
         return batch.parsed(
-            whole.rows,
+            rows,
             rejected=batch.dead_letters([*batch.unfit, *whole.refused]),
             fits=tuple(_fits(batch, whole.asked, whole.refused, readers)),
             misfits=whole.misfits,

@@ -14,8 +14,9 @@ import polars as pl
 from connectors.errors import MalformedLine
 from flows.parsing import ANY, FORMATS, OUTER
 from flows.parsing.choice import describe
+from flows.parsing.fields import MISFITS
 from flows.parsing.lines import Lines
-from flows.parsing.parser import MISFITS, OK, Format, Row
+from flows.parsing.parser import OK, Format, Row
 
 _PROBES = 8  # lines that are tried first: a format that takes none of them takes none
 _ENOUGH = 0.5  # share of the lines that a format takes at least
