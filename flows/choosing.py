@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -17,7 +17,7 @@ from connectors.batch import Numbers, Parsed, Span, Taken
 from connectors.saying import say, shown
 from connectors.sources.samples import lines_of, sample
 from connectors.sources.sense import Sense, Unknown
-from flows.parsing import ANY
+from flows.parsing import ANY, AUTO
 from flows.parsing.choice import Headed, describe
 from flows.parsing.parser import Row
 from flows.parsing.ranking import Candidate, choose, takes
@@ -26,6 +26,7 @@ from settings import Settings
 
 Flags = npt.NDArray[np.bool_]
 
+_FIRST = 50  # lines that come next
 _TOLD = 20  # files whose format is said
 _KEPT = 200  # lines of a change that are looked at
 _FEW, _MANY = 5, 20  # refused lines that show a change, and that show a wrong choice
@@ -38,12 +39,21 @@ _SHOWN = 160  # characters of a line
 
 
 class Choices:
-    """The format of each file: what the ledger says, else what fits the lines that are there."""
+    """The format of each file: what the ledger says, else what fits the lines that are there.
 
-    def __init__(self, settings: Settings, say: Callable[[str], None] = say) -> None:
+    What was found out is told, and what changes is a warning.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tell: Callable[[str], None] = lambda sentence: None,
+        warn: Callable[[str], None] = say,
+    ) -> None:
         self._settings = settings
         self._zone = settings.log_timezone
-        self._say = say
+        self._say = tell
+        self._warn = warn
         self._lock = threading.Lock()
         self._chosen: dict[int, tuple[Sense, str]] = {}  # by file; and its format before
         self._known = lru_cache(maxsize=256)(self._sense_of)
@@ -61,6 +71,9 @@ class Choices:
             return known
         lines = self._lines(file)
         found = choose(lines, self._zone, self._named.get(file.name, ""))
+        if found and found.best.share < _SURE:  # it may have changed: what comes next counts
+            first = choose(lines[:_FIRST], self._zone)
+            found = first if first and first.best.share >= _SURE else found
         if not found:
             return None
         sense = self._sense(found.best.name, str(found))
@@ -68,6 +81,16 @@ class Choices:
         hint = "" if self._settings.log_multiline or not found.has_events else _EVENTS
         self._tell(f"{file.name!r}: {found}.{hint}")
         return sense
+
+    def again(self, lines: Sequence[str], before: str) -> str:
+        """The format by which refused lines of a file are tried again, which were of another.
+
+        Empty: that of the settings.
+        """
+        if self._settings.log_format != AUTO:
+            return ""
+        found = choose(lines, self._zone)
+        return found.best.name if found and found.best.name != ANY else before
 
     def _lines(self, file: Unknown) -> list[str]:
         content = file.open()
@@ -150,7 +173,7 @@ class Choices:
         self._remember(span.stream.id, span.stream.name, sense, span.format)
         when = row.get("timestamp")
         clock = f", {when:%H:%M:%S}" if isinstance(when, datetime) else ""
-        self._say(
+        self._warn(
             f"{span.stream.name}, byte {place:,}{clock}: {100 * since.share:.0f} % rejected since; "
             f"{_fit(best)}, and is the format from now on. `logwax redrive` stores what was "
             f"rejected. It begins with {shown(text[:_SHOWN])}"

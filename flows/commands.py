@@ -37,9 +37,11 @@ from connectors.sources.known_files import (
     recognise_one,
 )
 from connectors.sources.names import Names
+from connectors.sources.samples import sample as sample_of
 from connectors.store import Ledger, Store
 from flows.audit import Auditor, FileAudit
 from flows.backfill import Backfilled, TimeRange, backfill
+from flows.choosing import Choices
 from flows.line_ranges import NO_BLOCKS, NO_CUTS, Framings, LineRanges, Meanings, Offsets
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
@@ -220,6 +222,7 @@ class Commands:
                 accounts,
                 parse_and_enrich(self._settings),
                 lru_cache(maxsize=1)(lambda file_id: Meanings(self._accounts.blocks(file_id))),
+                Choices(self._settings).again,
                 self._encoding,
                 self._settings.log_max_line_bytes,
                 reason=reason,
@@ -310,10 +313,14 @@ class Commands:
 
     def _ranges(self, known: Span | None, content: Content, end: int, cuts: Offsets) -> LineRanges:
         usual = framing(self._settings)
-        seen = Evidence(seen=min(time.time_ns() // 1000, content.changed_at()))
+        lines = sample_of(content, 0, end, self._encoding)
+        meant = Evidence(
+            seen=min(time.time_ns() // 1000, content.changed_at()),
+            format=Choices(self._settings).again(lines, ""),
+        )
         blocks = self._accounts.blocks(known.stream.id) if known else NO_BLOCKS
-        meant = Framings.of(usual, blocks), Meanings(blocks, seen)
-        return LineRanges(content, self._encoding, end, cuts, *meant)
+        meanings = Meanings(blocks, meant)
+        return LineRanges(content, self._encoding, end, cuts, Framings.of(usual, blocks), meanings)
 
     def _changeable(self) -> ChangeableAccounts:
         if isinstance(self._accounts, ChangeableAccounts):

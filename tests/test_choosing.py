@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import permutations
 from pathlib import Path
 
@@ -20,7 +24,9 @@ from flows.parsing.parser import parser
 from flows.parsing.ranking import choose, takes
 from flows.steps import watched
 from settings import Settings
+from tests.conftest import Pipeline
 from tests.tailing import Memory, Tail, append
+from tests.test_audit import logwax
 
 Make = Callable[[int], str]
 
@@ -61,7 +67,9 @@ class Auto:
 
     def __init__(self, pattern: object, memory: Memory | None = None, **settings: object) -> None:
         self.said: list[str] = []
-        self.choices = Choices(Settings(log_format="auto", **settings), self.said.append)
+        self.choices = Choices(
+            Settings(log_format="auto", **settings), self.said.append, self.said.append
+        )
         limits = Limits(1000, 1024 * 1024, 0.0, chooser=self.choices)
         self.tail = Tail(str(pattern), memory, limits=limits)
         self.memory = self.tail.memory
@@ -249,3 +257,81 @@ def test_what_a_span_was_read_by_is_in_its_proof(auto: Auto, tmp_path: Path) -> 
     (span,) = auto.memory.files.values()
     evidence = Evidence.of(span.proof)
     assert (evidence.format, evidence.seen) == ("json", span.seen)
+
+
+def test_of_a_file_that_has_changed_what_comes_next_counts(auto: Auto, tmp_path: Path) -> None:
+    append(tmp_path / "a.log", lines(a_logfmt, 0, 1000) + lines(a_json, 1000, 6000))
+    found = auto.read()
+    assert len(found[0].rows) == 1000
+    assert not any(len(some.rejected) for some in found[2:])
+
+
+def test_lines_are_seen_when_their_file_was_written_last_or_now_if_that_is_later(
+    auto: Auto, tmp_path: Path
+) -> None:
+    for name, when in (("old", 1_600_000_000), ("new", 4_000_000_000)):
+        append(tmp_path / f"{name}.log", lines(a_json, when, when + 3))
+        os.utime(tmp_path / f"{name}.log", (when, when))
+    before = time.time_ns() // 1000
+    auto.read()
+    seen = {Path(span.stream.name).stem: span.seen for span in auto.memory.files.values()}
+    assert seen["old"] == 1_600_000_000_000_000
+    assert before <= seen["new"] <= time.time_ns() // 1000
+
+
+# --- with a store --------------------------------------------------------------------------------
+
+
+def run(pipeline: Pipeline, *command: str, **settings: object) -> str:
+    """What a run of the pipeline, or a command, says."""
+    settings = {
+        "STORE": "sqlite",
+        "INSTANCE": "a",
+        "LOG_PATHS": "logs/*",
+        "LOG_FORMAT": "auto",
+        **settings,
+    }
+    done = logwax(pipeline, *command, **settings) if command else pipeline.run(**settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_files_of_five_formats_are_stored_and_the_audit_balances(pipeline: Pipeline) -> None:
+    logs = pipeline.directory / "logs"
+    logs.mkdir()
+    for number, make in enumerate(KINDS.values()):
+        append(logs / f"{number}.log", lines(make, 0, 200) + b"odd\n\n")
+    said = run(pipeline)
+    assert "stored=1000 dead=5" in said
+    assert "4.log': cri:logfmt fits " in said
+    assert "total of 5 files: lines=1005 stored=1000 dead=5" in run(pipeline, "audit")
+
+
+def test_what_was_rejected_before_a_change_is_stored_by_a_redrive(pipeline: Pipeline) -> None:
+    logs = pipeline.directory / "logs"
+    logs.mkdir()
+    append(logs / "a.log", lines(a_logfmt, 0, 500))
+    begin = (logs / "a.log").stat().st_size
+    append(logs / "a.log", lines(a_json, 500, 600))
+    said = run(pipeline)
+    assert f"a.log, byte {begin:,}, " in said
+    assert "stored=500 dead=100" in said
+    assert "total: tried=100 stored=100 dead=0" in run(pipeline, "redrive")
+    assert "lines=600 stored=600 dead=0" in run(pipeline, "audit")
+
+
+def test_a_ledger_of_an_earlier_version_goes_on(pipeline: Pipeline) -> None:
+    logs = pipeline.directory / "logs"
+    logs.mkdir()
+    append(logs / "a.log", lines(a_json, 0, 10))
+    run(pipeline, LOG_FORMAT="json")
+    with closing(sqlite3.connect(pipeline.directory / "data/logwax.sqlite")) as ledger, ledger:
+        changed = ledger.execute(
+            "UPDATE ingest_blocks SET proof = rtrim(substr(proof, 1, instr(proof, '{') - 1)) "
+            "WHERE instr(proof, '{')"
+        )
+        assert changed.rowcount == 1
+    append(logs / "a.log", lines(a_json, 10, 15) + b"odd\n")
+    assert "stored=5 dead=1" in run(pipeline)
+    assert "lines=16 stored=15 dead=1" in run(pipeline, "audit")
+    assert "tried=1 stored=0 dead=1" in run(pipeline, "redrive")
