@@ -133,7 +133,8 @@ class Span:
 
     Places are the source's own; of a file they are bytes. By the `proof` the source knows the
     stream and the span again, and nobody else understands it. `continued`: the bytes begin inside a
-    line whose beginning was stored as a line, when nobody was going to finish it.
+    line whose beginning was stored as a line, when nobody was going to finish it. `seen`: when the
+    stream was seen first, in microseconds of UTC since 1970 (0: unknown).
     """
 
     stream: Stream
@@ -143,6 +144,7 @@ class Span:
     records: int
     proof: str = ""
     continued: bool = False
+    seen: int = 0
 
     def overlaps(self, other: Span) -> bool:
         """Whether both have some place of one stream."""

@@ -53,8 +53,12 @@ class Lines:
         if not dropped:
             return self, None
         kept = np.delete(np.arange(len(self)), dropped)
-        sizes = np.diff(self.starts)[kept]
-        return Lines(self.join(kept), np.concatenate(([0], np.cumsum(sizes)))), kept
+        return self.only(kept), kept
+
+    def only(self, numbers: Numbers) -> Lines:
+        """The lines with these numbers."""
+        sizes = np.diff(self.starts)[numbers]
+        return Lines(self.join(numbers), np.concatenate(([0], np.cumsum(sizes))))
 
     def join(self, numbers: Numbers) -> bytes:
         """The bytes of the lines with these numbers, one after another."""

@@ -23,14 +23,13 @@ from connectors.batch import COLUMNS, PLACE, DeadLetter, Fit, Numbers, Parsed, T
 from connectors.errors import MalformedLine
 from flows.parsing.choice import describe
 from flows.parsing.events import Heads, lines_of_events, split, whole_text, whole_texts, with_rest
+from flows.parsing.fields import MISFITS
 from flows.parsing.lines import Lines
 from flows.parsing.suggest import fitting
+from flows.parsing.times import start_of_year, with_years
 
 Row = dict[str, object]
 """One parsed line: names of `COLUMNS` to values of their Python types; absent means empty."""
-
-MISFITS = "misfits"
-"""The key by which a `Row` says in which columns a value of the line does not fit (a tuple)."""
 
 OK = "ok"
 """Name of the column by which `Format.columns` says of which lines it is certain."""
@@ -63,6 +62,7 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
     zone, shift = ZoneInfo(time_zone), DURATION_UNITS[duration_unit]
     form = describe(name).make(zone, shift)
     container = name.partition(":")[0]
+    this_year = start_of_year()
 
     def advise(text: str, why: MalformedLine) -> str:
         text = split(text)[0]
@@ -89,6 +89,8 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
                 others = kept[others]
             rows, refused = _ask_one_by_one(form, container, batch, others, misfits)
             frame = filled(pl.concat([frame.filter(certain), rows], how="diagonal"))
+        seen = {span.stream.id: span.seen or this_year for span in batch.spans}
+        frame = with_years(frame, seen, zone)
         return batch.parsed(
             frame,
             rejected=batch.dead_letters([*batch.unfit, *refused]),
