@@ -9,13 +9,38 @@ FORMATS: dict[str, str] = {
         "docker",
         "json",
         "cri",
+        # proxies, balancers, clouds
         "haproxy",
+        "envoy",
+        "alb",
+        "elb",
+        "nlb",
+        "s3",
+        "vpc_flow",
+        "squid",
+        "xferlog",
+        # keys and values
+        "cef",
+        "leef",
+        "caddy",
+        "ltsv",
         "logfmt",
+        # web servers
         "combined",
         "common",
         "vhost_combined",
         "nginx",
+        "traefik",
         "combined_extra",
+        "nginx_error",
+        "apache_error",
+        "gunicorn",
+        "hypercorn",
+        "granian",
+        "uvicorn",
+        "uwsgi",
+        "django",
+        "werkzeug",
     )
 }
 """Value of `LOG_FORMAT` -> the module whose `FORMAT` describes it; a special one before others."""

@@ -203,6 +203,7 @@ def _put(field: Field, text: str, zone: ZoneInfo, row: Row, attributes: dict[str
     if field.column == "timestamp":
         row["timestamp"] = reader_of(field.time)(text, zone)
     elif field.column in READ:
+        text = "-" if text in field.empty else text
         attributes |= put_numbers(row, {field.column: text}, field.shift)
     elif field.column == REQUEST:
         _put_request(field, text, row, attributes)
@@ -224,7 +225,7 @@ def _put_request(field: Field, text: str, row: Row, attributes: dict[str, str]) 
         row["request_path"] = asked.group(2) or asked.group(5)
         if asked.group(3):
             attributes["protocol"] = asked.group(3)
-    elif text not in NO_VALUE:
+    elif text not in (*NO_VALUE, *field.empty):
         attributes[field.name] = meant
 
 
