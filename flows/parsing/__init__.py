@@ -9,16 +9,47 @@ FORMATS: dict[str, str] = {
         "docker",
         "json",
         "cri",
+        # proxies, balancers, clouds
         "haproxy",
+        "envoy",
+        "alb",
+        "elb",
+        "nlb",
+        "s3",
+        "vpc_flow",
+        "squid",
+        "xferlog",
+        # keys and values
+        "cef",
+        "leef",
+        "caddy",
+        "ltsv",
         "logfmt",
+        # web servers
         "combined",
         "common",
         "vhost_combined",
         "nginx",
+        "traefik",
         "combined_extra",
+        "nginx_error",
+        "apache_error",
+        "gunicorn",
+        "hypercorn",
+        "granian",
+        "uvicorn",
+        "uwsgi",
+        "django",
+        "werkzeug",
     )
 }
 """Value of `LOG_FORMAT` -> the module whose `FORMAT` describes it; a special one before others."""
+
+ANY = "raw"
+"""The format of lines that are of no other."""
+
+AUTO = "auto"
+"""Value of `LOG_FORMAT`: that of each file is found out."""
 
 OUTER: dict[str, tuple[str, ...]] = {"cri": ("stream", "tags"), "docker": ("stream", "attrs")}
 """Formats in whose `message` another one may be (`cri:json`) -> the attributes that they add."""

@@ -18,6 +18,7 @@ from flows.parsing.dialects import DIALECTS, USUAL, Alias, Dialect
 from flows.parsing.fields import (
     MAX_UINT16,
     MAX_UINT64,
+    MISFITS,
     NO_VALUE,
     encode,
     go_duration,
@@ -25,7 +26,7 @@ from flows.parsing.fields import (
     seconds,
 )
 from flows.parsing.lines import Lines
-from flows.parsing.parser import MISFITS, Row
+from flows.parsing.parser import Row
 from flows.parsing.times import any_time, epoch, instant
 from native.lines import Form, Key, Keys, Kind, Tell
 
