@@ -16,7 +16,9 @@ import pyarrow as pa
 import native
 from native.text import SLACK, array_of, frame_of
 
-_MOST_KEYS = 64
+MOST_KEYS = 64
+"""Keys that can be read at once."""
+
 _MOST_BYTES = 2**31 - 1  # what a view can address
 _USUAL_LINE = 64  # bytes at least: shorter ones are looked at twice
 _USUAL_SHARE = 4  # of the room that could be needed: what takes more is read on into all of it
@@ -383,6 +385,7 @@ class _Reading(ctypes.Structure):
         ("lines", _Made),
         ("texts", _Made),
         ("objects", _Made),
+        ("timeless", ctypes.c_int64),
         ("zoned", ctypes.c_int64),
         ("progress", ctypes.c_int64 * 8),
     )
@@ -434,7 +437,7 @@ def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> i
 
 def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
     """Whether these lines can be read here at all; without keys there is nothing to read."""
-    is_usual = 0 < len(keys) <= _MOST_KEYS and _room(len(text), count, keys) <= _MOST_BYTES
+    is_usual = 0 < len(keys) <= MOST_KEYS and _room(len(text), count, keys) <= _MOST_BYTES
     return native.library is not None and is_usual
 
 
@@ -500,6 +503,7 @@ def read(
         step_count=len(steps),
         room=_room_beside(keys.all),
         attributes=attributes.ctypes.data if has_attributes else None,
+        timeless=all(key.kind is not Kind.TIME for key in keys.all),
         zoned=-1,
     )
     some = False

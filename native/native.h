@@ -130,6 +130,7 @@ typedef struct {
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
+    int64_t timeless;    /* whether lines need no time */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
     uint64_t seen;       /* a bit for each key of this line */
     uint64_t empty;      /* those that have no value */

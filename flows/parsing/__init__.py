@@ -16,9 +16,33 @@ FORMATS: dict[str, str] = {
         "vhost_combined",
         "nginx",
         "combined_extra",
+        "auditd",
+        "syslog5424",
+        "klog",
+        "redis",
+        "postgresql",
+        "mysql",
+        "mysql_slow",
+        "mongod",
+        "rabbitmq",
+        "elasticsearch",
+        "zap",
+        "etcd",
+        "android",
+        "dmesg",
+        "dpkg",
+        "bgl",
+        "hpc",
+        "syslog",
     )
 }
 """Value of `LOG_FORMAT` -> the module whose `FORMAT` describes it; a special one before others."""
 
-OUTER: dict[str, tuple[str, ...]] = {"cri": ("stream", "tags"), "docker": ("stream", "attrs")}
+_SYSLOG = ("program", "pid", "service", "facility", "version", "msgid", "structured_data")
+OUTER: dict[str, tuple[str, ...]] = {
+    "cri": ("stream", "tags"),
+    "docker": ("stream", "attrs"),
+    "syslog": _SYSLOG,
+    "syslog5424": _SYSLOG,
+}
 """Formats in whose `message` another one may be (`cri:json`) -> the attributes that they add."""
