@@ -514,15 +514,15 @@ class VariantsFormat:
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`: that of the layout that the line looks like."""
-        refusal: MalformedLine | None = None
+        why: tuple[str, str] | None = None  # no error, whose traceback would hold all that is here
         for form in self._formats:
             try:
                 return form.line(text)
             except MalformedLine as error:
-                if refusal is None or form.matches(text):
-                    refusal = error
-        assert refusal
-        raise refusal
+                if why is None or form.matches(text):
+                    why = error.reason, error.detail
+        assert why
+        raise MalformedLine(*why)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; each layout is asked for those that are not of the ones before."""

@@ -3,6 +3,7 @@
 `label seconds date node`, then of BlueGene/L `time node type component level message`, of
 Thunderbird, Spirit and Liberty a line of syslog, by A. Oliner and J. Stearley, "What Supercomputers
 Say" (DSN 2007). A label is one of an alert; `-` says that it is none.
+The seconds are the time; the date says the same.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _TAG: tuple[Part | Maybe, ...] = (
 
 def _layout(*end: Part | Maybe, samples: tuple[str, ...] = ()) -> Layout:
     parts: tuple[Part | Maybe, ...] = (
-        *(Field("label"), " ", Field("time", "timestamp", time="%s"), " ", Field("date"), " "),
+        *(Field("label"), " ", Field("time", "timestamp", time="%s %Y.%m.%d"), " "),
         *(Field("node", "host"), " ", *end),
     )
     return Layout(parts, samples, "not_bgl")
