@@ -30,6 +30,12 @@ FIRST = datetime(1900, 1, 1, tzinfo=timezone.utc)
 END = datetime(2300, 1, 1, tzinfo=timezone.utc)
 """What ClickHouse's DateTime64 holds begins at `FIRST` and is before `END`; it wraps beyond."""
 
+CLF = "%d/%b/%Y:%H:%M:%S %z"
+"""A `pattern`: Apache's `%t` and nginx's `$time_local`."""
+
+HAPROXY = "%d/%b/%Y:%H:%M:%S"
+"""A `pattern`: HAProxy's `%t`, in no zone."""
+
 YEARLESS = 4
 """The year of times that have none: a leap year, and before `FIRST`."""
 
@@ -39,9 +45,6 @@ _ISO = re.compile(
     r"( ?(?:[Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)| [A-Z]{3,5})?",
     re.ASCII,
 )
-_SECOND = r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d)"
-_CLF = re.compile(rf"{_SECOND}( [+-]\d{{4}})", re.ASCII)
-_HAPROXY = re.compile(rf"{_SECOND}(\.\d+)?", re.ASCII)
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _MICROS = 6
 # Epoch numbers tell their unit by their size: seconds have 10 digits until the year 2286.
@@ -276,24 +279,6 @@ def pattern(text: str) -> Pattern:
     return Pattern(text, shape, codes, has_year, re.compile(expression))
 
 
-def clf(text: str, zone: ZoneInfo) -> datetime:
-    """A time as Apache's `%t` and nginx's `$time_local` write it. Raises `MalformedLine`."""
-    return _with_month(_CLF, text, "17/May/2015:10:05:03 +0000", zone)
-
-
-def haproxy(text: str, zone: ZoneInfo) -> datetime:
-    """A time as HAProxy's `%t` writes it, in no zone. Raises `MalformedLine`."""
-    return _with_month(_HAPROXY, text, "17/May/2015:10:05:03.655", zone)
-
-
-def _with_month(pattern: re.Pattern[str], text: str, example: str, zone: ZoneInfo) -> datetime:
-    found = pattern.fullmatch(text)
-    if not found or found.group(2) not in _MONTHS:
-        raise MalformedLine("bad_timestamp", f"[{text[:64]}] is not a time like {example}")
-    day, month, year, clock, rest = found.groups(default="")
-    return iso(f"{year}-{_MONTHS.index(month) + 1:02}-{day} {clock}{rest}", zone)
-
-
 def epoch_text(text: str, zone: ZoneInfo) -> datetime:
     """A text that is a number since 1970. Raises `MalformedLine`."""
     if (found := number(text)) is None:
@@ -305,17 +290,15 @@ def any_time(text: str, zone: ZoneInfo) -> datetime:
     """A time in one of the ways above. Raises `MalformedLine`."""
     if number(text) is not None:
         return epoch_text(text, zone)
-    for pattern, read in ((_CLF, clf), (_HAPROXY, haproxy)):
-        if pattern.fullmatch(text):
-            return read(text, zone)
+    for way in map(pattern, (CLF, HAPROXY)):
+        if way.expression.fullmatch(text):
+            return way.read(text, zone)
     return iso(text, zone)
 
 
 _READ_TIME: dict[Meaning | None, Callable[[str, ZoneInfo], datetime]] = {
     None: any_time,
     Meaning.ISO: iso,
-    Meaning.CLF: clf,
-    Meaning.HAPROXY: haproxy,
     Meaning.EPOCH: epoch_text,
 }
 
