@@ -103,11 +103,9 @@ class Meaning(IntEnum):
     """What a field is beyond its kind: see the enumeration of the same names in `native.h`."""
 
     ISO = 0
-    CLF = 1
-    HAPROXY = 2
-    EPOCH = 3
-    REQUEST = 4
-    PATTERN = 5
+    EPOCH = 1
+    REQUEST = 2
+    PATTERN = 3
 
 
 class Part(IntEnum):
@@ -185,13 +183,15 @@ class Step(NamedTuple):
 class Read(NamedTuple):
     """The columns of all lines, and of which lines they are certain; `others` are of no such line.
 
-    `timestamp` is UTC if times are `zoned`; else it is what the lines say.
+    `timestamp` is UTC if times are `zoned`; else it is what the lines say, clocks of the `zone` of
+    which they have the name, if they have any.
     """
 
     columns: pl.DataFrame
     ok: npt.NDArray[np.bool_]
     others: npt.NDArray[np.bool_]
     zoned: bool
+    zone: str
 
 
 _OTHER = 2  # beside 0 and 1, for a line left open: it is of no such layout
@@ -382,6 +382,7 @@ class _Reading(ctypes.Structure):
         ("objects", _Made),
         ("timeless", ctypes.c_int64),
         ("zoned", ctypes.c_int64),
+        ("zone", ctypes.c_uint64),
         ("progress", ctypes.c_int64 * 8),
     )
 
@@ -428,6 +429,10 @@ def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> i
         ctypes.c_int64(len(places)),
     )
     return count
+
+
+def _letters(word: int) -> str:
+    return word.to_bytes(8, "little").rstrip(b"\0").decode()
 
 
 def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
@@ -532,4 +537,6 @@ def read(
     }
     if some:
         columns["attributes"] = array_of(pa.string_view(), attributes, texts)
-    return Read(frame_of(columns), ok == 1, ok == _OTHER, reading.zoned != 0)
+    return Read(
+        frame_of(columns), ok == 1, ok == _OTHER, reading.zoned != 0, _letters(reading.zone)
+    )

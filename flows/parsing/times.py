@@ -30,6 +30,12 @@ FIRST = datetime(1900, 1, 1, tzinfo=timezone.utc)
 END = datetime(2300, 1, 1, tzinfo=timezone.utc)
 """What ClickHouse's DateTime64 holds begins at `FIRST` and is before `END`; it wraps beyond."""
 
+CLF = "%d/%b/%Y:%H:%M:%S %z"
+"""A `pattern`: Apache's `%t` and nginx's `$time_local`."""
+
+HAPROXY = "%d/%b/%Y:%H:%M:%S"
+"""A `pattern`: HAProxy's `%t`, in no zone."""
+
 YEARLESS = 4
 """The year of times that have none: a leap year, and before `FIRST`."""
 
@@ -39,9 +45,6 @@ _ISO = re.compile(
     r"( ?(?:[Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)| [A-Z]{3,5})?",
     re.ASCII,
 )
-_SECOND = r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d)"
-_CLF = re.compile(rf"{_SECOND}( [+-]\d{{4}})", re.ASCII)
-_HAPROXY = re.compile(rf"{_SECOND}(\.\d+)?", re.ASCII)
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _MICROS = 6
 # Epoch numbers tell their unit by their size: seconds have 10 digits until the year 2286.
@@ -276,24 +279,6 @@ def pattern(text: str) -> Pattern:
     return Pattern(text, shape, codes, has_year, re.compile(expression))
 
 
-def clf(text: str, zone: ZoneInfo) -> datetime:
-    """A time as Apache's `%t` and nginx's `$time_local` write it. Raises `MalformedLine`."""
-    return _with_month(_CLF, text, "17/May/2015:10:05:03 +0000", zone)
-
-
-def haproxy(text: str, zone: ZoneInfo) -> datetime:
-    """A time as HAProxy's `%t` writes it, in no zone. Raises `MalformedLine`."""
-    return _with_month(_HAPROXY, text, "17/May/2015:10:05:03.655", zone)
-
-
-def _with_month(pattern: re.Pattern[str], text: str, example: str, zone: ZoneInfo) -> datetime:
-    found = pattern.fullmatch(text)
-    if not found or found.group(2) not in _MONTHS:
-        raise MalformedLine("bad_timestamp", f"[{text[:64]}] is not a time like {example}")
-    day, month, year, clock, rest = found.groups(default="")
-    return iso(f"{year}-{_MONTHS.index(month) + 1:02}-{day} {clock}{rest}", zone)
-
-
 def epoch_text(text: str, zone: ZoneInfo) -> datetime:
     """A text that is a number since 1970. Raises `MalformedLine`."""
     if (found := number(text)) is None:
@@ -305,17 +290,15 @@ def any_time(text: str, zone: ZoneInfo) -> datetime:
     """A time in one of the ways above. Raises `MalformedLine`."""
     if number(text) is not None:
         return epoch_text(text, zone)
-    for pattern, read in ((_CLF, clf), (_HAPROXY, haproxy)):
-        if pattern.fullmatch(text):
-            return read(text, zone)
+    for way in map(pattern, (CLF, HAPROXY)):
+        if way.expression.fullmatch(text):
+            return way.read(text, zone)
     return iso(text, zone)
 
 
 _READ_TIME: dict[Meaning | None, Callable[[str, ZoneInfo], datetime]] = {
     None: any_time,
     Meaning.ISO: iso,
-    Meaning.CLF: clf,
-    Meaning.HAPROXY: haproxy,
     Meaning.EPOCH: epoch_text,
 }
 
@@ -333,19 +316,22 @@ _FIRST, _END = (FIRST - _EPOCH) // _MICRO, (END - _EPOCH) // _MICRO
 
 
 @lru_cache(maxsize=10_000)
-def _ahead(day: int, zone: ZoneInfo) -> int | None:
-    """How far the clocks of a zone are ahead of UTC on a day since 1970; None: it changes then."""
+def _day_of(day: int, zone: ZoneInfo) -> tuple[int, str] | None:
+    """How far the clocks of a zone are ahead of UTC on a day since 1970, and what it is called.
+
+    None: they change on that day.
+    """
     begin = datetime(1970, 1, 1, tzinfo=zone) + timedelta(day)
     end = begin + timedelta(days=1) - _MICRO
-    ahead, last = begin.utcoffset(), end.utcoffset()
-    assert ahead is not None
-    return ahead // _MICRO if ahead == last else None
+    first, last = ((at.utcoffset() or timedelta(), at.tzname() or "") for at in (begin, end))
+    return (first[0] // _MICRO, first[1]) if first == last else None
 
 
-def utc_of_clocks(clocks: _Micros, zone: ZoneInfo) -> tuple[_Micros, _Flags]:
-    """What clocks of a zone showed as times of UTC, and which of them a store can hold.
+def utc_of_clocks(clocks: _Micros, zone: ZoneInfo, name: str = "") -> tuple[_Micros, _Flags]:
+    """What clocks of a zone showed as times of UTC, and which of them are certainly such times.
 
-    What `utc` does, for many times of the years 1900 to 2299; most are of one day.
+    What `utc` does, for many clocks of the years 1900 to 2299, most of one day. Where the zone was
+    not called by its `name`, or may have been called otherwise on that day, no time is certain.
     """
     if not len(clocks):
         return clocks, np.ones(0, np.bool_)
@@ -355,13 +341,14 @@ def utc_of_clocks(clocks: _Micros, zone: ZoneInfo) -> tuple[_Micros, _Flags]:
         days = clocks // _DAY
         edges = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
         lengths = np.diff(edges, append=len(clocks)).tolist()
-    found = [_ahead(day, zone) for day in (clocks[edges] // _DAY).tolist()]
-    times: _Micros = clocks - np.repeat([ahead or 0 for ahead in found], lengths)
-    for edge, length, ahead in zip(edges.tolist(), lengths, found, strict=True):
-        for place in range(edge, edge + length) if ahead is None else ():
+    found = [_day_of(day, zone) for day in (clocks[edges] // _DAY).tolist()]
+    times: _Micros = clocks - np.repeat([one[0] if one else 0 for one in found], lengths)
+    is_one = np.repeat([not name or (one is not None and one[1] == name) for one in found], lengths)
+    for edge, length, one in zip(edges.tolist(), lengths, found, strict=True):
+        for place in range(edge, edge + length) if one is None else ():
             local = _EPOCH.replace(tzinfo=zone) + int(clocks[place]) * _MICRO
             times[place] = (local.astimezone(timezone.utc) - _EPOCH) // _MICRO
-    return times, (times >= _FIRST) & (times < _END)
+    return times, is_one & (times >= _FIRST) & (times < _END)
 
 
 _LEAP_DAY = (31 + 28) * _DAY  # when 29 February begins
