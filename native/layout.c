@@ -171,8 +171,7 @@ static bool is_usual(const Step *step, const byte *at, const byte *end)
 
 static inline bool put_field(Reading *reading, const Step *step, int64_t line, Text *text)
 {
-    static ReadTime *const TIMES[] = {
-        [ISO] = read_iso, [CLF] = read_clf, [HAPROXY] = read_haproxy, [EPOCH] = read_epoch};
+    static ReadTime *const TIMES[] = {[ISO] = read_iso, [EPOCH] = read_epoch};
     const Key *key = &reading->keys[step->key];
 
     if (key->kind == TIME)
@@ -208,10 +207,13 @@ static inline const byte *put_pattern(Reading *reading, const Step *step, int64_
 
     if (!size || end - at < size || (stop < end && goes_on(*stop)) ||
         !is_same(at, reading->time, size)) {
+        uint64_t zone = 0;
         reading->time_size = 0;
-        stop = read_pattern(step->codes, at, end, &reading->micros, &reading->is_zoned, is_none);
-        if (!stop)
+        stop = read_pattern(step->codes, at, end, &reading->micros, &reading->is_zoned, is_none,
+                            &zone);
+        if (!stop || (zone && reading->zone && zone != reading->zone))
             return NULL;
+        reading->zone |= zone;
         reading->time = at;
         reading->time_size = stop - at;
     }

@@ -16,7 +16,9 @@ import pyarrow as pa
 import native
 from native.text import SLACK, array_of, frame_of
 
-_MOST_KEYS = 64
+MOST_KEYS = 64
+"""Keys that can be read at once."""
+
 _MOST_BYTES = 2**31 - 1  # what a view can address
 _USUAL_LINE = 64  # bytes at least: shorter ones are looked at twice
 _USUAL_SHARE = 4  # of the room that could be needed: what takes more is read on into all of it
@@ -101,11 +103,9 @@ class Meaning(IntEnum):
     """What a field is beyond its kind: see the enumeration of the same names in `native.h`."""
 
     ISO = 0
-    CLF = 1
-    HAPROXY = 2
-    EPOCH = 3
-    REQUEST = 4
-    PATTERN = 5
+    EPOCH = 1
+    REQUEST = 2
+    PATTERN = 3
 
 
 class Part(IntEnum):
@@ -183,13 +183,15 @@ class Step(NamedTuple):
 class Read(NamedTuple):
     """The columns of all lines, and of which lines they are certain; `others` are of no such line.
 
-    `timestamp` is UTC if times are `zoned`; else it is what the lines say.
+    `timestamp` is UTC if times are `zoned`; else it is what the lines say, clocks of the `zone` of
+    which they have the name, if they have any.
     """
 
     columns: pl.DataFrame
     ok: npt.NDArray[np.bool_]
     others: npt.NDArray[np.bool_]
     zoned: bool
+    zone: str
 
 
 _OTHER = 2  # beside 0 and 1, for a line left open: it is of no such layout
@@ -378,7 +380,9 @@ class _Reading(ctypes.Structure):
         ("lines", _Made),
         ("texts", _Made),
         ("objects", _Made),
+        ("timeless", ctypes.c_int64),
         ("zoned", ctypes.c_int64),
+        ("zone", ctypes.c_uint64),
         ("progress", ctypes.c_int64 * 8),
     )
 
@@ -427,9 +431,13 @@ def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> i
     return count
 
 
+def _letters(word: int) -> str:
+    return word.to_bytes(8, "little").rstrip(b"\0").decode()
+
+
 def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
     """Whether these lines can be read here at all; without keys there is nothing to read."""
-    is_usual = 0 < len(keys) <= _MOST_KEYS and _room(len(text), count, keys) <= _MOST_BYTES
+    is_usual = 0 < len(keys) <= MOST_KEYS and _room(len(text), count, keys) <= _MOST_BYTES
     return native.library is not None and is_usual
 
 
@@ -495,6 +503,7 @@ def read(
         step_count=len(steps),
         room=_room_beside(keys.all),
         attributes=attributes.ctypes.data if has_attributes else None,
+        timeless=all(key.kind is not Kind.TIME for key in keys.all),
         zoned=-1,
     )
     some = False
@@ -528,4 +537,6 @@ def read(
     }
     if some:
         columns["attributes"] = array_of(pa.string_view(), attributes, texts)
-    return Read(frame_of(columns), ok == 1, ok == _OTHER, reading.zoned != 0)
+    return Read(
+        frame_of(columns), ok == 1, ok == _OTHER, reading.zoned != 0, _letters(reading.zone)
+    )

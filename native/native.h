@@ -98,7 +98,7 @@ typedef struct {
 
 /* How far a field of a layout goes, and what it means beyond the kind of its key. */
 enum { WORD, TWO_WORDS, DIGITS, WORDS, ESCAPED, MOMENT, SPACES, LITERAL };
-enum { ISO, CLF, HAPROXY, EPOCH, REQUEST, PATTERN };
+enum { ISO, EPOCH, REQUEST, PATTERN };
 
 /* A part of a layout: see native/lines.py. */
 typedef struct {
@@ -130,7 +130,9 @@ typedef struct {
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
+    int64_t timeless;    /* whether lines need no time */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
+    uint64_t zone;       /* the letters of its name, if it is not UTC; 0 until the first one tells */
     uint64_t seen;       /* a bit for each key of this line */
     uint64_t empty;      /* those that have no value */
     int64_t likely;      /* number of the key that may be next */
@@ -353,18 +355,17 @@ static inline const byte *end_of_plain(const byte *at, const byte *end)
 /* Reads a time in microseconds: of UTC, if it `is_zoned`. */
 typedef bool ReadTime(const byte *at, const byte *end, int64_t *micros, bool *is_zoned);
 
-ReadTime read_iso;     /* 2026-11-01T12:00:00.123+01:00, less much of it */
-ReadTime read_clf;     /* 17/May/2015:10:05:03 +0000 */
-ReadTime read_haproxy; /* 17/May/2015:10:05:03.655, of no zone */
-ReadTime read_epoch;   /* a number since 1970 */
-ReadTime read_moment;  /* the first or the last of these */
+ReadTime read_iso;    /* 2026-11-01T12:00:00.123+01:00, less much of it */
+ReadTime read_epoch;  /* a number since 1970 */
+ReadTime read_moment; /* one of these */
 
 /*
  * Reads a time as the codes say: see flows/parsing/times.py. Returns where it ends, NULL if it is
- * not as usual; `is_none` says whether it is no such time.
+ * not as usual; `is_none` says whether it is no such time. The letters of `zone` name the zone of
+ * the clock if it is not UTC.
  */
 const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int64_t *micros,
-                         bool *is_zoned, bool *is_none);
+                         bool *is_zoned, bool *is_none, uint64_t *zone);
 
 /* Whether a store can hold the time. */
 bool is_storable(int64_t micros);

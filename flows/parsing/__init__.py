@@ -41,6 +41,24 @@ FORMATS: dict[str, str] = {
         "uwsgi",
         "django",
         "werkzeug",
+        "auditd",
+        "syslog5424",
+        "klog",
+        "redis",
+        "postgresql",
+        "mysql",
+        "mysql_slow",
+        "mongod",
+        "rabbitmq",
+        "elasticsearch",
+        "zap",
+        "etcd",
+        "android",
+        "dmesg",
+        "dpkg",
+        "bgl",
+        "hpc",
+        "syslog",
     )
 }
 """Value of `LOG_FORMAT` -> the module whose `FORMAT` describes it; a special one before others."""
@@ -51,5 +69,11 @@ ANY = "raw"
 AUTO = "auto"
 """Value of `LOG_FORMAT`: that of each file is found out."""
 
-OUTER: dict[str, tuple[str, ...]] = {"cri": ("stream", "tags"), "docker": ("stream", "attrs")}
+_SYSLOG = ("program", "pid", "service", "facility", "version", "msgid", "structured_data")
+OUTER: dict[str, tuple[str, ...]] = {
+    "cri": ("stream", "tags"),
+    "docker": ("stream", "attrs"),
+    "syslog": _SYSLOG,
+    "syslog5424": _SYSLOG,
+}
 """Formats in whose `message` another one may be (`cri:json`) -> the attributes that they add."""

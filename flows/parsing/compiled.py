@@ -10,7 +10,7 @@ import polars as pl
 
 from flows.parsing.lines import Flags, Lines
 from flows.parsing.parser import OK
-from flows.parsing.times import local_column
+from flows.parsing.times import utc_of_clocks
 from native.lines import Form, Key, Keys, Step, can_read, read
 
 
@@ -39,10 +39,11 @@ def read_apart(
         return nothing(lines), np.zeros(len(lines), np.bool_)
     found = read(form, lines.text, lines.starts, keys, steps)
     frame, ok = found.columns, pl.Series(OK, found.ok)
-    if not found.zoned and zone.key != "UTC":
-        local = pl.when(ok).then(pl.col("timestamp").dt.replace_time_zone(None))
-        frame = frame.with_columns(local_column(local, zone))
-        ok = frame["timestamp"].is_not_null().alias(OK)
+    if not found.zoned and (zone.key != "UTC" or found.zone):
+        clocks = frame["timestamp"].to_physical().to_numpy()
+        times, is_one = utc_of_clocks(clocks, zone, found.zone)
+        frame = frame.with_columns(timestamp=pl.Series(times).cast(frame.schema["timestamp"]))
+        ok = pl.Series(OK, found.ok & is_one)
     return frame.hstack([ok]), found.others
 
 
