@@ -286,13 +286,10 @@ class _Literal(ctypes.Structure):
         return cls(data, len(data), *(int.from_bytes(part, "little") for part in (word, mask)))
 
 
-_MOST_ENDS = 4
-
-
 class _Step(ctypes.Structure):
     _fields_ = (
         ("before", _Literal),
-        ("ends", _Literal * _MOST_ENDS),
+        ("ends", ctypes.POINTER(_Literal)),
         ("words", _Literal * 2),
         ("codes", ctypes.c_char_p),
         ("key", ctypes.c_int64),
@@ -318,14 +315,12 @@ class _Step(ctypes.Structure):
     @classmethod
     def of(cls, step: Step) -> _Step:
         """What C is told of a step."""
-        assert len(step.ends) <= _MOST_ENDS
-        ends = (*step.ends, *[""] * _MOST_ENDS)[:_MOST_ENDS]
         words = (*step.words, *step.words, "", "")[:2]
         longest_empty = 0 if step.is_choice else max(len(word.encode()) for word in words)
         odd = (*step.odd.encode(), *step.odd.encode(), 0, 0)[:2]
         return cls(
             _Literal.of(step.before),
-            (_Literal * _MOST_ENDS)(*map(_Literal.of, ends)),
+            (_Literal * len(step.ends))(*map(_Literal.of, step.ends)),
             (_Literal * 2)(*map(_Literal.of, words)),
             step.codes,
             step.key,

@@ -103,7 +103,7 @@ enum { ISO, CLF, HAPROXY, EPOCH, REQUEST, PATTERN };
 /* A part of a layout: see native/lines.py. */
 typedef struct {
     Literal before;
-    Literal ends[4];
+    const Literal *ends; /* `end_count` of them */
     Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
     const byte *codes;
     int64_t key, shape, meaning, longest_empty;
