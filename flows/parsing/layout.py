@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from connectors.errors import MalformedLine
-from flows.parsing.compiled import read_apart
+from flows.parsing.compiled import nothing, read_apart
 from flows.parsing.fields import NO_VALUE, READ, Escapes, encode, put_numbers, unescape
 from flows.parsing.lines import Flags, Lines
 from flows.parsing.parser import OK, Row, filled
@@ -537,20 +537,19 @@ class VariantsFormat:
         numbers = np.arange(len(lines))
         for form in self._formats:
             frame, others = form.apart(lines)
-            frames.append(frame.with_columns(pl.Series(_NUMBER, numbers)))
-            ok = frame[OK].to_numpy()
-            for number in np.flatnonzero(~ok & ~others).tolist():
+            certain = frame[OK].to_numpy()
+            for number in np.flatnonzero(~certain & ~others).tolist():
                 others[number] = not form.matches(lines.raw(number).decode(errors="replace"))
-            if ok.all() or not others.any():
-                break
-            if others.all():  # as usual: a file has lines of one layout
-                frames.pop()
-                continue
             left = np.flatnonzero(others)
-            frames[-1] = frames[-1].filter(~others)
+            if len(left) == len(lines):
+                continue
+            mine = frame.with_columns(pl.Series(_NUMBER, numbers))
+            frames.append(mine.filter(~others) if len(left) else mine)
+            if not len(left):
+                break
             lines, numbers = lines.only(left), numbers[left]
         else:
-            frames.append(pl.DataFrame({OK: np.zeros(len(numbers), np.bool_), _NUMBER: numbers}))
+            frames.append(nothing(lines).with_columns(pl.Series(_NUMBER, numbers)))
         if len(frames) == 1:
             return frames[0].drop(_NUMBER)
         return filled(pl.concat(frames, how="diagonal").sort(_NUMBER).drop(_NUMBER))

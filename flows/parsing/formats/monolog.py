@@ -92,7 +92,7 @@ FORMAT = _Monolog(
             "not_monolog",
             "[{time}] {channel}.{level}: {message}",
             samples=(
-                "[2026-11-22T20:15:05.123456+01:00] shop.WARNING: disk 91% full [] []",
+                "[2026-11-22T20:15:05.123456+00:00] shop.WARNING: disk 91% full [] []",
                 '[2026-11-22 20:15:05] production.ERROR: caf\u00e9 closed {"order":4711} ',
             ),
         )
