@@ -101,11 +101,9 @@ class Meaning(IntEnum):
     """What a field is beyond its kind: see the enumeration of the same names in `native.h`."""
 
     ISO = 0
-    CLF = 1
-    HAPROXY = 2
-    EPOCH = 3
-    REQUEST = 4
-    PATTERN = 5
+    EPOCH = 1
+    REQUEST = 2
+    PATTERN = 3
 
 
 class Part(IntEnum):

@@ -101,8 +101,7 @@ class Field:
             return f"({_CHARACTERS[self.shape]}{{{self.width}}})"
         if self.ends_itself:
             return f"({pattern(str(self.time)).shape})"
-        is_bracketed = self.is_pattern or self.time in (Meaning.CLF, Meaning.HAPROXY)
-        return _BETWEEN_BRACKETS if is_bracketed else _PATTERNS[self.shape]
+        return _BETWEEN_BRACKETS if self.is_pattern else _PATTERNS[self.shape]
 
     def read_as(self) -> Iterator[Key]:
         """What the compiled part makes of it."""
@@ -149,7 +148,7 @@ def quoted(name: str, column: str = "", escapes: Escapes = Escapes.NONE) -> Fiel
     return Field(name, column, shape, escapes=escapes)
 
 
-def bracketed(name: str, time: Meaning | str) -> Field:
+def bracketed(name: str, time: str) -> Field:
     """A time in brackets, which are in the literals around it."""
     return Field(name, "timestamp", Shape.WORDS, time)
 

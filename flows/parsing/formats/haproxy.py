@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from flows.parsing.layout import REQUEST, Field, Layout, Maybe, bracketed, quoted
-from native.lines import Meaning, Shape
+from flows.parsing.times import HAPROXY
+from native.lines import Shape
 
 # fmt: off
 _PARTS: tuple[Field | Maybe | str, ...] = (
     Maybe("", Field("syslog", shape=Shape.WORDS), ": "),
     Field("client", "client_ip"), ":", Field("port", shape=Shape.DIGITS), " [",
-    bracketed("time", Meaning.HAPROXY), "] ", Field("frontend"), " ", Field("server", "host"), " ",
+    bracketed("time", HAPROXY), "] ", Field("frontend"), " ", Field("server", "host"), " ",
     Field("TR"), "/", Field("Tw"), "/", Field("Tc"), "/", Field("Tr"), "/",
     Field("Ta", "duration", shift=3), " ", Field("status", "status_code"), " ",
     Field("bytes", "bytes_sent"), " ", Field("request_cookie"), " ", Field("response_cookie"), " ",

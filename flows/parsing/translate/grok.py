@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from flows.parsing.dialects import DIALECTS, USUAL
 from flows.parsing.layout import REQUEST, Field, Readers
+from flows.parsing.times import CLF
 from flows.parsing.translate.regex import MISFIT, Regex
-from native.lines import Meaning
 
 _PIECE = re.compile(
     r"%\{(?P<pattern>[A-Z0-9_]+)(?::(?P<field>[^}:]+)(?::[a-z]+)?)?\}|\(\?<(?P<name>\w+)>"
@@ -72,9 +72,9 @@ _PATTERNS = {
     ),
     "NGINX_ERROR_DATE": rf"[0-9]{{4}}/[0-9]{{2}}/[0-9]{{2}} {_CLOCK}",
 }
-_TIMES: dict[str, Meaning | str] = {
+_TIMES = {
     "SYSLOGTIMESTAMP": "%b %e %H:%M:%S",
-    "HTTPDATE": Meaning.CLF,
+    "HTTPDATE": CLF,
     "HTTPDERROR_DATE": "%a %b %e %H:%M:%S %Y",
     "CATALINA7_DATESTAMP": "%d-%b-%Y %H:%M:%S",
     "CATALINA_DATESTAMP": "%d-%b-%Y %H:%M:%S",
