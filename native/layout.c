@@ -212,10 +212,13 @@ static inline const byte *put_pattern(Reading *reading, const Step *step, int64_
 
     if (!size || end - at < size || goes_on(stop, end) ||
         !is_same(at, reading->time, size)) {
+        uint64_t zone = 0;
         reading->time_size = 0;
-        stop = read_pattern(step->codes, at, end, &reading->micros, &reading->is_zoned, is_none);
-        if (!stop)
+        stop = read_pattern(step->codes, at, end, &reading->micros, &reading->is_zoned, is_none,
+                            &zone);
+        if (!stop || (zone && reading->zone && zone != reading->zone))
             return NULL;
+        reading->zone |= zone;
         reading->time = at;
         reading->time_size = stop - at;
     }

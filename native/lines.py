@@ -183,13 +183,15 @@ class Step(NamedTuple):
 class Read(NamedTuple):
     """The columns of all lines, and of which lines they are certain; `others` are of no such line.
 
-    `timestamp` is UTC if times are `zoned`; else it is what the lines say.
+    `timestamp` is UTC if times are `zoned`; else it is what the lines say, clocks of the `zone` of
+    which they have the name, if they have any.
     """
 
     columns: pl.DataFrame
     ok: npt.NDArray[np.bool_]
     others: npt.NDArray[np.bool_]
     zoned: bool
+    zone: str
 
 
 _OTHER = 2  # beside 0 and 1, for a line left open: it is of no such layout
@@ -379,6 +381,7 @@ class _Reading(ctypes.Structure):
         ("texts", _Made),
         ("objects", _Made),
         ("zoned", ctypes.c_int64),
+        ("zone", ctypes.c_uint64),
         ("progress", ctypes.c_int64 * 8),
     )
 
@@ -425,6 +428,10 @@ def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> i
         ctypes.c_int64(len(places)),
     )
     return count
+
+
+def _letters(word: int) -> str:
+    return word.to_bytes(8, "little").rstrip(b"\0").decode()
 
 
 def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
@@ -528,4 +535,6 @@ def read(
     }
     if some:
         columns["attributes"] = array_of(pa.string_view(), attributes, texts)
-    return Read(frame_of(columns), ok == 1, ok == _OTHER, reading.zoned != 0)
+    return Read(
+        frame_of(columns), ok == 1, ok == _OTHER, reading.zoned != 0, _letters(reading.zone)
+    )

@@ -131,6 +131,7 @@ typedef struct {
     Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
+    uint64_t zone;       /* the letters of its name, if it is not UTC; 0 until the first one tells */
     uint64_t seen;       /* a bit for each key of this line */
     uint64_t empty;      /* those that have no value */
     int64_t likely;      /* number of the key that may be next */
@@ -359,10 +360,11 @@ ReadTime read_moment; /* one of these */
 
 /*
  * Reads a time as the codes say: see flows/parsing/times.py. Returns where it ends, NULL if it is
- * not as usual; `is_none` says whether it is no such time.
+ * not as usual; `is_none` says whether it is no such time. The letters of `zone` name the zone of
+ * the clock if it is not UTC.
  */
 const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int64_t *micros,
-                         bool *is_zoned, bool *is_none);
+                         bool *is_zoned, bool *is_none, uint64_t *zone);
 
 /* Whether a store can hold the time. */
 bool is_storable(int64_t micros);
