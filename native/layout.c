@@ -165,8 +165,13 @@ static bool is_usual(const Step *step, const byte *at, const byte *end)
 {
     if (find(at, end, step->odd[0], step->odd[1], 0))
         return false;
-    return (!step->is_even || is_evenly_spaced(at, end)) &&
-           (!step->is_choice || is_one_of(step->words, at, end));
+    return !step->is_even || is_evenly_spaced(at, end);
+}
+
+/* Whether the field is one of those that it can be. */
+static bool is_chosen(const Step *step, const Key *key, const byte *at, const byte *end)
+{
+    return key->word_count ? meaning_of(key, at, end) != NULL : is_one_of(step->words, at, end);
 }
 
 static inline bool put_field(Reading *reading, const Step *step, int64_t line, Text *text)
@@ -191,11 +196,11 @@ static inline bool put_field(Reading *reading, const Step *step, int64_t line, T
     return true;
 }
 
-/* Whether a digit, or what else a time may consist of, may go on with it. */
-static bool goes_on(byte found)
+/* Whether a digit, or what else a time may consist of, may go on with it here. */
+static bool goes_on(const byte *at, const byte *end)
 {
-    return is_digit(found) || found == '.' || found == ',' || found == ':' ||
-           (found >= 'A' && found <= 'Z');
+    at += end - at > 1 && *at == ' ';
+    return at < end && (is_digit(*at) || strchr(".,:/+-", *at) || (*at | ' ') - 'a' < 26u);
 }
 
 /* Reads a time that ends by itself, which often is the one of the line before. */
@@ -205,7 +210,7 @@ static inline const byte *put_pattern(Reading *reading, const Step *step, int64_
     const int64_t size = reading->time_size;
     const byte *stop = at + size;
 
-    if (!size || end - at < size || (stop < end && goes_on(*stop)) ||
+    if (!size || end - at < size || goes_on(stop, end) ||
         !is_same(at, reading->time, size)) {
         uint64_t zone = 0;
         reading->time_size = 0;
@@ -256,6 +261,10 @@ bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end
         }
         if (!stop) {
             reading->is_other = is_sure && !step->is_guess;
+            return false;
+        }
+        if (step->is_choice && !is_chosen(step, &reading->keys[step->key], begin, stop)) {
+            reading->is_other = is_sure && step->is_fixed && !step->together;
             return false;
         }
         is_sure &= step->is_fixed;

@@ -127,6 +127,8 @@ class Part(IntEnum):
     ZONE = 13
     ZONE_NAME = 14
     UNIX = 15
+    SEPARATOR = 16
+    MAYBE_ZONE = 17
 
 
 class Step(NamedTuple):
@@ -177,7 +179,7 @@ class Step(NamedTuple):
     @property
     def is_watched(self) -> bool:
         """Whether there is more to be known of the field than where it ends."""
-        return bool(self.odd or self.is_even or self.is_choice)
+        return bool(self.odd or self.is_even)
 
 
 class Read(NamedTuple):

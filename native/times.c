@@ -41,7 +41,7 @@ static int64_t days_since_1970(int year, int month, int day)
 
 /* What a time consists of: see native/lines.py; the first of them are numbers as they are. */
 enum { YEAR, MONTH, DAY, HOUR, MINUTE, SECOND, SHORT_YEAR, PADDED_DAY, MONTH_NAME, WEEKDAY, HALF,
-       FRACTION, DECIMALS, ZONE, ZONE_NAME, UNIX };
+       FRACTION, DECIMALS, ZONE, ZONE_NAME, UNIX, SEPARATOR, MAYBE_ZONE };
 
 enum { NUMBERS = SECOND + 1 };
 
@@ -180,6 +180,20 @@ static const byte *end_of_name(const byte *at, const byte *end)
     return at - begin >= 3 && at - begin <= 5 ? at : NULL;
 }
 
+/* Where a zone begins and ends that may be here, with a space before it; NULL if none is. */
+static const byte *end_of_zone(const byte *at, const byte *end, const byte **begin, bool *is_name)
+{
+    bool is_apart = at < end && *at == ' ';
+    const byte *stop;
+
+    *begin = at += is_apart;
+    *is_name = is_apart && end - at >= 3 && (!memcmp(at, "UTC", 3) || !memcmp(at, "GMT", 3));
+    stop = *is_name ? at + 3 : end_of_offset(at, end);
+    if (is_apart && stop && !*is_name && *at != 'Z' && stop - at < 5)
+        return NULL;
+    return stop && stop < end && (is_digit(stop, end) || (*stop | ' ') - 'a' < 26u) ? NULL : stop;
+}
+
 const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int64_t *micros,
                          bool *is_zoned, bool *is_none, uint64_t *name)
 {
@@ -250,6 +264,21 @@ const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int
             is_name = at;
             if (!at && (part == ZONE || *zone < 'A'))
                 at = end_of_offset(zone, end);
+            if (part == ZONE_NAME && zone < end && *zone >= 'A' && (!at || *at == '/')) {
+                *is_none = false; /* it may be a region */
+                return NULL;
+            }
+            break;
+        case SEPARATOR:
+            if (at >= end || (*at != ' ' && *at != 'T' && *at != 't'))
+                return NULL;
+            at++;
+            break;
+        case MAYBE_ZONE:
+            if ((begin = end_of_zone(at, end, &zone, &is_name)))
+                at = begin;
+            else
+                zone = NULL, is_name = false;
             break;
         case UNIX:
             begin = at;

@@ -58,8 +58,16 @@ class Headed(Description, Protocol):
         """The format of the lines behind this one."""
 
 
-_LANGUAGES = {r"\(\?P<": "regex", r"\$[A-Za-z_{]": "nginx", "%": "apache"}
-"""What is in a format of another program's language -> the module that translates it."""
+_LANGUAGES = {
+    r"\(\?P<": "regex",
+    r"%\{[A-Z0-9_]+(?::[^}]*\}|\}(?![A-Za-z^]))": "grok",  # Apache's `%{NAME}e` has a letter behind
+    r"%\([A-Za-z]+\)|(?<!\$)\{(?:asctime|time|level|levelname|message)\b": "python",
+    r"%-?[0-9.]*d(?:ate)?(?![A-Za-z])": "logback",
+    r"\$[A-Za-z_{]": "nginx",
+    "%": "apache",
+}
+"""What is in a format of another program's language -> the module that translates it. The first
+that is there counts."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,8 @@ def describe(text: str) -> Description:
     """The format that `LOG_FORMAT` means. Raises `ValueError`, which says why it means none.
 
     It is the name of one, two names (`cri:json`), or what describes lines in another program: a
-    regular expression with named groups, nginx's `log_format`, Apache's `LogFormat`.
+    regular expression with named groups, nginx's `log_format`, Apache's `LogFormat`, a pattern of
+    logback or Log4j, a format of Python's `logging`, grok.
     """
     if text in FORMATS:
         found: Description = import_module(FORMATS[text]).FORMAT

@@ -48,6 +48,7 @@ _KINDS = {
     "": Kind.ATTRIBUTE,
 }
 _NUMBER = "number"
+_MOST_WORDS = 2  # that a step has itself
 _REQUEST = re.compile(
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ](?:.*[^ ])?) (HTTP/\d(?:\.\d)?)|"
     r"([A-Z]+) ([^ ]+)",  # HTTP/0.9 names no protocol
@@ -64,8 +65,8 @@ class Field:
     what is behind may touch it. `empty`: texts that stand for none, two at most; `-` never means a
     number. `usual`: what is nearly always here, and not worth to be kept. `words`: what texts mean,
     of up to 12 bytes; others mean themselves. A line with one of two `odd` characters here is
-    decided by the definition. `choices`: all that it can be, two at most. Of durations, 10^shift of
-    the unit are a second.
+    decided by the definition. `choices`: all that it can be; if they are more than two, each has up
+    to 12 bytes. Of durations, 10^shift of the unit are a second.
     """
 
     name: str
@@ -110,7 +111,10 @@ class Field:
             yield Key("protocol", "attributes", Kind.ATTRIBUTE)
         else:
             kind = _KINDS.get(self.column, Kind.TEXT)
-            words = tuple(self.words.items())
+            meanings = self.words
+            if len(self.choices) > _MOST_WORDS:
+                meanings = {word: meanings.get(word, word) for word in self.choices}
+            words = tuple(meanings.items())
             yield Key(self.name, self.column or "attributes", kind, self.shift, words)
 
 
@@ -416,7 +420,8 @@ def _steps(tokens: Sequence[_Token], after: _End, keys: Mapping[str, int]) -> It
             if before.text:
                 yield _with(Step(0, Shape.LITERAL, is_fixed=True), before)
             inner = list(_steps(_tokens(token.parts), _behind(rest, after), keys))
-            yield inner[0]._replace(together=len(inner), is_fixed=False)
+            is_fixed = token.parts == (SPACES,) and _is_clear(rest)
+            yield inner[0]._replace(together=len(inner), is_fixed=is_fixed)
             yield from inner[1:]
         before = _Text("")
     if before.text:
@@ -443,6 +448,8 @@ def _step(field: Field, end: _End, keys: Mapping[str, int]) -> Step:
         raise ValueError(f"a digit follows the digits of {field.name}")
     sign = {Shape.ESCAPED: '"'}.get(field.shape, " ")
     is_word = field.shape is not Shape.WORDS and all(text[0] == sign for text in end.texts)
+    firsts = {text[0] for text in end.texts}
+    is_chosen = bool(field.choices) and firsts.isdisjoint("".join(field.choices))
     is_request = field.column == REQUEST
     meaning = field.time if isinstance(field.time, Meaning) else Meaning.ISO
     return Step(
@@ -458,7 +465,7 @@ def _step(field: Field, end: _End, keys: Mapping[str, int]) -> Step:
         is_json=field.escapes is Escapes.JSON,
         is_choice=bool(field.choices),
         is_guess=end.is_guess,
-        is_fixed=field.ends_itself or field.shape is Shape.DIGITS or is_word,
+        is_fixed=field.ends_itself or field.shape is Shape.DIGITS or is_word or is_chosen,
     )
 
 

@@ -22,7 +22,7 @@ import polars as pl
 from connectors.batch import COLUMNS, PLACE, DeadLetter, Fit, Numbers, Parsed, Span, Taken
 from connectors.errors import MalformedLine
 from connectors.sources.sense import is_directive
-from flows.parsing import ANY, AUTO, FORMATS
+from flows.parsing import ANY, AUTO
 from flows.parsing.choice import described
 from flows.parsing.events import Heads, lines_of_events, split, whole_text, whole_texts, with_rest
 from flows.parsing.fields import MISFITS
@@ -72,7 +72,7 @@ def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Tak
         return _Reader(name, header, described(name, header).make(zone, shift))
 
     if name == AUTO:  # of spans that were read before it was
-        name = ANY if ANY in FORMATS else "json"
+        name = ANY
     reader(name, "")  # what is wrong with it shows at once
 
     def parse(batch: Taken) -> Parsed:

@@ -84,7 +84,7 @@ def choose(lines: Sequence[str], time_zone: str = "UTC", before: str = "") -> Ch
     found += [inner for one in outer if (inner := _inner(one, heads, zone))]
     found.sort(key=lambda one: one.worth, reverse=True)
     if not found or found[0].share < _ENOUGH:
-        found.insert(0, _try(ANY, heads, zone) or Candidate("json", 0, len(heads), 0))
+        found.insert(0, _try(ANY, heads, zone) or Candidate(ANY, 0, len(heads), 0))
     return Choice(found[0], found[1] if len(found) > 1 else None, has_events)
 
 

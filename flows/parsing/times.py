@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache, lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,9 @@ HAPROXY = "%d/%b/%Y:%H:%M:%S"
 
 YEARLESS = 4
 """The year of times that have none: a leap year, and before `FIRST`."""
+
+WHEN_SEEN = datetime(YEARLESS - 1, 1, 1, tzinfo=timezone.utc)
+"""Stands for a time that a line does not have: `with_years` makes it that of its stream's sight."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _ISO = re.compile(
@@ -97,7 +100,7 @@ def _moment(
 
 
 def _in_its_zone(local: datetime, name: str, zone: ZoneInfo) -> datetime:
-    """The time in the zone that it names, which is an offset, UTC, or what `zone` is called then.
+    """The time in the zone that it names: an offset, UTC, a region, what `zone` is called then.
 
     PostgreSQL and others write such names: of others nobody knows what they mean. Raises
     `ValueError`.
@@ -106,6 +109,11 @@ def _in_its_zone(local: datetime, name: str, zone: ZoneInfo) -> datetime:
         return local
     if name in ("UTC", "GMT"):
         return local.replace(tzinfo=timezone.utc)
+    if "/" in name:
+        try:
+            return local.replace(tzinfo=ZoneInfo(name))
+        except ZoneInfoNotFoundError:
+            raise ValueError(f"{name} is no zone") from None
     if not name.isalpha() or name in "Zz":
         return local.replace(tzinfo=timezone(_offset(name)))
     for fold in (0, 1):  # the hour that occurs twice has two names
@@ -154,7 +162,12 @@ def instant(value: Mapping[str, object]) -> datetime | None:
 
 _NO_MORE = "(?![0-9])"
 _DIGITS = f"[0-9][0-9]?{_NO_MORE}"
-_OFFSET = f"[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?{_NO_MORE}"
+_MINUTES = "(?::?[0-5][0-9]|(?!:?[0-5][0-9]))"  # if there are some, they are of it
+_OFFSET = f"[+-](?:[01][0-9]|2[0-3]){_MINUTES}{_NO_MORE}"
+_NO_WORD = "(?![0-9A-Za-z])"
+_CLOSE = rf"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]){_MINUTES}){_NO_WORD}"
+_APART = rf"(?:Z|UTC|GMT|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9]){_NO_WORD}"
+_REGION = "[A-Z][A-Za-z]+(?:/[0-9A-Za-z_+-]+)+(?![/0-9A-Za-z_+-])"
 _DIRECTIVES = {
     "Y": (Part.YEAR, f"[0-9]{{4}}{_NO_MORE}"),
     "y": (Part.SHORT_YEAR, f"[0-9]{{2}}{_NO_MORE}"),
@@ -170,12 +183,19 @@ _DIRECTIVES = {
     "p": (Part.HALF, "[AaPp][Mm]"),
     "f": (Part.DECIMALS, f"[0-9]+{_NO_MORE}"),
     "z": (Part.ZONE, f"[Zz]|{_OFFSET}"),
-    "Z": (Part.ZONE_NAME, f"[A-Z]{{3,5}}(?![A-Z])|{_OFFSET}"),
+    "Z": (Part.ZONE_NAME, f"[A-Z]{{3,5}}(?![A-Z/])|{_REGION}|{_OFFSET}"),
+    "o": (
+        Part.MAYBE_ZONE,
+        f"(?P<ZONE>{_CLOSE})| (?P<ZONE_NAME>{_APART})|(?!{_CLOSE}| {_APART})",
+    ),
+    "t": (Part.SEPARATOR, "[Tt ]"),
     "s": (Part.UNIX, f"[0-9]{{1,11}}{_NO_MORE}"),
 }
 """Directives -> the part of a time, and what it looks like: each text in one way only."""
 _FRACTION = f"(?:[.,](?P<{Part.FRACTION.name}>[0-9]+{_NO_MORE})|(?![.,][0-9]))"
 _NUMERIC = tuple("%" + name for name in "YymdeHIMSs")
+ISO_8601 = "%Y-%m-%d%t%H:%M:%S%o"
+"""The pattern of times that are ISO 8601, or nearly."""
 _PIECE = re.compile("%.|[^%]|%", re.DOTALL)
 _ABOVE_LITERALS, _JOINED, _EXACT = 128, 64, 32
 
@@ -242,8 +262,9 @@ def pattern(text: str) -> Pattern:
 
     `%Y %y %m %b %d %e %a %H %I %p %M %S %f %z %Z %s`. Days, months and clocks may have one digit,
     unless others touch them. `%S` and `%s` take a fraction behind `.` or `,`, unless there is a
-    `%f`, its digits behind something else. `%Z` is a name or an offset. Names are English. Raises
-    `ValueError` for what is no time of a day.
+    `%f`, its digits behind something else. `%Z` is a name or an offset. Names are English. Ours are
+    `%t`, which is `T` or a space, and, at the end, `%o`: a zone if there is one, which may be `Z`,
+    an offset, or UTC behind a space. Raises `ValueError` for what is no time of a day.
     """
     pieces = _PIECE.findall(text)
     names = "".join(piece[1:] for piece in pieces)
@@ -255,8 +276,10 @@ def pattern(text: str) -> Pattern:
         raise ValueError(f"time {text!r} needs a month, a day and a clock, each of them once")
     if ("I" in names) != ("p" in names):
         raise ValueError(f"time {text!r}: %I and %p need each other")
-    if not has_year and ("z" in names or "Z" in names):
+    if not has_year and any(name in names for name in "zZo"):
         raise ValueError(f"time {text!r} has a zone, but no year")
+    if "%o" in pieces[:-1]:
+        raise ValueError(f"time {text!r}: %o is at the end")
     if not text.isascii():
         raise ValueError(f"time {text!r}: literals are ASCII")
     expression, codes = "", b""
@@ -313,6 +336,7 @@ _Flags = npt.NDArray[np.bool_]
 _MICRO = timedelta(microseconds=1)
 _DAY = timedelta(days=1) // _MICRO
 _FIRST, _END = (FIRST - _EPOCH) // _MICRO, (END - _EPOCH) // _MICRO
+_MISSING = (WHEN_SEEN - _EPOCH) // _MICRO
 
 
 @lru_cache(maxsize=10_000)
@@ -393,7 +417,7 @@ def with_years(rows: pl.DataFrame, seen: Mapping[int, int], zone: ZoneInfo) -> p
     """These rows, and the times among them that have no year in the year and zone they are of.
 
     That is the year in which they are nearest to when their stream was `seen` first, by its
-    `file_id`, in microseconds of UTC: it is the same whenever they are parsed.
+    `file_id`, in microseconds of UTC: it is the same whenever they are parsed. `WHEN_SEEN` is then.
     """
     if "timestamp" not in rows.columns:  # for there are no rows
         return rows
@@ -408,6 +432,10 @@ def with_years(rows: pl.DataFrame, seen: Mapping[int, int], zone: ZoneInfo) -> p
         near = rows["file_id"].replace_strict(clocks, return_dtype=pl.Int64).to_numpy()[is_open]
     moments = times.copy()
     moments[is_open], _ = utc_of_clocks(_nearest(times[is_open], near), zone)
+    is_missing = times == _MISSING
+    if is_missing.any():
+        sights = rows["file_id"].replace_strict(seen, return_dtype=pl.Int64).to_numpy()
+        moments[is_missing] = sights[is_missing]
     return rows.with_columns(timestamp=pl.Series(moments).cast(pl.Datetime("us", "UTC")))
 
 
