@@ -40,6 +40,8 @@ static inline const byte *end_of_escaped(const byte *at, const byte *end, bool *
 /* Whether the field may end here. */
 static inline bool may_end(const Step *step, const byte *at, const byte *end)
 {
+    if (step->is_byte)
+        return at < end && *at == step->until[0];
     for (const Literal *literal = step->ends; literal < step->ends + step->end_count; literal++)
         if (is_here(literal, at, end))
             return true;
@@ -90,6 +92,11 @@ static inline const byte *end_of_field(const Step *step, const byte *begin, cons
         from++;
     } else if (!step->end_count) {
         return end;
+    }
+    if (step->is_byte) {
+        stop = find(from, end, step->until[0], step->until[0], 0);
+        bool is_any = !stop || step->shape == WORDS || step->until[0] == ' ';
+        return is_any || !find(from, stop, ' ', ' ', 0) ? stop : NULL;
     }
     for (; (stop = find(from, end, step->until[0], step->until[1], step->least)); from = stop + 1) {
         if (may_end(step, stop, end))
