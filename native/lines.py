@@ -178,6 +178,11 @@ class Step(NamedTuple):
         return len(self.ends) == len("".join(self.ends).encode()) == 1 and not self.may_be_last
 
     @property
+    def is_found(self) -> bool:
+        """Whether it is a field that ends where something is behind it."""
+        return self.shape < Shape.MOMENT and not self.width and not self.codes
+
+    @property
     def is_watched(self) -> bool:
         """Whether there is more to be known of the field than where it ends."""
         return bool(self.odd or self.is_even or self.is_choice)
@@ -311,6 +316,7 @@ class _Step(ctypes.Structure):
         ("is_guess", ctypes.c_bool),
         ("is_fixed", ctypes.c_bool),
         ("is_byte", ctypes.c_bool),
+        ("is_found", ctypes.c_bool),
         ("least", ctypes.c_uint8),
         ("until", ctypes.c_uint8 * 2),
         ("odd", ctypes.c_uint8 * 2),
@@ -343,6 +349,7 @@ class _Step(ctypes.Structure):
             step.is_guess,
             step.is_fixed,
             step.is_byte,
+            step.is_found,
             step.least,
             (ctypes.c_uint8 * 2)(*step.until),
             odd,
