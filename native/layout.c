@@ -171,8 +171,7 @@ static bool is_usual(const Step *step, const byte *at, const byte *end)
 
 static inline bool put_field(Reading *reading, const Step *step, int64_t line, Text *text)
 {
-    static ReadTime *const TIMES[] = {
-        [ISO] = read_iso, [CLF] = read_clf, [HAPROXY] = read_haproxy, [EPOCH] = read_epoch};
+    static ReadTime *const TIMES[] = {[ISO] = read_iso, [EPOCH] = read_epoch};
     const Key *key = &reading->keys[step->key];
 
     if (key->kind == TIME)

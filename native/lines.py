@@ -101,11 +101,9 @@ class Meaning(IntEnum):
     """What a field is beyond its kind: see the enumeration of the same names in `native.h`."""
 
     ISO = 0
-    CLF = 1
-    HAPROXY = 2
-    EPOCH = 3
-    REQUEST = 4
-    PATTERN = 5
+    EPOCH = 1
+    REQUEST = 2
+    PATTERN = 3
 
 
 class Part(IntEnum):
@@ -284,13 +282,10 @@ class _Literal(ctypes.Structure):
         return cls(data, len(data), *(int.from_bytes(part, "little") for part in (word, mask)))
 
 
-_MOST_ENDS = 4
-
-
 class _Step(ctypes.Structure):
     _fields_ = (
         ("before", _Literal),
-        ("ends", _Literal * _MOST_ENDS),
+        ("ends", ctypes.POINTER(_Literal)),
         ("words", _Literal * 2),
         ("codes", ctypes.c_char_p),
         ("key", ctypes.c_int64),
@@ -316,14 +311,12 @@ class _Step(ctypes.Structure):
     @classmethod
     def of(cls, step: Step) -> _Step:
         """What C is told of a step."""
-        assert len(step.ends) <= _MOST_ENDS
-        ends = (*step.ends, *[""] * _MOST_ENDS)[:_MOST_ENDS]
         words = (*step.words, *step.words, "", "")[:2]
         longest_empty = 0 if step.is_choice else max(len(word.encode()) for word in words)
         odd = (*step.odd.encode(), *step.odd.encode(), 0, 0)[:2]
         return cls(
             _Literal.of(step.before),
-            (_Literal * _MOST_ENDS)(*map(_Literal.of, ends)),
+            (_Literal * len(step.ends))(*map(_Literal.of, step.ends)),
             (_Literal * 2)(*map(_Literal.of, words)),
             step.codes,
             step.key,

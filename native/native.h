@@ -98,12 +98,12 @@ typedef struct {
 
 /* How far a field of a layout goes, and what it means beyond the kind of its key. */
 enum { WORD, TWO_WORDS, DIGITS, WORDS, ESCAPED, MOMENT, SPACES, LITERAL };
-enum { ISO, CLF, HAPROXY, EPOCH, REQUEST, PATTERN };
+enum { ISO, EPOCH, REQUEST, PATTERN };
 
 /* A part of a layout: see native/lines.py. */
 typedef struct {
     Literal before;
-    Literal ends[4];
+    const Literal *ends; /* `end_count` of them */
     Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
     const byte *codes;
     int64_t key, shape, meaning, longest_empty;
@@ -353,11 +353,9 @@ static inline const byte *end_of_plain(const byte *at, const byte *end)
 /* Reads a time in microseconds: of UTC, if it `is_zoned`. */
 typedef bool ReadTime(const byte *at, const byte *end, int64_t *micros, bool *is_zoned);
 
-ReadTime read_iso;     /* 2026-11-01T12:00:00.123+01:00, less much of it */
-ReadTime read_clf;     /* 17/May/2015:10:05:03 +0000 */
-ReadTime read_haproxy; /* 17/May/2015:10:05:03.655, of no zone */
-ReadTime read_epoch;   /* a number since 1970 */
-ReadTime read_moment;  /* the first or the last of these */
+ReadTime read_iso;    /* 2026-11-01T12:00:00.123+01:00, less much of it */
+ReadTime read_epoch;  /* a number since 1970 */
+ReadTime read_moment; /* one of these */
 
 /*
  * Reads a time as the codes say: see flows/parsing/times.py. Returns where it ends, NULL if it is

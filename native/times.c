@@ -137,32 +137,6 @@ static int number_of(const char *names, const byte *at)
     return 0;
 }
 
-/* A time like 17/May/2015:10:05:03, of 20 bytes. */
-static bool read_day_first(const byte *at, int64_t *micros)
-{
-    int parts[NUMBERS];
-
-    if (at[2] != '/' || at[6] != '/' || at[11] != ':')
-        return false;
-    parts[MONTH] = number_of(MONTHS, at + 3);
-    return read_digits(at, 2, &parts[DAY]) && read_digits(at + 7, 4, &parts[YEAR]) &&
-           read_clock(at + 12, parts) && is_of_years(parts[YEAR]) && micros_of(parts, micros);
-}
-
-bool read_clf(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
-{
-    *is_zoned = true;
-    return end - at == 26 && at[20] == ' ' && read_day_first(at, micros) &&
-           subtract_offset(at + 21, end, micros);
-}
-
-bool read_haproxy(const byte *at, const byte *end, int64_t *micros, bool *is_zoned)
-{
-    *is_zoned = false;
-    return end - at >= 20 && at[end - at > 20 ? 20 : 2] != ',' && read_day_first(at, micros) &&
-           add_fraction(at + 20, end, micros) == end;
-}
-
 /* What the numbers above literals are beside those of parts. */
 enum { ABOVE_LITERALS = 128, JOINED = 64, EXACT = 32, PARTS = 31 };
 

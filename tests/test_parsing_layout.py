@@ -122,6 +122,21 @@ def test_several_parts_may_be_left_out_anywhere(line: str, expected: dict[str, s
     assert read(form, line) == {**expected, "message": "a"}
 
 
+@pytest.mark.parametrize("many", ["", ", 1: a", ", 3: a, 5: b", ", 0: a, 1: b, 6: c"])
+def test_many_parts_may_be_left_out_one_after_another(many: str) -> None:
+    names = "0123456"
+    parts = (Maybe(f", {name}: ", Field(name, shape=Shape.WORDS)) for name in names)
+    form = layout(Field("message", "message", Shape.WORDS), *parts)
+    expected = dict(part.split(": ") for part in many.split(", ")[1:])
+    assert read(form, f"a, b{many}|1") == {"message": "a, b", **expected}
+
+
+@pytest.mark.parametrize("sign", "-;!")
+def test_a_field_may_end_at_one_of_many_signs(sign: str) -> None:
+    form = layout(Field("a", "host"), *(Maybe(each, Field(each)) for each in "-;!+"))
+    assert read(form, f"x\t{sign}1|1") == {"host": "x\t", sign: "1"}
+
+
 def test_what_may_be_left_out_at_the_end_of_a_line() -> None:
     form = Layout((TIME, " ", Field("path"), Maybe(" ", Field("a"), "=", Field("b"))), (), "not_it")
     assert read(form, "1 /x") == {"path": "/x"}

@@ -10,7 +10,7 @@ import polars as pl
 
 from flows.parsing.lines import Flags, Lines
 from flows.parsing.parser import OK
-from flows.parsing.times import local_column
+from flows.parsing.times import utc_of_clocks
 from native.lines import Form, Key, Keys, Step, can_read, read
 
 
@@ -40,9 +40,10 @@ def read_apart(
     found = read(form, lines.text, lines.starts, keys, steps)
     frame, ok = found.columns, pl.Series(OK, found.ok)
     if not found.zoned and zone.key != "UTC":
-        local = pl.when(ok).then(pl.col("timestamp").dt.replace_time_zone(None))
-        frame = frame.with_columns(local_column(local, zone))
-        ok = frame["timestamp"].is_not_null().alias(OK)
+        clocks = frame["timestamp"].to_physical().to_numpy()
+        times, is_storable = utc_of_clocks(clocks, zone)
+        frame = frame.with_columns(timestamp=pl.Series(times).cast(frame.schema["timestamp"]))
+        ok = pl.Series(OK, found.ok & is_storable)
     return frame.hstack([ok]), found.others
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from connectors.errors import MalformedLine
-from flows.parsing.compiled import read_apart
+from flows.parsing.compiled import nothing, read_apart
 from flows.parsing.fields import NO_VALUE, READ, Escapes, encode, put_numbers, unescape
 from flows.parsing.lines import Flags, Lines
 from flows.parsing.parser import OK, Row, filled
@@ -100,8 +100,7 @@ class Field:
             return f"({_CHARACTERS[self.shape]}{{{self.width}}})"
         if self.ends_itself:
             return f"({pattern(str(self.time)).shape})"
-        is_bracketed = self.is_pattern or self.time in (Meaning.CLF, Meaning.HAPROXY)
-        return _BETWEEN_BRACKETS if is_bracketed else _PATTERNS[self.shape]
+        return _BETWEEN_BRACKETS if self.is_pattern else _PATTERNS[self.shape]
 
     def read_as(self) -> Iterator[Key]:
         """What the compiled part makes of it."""
@@ -145,7 +144,7 @@ def quoted(name: str, column: str = "", escapes: Escapes = Escapes.NONE) -> Fiel
     return Field(name, column, shape, escapes=escapes)
 
 
-def bracketed(name: str, time: Meaning | str) -> Field:
+def bracketed(name: str, time: str) -> Field:
     """A time in brackets, which are in the literals around it."""
     return Field(name, "timestamp", Shape.WORDS, time)
 
@@ -515,15 +514,14 @@ class VariantsFormat:
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`: that of the layout that the line looks like."""
-        refusal: MalformedLine | None = None
+        why = "", ""
         for form in self._formats:
             try:
                 return form.line(text)
-            except MalformedLine as error:
-                if refusal is None or form.matches(text):
-                    refusal = error
-        assert refusal
-        raise refusal
+            except MalformedLine as refusal:
+                if not why[0] or form.matches(text):
+                    why = refusal.reason, refusal.detail  # the error itself would hold this frame
+        raise MalformedLine(*why)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; each layout is asked for those that are not of the ones before."""
@@ -531,17 +529,19 @@ class VariantsFormat:
         numbers = np.arange(len(lines))
         for form in self._formats:
             frame, others = form.apart(lines)
-            frames.append(frame.with_columns(pl.Series(_NUMBER, numbers)))
-            ok = frame[OK].to_numpy()
-            for number in np.flatnonzero(~ok & ~others).tolist():
+            certain = frame[OK].to_numpy()
+            for number in np.flatnonzero(~certain & ~others).tolist():
                 others[number] = not form.matches(lines.raw(number).decode(errors="replace"))
-            if ok.all() or not others.any():
-                break
             left = np.flatnonzero(others)
-            frames[-1] = frames[-1].filter(~others)
+            if len(left) == len(lines):
+                continue
+            mine = frame.with_columns(pl.Series(_NUMBER, numbers))
+            frames.append(mine.filter(~others) if len(left) else mine)
+            if not len(left):
+                break
             lines, numbers = lines.only(left), numbers[left]
         else:
-            frames.append(pl.DataFrame({OK: np.zeros(len(numbers), np.bool_), _NUMBER: numbers}))
+            frames.append(nothing(lines).with_columns(pl.Series(_NUMBER, numbers)))
         if len(frames) == 1:
             return frames[0].drop(_NUMBER)
         return filled(pl.concat(frames, how="diagonal").sort(_NUMBER).drop(_NUMBER))

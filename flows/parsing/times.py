@@ -14,8 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -31,6 +30,12 @@ FIRST = datetime(1900, 1, 1, tzinfo=timezone.utc)
 END = datetime(2300, 1, 1, tzinfo=timezone.utc)
 """What ClickHouse's DateTime64 holds begins at `FIRST` and is before `END`; it wraps beyond."""
 
+CLF = "%d/%b/%Y:%H:%M:%S %z"
+"""A `pattern`: Apache's `%t` and nginx's `$time_local`."""
+
+HAPROXY = "%d/%b/%Y:%H:%M:%S"
+"""A `pattern`: HAProxy's `%t`, in no zone."""
+
 YEARLESS = 4
 """The year of times that have none: a leap year, and before `FIRST`."""
 
@@ -40,16 +45,11 @@ _ISO = re.compile(
     r"( ?(?:[Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)| [A-Z]{3,5})?",
     re.ASCII,
 )
-_SECOND = r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d)"
-_CLF = re.compile(rf"{_SECOND}( [+-]\d{{4}})", re.ASCII)
-_HAPROXY = re.compile(rf"{_SECOND}(\.\d+)?", re.ASCII)
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _MICROS = 6
 # Epoch numbers tell their unit by their size: seconds have 10 digits until the year 2286.
 # Numbers below the limit become microseconds by the factor and the divisor.
 _EPOCH_UNITS = ((10**11, 1_000_000, 1), (10**14, 1_000, 1), (10**17, 1, 1), (10**20, 1, 1_000))
-# Where Polars and zoneinfo agree on every zone; outside, their data differ in age and end.
-_ZONES_AGREE = datetime(2000, 1, 1), datetime(2099, 12, 31)
 
 
 def utc(local: datetime, zone: ZoneInfo) -> datetime:
@@ -279,24 +279,6 @@ def pattern(text: str) -> Pattern:
     return Pattern(text, shape, codes, has_year, re.compile(expression))
 
 
-def clf(text: str, zone: ZoneInfo) -> datetime:
-    """A time as Apache's `%t` and nginx's `$time_local` write it. Raises `MalformedLine`."""
-    return _with_month(_CLF, text, "17/May/2015:10:05:03 +0000", zone)
-
-
-def haproxy(text: str, zone: ZoneInfo) -> datetime:
-    """A time as HAProxy's `%t` writes it, in no zone. Raises `MalformedLine`."""
-    return _with_month(_HAPROXY, text, "17/May/2015:10:05:03.655", zone)
-
-
-def _with_month(pattern: re.Pattern[str], text: str, example: str, zone: ZoneInfo) -> datetime:
-    found = pattern.fullmatch(text)
-    if not found or found.group(2) not in _MONTHS:
-        raise MalformedLine("bad_timestamp", f"[{text[:64]}] is not a time like {example}")
-    day, month, year, clock, rest = found.groups(default="")
-    return iso(f"{year}-{_MONTHS.index(month) + 1:02}-{day} {clock}{rest}", zone)
-
-
 def epoch_text(text: str, zone: ZoneInfo) -> datetime:
     """A text that is a number since 1970. Raises `MalformedLine`."""
     if (found := number(text)) is None:
@@ -308,17 +290,15 @@ def any_time(text: str, zone: ZoneInfo) -> datetime:
     """A time in one of the ways above. Raises `MalformedLine`."""
     if number(text) is not None:
         return epoch_text(text, zone)
-    for pattern, read in ((_CLF, clf), (_HAPROXY, haproxy)):
-        if pattern.fullmatch(text):
-            return read(text, zone)
+    for way in map(pattern, (CLF, HAPROXY)):
+        if way.expression.fullmatch(text):
+            return way.read(text, zone)
     return iso(text, zone)
 
 
 _READ_TIME: dict[Meaning | None, Callable[[str, ZoneInfo], datetime]] = {
     None: any_time,
     Meaning.ISO: iso,
-    Meaning.CLF: clf,
-    Meaning.HAPROXY: haproxy,
     Meaning.EPOCH: epoch_text,
 }
 
@@ -328,26 +308,48 @@ def reader_of(time: Meaning | str | None) -> Callable[[str, ZoneInfo], datetime]
     return pattern(time).read if isinstance(time, str) else _READ_TIME[time]
 
 
-def local_column(times: pl.Expr, zone: ZoneInfo) -> pl.Expr:
-    """Times without a zone, read in `zone`, as UTC times; null where that is not certain."""
-
-    def read(local: pl.Expr) -> pl.Expr:
-        return local.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
-
-    day = pl.duration(days=1)
-    moments = pl.coalesce(read(times), read(times - day) + day).dt.convert_time_zone("UTC")
-    return pl.when(times.is_between(*_ZONES_AGREE)).then(moments)
-
-
 _Micros = npt.NDArray[np.int64]
-_DAY = 24 * 3600 * 1_000_000
-_LEAP_DAY = 31 + 28  # days before 29 February
+_Flags = npt.NDArray[np.bool_]
+_MICRO = timedelta(microseconds=1)
+_DAY = timedelta(days=1) // _MICRO
+_FIRST, _END = (FIRST - _EPOCH) // _MICRO, (END - _EPOCH) // _MICRO
+
+
+@lru_cache(maxsize=10_000)
+def _ahead(day: int, zone: ZoneInfo) -> int | None:
+    """How far the clocks of a zone are ahead of UTC on a day since 1970; None: it changes then."""
+    begin = datetime(1970, 1, 1, tzinfo=zone) + timedelta(day)
+    end = begin + timedelta(days=1) - _MICRO
+    ahead, last = begin.utcoffset(), end.utcoffset()
+    assert ahead is not None
+    return ahead // _MICRO if ahead == last else None
+
+
+def utc_of_clocks(clocks: _Micros, zone: ZoneInfo) -> tuple[_Micros, _Flags]:
+    """What clocks of a zone showed as times of UTC, and which of them a store can hold.
+
+    What `utc` does, for many times of the years 1900 to 2299; most are of one day.
+    """
+    if not len(clocks):
+        return clocks, np.ones(0, np.bool_)
+    if clocks.min() // _DAY == clocks.max() // _DAY:
+        edges, lengths = np.zeros(1, np.int64), [len(clocks)]
+    else:
+        days = clocks // _DAY
+        edges = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
+        lengths = np.diff(edges, append=len(clocks)).tolist()
+    found = [_ahead(day, zone) for day in (clocks[edges] // _DAY).tolist()]
+    times: _Micros = clocks - np.repeat([ahead or 0 for ahead in found], lengths)
+    for edge, length, ahead in zip(edges.tolist(), lengths, found, strict=True):
+        for place in range(edge, edge + length) if ahead is None else ():
+            local = _EPOCH.replace(tzinfo=zone) + int(clocks[place]) * _MICRO
+            times[place] = (local.astimezone(timezone.utc) - _EPOCH) // _MICRO
+    return times, (times >= _FIRST) & (times < _END)
+
+
+_LEAP_DAY = (31 + 28) * _DAY  # when 29 February begins
 _SURELY_NEAR = 182 * _DAY  # the same day of another year is farther away
 _FAR_YEARS = 8  # from one leap year to the next one, as from 1896 to 1904
-
-
-def _years_of(times: _Micros) -> _Micros:
-    return times.astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64) + 1970
 
 
 def _start_of(years: _Micros) -> _Micros:
@@ -355,35 +357,31 @@ def _start_of(years: _Micros) -> _Micros:
     return (years - 1970).astype("datetime64[Y]").astype("datetime64[us]").astype(np.int64)
 
 
-def _is_leap(years: _Micros) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = (years % 4 == 0) & ((years % 100 != 0) | (years % 400 == 0))
-    return found
+def _in_years(since: _Micros, years: _Micros, near: _Micros) -> tuple[_Micros, _Micros]:
+    """Times since the beginning of a leap year in other years, and how far from `near` they are."""
+    is_leap = (years % 4 == 0) & ((years % 100 != 0) | (years % 400 == 0))
+    is_behind = since >= _LEAP_DAY + _DAY
+    moments = _start_of(years) + since - _DAY * (is_behind & ~is_leap)
+    is_none = (since >= _LEAP_DAY) & ~is_behind & ~is_leap
+    return moments, np.where(is_none, _END, np.abs(moments - near))
 
 
-def _nearest(times: _Micros, seen: _Micros) -> _Micros:
-    """Times of the year `YEARLESS`, in the years that bring them nearest to these others.
+def _nearest(times: _Micros, near: _Micros) -> _Micros:
+    """Times of the year `YEARLESS`, in the years that bring them nearest to one or other times.
 
     29 February is in the nearest leap year.
     """
     since = times - _start_of(np.array(YEARLESS))
-    day = since // _DAY
-
-    def in_years(which: npt.NDArray[Any], years: _Micros) -> tuple[_Micros, _Micros]:
-        """These in those years, and how far they are from where they should be near."""
-        moments = _start_of(years) + since[which]
-        moments -= _DAY * ((day[which] > _LEAP_DAY) & ~_is_leap(years))
-        far = np.abs(moments - seen[which])
-        far[(day[which] == _LEAP_DAY) & ~_is_leap(years)] = np.iinfo(np.int64).max
-        return moments, far
-
-    years = _years_of(seen)
-    found, far = in_years(np.arange(len(times)), years)
+    years = near.astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64) + 1970
+    found, far = _in_years(since, years, near)
     others = np.flatnonzero(far > _SURELY_NEAR)
-    for away in range(-_FAR_YEARS, _FAR_YEARS + 1) if len(others) else ():
-        moments, farther = in_years(others, years[others] + away)
-        is_nearer = farther < far[others]
-        found[others[is_nearer]] = moments[is_nearer]
-        far[others[is_nearer]] = farther[is_nearer]
+    if len(others):
+        since, best = since[others], far[others]
+        near, years = (np.broadcast_to(each, times.shape)[others] for each in (near, years))
+        for away in range(-_FAR_YEARS, _FAR_YEARS + 1):
+            moments, far = _in_years(since, years + away, near)
+            found[others] = np.where(far < best, moments, found[others])
+            best = np.minimum(far, best)
     return found
 
 
@@ -395,32 +393,24 @@ def with_years(rows: pl.DataFrame, seen: Mapping[int, int], zone: ZoneInfo) -> p
     """
     if "timestamp" not in rows.columns:  # for there are no rows
         return rows
-    is_open = (rows["timestamp"] < FIRST).fill_null(value=False)
+    times = rows["timestamp"].to_physical().to_numpy()
+    is_open = times < _FIRST
     if not is_open.any():
         return rows
-    some = rows.filter(is_open)
-    near = {
-        stream: _micros_of((_EPOCH + timedelta(microseconds=micros)).astimezone(zone))
-        for stream, micros in seen.items()
-    }
-    times = some["timestamp"].to_physical().to_numpy()
-    nears = some["file_id"].replace_strict(near, return_dtype=pl.Int64).to_numpy()
-    local = pl.Series("timestamp", _nearest(times, nears)).cast(pl.Datetime("us"))
-    moments = pl.select(local_column(pl.lit(local), zone)).to_series()
-    if moments.null_count():
-        exact = [utc(each, zone) for each in local.filter(moments.is_null())]
-        moments = moments.scatter(np.flatnonzero(moments.is_null()), exact)
-    return rows.with_columns(timestamp=rows["timestamp"].scatter(np.flatnonzero(is_open), moments))
+    clocks = {stream: _clock(micros, zone) for stream, micros in seen.items()}
+    if len({*clocks.values()}) == 1:
+        near = np.array(next(iter(clocks.values())))
+    else:
+        near = rows["file_id"].replace_strict(clocks, return_dtype=pl.Int64).to_numpy()[is_open]
+    moments = times.copy()
+    moments[is_open], _ = utc_of_clocks(_nearest(times[is_open], near), zone)
+    return rows.with_columns(timestamp=pl.Series(moments).cast(pl.Datetime("us", "UTC")))
 
 
-def start_of_year() -> int:
-    """When this year began: it stands for when a stream was seen first, if nobody knows."""
-    return _micros_of(datetime(datetime.now(timezone.utc).year, 1, 1))
-
-
-def _micros_of(local: datetime) -> int:
-    """What a clock on the wall shows then, as if it were UTC."""
-    return (local.replace(tzinfo=timezone.utc) - _EPOCH) // timedelta(microseconds=1)
+def _clock(micros: int, zone: ZoneInfo) -> int:
+    """What a clock of the zone shows then, as if it were UTC."""
+    local = (_EPOCH + micros * _MICRO).astimezone(zone)
+    return (local.replace(tzinfo=timezone.utc) - _EPOCH) // _MICRO
 
 
 def with_year(moment: datetime, seen: int, zone: ZoneInfo) -> datetime:
@@ -428,3 +418,9 @@ def with_year(moment: datetime, seen: int, zone: ZoneInfo) -> datetime:
     row = pl.DataFrame({"timestamp": [moment], "file_id": [0]})
     found: datetime = with_years(row, {0: seen}, zone)["timestamp"][0]
     return found
+
+
+def start_of_year() -> int:
+    """When this year began: it stands for when a stream was seen first, if nobody knows."""
+    this = datetime.now(timezone.utc)
+    return (datetime(this.year, 1, 1, tzinfo=timezone.utc) - _EPOCH) // _MICRO

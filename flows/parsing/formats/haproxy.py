@@ -10,7 +10,8 @@ Of its other messages the time is that of syslog.
 from __future__ import annotations
 
 from flows.parsing.layout import REQUEST, Field, Layout, Maybe, Part, Variants, bracketed, quoted
-from native.lines import Meaning, Shape
+from flows.parsing.times import HAPROXY
+from native.lines import Shape
 
 _REASON = "not_haproxy"
 
@@ -18,7 +19,7 @@ _REASON = "not_haproxy"
 _BEGIN: tuple[Part | Maybe, ...] = (
     Maybe(Field("syslog", shape=Shape.WORDS), ": "),
     Field("client", "client_ip"), ":", Field("port", shape=Shape.DIGITS), " [",
-    bracketed("time", Meaning.HAPROXY), "] ", Field("frontend"),
+    bracketed("time", HAPROXY), "] ", Field("frontend"),
 )
 _COUNTS: tuple[Part, ...] = (
     " ", Field("termination"), " ", Field("connections"), " ", Field("queues"),
