@@ -1,8 +1,10 @@
-"""Format `postgresql`: PostgreSQL's log, with the prefix of its default or of Debian.
+"""Format `postgresql`: PostgreSQL's log, with one of the usual prefixes.
 
-`%m [%p] ` and `%m [%p] %q%u@%d `, by PostgreSQL's documentation, "Error Reporting and Logging",
-`log_line_prefix` (default), and the package postgresql-common of Debian (createcluster.conf).
-Behind it are a severity and a message, as elog.c (`send_message_to_server_log`) writes them.
+PostgreSQL's documentation, "Error Reporting and Logging", describes `log_line_prefix`. It is
+`%m [%p] ` by default; `%m [%p] %q%u@%d `, earlier `%t [%p-%l] %q%u@%d `, in Debian
+(postgresql-common, createcluster.conf); `%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ` in the
+documentation of pgBadger; `%t:%r:%u@%d:[%p]:` in that of Amazon RDS. Behind it are a severity and a
+message, as elog.c (`send_message_to_server_log`) writes them.
 
 The user is the customer, the database and the process are attributes. Lines of `DETAIL`, `HINT`,
 `QUERY`, `CONTEXT` and `STATEMENT` belong to the one before: these words are their level. `LOG` is
@@ -19,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from flows.parsing.layout import Field, Layout, LayoutFormat, Maybe
+from flows.parsing.layout import Field, Layout, Maybe, Part, Variants, VariantsFormat
 from flows.parsing.lines import Lines
 from flows.parsing.parser import Row
 from native.lines import Shape
@@ -30,20 +32,20 @@ _MILLISECONDS = rf"^{_TOOK}([0-9]{{1,12}})\.([0-9]{{3}}) ms"
 
 @dataclass(frozen=True)
 class _Timed:
-    """A layout in whose messages there are durations."""
+    """Layouts in whose messages there are durations."""
 
-    layout: Layout
+    layouts: Variants
 
     @property
     def samples(self) -> tuple[str, ...]:
-        return self.layout.samples
+        return self.layouts.samples
 
     def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> _TimedFormat:
-        return _TimedFormat(self.layout.make(time_zone))
+        return _TimedFormat(self.layouts.make(time_zone))
 
 
 class _TimedFormat:
-    def __init__(self, inner: LayoutFormat) -> None:
+    def __init__(self, inner: VariantsFormat) -> None:
         self._inner = inner
 
     def line(self, text: str) -> Row:
@@ -63,23 +65,44 @@ class _TimedFormat:
         return frame.with_columns(duration=(micros / 1_000_000).fill_null(0.0))
 
 
-# fmt: off
-_LAYOUT = Layout(
-    (
-        Field("time", "timestamp", time="%Y-%m-%d %H:%M:%S %Z"), " [",
-        Field("pid", shape=Shape.DIGITS), "] ",
-        Maybe(
-            Field("user", "customer_id", empty=("[unknown]",)), "@",
-            Field("database", empty=("[unknown]",)), " ",
-        ),
-        Field("level", "level", words={"LOG": "info"}), ":  ",
-        Field("message", "message", Shape.WORDS, empty=()),
+_USER = Field("user", "customer_id", Shape.WORDS)
+_DATABASE = Field("database", shape=Shape.WORDS)
+_PID = Field("pid", shape=Shape.DIGITS)
+_NUMBER = Field("number", shape=Shape.DIGITS)
+_UNKNOWN = ("[unknown]",)
+_AT: tuple[Part | Maybe, ...] = (
+    "] ",
+    Maybe(
+        *(Field("user", "customer_id", empty=_UNKNOWN), "@"),
+        *(Field("database", empty=_UNKNOWN), " "),
     ),
-    samples=(
-        "2026-11-22 20:15:05.123 UTC [1234] shop@orders ERROR:  relation \"a\" does not exist",
-        "2026-11-22 20:15:05.123 UTC [1234] LOG:  caf\u00e9",
-    ),
-    reason="not_postgresql",
 )
-# fmt: on
-FORMAT = _Timed(_LAYOUT)
+_NAMED: tuple[Part | Maybe, ...] = (
+    *("user=", _USER, ",db=", _DATABASE, Maybe(",app=", Field("application", shape=Shape.WORDS))),
+    *(Maybe(",client=", Field("client", "client_ip", Shape.WORDS, empty=("[local]",))), " "),
+)
+_CLIENT = Maybe(Field("client", "client_ip"), "(", Field("port", shape=Shape.DIGITS), ")")
+_PREFIXES: tuple[tuple[Part | Maybe, ...], ...] = (
+    (" [", _PID, *_AT),
+    (" [", _PID, "-", _NUMBER, *_AT),
+    (" [", _PID, "]: [", _NUMBER, "-1] ", *_NAMED),
+    (":", _CLIENT, ":", _USER, "@", _DATABASE, ":[", _PID, "]:"),
+)
+_SAMPLES = (
+    '2026-11-22 20:15:05.123 UTC [1234] shop@orders ERROR:  relation "a" does not exist',
+    "2026-11-22 20:15:05.123 UTC [1234] LOG:  caf\u00e9",
+)
+
+
+def _layout(prefix: tuple[Part | Maybe, ...]) -> Layout:
+    parts: tuple[Part | Maybe, ...] = (
+        Field("time", "timestamp", time="%Y-%m-%d %H:%M:%S %Z"),
+        *prefix,
+        *(Field("level", "level", words={"LOG": "info"}), ":  "),
+        Field("message", "message", Shape.WORDS, empty=()),
+    )
+    samples = _SAMPLES if prefix is _PREFIXES[0] else ()
+    return Layout(parts, samples, "not_postgresql")
+
+
+FORMAT = _Timed(Variants(tuple(map(_layout, _PREFIXES))))
