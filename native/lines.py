@@ -177,6 +177,16 @@ class Step(NamedTuple):
         return ord(" ") + 1 if self.shape < Shape.DIGITS else 0
 
     @property
+    def is_byte(self) -> bool:
+        """Whether it ends where one byte is, and nowhere else."""
+        return len(self.ends) == len("".join(self.ends).encode()) == 1 and not self.may_be_last
+
+    @property
+    def is_found(self) -> bool:
+        """Whether it is a field that ends where something is behind it."""
+        return self.shape < Shape.MOMENT and not self.width and not self.codes
+
+    @property
     def is_watched(self) -> bool:
         """Whether there is more to be known of the field than where it ends."""
         return bool(self.odd or self.is_even)
@@ -309,6 +319,8 @@ class _Step(ctypes.Structure):
         ("is_watched", ctypes.c_bool),
         ("is_guess", ctypes.c_bool),
         ("is_fixed", ctypes.c_bool),
+        ("is_byte", ctypes.c_bool),
+        ("is_found", ctypes.c_bool),
         ("least", ctypes.c_uint8),
         ("until", ctypes.c_uint8 * 2),
         ("odd", ctypes.c_uint8 * 2),
@@ -340,6 +352,8 @@ class _Step(ctypes.Structure):
             step.is_watched,
             step.is_guess,
             step.is_fixed,
+            step.is_byte,
+            step.is_found,
             step.least,
             (ctypes.c_uint8 * 2)(*step.until),
             odd,

@@ -216,9 +216,9 @@ def _fits(
 
 
 def _other(text: str) -> str:
-    """Which formats a line fits that does not fit the one of the settings."""
-    if found := [f"LOG_FORMAT={name}" for name, _ in fitting([text])]:
-        return f"but one of {' and of '.join(found)}."
+    """Which format a line fits best that does not fit the one of the settings."""
+    if found := fitting([text]):
+        return f"but one of LOG_FORMAT={found[0][0]}."
     return "nor of any other format: docs/formats.md says what each of them takes."
 
 

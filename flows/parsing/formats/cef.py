@@ -24,7 +24,7 @@ _HEADER = (
     "name",
     "severity",
 )
-_PAIR = re.compile(r"([\w.\[\]-]+)=((?:[^\\=]|\\.)*?)(?=\s+[\w.\[\]-]+=|\s*\Z)", re.DOTALL)
+_KEY = re.compile(r"(?:\A|\s)\s*([\w.\[\]-]+)=")
 _ESCAPE = re.compile(r"\\([\\|=nr])")
 _MEANT = {"n": "\n", "r": "\r"}
 _NAMES = {
@@ -54,8 +54,11 @@ def _members(line: str) -> dict[str, object]:
     members: dict[str, object] = {"cefVersion": version}
     for name, text in zip(_HEADER, _FIELD.findall(header), strict=True):
         members[name] = _plain(text)
-    for key, value in _PAIR.findall(extension):
-        members[_NAMES.get(key, key)] = _plain(value)
+    keys = list(_KEY.finditer(extension))
+    ends = [*(key.start() for key in keys[1:]), len(extension)]
+    for key, end in zip(keys, ends, strict=False):
+        name = _NAMES.get(key.group(1), key.group(1))
+        members[name] = _plain(extension[key.end() : end].rstrip())
     if "message" not in members:
         members["message"] = members.pop("name")
     members["level"] = LEVELS.get(str(members["severity"]).lower(), members["severity"])
@@ -77,6 +80,8 @@ def with_time(members: dict[str, object], keys: tuple[str, ...], syslog: str) ->
 
 
 def _plain(text: str) -> str:
+    if "\\" not in text:
+        return text
     return _ESCAPE.sub(lambda found: _MEANT.get(found.group(1), found.group(1)), text)
 
 

@@ -9,11 +9,12 @@ mean as keys of `json`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from connectors.errors import MalformedLine
 from flows.parsing.objects import iso_like, objects
 
-_PAIR = re.compile(r"([0-9A-Za-z_.-]+):([^\t]*)")
+_LABEL = re.compile(r"[0-9A-Za-z_.-]+")
 _REQUEST = re.compile(r"([A-Z]+) ([^ ]+) (HTTP/\d(?:\.\d)?)")
 _NAMES = {
     "host": "client_ip",
@@ -28,13 +29,12 @@ _NAMES = {
 def _members(line: str) -> dict[str, object]:
     members: dict[str, object] = {}
     for field in line.split("\t"):
-        found = _PAIR.fullmatch(field)
-        if not found:
+        label, colon, value = field.partition(":")
+        name = _name(label)
+        if not (colon and name):
             if not field:
                 continue
             raise MalformedLine("bad_ltsv", f"{field[:64]!r} is not label:value")
-        label, value = found.groups()
-        name = _NAMES.get(label, label)
         if name == "time":
             value = iso_like(value.removeprefix("[").removesuffix("]"))
         if name == "req" and (asked := _REQUEST.fullmatch(value)):
@@ -43,6 +43,12 @@ def _members(line: str) -> dict[str, object]:
         elif value != "-":
             members[name] = value
     return members
+
+
+@lru_cache(maxsize=1024)
+def _name(label: str) -> str:
+    """The key that a label means; empty if it is none."""
+    return _NAMES.get(label, label) if _LABEL.fullmatch(label) else ""
 
 
 FORMAT = objects(

@@ -39,7 +39,7 @@ _TIMES = (
     _BSD_WITH_YEAR,
 )
 _MESSAGE = Field("message", "message", Shape.WORDS, empty=())
-_HOST = Field("host", "host", odd=":")
+_HOST = Field("host", "host", odd=":[")
 _PID: tuple[Part, ...] = ("[", Field("pid", shape=Shape.DIGITS), "]")
 _TAG: _Parts = (
     Field("program"),
@@ -74,9 +74,10 @@ _SAMPLES = (
 
 
 def _check(texts: Mapping[str, str]) -> None:
-    """Refuse a line without a host, whose program would be taken for one."""
-    if texts.get("host", "").endswith(":"):
-        raise MalformedLine("not_syslog", f"{texts['host'][:64]!r} is no host")
+    """Refuse a line without a host, of which something else would be taken for one."""
+    host = texts.get("host", "")
+    if host.endswith(":") or host.startswith("["):
+        raise MalformedLine("not_syslog", f"{host[:64]!r} is no host")
 
 
 def _layout(time: str, parts: _Parts) -> Layout:
