@@ -58,6 +58,7 @@ class Choices:
         self._lock = threading.Lock()
         self._chosen: dict[int, tuple[Sense, str]] = {}  # by file; and its format before
         self._known = lru_cache(maxsize=256)(self._sense_of)
+        self._rule = lru_cache(maxsize=_MOST_FILES)(settings.rules.of)
         self._changes: Counter[int] = Counter()  # by file
         self._named: OrderedDict[str, str] = OrderedDict()  # the last format by the file's name
         self._doubts: OrderedDict[int, _Doubt] = OrderedDict()
@@ -65,6 +66,9 @@ class Choices:
 
     def choose(self, file: Unknown) -> Sense | None:
         """See `Chooser`: what was chosen, what the ledger says, or what fits."""
+        rule = self._rule(file.name)
+        if rule and rule.format not in ("", AUTO):
+            return self._known(rule.format, rule.multiline)
         sense, before = self._chosen.get(file.file_id, (None, ""))
         if sense and file.format in ("", before, sense.format):  # else another process knows better
             return sense
@@ -76,14 +80,16 @@ class Choices:
         if not found:
             return None
         name = found.best.name
-        preset = self._events(name, lines) if found.has_events else ""
+        preset = rule.multiline if rule else ""
+        if not preset and found.has_events:
+            preset = self.events(name, lines)
         sense = self._sense(name, preset, str(found))
         self._remember(file.file_id, file.name, sense)
         joined = f" Lines are joined by LOG_MULTILINE={preset}." if preset else ""
         self._tell(f"{file.name!r}: {found}.{joined}")
         return sense
 
-    def _events(self, name: str, lines: Sequence[str]) -> str:
+    def events(self, name: str, lines: Sequence[str]) -> str:
         """The `LOG_MULTILINE` by which the lines that the format refuses go on with others.
 
         It must leave no line out that the format takes. Empty: there is none, or no need.
@@ -105,13 +111,16 @@ class Choices:
                 best, left = preset, refused
         return best
 
-    def again(self, lines: Sequence[str], before: str) -> str:
+    def again(self, name: str, lines: Sequence[str], before: str) -> str:
         """The format by which refused lines of a file are tried again, which were of another.
 
         Empty: that of the settings.
         """
         if self._settings.log_format != AUTO:
             return ""
+        rule = self._rule(name)
+        if rule and rule.format not in ("", AUTO):
+            return rule.format
         found = choose(lines, self._zone)
         return found.best.name if found and found.best.name != ANY else before
 
@@ -167,7 +176,13 @@ class Choices:
         edges = np.cumsum([0, *(span.records for span in batch.spans)]).tolist()
         for at, span in enumerate(batch.spans):
             offsets = refused.get(span.stream.id)
-            if span.format and (offsets is not None or span.stream.id in self._doubts):
+            rule = self._rule(span.stream.name)
+            is_told = rule and rule.format not in ("", AUTO)
+            if (
+                span.format
+                and not is_told
+                and (offsets is not None or span.stream.id in self._doubts)
+            ):
                 records = np.arange(edges[at], edges[at + 1])
                 sizes = batch.starts[records + 1] - batch.starts[records]
                 records = records[sizes > len("\r\n") * batch.encoding.unit]  # the others are empty
