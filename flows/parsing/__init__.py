@@ -38,5 +38,8 @@ FORMATS: dict[str, str] = {
 }
 """Value of `LOG_FORMAT` -> the module whose `FORMAT` describes it; a special one before others."""
 
+ANY = "raw"
+"""The format of lines that are of no other."""
+
 OUTER: dict[str, tuple[str, ...]] = {"cri": ("stream", "tags"), "docker": ("stream", "attrs")}
 """Formats in whose `message` another one may be (`cri:json`) -> the attributes that they add."""

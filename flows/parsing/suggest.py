@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from connectors.errors import MalformedLine
-from flows.parsing import FORMATS
+from flows.parsing import ANY, FORMATS
 from flows.parsing.choice import describe
 
 
@@ -25,7 +25,8 @@ def misfits(lines: Sequence[str], name: str, time_zone: str = "UTC") -> list[Mal
 
 def fitting(lines: Sequence[str], time_zone: str = "UTC") -> list[tuple[str, float]]:
     """The formats that take some of these lines, each with its share of them, the best first."""
-    shares = [(name, 1 - len(misfits(lines, name, time_zone)) / len(lines)) for name in FORMATS]
+    names = (name for name in FORMATS if name != ANY)
+    shares = [(name, 1 - len(misfits(lines, name, time_zone)) / len(lines)) for name in names]
     return sorted((found for found in shares if found[1]), key=lambda found: -found[1])
 
 
