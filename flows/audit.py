@@ -24,7 +24,7 @@ from connectors.sources.evidence import Evidence
 from connectors.sources.framing import Framing
 from connectors.sources.known_files import KnownFile
 from connectors.sources.records import Events, Piece, taken
-from flows.line_ranges import CHUNK, NO_CUTS, Framings, LineRanges, Offsets
+from flows.line_ranges import CHUNK, NO_BLOCKS, NO_CUTS, Framings, LineRanges, Meanings, Offsets
 
 RANGES_KEPT = 1000
 LINES_AT_ONCE, BUCKETS_AT_ONCE, BYTES_AT_ONCE = 250_000, 16, 2 * 1024 * 1024
@@ -151,11 +151,13 @@ class Auditor:
         doubt: Sequence[Span],
         result: FileAudit,
     ) -> Iterator[int]:
-        blocks = self._accounts.blocks(file.file_id) if file.file_id else _NO_BLOCKS
+        blocks = self._accounts.blocks(file.file_id) if file.file_id else NO_BLOCKS
         known = self._accounts.cuts(file.file_id) if file.file_id else NO_CUTS
         cuts = np.union1d(known, np.array([file.begins, stored], np.int64))
         framings = Framings.of(self._framing, blocks)
-        ranges = LineRanges(data, self._encoding, min(stored, file.size), cuts, framings)
+        meanings = Meanings(blocks)
+        end = min(stored, file.size)
+        ranges = LineRanges(data, self._encoding, end, cuts, framings, meanings)
         hashes = _Hashes(
             blocks.filter((pl.col("start") >= file.begins) & (pl.col("end") <= stored))
         )
@@ -184,7 +186,7 @@ class Auditor:
         for first, last in _runs(differing):
             self._compare(file, ranges, first, last, stored, optional, result)
             yield done
-        yield from self._count_waiting(file, data, stored, result)
+        yield from self._count_waiting(file, data, stored, meanings, result)
 
     def _compare(
         self,
@@ -251,19 +253,24 @@ class Auditor:
             texts = [data.read(int(ends[n] - starts[n]), int(starts[n])) for n in some]
             texts = [text if text.endswith(newline) else text + newline for text in texts]
             places = np.cumsum([0, *map(len, texts)])
-            events = partial(Events.at, places[:-1])  # each text is a record
-            piece = Piece.at((1, "", 0), b"".join(texts), self._encoding, events)
-            rows = self._parse(taken([piece], self._encoding, self._longest)).rows
+            pieces = []
+            for evidence, which in ranges.meanings.runs(starts[some]):
+                begin, text = int(places[which.start]), b"".join(texts[which])
+                # Each text is a record.
+                events = partial(Events.at, places[which] - begin)
+                place = 1, "", begin
+                pieces.append(Piece.at(place, text, self._encoding, events, evidence))
+            rows = self._parse(taken(pieces, self._encoding, self._longest)).rows
             if len(rows):
                 old = rows.filter(pl.col("timestamp") < self._expired_before)["offset"].to_numpy()
                 expired[some[np.searchsorted(places, old.astype(np.int64))]] = True
         return expired
 
     def _count_waiting(
-        self, file: KnownFile, data: Content, stored: int, result: FileAudit
+        self, file: KnownFile, data: Content, stored: int, meanings: Meanings, result: FileAudit
     ) -> Iterator[int]:
         framings = Framings(self._framing)
-        rest = LineRanges(data, self._encoding, file.size, NO_CUTS, framings)
+        rest = LineRanges(data, self._encoding, file.size, NO_CUTS, framings, meanings)
         done = stored
         last = stored
         for starts, ends in rest.lines(stored):
@@ -304,7 +311,6 @@ class _Hashes:
         return [*self._changed, *cut_off]
 
 
-_NO_BLOCKS = pl.DataFrame(schema={"start": pl.UInt64, "end": pl.UInt64, "proof": pl.String})
 _NO_SUMS = pl.DataFrame(
     schema=dict.fromkeys(
         ("file_id", "bucket", "lines", "dead_lines", "total", "squares"), pl.UInt64

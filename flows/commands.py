@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,7 +26,7 @@ from connectors.encodings import Encoding
 from connectors.errors import LogwaxError, MalformedLine
 from connectors.sources.binary import looks_binary
 from connectors.sources.content import Content, open_content
-from connectors.sources.evidence import REACH, observe
+from connectors.sources.evidence import REACH, Evidence, observe
 from connectors.sources.files import FileSource
 from connectors.sources.known_files import (
     KnownFile,
@@ -35,10 +37,12 @@ from connectors.sources.known_files import (
     recognise_one,
 )
 from connectors.sources.names import Names
+from connectors.sources.samples import sample as sample_of
 from connectors.store import Ledger, Store
 from flows.audit import Auditor, FileAudit
 from flows.backfill import Backfilled, TimeRange, backfill
-from flows.line_ranges import NO_CUTS, Framings, LineRanges, Offsets
+from flows.choosing import Choices
+from flows.line_ranges import NO_BLOCKS, NO_CUTS, Framings, LineRanges, Meanings, Offsets
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
 from flows.steps import framing, parse_and_enrich, parse_step
@@ -217,6 +221,8 @@ class Commands:
             for counts in redrive(
                 accounts,
                 parse_and_enrich(self._settings),
+                lru_cache(maxsize=1)(lambda file_id: Meanings(self._accounts.blocks(file_id))),
+                Choices(self._settings).again,
                 self._encoding,
                 self._settings.log_max_line_bytes,
                 reason=reason,
@@ -267,7 +273,7 @@ class Commands:
             for counts in backfill(
                 accounts,
                 parse_and_enrich(self._settings),
-                LineRanges(content, self._encoding, end, cuts, self._framings(known)),
+                self._ranges(known, content, end, cuts),
                 file_id,
                 shown,
                 within,
@@ -305,11 +311,16 @@ class Commands:
         )
         return known.stream.id, size if is_mine else settled, cuts
 
-    def _framings(self, known: Span | None) -> Framings:
+    def _ranges(self, known: Span | None, content: Content, end: int, cuts: Offsets) -> LineRanges:
         usual = framing(self._settings)
-        if not known:
-            return Framings(usual)
-        return Framings.of(usual, self._accounts.blocks(known.stream.id))
+        lines = sample_of(content, 0, end, self._encoding)
+        meant = Evidence(
+            seen=min(time.time_ns() // 1000, content.changed_at()),
+            format=Choices(self._settings).again(lines, ""),
+        )
+        blocks = self._accounts.blocks(known.stream.id) if known else NO_BLOCKS
+        meanings = Meanings(blocks, meant)
+        return LineRanges(content, self._encoding, end, cuts, Framings.of(usual, blocks), meanings)
 
     def _changeable(self) -> ChangeableAccounts:
         if isinstance(self._accounts, ChangeableAccounts):

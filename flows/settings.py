@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationInfo, field_validator
 
 import settings
-from flows.parsing import FORMATS
+from flows.parsing import AUTO, FORMATS
 from flows.parsing.choice import describe
 from settings import Settings, parts
 
@@ -16,7 +16,7 @@ class ParsingSettings(Settings):
     @field_validator("log_format")
     @classmethod
     def _means_a_format(cls, text: str) -> str:
-        if text not in FORMATS:
+        if text not in (AUTO, *FORMATS):
             describe(text)
         return text
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from connectors.batch import Parsed, Taken
 from connectors.sources.framing import CONTAINERS, Framing
+from connectors.sources.sense import Chooser
 from connectors.status import Status
 from flows.enrichment import chosen
 from flows.enrichment.enricher import enricher
@@ -15,13 +16,32 @@ from settings import Settings
 
 def framing(settings: Settings) -> Framing | None:
     """Which lines are one record, by these settings; None: each is one."""
-    text, outer = settings.log_multiline, settings.log_format.partition(":")[0]
+    return framing_of(settings.log_format, settings.log_multiline)
+
+
+def framing_of(form: str, text: str) -> Framing | None:
+    """What `LOG_MULTILINE` means where the format is `form`."""
+    outer = form.partition(":")[0]
     return Framing.of(f"{outer}:{text}" if text and outer in CONTAINERS else text)
 
 
 def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:
     """The parse step of these settings."""
     return parser(settings.log_format, settings.log_timezone, settings.log_duration_unit)
+
+
+def watched(parse: Callable[[Taken], Parsed], chooser: Chooser | None) -> Callable[[Taken], Parsed]:
+    """The parse step, of which whoever chooses formats learns what came of it."""
+    if not chooser:
+        return parse
+    look = chooser.look
+
+    def parse_and_look(batch: Taken) -> Parsed:
+        parsed = parse(batch)
+        look(batch, parsed)
+        return parsed
+
+    return parse_and_look
 
 
 def enrich_step(settings: Settings, status: Status) -> Callable[[Parsed], Parsed]:

@@ -16,7 +16,9 @@ import pyarrow as pa
 import native
 from native.text import SLACK, array_of, frame_of
 
-_MOST_KEYS = 64
+MOST_KEYS = 64
+"""Keys that can be read at once."""
+
 _MOST_BYTES = 2**31 - 1  # what a view can address
 _USUAL_LINE = 64  # bytes at least: shorter ones are looked at twice
 _USUAL_SHARE = 4  # of the room that could be needed: what takes more is read on into all of it
@@ -175,6 +177,16 @@ class Step(NamedTuple):
         return ord(" ") + 1 if self.shape < Shape.DIGITS else 0
 
     @property
+    def is_byte(self) -> bool:
+        """Whether it ends where one byte is, and nowhere else."""
+        return len(self.ends) == len("".join(self.ends).encode()) == 1 and not self.may_be_last
+
+    @property
+    def is_found(self) -> bool:
+        """Whether it is a field that ends where something is behind it."""
+        return self.shape < Shape.MOMENT and not self.width and not self.codes
+
+    @property
     def is_watched(self) -> bool:
         """Whether there is more to be known of the field than where it ends."""
         return bool(self.odd or self.is_even)
@@ -307,6 +319,8 @@ class _Step(ctypes.Structure):
         ("is_watched", ctypes.c_bool),
         ("is_guess", ctypes.c_bool),
         ("is_fixed", ctypes.c_bool),
+        ("is_byte", ctypes.c_bool),
+        ("is_found", ctypes.c_bool),
         ("least", ctypes.c_uint8),
         ("until", ctypes.c_uint8 * 2),
         ("odd", ctypes.c_uint8 * 2),
@@ -338,6 +352,8 @@ class _Step(ctypes.Structure):
             step.is_watched,
             step.is_guess,
             step.is_fixed,
+            step.is_byte,
+            step.is_found,
             step.least,
             (ctypes.c_uint8 * 2)(*step.until),
             odd,
@@ -380,6 +396,7 @@ class _Reading(ctypes.Structure):
         ("lines", _Made),
         ("texts", _Made),
         ("objects", _Made),
+        ("timeless", ctypes.c_int64),
         ("zoned", ctypes.c_int64),
         ("zone", ctypes.c_uint64),
         ("progress", ctypes.c_int64 * 8),
@@ -436,7 +453,7 @@ def _letters(word: int) -> str:
 
 def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
     """Whether these lines can be read here at all; without keys there is nothing to read."""
-    is_usual = 0 < len(keys) <= _MOST_KEYS and _room(len(text), count, keys) <= _MOST_BYTES
+    is_usual = 0 < len(keys) <= MOST_KEYS and _room(len(text), count, keys) <= _MOST_BYTES
     return native.library is not None and is_usual
 
 
@@ -502,6 +519,7 @@ def read(
         step_count=len(steps),
         room=_room_beside(keys.all),
         attributes=attributes.ctypes.data if has_attributes else None,
+        timeless=all(key.kind is not Kind.TIME for key in keys.all),
         zoned=-1,
     )
     some = False

@@ -108,7 +108,8 @@ typedef struct {
     const byte *codes;
     int64_t key, shape, meaning, longest_empty;
     int64_t end_count, behind, width, together;
-    bool may_be_last, is_json, is_even, is_choice, is_watched, is_guess, is_fixed;
+    bool may_be_last, is_json, is_even, is_choice, is_watched, is_guess, is_fixed, is_byte,
+        is_found;
     byte least, until[2]; /* where an end may be */
     byte odd[2];          /* with any of which the definition is asked */
 } Step;
@@ -130,6 +131,7 @@ typedef struct {
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
+    int64_t timeless;    /* whether lines need no time */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
     uint64_t zone;       /* the letters of its name, if it is not UTC; 0 until the first one tells */
     uint64_t seen;       /* a bit for each key of this line */

@@ -246,7 +246,8 @@ int64_t logwax_read(int64_t form, Reading *reading, const int64_t *starts, int64
         reading->object = reading->objects.size;
         reading->seen = reading->empty = 0;
         reading->likely = 0;
-        reading->has_time = reading->is_other = false;
+        reading->is_other = false;
+        reading->has_time = reading->timeless;
         bool is_read =
             FORMS[form](reading, line, at, end) && reading->has_time && are_right(reading);
         ok[line] = is_read ? 1 : 2 * reading->is_other;

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Protocol
+
+from connectors.batch import Span
 
 REACH = 1024
 """Bytes at either end that count."""
@@ -17,7 +20,7 @@ class Evidence:
     `head_hash` covers the first `head_length` bytes (up to 1 KiB), `tail_hash` the up to 1 KiB
     before the end of the span that carries it; `inode` breaks ties. `content_hash` is the XXH3 (64
     bits) of the span's bytes; 0: unknown. `framing` says which of its lines were one record
-    (`LOG_MULTILINE`), and is left out of the proof where each is one.
+    (`LOG_MULTILINE`); `seen`, `format` and `header` are those of the span.
     """
 
     inode: int = 0
@@ -26,18 +29,33 @@ class Evidence:
     tail_hash: int = 0
     content_hash: int = 0
     framing: str = field(default="", kw_only=True)
+    seen: int = field(default=0, kw_only=True)
+    format: str = field(default="", kw_only=True)
+    header: str = field(default="", kw_only=True)
 
     @classmethod
     def of(cls, proof: str) -> Evidence:
         """What a proof says, nothing if it is empty."""
         parts = proof.split(" ", 5) if proof else []
-        return cls(*map(int, parts[:5]), framing="".join(parts[5:]))
+        meant = "".join(parts[5:])
+        # Earlier versions wrote the framing alone, which never begins like that.
+        others = json.loads(meant) if meant.startswith("{") else {"framing": meant}
+        return cls(*map(int, parts[:5]), **others)
 
     @property
     def proof(self) -> str:
-        """The same as the proof of a span: its values, with spaces between."""
-        *numbers, framing = astuple(self)
-        return " ".join([*map(str, numbers), *([framing] if framing else [])])
+        """The same as the proof of a span: numbers with spaces between, and what is not empty."""
+        parts = [self.inode, self.head_length, self.head_hash, self.tail_hash, self.content_hash]
+        meant = {name: getattr(self, name) for name in _MEANT if getattr(self, name)}
+        return " ".join([*map(str, parts), *([_encode(meant)] if meant else [])])
+
+    def meant(self, span: Span) -> Span:
+        """A span, as its lines are meant."""
+        return replace(span, seen=self.seen, format=self.format, header=self.header)
+
+
+_MEANT = ("framing", "seen", "format", "header")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Readable(Protocol):

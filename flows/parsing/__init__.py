@@ -9,13 +9,55 @@ FORMATS: dict[str, str] = {
         "docker",
         "json",
         "cri",
+        # proxies, balancers, clouds
         "haproxy",
+        "envoy",
+        "alb",
+        "elb",
+        "nlb",
+        "s3",
+        "vpc_flow",
+        "squid",
+        "xferlog",
+        # keys and values
+        "cef",
+        "leef",
+        "caddy",
+        "ltsv",
         "logfmt",
+        # web servers
         "combined",
         "common",
         "vhost_combined",
         "nginx",
+        "traefik",
         "combined_extra",
+        "nginx_error",
+        "apache_error",
+        "gunicorn",
+        "hypercorn",
+        "granian",
+        "uvicorn",
+        "uwsgi",
+        "django",
+        "werkzeug",
+        "auditd",
+        "syslog5424",
+        "klog",
+        "redis",
+        "postgresql",
+        "mysql",
+        "mysql_slow",
+        "mongod",
+        "rabbitmq",
+        "elasticsearch",
+        "zap",
+        "etcd",
+        "android",
+        "dmesg",
+        "dpkg",
+        "bgl",
+        "hpc",
         "loguru",
         "structlog",
         "spring_boot",
@@ -32,6 +74,7 @@ FORMATS: dict[str, str] = {
         "python",
         "log4j",
         "go",
+        "syslog",
         "app",
         "raw",
     )
@@ -41,5 +84,14 @@ FORMATS: dict[str, str] = {
 ANY = "raw"
 """The format of lines that are of no other."""
 
-OUTER: dict[str, tuple[str, ...]] = {"cri": ("stream", "tags"), "docker": ("stream", "attrs")}
+AUTO = "auto"
+"""Value of `LOG_FORMAT`: that of each file is found out."""
+
+_SYSLOG = ("program", "pid", "service", "facility", "version", "msgid", "structured_data")
+OUTER: dict[str, tuple[str, ...]] = {
+    "cri": ("stream", "tags"),
+    "docker": ("stream", "attrs"),
+    "syslog": _SYSLOG,
+    "syslog5424": _SYSLOG,
+}
 """Formats in whose `message` another one may be (`cri:json`) -> the attributes that they add."""

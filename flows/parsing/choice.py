@@ -43,6 +43,21 @@ class Scanner:
         return self.reads(time_zone, duration_shift)
 
 
+@runtime_checkable
+class Headed(Description, Protocol):
+    """A format whose columns a line of the file names; itself, it is that of lines without one.
+
+    `header`: how such a line begins; empty: it is the first of the file.
+    """
+
+    @property
+    def header(self) -> str:
+        """See `Sense`."""
+
+    def headed(self, header: str) -> Description:
+        """The format of the lines behind this one."""
+
+
 _LANGUAGES = {
     r"\(\?P<": "regex",
     r"%\{[A-Z0-9_]+(?::[^}]*\}|\}(?![A-Za-z^]))": "grok",  # Apache's `%{NAME}e` has a letter behind
@@ -71,6 +86,12 @@ class _Inner:
 
         inner = self.inner.make(time_zone, duration_shift)
         return Nested(self.outer.make(time_zone, duration_shift), inner, self.adds)
+
+
+def described(text: str, header: str) -> Description:
+    """The same, of lines whose columns are named by `header` (empty: by nothing)."""
+    found = describe(text)
+    return found.headed(header) if header and isinstance(found, Headed) else found
 
 
 def describe(text: str) -> Description:

@@ -206,6 +206,7 @@ def _put(field: Field, text: str, zone: ZoneInfo, row: Row, attributes: dict[str
     if field.column == "timestamp":
         row["timestamp"] = reader_of(field.time)(text, zone)
     elif field.column in READ:
+        text = "-" if text in field.empty else text
         attributes |= put_numbers(row, {field.column: text}, field.shift)
     elif field.column == REQUEST:
         _put_request(field, text, row, attributes)
@@ -227,7 +228,7 @@ def _put_request(field: Field, text: str, row: Row, attributes: dict[str, str]) 
         row["request_path"] = asked.group(2) or asked.group(5)
         if asked.group(3):
             attributes["protocol"] = asked.group(3)
-    elif text not in NO_VALUE:
+    elif text not in (*NO_VALUE, *field.empty):
         attributes[field.name] = meant
 
 
@@ -520,15 +521,15 @@ class VariantsFormat:
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`: that of the layout that the line looks like."""
-        refusal: MalformedLine | None = None
+        why: tuple[str, str] | None = None  # no error, whose traceback would hold all that is here
         for form in self._formats:
             try:
                 return form.line(text)
             except MalformedLine as error:
-                if refusal is None or form.matches(text):
-                    refusal = error
-        assert refusal
-        raise refusal
+                if why is None or form.matches(text):
+                    why = error.reason, error.detail
+        assert why
+        raise MalformedLine(*why)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; each layout is asked for those that are not of the ones before."""
