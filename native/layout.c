@@ -40,6 +40,8 @@ static inline const byte *end_of_escaped(const byte *at, const byte *end, bool *
 /* Whether the field may end here. */
 static inline bool may_end(const Step *step, const byte *at, const byte *end)
 {
+    if (step->is_byte)
+        return at < end && *at == step->until[0];
     for (const Literal *literal = step->ends; literal < step->ends + step->end_count; literal++)
         if (is_here(literal, at, end))
             return true;
@@ -62,14 +64,12 @@ static const byte *end_of_width(const Step *step, const byte *begin, const byte 
     return stop == begin + step->width ? stop : NULL;
 }
 
-/* Where the field ends that begins here; NULL if there is none, unless the text `is_odd`. */
+/* Where the field ends that begins here; NULL if there is none. */
 static inline const byte *end_of_field(const Step *step, const byte *begin, const byte *end,
-                                       bool *has_escapes, bool *is_odd)
+                                       bool *has_escapes)
 {
     const byte *from = begin, *stop;
 
-    if (step->width)
-        return end_of_width(step, begin, end, is_odd);
     if (step->shape == ESCAPED) {
         stop = end_of_escaped(begin, end, has_escapes);
         stop = stop || step->end_count ? stop : end;
@@ -90,6 +90,11 @@ static inline const byte *end_of_field(const Step *step, const byte *begin, cons
         from++;
     } else if (!step->end_count) {
         return end;
+    }
+    if (step->is_byte) {
+        stop = find(from, end, step->until[0], step->until[0], 0);
+        bool is_any = !stop || step->shape == WORDS || step->until[0] == ' ';
+        return is_any || !find(from, stop, ' ', ' ', 0) ? stop : NULL;
     }
     for (; (stop = find(from, end, step->until[0], step->until[1], step->least)); from = stop + 1) {
         if (may_end(step, stop, end))
@@ -207,10 +212,13 @@ static inline const byte *put_pattern(Reading *reading, const Step *step, int64_
 
     if (!size || end - at < size || (stop < end && goes_on(*stop)) ||
         !is_same(at, reading->time, size)) {
+        uint64_t zone = 0;
         reading->time_size = 0;
-        stop = read_pattern(step->codes, at, end, &reading->micros, &reading->is_zoned, is_none);
-        if (!stop)
+        stop = read_pattern(step->codes, at, end, &reading->micros, &reading->is_zoned, is_none,
+                            &zone);
+        if (!stop || (zone && reading->zone && zone != reading->zone))
             return NULL;
+        reading->zone |= zone;
         reading->time = at;
         reading->time_size = stop - at;
     }
@@ -219,34 +227,50 @@ static inline const byte *put_pattern(Reading *reading, const Step *step, int64_
     return is_put ? stop : NULL;
 }
 
+/*
+ * Where something else ends than a field that ends by what is behind it; NULL if it is not here,
+ * unless `is_odd` leaves the line open. Puts a time into its column.
+ */
+static __attribute__((noinline)) const byte *end_of_other(Reading *reading, const Step *step,
+                                                          int64_t line, const byte *begin,
+                                                          const byte *end, bool *is_odd)
+{
+    const byte *stop = begin;
+    bool is_none = false;
+
+    if (step->width)
+        return end_of_width(step, begin, end, is_odd);
+    if (step->shape == LITERAL)
+        return begin;
+    if (step->shape == SPACES) {
+        while (stop < end && *stop == ' ')
+            stop++;
+        return stop > begin ? stop : NULL;
+    }
+    stop = put_pattern(reading, step, line, begin, end, &is_none);
+    if (step->shape != MOMENT && stop && !may_end(step, stop, end))
+        stop = NULL;
+    *is_odd = !stop && (step->shape != MOMENT || !is_none);
+    return stop;
+}
+
 bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
     const Step *last = reading->steps + reading->step_count;
     bool is_sure = true; /* that there is no other way to read what was read */
 
     for (const Step *step = reading->steps; step < last; step++) {
-        bool has_escapes = false, is_odd = false, is_none = true;
+        bool has_escapes = false;
         const byte *begin = at + step->before.size, *stop = NULL;
         if (!step->before.size || is_here(&step->before, at, end)) {
-            if (step->meaning == PATTERN) {
-                is_none = false;
-                stop = put_pattern(reading, step, line, begin, end, &is_none);
-                if (stop && step->shape != MOMENT && !may_end(step, stop, end))
-                    stop = NULL;
-                is_odd = !stop && (!is_none || step->shape != MOMENT);
-            } else if (step->shape < MOMENT) {
-                stop = end_of_field(step, begin, end, &has_escapes, &is_odd);
-            } else {
-                stop = begin;
-                if (step->shape == SPACES) {
-                    while (stop < end && *stop == ' ')
-                        stop++;
-                    stop = stop > begin ? stop : NULL;
-                }
-            }
+            bool is_odd = false;
+            if (step->is_found)
+                stop = end_of_field(step, begin, end, &has_escapes);
+            else
+                stop = end_of_other(reading, step, line, begin, end, &is_odd);
+            if (is_odd)
+                return false;
         }
-        if (is_odd)
-            return false;
         if (!stop && step->together && !step->is_guess) {
             step += step->together - 1;
             continue;
@@ -256,7 +280,7 @@ bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end
             return false;
         }
         is_sure &= step->is_fixed;
-        if (step->shape < MOMENT && step->meaning != PATTERN) {
+        if (step->is_found || step->width) {
             if (step->is_watched && !is_usual(step, begin, stop))
                 return false;
             Text text = {begin, stop, &reading->lines};

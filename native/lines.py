@@ -173,6 +173,16 @@ class Step(NamedTuple):
         return ord(" ") + 1 if self.shape < Shape.DIGITS else 0
 
     @property
+    def is_byte(self) -> bool:
+        """Whether it ends where one byte is, and nowhere else."""
+        return len(self.ends) == len("".join(self.ends).encode()) == 1 and not self.may_be_last
+
+    @property
+    def is_found(self) -> bool:
+        """Whether it is a field that ends where something is behind it."""
+        return self.shape < Shape.MOMENT and not self.width and not self.codes
+
+    @property
     def is_watched(self) -> bool:
         """Whether there is more to be known of the field than where it ends."""
         return bool(self.odd or self.is_even or self.is_choice)
@@ -181,13 +191,15 @@ class Step(NamedTuple):
 class Read(NamedTuple):
     """The columns of all lines, and of which lines they are certain; `others` are of no such line.
 
-    `timestamp` is UTC if times are `zoned`; else it is what the lines say.
+    `timestamp` is UTC if times are `zoned`; else it is what the lines say, clocks of the `zone` of
+    which they have the name, if they have any.
     """
 
     columns: pl.DataFrame
     ok: npt.NDArray[np.bool_]
     others: npt.NDArray[np.bool_]
     zoned: bool
+    zone: str
 
 
 _OTHER = 2  # beside 0 and 1, for a line left open: it is of no such layout
@@ -303,6 +315,8 @@ class _Step(ctypes.Structure):
         ("is_watched", ctypes.c_bool),
         ("is_guess", ctypes.c_bool),
         ("is_fixed", ctypes.c_bool),
+        ("is_byte", ctypes.c_bool),
+        ("is_found", ctypes.c_bool),
         ("least", ctypes.c_uint8),
         ("until", ctypes.c_uint8 * 2),
         ("odd", ctypes.c_uint8 * 2),
@@ -334,6 +348,8 @@ class _Step(ctypes.Structure):
             step.is_watched,
             step.is_guess,
             step.is_fixed,
+            step.is_byte,
+            step.is_found,
             step.least,
             (ctypes.c_uint8 * 2)(*step.until),
             odd,
@@ -377,6 +393,7 @@ class _Reading(ctypes.Structure):
         ("texts", _Made),
         ("objects", _Made),
         ("zoned", ctypes.c_int64),
+        ("zone", ctypes.c_uint64),
         ("progress", ctypes.c_int64 * 8),
     )
 
@@ -423,6 +440,10 @@ def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> i
         ctypes.c_int64(len(places)),
     )
     return count
+
+
+def _letters(word: int) -> str:
+    return word.to_bytes(8, "little").rstrip(b"\0").decode()
 
 
 def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
@@ -526,4 +547,6 @@ def read(
     }
     if some:
         columns["attributes"] = array_of(pa.string_view(), attributes, texts)
-    return Read(frame_of(columns), ok == 1, ok == _OTHER, reading.zoned != 0)
+    return Read(
+        frame_of(columns), ok == 1, ok == _OTHER, reading.zoned != 0, _letters(reading.zone)
+    )

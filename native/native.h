@@ -108,7 +108,8 @@ typedef struct {
     const byte *codes;
     int64_t key, shape, meaning, longest_empty;
     int64_t end_count, behind, width, together;
-    bool may_be_last, is_json, is_even, is_choice, is_watched, is_guess, is_fixed;
+    bool may_be_last, is_json, is_even, is_choice, is_watched, is_guess, is_fixed, is_byte,
+        is_found;
     byte least, until[2]; /* where an end may be */
     byte odd[2];          /* with any of which the definition is asked */
 } Step;
@@ -131,6 +132,7 @@ typedef struct {
     Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
+    uint64_t zone;       /* the letters of its name, if it is not UTC; 0 until the first one tells */
     uint64_t seen;       /* a bit for each key of this line */
     uint64_t empty;      /* those that have no value */
     int64_t likely;      /* number of the key that may be next */
@@ -359,10 +361,11 @@ ReadTime read_moment; /* one of these */
 
 /*
  * Reads a time as the codes say: see flows/parsing/times.py. Returns where it ends, NULL if it is
- * not as usual; `is_none` says whether it is no such time.
+ * not as usual; `is_none` says whether it is no such time. The letters of `zone` name the zone of
+ * the clock if it is not UTC.
  */
 const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int64_t *micros,
-                         bool *is_zoned, bool *is_none);
+                         bool *is_zoned, bool *is_none, uint64_t *zone);
 
 /* Whether a store can hold the time. */
 bool is_storable(int64_t micros);

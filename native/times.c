@@ -181,7 +181,7 @@ static const byte *end_of_name(const byte *at, const byte *end)
 }
 
 const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int64_t *micros,
-                         bool *is_zoned, bool *is_none)
+                         bool *is_zoned, bool *is_none, uint64_t *name)
 {
     enum { YEARLESS = 4 };
     int parts[NUMBERS] = {[YEAR] = -1}, half = -1, short_year;
@@ -280,7 +280,11 @@ const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int
         return NULL;
     *micros += fraction;
     *is_zoned = zone;
-    if (is_name)
-        return at - zone == 3 && (!memcmp(zone, "UTC", 3) || !memcmp(zone, "GMT", 3)) ? at : NULL;
-    return !zone || subtract_offset(zone, at, micros) ? at : NULL;
+    if (!is_name)
+        return !zone || subtract_offset(zone, at, micros) ? at : NULL;
+    if (at - zone != 3 || (memcmp(zone, "UTC", 3) && memcmp(zone, "GMT", 3))) {
+        *is_zoned = false;
+        memcpy(name, zone, at - zone);
+    }
+    return at;
 }

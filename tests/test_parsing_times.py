@@ -248,6 +248,7 @@ def test_a_pattern_reads_what_it_describes(way: str, text: str, expected: dateti
         ("%Y-%m-%d %H:%M:%S", "2026-11-02 24:15:05"),
         ("%Y-%m-%d %H:%M:%S", "2300-01-01 00:00:00"),
         ("%Y-%m-%d %H:%M:%S %Z", "2026-11-02 20:15:05 CET"),
+        ("%Y-%m-%d %H:%M:%S %Z", "1900-01-01 00:15:05 +01"),
         ("%m/%d/%Y %I:%M %p", "11/2/2026 13:15 PM"),
         ("%s", "99999999999"),
     ],
@@ -289,8 +290,20 @@ def test_the_second_behind_the_last_is_the_first_of_the_next_minute() -> None:
 
 def test_a_name_of_a_zone_is_what_the_zone_is_called_then() -> None:
     way = "%Y-%m-%d %H:%M:%S %Z"
+    assert read(way, "2026-10-24 02:30:00 CEST", BERLIN) == utc(2026, 10, 24, 0, 30)
     for text, hour in (("2026-10-25 02:30:00 CEST", 0), ("2026-10-25 02:30:00 CET", 1)):
         assert read(way, text, BERLIN, is_fast=False) == utc(2026, 10, 25, hour, 30)
+    form = written(way).make(BERLIN)
+    named = [
+        f"2026-{day} 02:30:00 {name}" for day in ("10-24", "10-26") for name in ("CEST", "CET")
+    ]
+    assert certain(form, named[1:2]) == certain(form, named[2:3]) == [False]
+    for wrong in (named[1], named[2], "2026-10-26 02:30:00 EST"):
+        with pytest.raises(MalformedLine, match="is not what LOG_TIMEZONE"):
+            form.line(wrong)
+    assert certain(form, [named[0], "2026-10-24 02:30:00 UTC", named[3], named[0]]) == [
+        *(True, False, False, True)
+    ]
 
 
 @pytest.mark.parametrize(

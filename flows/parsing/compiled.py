@@ -39,11 +39,11 @@ def read_apart(
         return nothing(lines), np.zeros(len(lines), np.bool_)
     found = read(form, lines.text, lines.starts, keys, steps)
     frame, ok = found.columns, pl.Series(OK, found.ok)
-    if not found.zoned and zone.key != "UTC":
+    if not found.zoned and (zone.key != "UTC" or found.zone):
         clocks = frame["timestamp"].to_physical().to_numpy()
-        times, is_storable = utc_of_clocks(clocks, zone)
+        times, is_one = utc_of_clocks(clocks, zone, found.zone)
         frame = frame.with_columns(timestamp=pl.Series(times).cast(frame.schema["timestamp"]))
-        ok = pl.Series(OK, found.ok & is_storable)
+        ok = pl.Series(OK, found.ok & is_one)
     return frame.hstack([ok]), found.others
 
 

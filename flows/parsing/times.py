@@ -316,19 +316,22 @@ _FIRST, _END = (FIRST - _EPOCH) // _MICRO, (END - _EPOCH) // _MICRO
 
 
 @lru_cache(maxsize=10_000)
-def _ahead(day: int, zone: ZoneInfo) -> int | None:
-    """How far the clocks of a zone are ahead of UTC on a day since 1970; None: it changes then."""
+def _day_of(day: int, zone: ZoneInfo) -> tuple[int, str] | None:
+    """How far the clocks of a zone are ahead of UTC on a day since 1970, and what it is called.
+
+    None: they change on that day.
+    """
     begin = datetime(1970, 1, 1, tzinfo=zone) + timedelta(day)
     end = begin + timedelta(days=1) - _MICRO
-    ahead, last = begin.utcoffset(), end.utcoffset()
-    assert ahead is not None
-    return ahead // _MICRO if ahead == last else None
+    first, last = ((at.utcoffset() or timedelta(), at.tzname() or "") for at in (begin, end))
+    return (first[0] // _MICRO, first[1]) if first == last else None
 
 
-def utc_of_clocks(clocks: _Micros, zone: ZoneInfo) -> tuple[_Micros, _Flags]:
-    """What clocks of a zone showed as times of UTC, and which of them a store can hold.
+def utc_of_clocks(clocks: _Micros, zone: ZoneInfo, name: str = "") -> tuple[_Micros, _Flags]:
+    """What clocks of a zone showed as times of UTC, and which of them are certainly such times.
 
-    What `utc` does, for many times of the years 1900 to 2299; most are of one day.
+    What `utc` does, for many clocks of the years 1900 to 2299, most of one day. Where the zone was
+    not called by its `name`, or may have been called otherwise on that day, no time is certain.
     """
     if not len(clocks):
         return clocks, np.ones(0, np.bool_)
@@ -338,13 +341,14 @@ def utc_of_clocks(clocks: _Micros, zone: ZoneInfo) -> tuple[_Micros, _Flags]:
         days = clocks // _DAY
         edges = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
         lengths = np.diff(edges, append=len(clocks)).tolist()
-    found = [_ahead(day, zone) for day in (clocks[edges] // _DAY).tolist()]
-    times: _Micros = clocks - np.repeat([ahead or 0 for ahead in found], lengths)
-    for edge, length, ahead in zip(edges.tolist(), lengths, found, strict=True):
-        for place in range(edge, edge + length) if ahead is None else ():
+    found = [_day_of(day, zone) for day in (clocks[edges] // _DAY).tolist()]
+    times: _Micros = clocks - np.repeat([one[0] if one else 0 for one in found], lengths)
+    is_one = np.repeat([not name or (one is not None and one[1] == name) for one in found], lengths)
+    for edge, length, one in zip(edges.tolist(), lengths, found, strict=True):
+        for place in range(edge, edge + length) if one is None else ():
             local = _EPOCH.replace(tzinfo=zone) + int(clocks[place]) * _MICRO
             times[place] = (local.astimezone(timezone.utc) - _EPOCH) // _MICRO
-    return times, (times >= _FIRST) & (times < _END)
+    return times, is_one & (times >= _FIRST) & (times < _END)
 
 
 _LEAP_DAY = (31 + 28) * _DAY  # when 29 February begins
