@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from connectors.accounts import FRAGMENTS
 from connectors.batch import Numbers, Parsed, Span, Taken
+from connectors.encodings import UTF_8
 from connectors.saying import say, shown
+from connectors.sources.framing import PRESETS, frame
 from connectors.sources.samples import lines_of, sample
 from connectors.sources.sense import Sense, Unknown
 from flows.parsing import ANY, AUTO
@@ -26,7 +28,6 @@ from settings import Settings
 
 Flags = npt.NDArray[np.bool_]
 
-_FIRST = 50  # lines that come next
 _TOLD = 20  # files whose format is said
 _KEPT = 200  # lines of a change that are looked at
 _FEW, _MANY = 5, 20  # refused lines that show a change, and that show a wrong choice
@@ -57,6 +58,7 @@ class Choices:
         self._lock = threading.Lock()
         self._chosen: dict[int, tuple[Sense, str]] = {}  # by file; and its format before
         self._known = lru_cache(maxsize=256)(self._sense_of)
+        self._rule = lru_cache(maxsize=_MOST_FILES)(settings.rules.of)
         self._changes: Counter[int] = Counter()  # by file
         self._named: OrderedDict[str, str] = OrderedDict()  # the last format by the file's name
         self._doubts: OrderedDict[int, _Doubt] = OrderedDict()
@@ -64,31 +66,61 @@ class Choices:
 
     def choose(self, file: Unknown) -> Sense | None:
         """See `Chooser`: what was chosen, what the ledger says, or what fits."""
+        rule = self._rule(file.name)
+        if rule and rule.format not in ("", AUTO):
+            return self._known(rule.format, rule.multiline)
         sense, before = self._chosen.get(file.file_id, (None, ""))
         if sense and file.format in ("", before, sense.format):  # else another process knows better
             return sense
-        if file.format and (known := self._known(file.format)):
+        framed = file.evidence.framing if file.evidence else ""
+        if file.format and (known := self._known(file.format, framed)):
             return known
         lines = self._lines(file)
         found = choose(lines, self._zone, self._named.get(file.name, ""))
-        if found and found.best.share < _SURE:  # it may have changed: what comes next counts
-            first = choose(lines[:_FIRST], self._zone)
-            found = first if first and first.best.share >= _SURE else found
         if not found:
             return None
-        sense = self._sense(found.best.name, str(found))
+        name = found.best.name
+        preset = rule.multiline if rule else ""
+        if not preset and found.has_events:
+            preset = self.events(name, lines)
+        sense = self._sense(name, preset, str(found))
         self._remember(file.file_id, file.name, sense)
-        hint = "" if self._settings.log_multiline or not found.has_events else _EVENTS
-        self._tell(f"{file.name!r}: {found}.{hint}")
+        joined = f" Lines are joined by LOG_MULTILINE={preset}." if preset else ""
+        self._tell(f"{file.name!r}: {found}.{joined}")
         return sense
 
-    def again(self, lines: Sequence[str], before: str) -> str:
+    def events(self, name: str, lines: Sequence[str]) -> str:
+        """The `LOG_MULTILINE` by which the lines that the format refuses go on with others.
+
+        It must leave no line out that the format takes. Empty: there is none, or no need.
+        """
+        taken = np.array([takes(name, line, self._zone) is not None for line in lines])
+        data = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+        ends = UTF_8.ends(data)
+        best, left = "", int((~taken).sum()) // 2  # joining has to be worth it
+        for preset in PRESETS:
+            framing = framing_of(name, preset)
+            if not framing or preset == "parts" or self._settings.log_multiline:
+                continue
+            kinds = framing.kinds(data, ends, UTF_8)
+            found = frame(kinds, np.concatenate(([0], ends[:-1])), ends)
+            begins = np.zeros(len(lines), np.bool_)
+            begins[found.firsts] = True
+            refused = int((begins & ~taken).sum())
+            if refused < left and not (taken & ~begins).any():
+                best, left = preset, refused
+        return best
+
+    def again(self, name: str, lines: Sequence[str], before: str) -> str:
         """The format by which refused lines of a file are tried again, which were of another.
 
         Empty: that of the settings.
         """
         if self._settings.log_format != AUTO:
             return ""
+        rule = self._rule(name)
+        if rule and rule.format not in ("", AUTO):
+            return rule.format
         found = choose(lines, self._zone)
         return found.best.name if found and found.best.name != ANY else before
 
@@ -100,18 +132,19 @@ class Choices:
             lines = lines_of(data + file.encoding.newline, file.encoding)
         return lines
 
-    def _sense_of(self, name: str) -> Sense | None:
+    def _sense_of(self, name: str, framed: str) -> Sense | None:
         """How lines of this format are meant; None: it is known no more."""
         try:
-            return self._sense(name)
+            return self._sense(name, framed.removeprefix(f"{name.partition(':')[0]}:"))
         except ValueError:
             return None
 
-    def _sense(self, name: str, why: str = "") -> Sense:
+    def _sense(self, name: str, events: str = "", why: str = "") -> Sense:
+        """`events` says which lines are one, unless the settings do."""
         found = describe(name)
         header = found.header if isinstance(found, Headed) else None
-        framing = None if header is not None else framing_of(name, self._settings.log_multiline)
-        return Sense(name, framing, header, why)
+        events = self._settings.log_multiline or events
+        return Sense(name, None if header is not None else framing_of(name, events), header, why)
 
     def _remember(self, file_id: int, path: str, sense: Sense, before: str = "") -> None:
         with self._lock:
@@ -143,7 +176,13 @@ class Choices:
         edges = np.cumsum([0, *(span.records for span in batch.spans)]).tolist()
         for at, span in enumerate(batch.spans):
             offsets = refused.get(span.stream.id)
-            if span.format and (offsets is not None or span.stream.id in self._doubts):
+            rule = self._rule(span.stream.name)
+            is_told = rule and rule.format not in ("", AUTO)
+            if (
+                span.format
+                and not is_told
+                and (offsets is not None or span.stream.id in self._doubts)
+            ):
                 records = np.arange(edges[at], edges[at + 1])
                 sizes = batch.starts[records + 1] - batch.starts[records]
                 records = records[sizes > len("\r\n") * batch.encoding.unit]  # the others are empty
@@ -169,7 +208,7 @@ class Choices:
             (place, text, row) for place, text in since.first if (row := self._takes(best, text))
         )
         self._changes[span.stream.id] += 1
-        sense = self._sense(best.name, _fit(best))
+        sense = self._sense(best.name, why=_fit(best))
         self._remember(span.stream.id, span.stream.name, sense, span.format)
         when = row.get("timestamp")
         clock = f", {when:%H:%M:%S}" if isinstance(when, datetime) else ""
@@ -214,9 +253,6 @@ class Choices:
         found = choose(texts, self._zone)
         is_other = found and found.best.name not in (ANY, span.format)
         return found.best if found and is_other and found.best.share >= _SURE else None
-
-
-_EVENTS = " Some lines go on with the one before: LOG_MULTILINE=java or the like joins them."
 
 
 def _fit(one: Candidate) -> str:

@@ -273,7 +273,7 @@ class Commands:
             for counts in backfill(
                 accounts,
                 parse_and_enrich(self._settings),
-                self._ranges(known, content, end, cuts),
+                self._ranges(known, content, shown, end, cuts),
                 file_id,
                 shown,
                 within,
@@ -311,12 +311,14 @@ class Commands:
         )
         return known.stream.id, size if is_mine else settled, cuts
 
-    def _ranges(self, known: Span | None, content: Content, end: int, cuts: Offsets) -> LineRanges:
+    def _ranges(
+        self, known: Span | None, content: Content, shown: str, end: int, cuts: Offsets
+    ) -> LineRanges:
         usual = framing(self._settings)
         lines = sample_of(content, 0, end, self._encoding)
         meant = Evidence(
             seen=min(time.time_ns() // 1000, content.changed_at()),
-            format=Choices(self._settings).again(lines, ""),
+            format=Choices(self._settings).again(shown, lines, ""),
         )
         blocks = self._accounts.blocks(known.stream.id) if known else NO_BLOCKS
         meanings = Meanings(blocks, meant)

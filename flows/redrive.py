@@ -36,7 +36,7 @@ def redrive(
     accounts: ChangeableAccounts,
     parse: Callable[[Taken], Parsed],
     meanings: Callable[[int], Meanings],
-    again: Callable[[Sequence[str], str], str],
+    again: Callable[[str, Sequence[str], str], str],
     encoding: Encoding,
     longest: int,
     *,
@@ -72,7 +72,7 @@ def redrive(
 def _pieces(
     letters: pl.DataFrame,
     meanings: Callable[[int], Meanings],
-    again: Callable[[Sequence[str], str], str],
+    again: Callable[[str, Sequence[str], str], str],
     encoding: Encoding,
 ) -> list[Piece]:
     newline = encoding.newline
@@ -89,7 +89,7 @@ def _pieces(
         if file_id not in formats:
             raws = letters.filter(file_id=file_id)["raw"].head(_LOOKED_AT).to_list()
             texts = [some.decode(encoding.name, "replace") for some in raws]
-            formats[file_id] = again(texts, evidence.format)
+            formats[file_id] = again(source, texts, evidence.format)
         evidence = replace(evidence, format=formats[file_id])
         pieces.append(Piece.at(place, raw + end, encoding, _one_record, evidence))
     return pieces

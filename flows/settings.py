@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import ValidationInfo, field_validator
 
 import settings
+from connectors.sources.rules import RULES_FILE, FileRule
 from flows.parsing import AUTO, FORMATS
 from flows.parsing.choice import describe
-from settings import Settings, parts
+from settings import Settings, parts, time_zone
 
 
 class ParsingSettings(Settings):
@@ -28,6 +31,23 @@ class ParsingSettings(Settings):
 
             Framing.of(text)
         return text
+
+    @classmethod
+    def wrong_with(cls, rules: Sequence[FileRule]) -> list[str]:
+        """A sentence for each format, zone and `multiline` that means nothing."""
+        problems = []
+        for number, rule in enumerate(rules, 1):
+            for name, value, check in (
+                ("format", rule.format, cls._means_a_format),
+                ("multiline", rule.multiline, cls._means_events),
+                ("time_zone", rule.time_zone, time_zone),
+            ):
+                try:
+                    if value:
+                        check(value)
+                except ValueError as error:
+                    problems.append(f"{RULES_FILE}, [[files]] {number}: {name}: {error}.")
+        return problems
 
     @field_validator("geoip_db")
     @classmethod

@@ -10,6 +10,7 @@ from connectors.sources.sense import Chooser
 from connectors.status import Status
 from flows.enrichment import chosen
 from flows.enrichment.enricher import enricher
+from flows.labels import labelled
 from flows.parsing.parser import parser
 from settings import Settings
 
@@ -27,7 +28,15 @@ def framing_of(form: str, text: str) -> Framing | None:
 
 def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:
     """The parse step of these settings."""
-    return parser(settings.log_format, settings.log_timezone, settings.log_duration_unit)
+    rules = settings.rules
+    zone, unit = settings.log_timezone, settings.log_duration_unit
+    is_told = "log_timezone" in settings.model_fields_set
+
+    def zone_of(name: str) -> str:
+        rule = None if is_told else rules.of(name)
+        return rule.time_zone if rule else ""
+
+    return labelled(parser(settings.log_format, zone, unit, zone_of), rules)
 
 
 def watched(parse: Callable[[Taken], Parsed], chooser: Chooser | None) -> Callable[[Taken], Parsed]:

@@ -26,14 +26,17 @@ def sample(content: Content, start: int, size: int, encoding: Encoding) -> list[
     """
     found = []
     places = _places(start, size) if not content.is_compressed else [start]
-    most = 3 * _EACH // len(places)
     for at in places:
         data = content.read(min(_REACH, size - at), at)
         lines = lines_of(data, encoding)
         if at > start:
             lines = lines[1:]  # without the one it begins in
-        is_last = at + len(data) >= size
-        found += lines[-most:] if is_last and at > start else lines[:most]
+        if len(places) == 1 and len(lines) > 3 * _EACH:
+            middle = len(lines) // 2
+            lines = lines[:_EACH] + lines[middle : middle + _EACH] + lines[-_EACH:]
+        elif len(places) > 1:
+            lines = lines[:_EACH] if at < places[-1] else lines[-_EACH:]
+        found += lines
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from connectors.batch import Parsed, Taken
 from connectors.encodings import Encoding
 from connectors.sources.content import Content
+from connectors.sources.evidence import Evidence
 from connectors.sources.framing import Framing
 
 HEADER_BYTES = 8 * 1024
@@ -40,12 +41,14 @@ class Sense:
 class Unknown(Protocol):
     """A file of which it is to be found out how its lines are meant.
 
-    By its last span they are of `format` (empty: that says nothing); reading goes on at `start`.
+    By its last span they are of `format` (empty: that says nothing), and `evidence` is that of it;
+    reading goes on at `start`.
     """
 
     file_id: int
     name: str
     format: str
+    evidence: Evidence | None
     size: int
     encoding: Encoding
 

@@ -88,6 +88,20 @@ class _Inner:
         return Nested(self.outer.make(time_zone, duration_shift), inner, self.adds)
 
 
+@dataclass(frozen=True)
+class _Mixed:
+    """Several formats whose lines take turns."""
+
+    descriptions: tuple[Description, ...]
+    samples: tuple[str, ...] = ()
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
+        """See `Description`."""
+        from flows.parsing.nested import Mixed
+
+        return Mixed([one.make(time_zone, duration_shift) for one in self.descriptions])
+
+
 def described(text: str, header: str) -> Description:
     """The same, of lines whose columns are named by `header` (empty: by nothing)."""
     found = describe(text)
@@ -97,9 +111,9 @@ def described(text: str, header: str) -> Description:
 def describe(text: str) -> Description:
     """The format that `LOG_FORMAT` means. Raises `ValueError`, which says why it means none.
 
-    It is the name of one, two names (`cri:json`), or what describes lines in another program: a
-    regular expression with named groups, nginx's `log_format`, Apache's `LogFormat`, a pattern of
-    logback or Log4j, a format of Python's `logging`, grok.
+    It is the name of one, two names (`cri:json`), several whose lines take turns (`json|app`), or
+    what describes lines in another program: a regular expression with named groups, nginx's
+    `log_format`, Apache's `LogFormat`, a pattern of Python's logging, of logback or log4j, of grok.
     """
     if text in FORMATS:
         found: Description = import_module(FORMATS[text]).FORMAT
@@ -107,6 +121,9 @@ def describe(text: str) -> Description:
     outer, colon, inner = text.partition(":")
     if colon and outer in OUTER:
         return _Inner(describe(outer), describe(inner), OUTER[outer])
+    names = text.split("|")
+    if len(names) > 1 and all(name.partition(":")[0] in FORMATS for name in names):
+        return _Mixed(tuple(map(describe, names)))
     for sign, language in _LANGUAGES.items():
         if re.search(sign, text):
             module = import_module(f"flows.parsing.translate.{language}")

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
+from connectors.errors import MalformedLine
 from flows.parsing.compiled import nothing
 from flows.parsing.fields import encode
 from flows.parsing.lines import Lines
@@ -23,6 +24,30 @@ class Timeless(Protocol):
 
     def timeless(self) -> Format:
         """The same for lines that may have none."""
+
+
+class Mixed:
+    """Lines of several formats in turn: a line is of the first that takes it.
+
+    What the first one is not certain of is read one by one: the others are rare.
+    """
+
+    def __init__(self, formats: Sequence[Format]) -> None:
+        self._formats = formats
+
+    def line(self, text: str) -> Row:
+        """One line. Raises the `MalformedLine` of the first format if none takes it."""
+        refusals = []
+        for form in self._formats:
+            try:
+                return form.line(text)
+            except MalformedLine as refusal:
+                refusals.append(refusal)
+        raise refusals[0]
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual in the first format are left open."""
+        return self._formats[0].columns(lines)
 
 
 class Nested:

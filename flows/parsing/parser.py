@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Protocol
@@ -58,36 +58,43 @@ RAW = "raw_base64"
 """The attribute that has the bytes of a line that is not of its encoding."""
 
 
-def parser(name: str, time_zone: str, duration_unit: str = "s") -> Callable[[Taken], Parsed]:
+def parser(
+    name: str,
+    time_zone: str,
+    duration_unit: str = "s",
+    zone_of: Callable[[str], str] = lambda stream: "",
+) -> Callable[[Taken], Parsed]:
     """The parse step; `time_zone` reads times that carry no zone.
 
-    `name` is the format of the spans that name none. Durations whose unit nobody names are in
-    `duration_unit`.
+    `name` is the format of the spans that name none; a stream may have a zone of its own, by its
+    name. Durations whose unit nobody names are in `duration_unit`.
     """
-    zone, shift = ZoneInfo(time_zone), DURATION_UNITS[duration_unit]
-    this_year = start_of_year()
+    shift, this_year = DURATION_UNITS[duration_unit], start_of_year()
+    zone_named = lru_cache(maxsize=_READERS_KEPT)(zone_of)
 
     @lru_cache(maxsize=_READERS_KEPT)
-    def reader(name: str, header: str) -> _Reader:
-        return _Reader(name, header, described(name, header).make(zone, shift))
+    def reader(name: str, header: str, zone: str) -> _Reader:
+        form = described(name, header).make(ZoneInfo(zone or time_zone), shift)
+        return _Reader(name, header, form, ZoneInfo(zone or time_zone))
 
     if name == AUTO:  # of spans that were read before it was
         name = ANY
-    reader(name, "")  # what is wrong with it shows at once
+    reader(name, "", "")  # what is wrong with it shows at once
 
     def parse(batch: Taken) -> Parsed:
-        readers = [reader(span.format or name, span.header) for span in batch.spans]
+        readers = [
+            reader(span.format or name, span.header, zone_named(span.stream.name))
+            for span in batch.spans
+        ]
+        seen = {span.stream.id: span.seen or this_year for span in batch.spans}
         lines, unfit = _lines(batch), [number for number, _, _ in batch.unfit]
         found = [
-            one.read(batch, lines, unfit + others) for one, others in _each(batch.spans, readers)
+            one.read(batch, lines, unfit + others, seen)
+            for one, others in _each(batch.spans, readers)
         ]
         whole = found[0] if len(found) == 1 else _together(found, batch.spans)
-        rows = whole.rows
-        if rows is not None:
-            seen = {span.stream.id: span.seen or this_year for span in batch.spans}
-            rows = with_years(rows, seen, zone)
         return batch.parsed(
-            rows,
+            whole.rows,
             rejected=batch.dead_letters([*batch.unfit, *whole.refused]),
             fits=tuple(_fits(batch, whole.asked, whole.refused, readers)),
             misfits=whole.misfits,
@@ -110,8 +117,9 @@ class _Found:
 class _Reader:
     """Reads the records of one format, whose columns a `header` may name."""
 
-    def __init__(self, name: str, header: str, form: Format) -> None:
+    def __init__(self, name: str, header: str, form: Format, zone: ZoneInfo) -> None:
         self._name = name
+        self._zone = zone
         self._header = header
         self._form = form
         self._container = name.partition(":")[0]
@@ -122,8 +130,13 @@ class _Reader:
         named = f"{text[:_SHOWN]!r} is no line of LOG_FORMAT={self._name} ({why.reason})"
         return f"{named}, {_other(text)}"
 
-    def read(self, batch: Taken, lines: Lines, unwanted: Sequence[int]) -> _Found:
-        """The rows of the records of a batch, which are `lines`, less the unwanted ones."""
+    def read(
+        self, batch: Taken, lines: Lines, unwanted: Sequence[int], seen: Mapping[int, int]
+    ) -> _Found:
+        """The rows of the records of a batch, which are `lines`, less the unwanted ones.
+
+        `seen` says when those of each stream were seen first.
+        """
         if self._header:
             unwanted = [*unwanted, *self._directives(lines)]
         events, kept = lines.without(unwanted)
@@ -145,7 +158,7 @@ class _Reader:
                 others = kept[others]
             rows, refused = _ask_one_by_one(self._form, self._container, batch, others, misfits)
             frame = filled(pl.concat([frame.filter(certain), rows], how="diagonal"))
-        return _Found(frame, kept, refused, misfits)
+        return _Found(with_years(frame, seen, self._zone), kept, refused, misfits)
 
     def _directives(self, lines: Lines) -> list[int]:
         """The lines that are the header, or say something of the file."""

@@ -17,12 +17,22 @@ from flows.parsing.choice import describe
 from flows.parsing.fields import MISFITS
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, Row
+from flows.parsing.times import WHEN_SEEN
 
 _PROBES = 8  # lines that are tried first: a format that takes none of them takes none
+_ONE_BY_ONE = 64  # lines that are looked at at most of those that the compiled part leaves open
 _ENOUGH = 0.5  # share of the lines that a format takes at least
+_SOME = 0.02  # share of them that are worth a format of their own beside it
+_MOST_MIXED = 3
 _INNER = 0.95  # the same of one within another
 _OF_ATTRIBUTES = 0.25  # what an attribute is worth beside a column
 _NOT_READ = '"extra":'  # what a format has left as it is
+_ODD = 2  # what a value is worth that does not fit its column, a level that is none
+_LEVEL = re.compile(
+    "trace|debug|info|notice|warn|err|fatal|crit|alert|emerg|panic|severe|fine|config|verbose|"
+    "success|log|statement|detail|hint|context|query|system|dpanic|unknown|audit|security",
+    re.IGNORECASE,
+)
 _STRIKES = {"logfmt": '":true'}  # a word alone: in other lines, each is one
 
 # How lines begin that go on with the one before: see `PRESETS` in connectors/sources/framing.py.
@@ -83,15 +93,36 @@ def choose(lines: Sequence[str], time_zone: str = "UTC", before: str = "") -> Ch
     outer = [one for one in found if one.name in OUTER and one.share >= _INNER]
     found += [inner for one in outer if (inner := _inner(one, heads, zone))]
     found.sort(key=lambda one: one.worth, reverse=True)
+    if found and (mixed := _mixed(found[0], heads, zone)):
+        found.insert(0, mixed)
     if not found or found[0].share < _ENOUGH:
         found.insert(0, _try(ANY, heads, zone) or Candidate(ANY, 0, len(heads), 0))
     return Choice(found[0], found[1] if len(found) > 1 else None, has_events)
 
 
+def _mixed(best: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
+    """The best format together with those of the lines that it does not take, if these are some."""
+    names, rest = [best.name], list(lines)
+    while len(names) < _MOST_MIXED:
+        rest = [line for line in rest if not takes(names[-1], line, zone.key)]
+        others = ranked(rest, zone.key) if len(rest) >= _SOME * len(lines) else []
+        other = next((one for one in others if one.taken >= _SOME * len(lines)), None)
+        if not other or (other.name == ANY and not _have_times(rest, zone)):
+            break
+        names.append(other.name)
+    return _try("|".join(names), lines, zone) if len(names) > 1 else None
+
+
+def _have_times(lines: Sequence[str], zone: ZoneInfo) -> bool:
+    """Whether half of these lines have a time somewhere."""
+    rows = [row for line in lines if (row := takes(ANY, line, zone.key))]
+    return 2 * sum(row["timestamp"] != WHEN_SEEN for row in rows) >= len(lines)
+
+
 def ranked(lines: Sequence[str], time_zone: str = "UTC") -> list[Candidate]:
     """The formats that take some of these lines, the best first."""
     zone = ZoneInfo(time_zone)
-    found = [one for name in FORMATS if (one := _try(name, lines, zone))]
+    found = [one for name in FORMATS if (one := _try(name, lines, zone)) and one.typed >= 0]
     return sorted(found, key=lambda one: one.worth, reverse=True)  # equal ones stay in order
 
 
@@ -134,14 +165,16 @@ def _try(name: str, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
     text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
     frame = form.columns(Lines(text))
     certain = frame.drop_in_place(OK).to_numpy()
-    others = list(_rows(form, [lines[number] for number in np.flatnonzero(~certain).tolist()]))
-    sure = int(certain.sum())
-    taken = sure + len(others)
+    unsure = np.flatnonzero(~certain).tolist()
+    some = unsure[:: 1 + len(unsure) // _ONE_BY_ONE]
+    others = list(_rows(form, [lines[number] for number in some]))
+    sure, each = int(certain.sum()), len(unsure) / max(1, len(some))
+    taken = sure + round(each * len(others))
     if not taken:
         return None
     strike = _STRIKES.get(name.rpartition(":")[2], "\0")
     typed = _typed(frame.filter(certain), strike) if sure else 0.0
-    typed += sum(_typed_in(row, strike) for row in others)
+    typed += each * sum(_typed_in(row, strike) for row in others)
     return Candidate(name, taken, len(lines), typed / taken)
 
 
@@ -161,6 +194,8 @@ def _typed(rows: pl.DataFrame, strike: str) -> float:
         column = rows[name]
         if name == "attributes":
             count += _members("".join(column.to_list()), strike)
+        elif name == "level":
+            count += sum(map(_level, column.to_list()))
         elif dtype == pl.String:
             count += int((column != "").sum())
         elif name != "timestamp":
@@ -172,8 +207,17 @@ def _typed_in(row: Row, strike: str) -> float:
     misfits, attributes = row.get(MISFITS, ()), row.get("attributes", "")
     assert isinstance(misfits, tuple)
     assert isinstance(attributes, str)
-    columns = {name for name, value in row.items() if value} - {MISFITS, "timestamp", "attributes"}
-    return len(columns) - len(misfits) + _members(attributes, strike)
+    columns = {name for name, value in row.items() if value} - _APART
+    odd = _ODD * len(misfits)
+    return len(columns) + _level(row.get("level")) - odd + _members(attributes, strike)
+
+
+_APART = {MISFITS, "timestamp", "attributes", "level"}
+
+
+def _level(word: object) -> int:
+    """What a level is worth."""
+    return (1 if _LEVEL.match(str(word)) else -_ODD) if word else 0
 
 
 def _members(attributes: str, strike: str) -> float:
