@@ -59,6 +59,11 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
     begin_member(reading, key);
     byte *to = made->data + made->size;
     *to++ = '"';
+    if (end - at <= LANES && !(which_are(at, '"', '\\', ' ') << (LANES - (end - at)) & 0xffff)) {
+        store(to, load(at)); /* as nearly always */
+        to += end - at;
+        at = end;
+    }
     for (; at < end; at++) {
         const byte *stop = end_of_plain(at, end);
         to = put(to, at, stop - at);

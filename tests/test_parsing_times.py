@@ -18,7 +18,7 @@ from connectors.sources.records import Piece
 from flows.parsing.choice import describe
 from flows.parsing.layout import Field, Layout
 from flows.parsing.parser import parser
-from flows.parsing.times import epoch, iso, pattern, with_year
+from flows.parsing.times import ISO_8601, epoch, iso, pattern, with_year
 from tests.parsing_checks import FILE_ID, PATH, certain, mutated, together, utc
 
 UTC = ZoneInfo("UTC")
@@ -405,3 +405,33 @@ def test_streams_of_a_batch_have_the_years_of_their_own_first_sights(
             *(utc(2020, 12, 31, 23, 59, 58), utc(2021, 1, 1), utc(2021, 1, 1, 0, 0, 1)),
             *(utc(2026, 12, 31, 23, 59, 58), utc(2027, 1, 1), utc(2027, 1, 1, 0, 0, 1)),
         ]
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"),
+    [
+        ("2026-11-22 20:15:05", 20),
+        ("2026-11-22T20:15:05,123Z", 20),
+        ("2026-11-22t20:15:05.123+0100", 19),
+        ("2026-11-22 20:15:05 +01:00", 19),
+        ("2026-11-22 20:15:05 UTC", 20),
+        ("2026-11-22 20:15:05+01", 19),
+    ],
+)
+def test_an_iso_time_has_a_separator_and_a_zone_of_several_kinds(text: str, hour: int) -> None:
+    found = pattern(ISO_8601).read(text, UTC)
+    assert found.replace(microsecond=0) == datetime(2026, 11, 22, hour, 15, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("behind", [" -", " +01 days", " Zebra", "Zebra", " UTCx", " +0160"])
+def test_what_is_no_zone_is_no_part_of_an_iso_time(behind: str) -> None:
+    found = pattern(ISO_8601).expression.match(f"2026-11-22 20:15:05{behind}")
+    assert found
+    assert found.group() == "2026-11-22 20:15:05"
+
+
+def test_a_zone_may_be_a_region() -> None:
+    php = pattern("%d-%b-%Y %H:%M:%S %Z")
+    assert php.read("22-Nov-2026 20:15:05 Europe/Berlin", UTC).hour == 19
+    with pytest.raises(MalformedLine, match="Europe/Nowhere is no zone"):
+        php.read("22-Nov-2026 20:15:05 Europe/Nowhere", UTC)

@@ -5,11 +5,11 @@ from __future__ import annotations
 FORMATS: dict[str, str] = {
     name: f"flows.parsing.formats.{name}"
     for name in (
+        # of one program each, with a shape of its own
         "api_requests",
         "docker",
         "json",
         "cri",
-        # proxies, balancers, clouds
         "haproxy",
         "envoy",
         "alb",
@@ -19,7 +19,6 @@ FORMATS: dict[str, str] = {
         "vpc_flow",
         "squid",
         "xferlog",
-        # keys and values
         "cef",
         "leef",
         "caddy",
@@ -34,30 +33,24 @@ FORMATS: dict[str, str] = {
         "combined_extra",
         "nginx_error",
         "apache_error",
-        "gunicorn",
         "hypercorn",
+        "gunicorn",
         "granian",
         "uvicorn",
         "uwsgi",
         "django",
         "werkzeug",
-        "auditd",
-        "syslog5424",
+        # databases, queues, containers
         "klog",
         "redis",
         "postgresql",
         "mysql",
         "mysql_slow",
-        "mongod",
         "rabbitmq",
         "elasticsearch",
         "zap",
         "etcd",
-        "android",
-        "dmesg",
-        "dpkg",
-        "bgl",
-        "hpc",
+        # applications
         "loguru",
         "structlog",
         "spring_boot",
@@ -74,7 +67,17 @@ FORMATS: dict[str, str] = {
         "python",
         "log4j",
         "go",
+        "mongod",
+        # systems
+        "auditd",
+        "syslog5424",
+        "android",
+        "dpkg",
+        "bgl",
+        "hpc",
+        "dmesg",
         "syslog",
+        # any
         "app",
         "raw",
     )

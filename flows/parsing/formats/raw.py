@@ -14,13 +14,13 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pyarrow as pa
 
+from connectors.batch import COLUMNS
 from connectors.errors import MalformedLine
 from flows.parsing.choice import Scanner
-from flows.parsing.compiled import nothing
 from flows.parsing.formats.app import LEVELS, MEANINGS
 from flows.parsing.layout import Field, Layout, Variants
 from flows.parsing.lines import Lines
-from flows.parsing.parser import OK, Row
+from flows.parsing.parser import OK, Format, Row
 from flows.parsing.times import ISO_8601, WHEN_SEEN
 from native.lines import Meaning, Shape
 
@@ -60,12 +60,13 @@ _LAYOUTS = (
     (Field("time", "timestamp", time=Meaning.EPOCH), " ", _REST),
 )
 _TIMES = Variants(tuple(Layout(parts, samples=(), reason="no_timestamp") for parts in _LAYOUTS))
-_FIND_TIME = rf"(?:^|[^0-9A-Za-z])((?:{'|'.join(_BEGINNINGS)}).*)"
+_FIND_TIME = rf"\b(?:{'|'.join(_BEGINNINGS)})[0-9A-Za-z:.,/+ -]*"
 _UPPER = "|".join(word for word in LEVELS if word.isupper())
 _OTHER = "|".join(word for word in LEVELS if not word.isupper())
 _FIND_LEVEL = rf"(?:^|[^0-9A-Za-z_])((?:{_UPPER})(?:[^0-9A-Za-z_]|$)|(?:{_OTHER}) *[\]):>|\t])"
 _BEHIND_LEVEL = "[^A-Za-z]+$"
-_time_in, _level_in = map(re.compile, (_FIND_TIME, _FIND_LEVEL))
+_time_in, _level_in = (re.compile(each, re.ASCII) for each in (_FIND_TIME, _FIND_LEVEL))
+_find_time = _FIND_TIME.replace(r"\b", r"(?-u:\b)")  # as Polars calls what `re.ASCII` is
 
 
 class Raw:
@@ -74,13 +75,17 @@ class Raw:
     def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
         self._times = _TIMES.make(time_zone)
 
+    def timeless(self) -> Format:
+        """The same within lines that have a time themselves, which counts."""
+        return _Within(self)
+
     def line(self, text: str) -> Row:
         """One line."""
         near = text[:_NEAR]
         row: Row = {"timestamp": WHEN_SEEN, "message": text}
         if time := _time_in.search(near):
             with suppress(MalformedLine):  # it may only look like one
-                row["timestamp"] = self._times.line(time.group(1))["timestamp"]
+                row["timestamp"] = self._times.line(time.group())["timestamp"]
         if level := _level_in.search(near):
             word = re.sub(_BEHIND_LEVEL, "", level.group(1))
             row["level"] = MEANINGS.get(word, word)
@@ -91,15 +96,12 @@ class Raw:
         text = _texts(lines)
         near = text.str.head(_NEAR)
         level = near.str.extract(_FIND_LEVEL).str.replace(_BEHIND_LEVEL, "").replace(MEANINGS)
-        found = near.str.extract(_FIND_TIME)
+        found = near.str.extract(_find_time, 0)
         times = self._times.columns(Lines("".join(found.fill_null("") + "\n").encode()))
-        if "timestamp" not in times.columns:
-            return nothing(lines)
         is_timeless = found.is_null()
-        moments = times["timestamp"].zip_with(
-            ~is_timeless,
-            pl.repeat(WHEN_SEEN, len(text), eager=True, dtype=times.schema["timestamp"]),
-        )
+        moments = pl.repeat(WHEN_SEEN, len(text), eager=True, dtype=COLUMNS["timestamp"])
+        if "timestamp" in times.columns:
+            moments = moments.zip_with(is_timeless, times["timestamp"])
         is_odd = text.str.contains(r"^(\?*$|\x{feff})")
         return pl.DataFrame(
             {
@@ -109,6 +111,23 @@ class Raw:
                 OK: (is_timeless | times[OK]) & ~is_odd,
             }
         )
+
+
+class _Within:
+    """Lines within others: level and message."""
+
+    def __init__(self, raw: Raw) -> None:
+        self._raw = raw
+
+    def line(self, text: str) -> Row:
+        """One line."""
+        row = self._raw.line(text)
+        del row["timestamp"]
+        return row
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are no text, or whose time is odd, are left open."""
+        return self._raw.columns(lines).drop("timestamp", strict=False)
 
 
 def _texts(lines: Lines) -> pl.Series:
