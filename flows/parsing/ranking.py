@@ -143,7 +143,7 @@ def format_of(name: str, zone: ZoneInfo) -> Format:
 def _inner(outer: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
     """The format within another one, as that takes these lines; None: there is none."""
     texts = []
-    for line in lines:
+    for line in lines[:: 1 + len(lines) // _ONE_BY_ONE]:
         if row := takes(outer.name, line, zone.key):
             texts.append(str(row.get("message", "")).split("\n")[0])
     texts = [text for text in texts if text and not _CONTINUES.match(text)]
