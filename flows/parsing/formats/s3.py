@@ -9,13 +9,14 @@ quotes.
 from __future__ import annotations
 
 from flows.parsing.layout import REQUEST, Field, Layout, Maybe, Part, Variants, bracketed, quoted
-from native.lines import Meaning, Shape
+from flows.parsing.times import CLF
+from native.lines import Shape
 
 _REASON = "not_s3"
 
 # fmt: off
 _BEGIN: tuple[Part, ...] = (
-    Field("bucket_owner"), " ", Field("bucket", "host"), " [", bracketed("time", Meaning.CLF), "] ",
+    Field("bucket_owner"), " ", Field("bucket", "host"), " [", bracketed("time", CLF), "] ",
     Field("client", "client_ip"), " ", Field("requester", "customer_id"), " ", Field("request_id"),
     " ",
     Field("operation"), " ", Field("key"), " ",
