@@ -18,10 +18,9 @@ from connectors.saying import say, shown
 from connectors.sources.samples import lines_of, sample
 from connectors.sources.sense import Sense, Unknown
 from flows.parsing import ANY, AUTO
-from flows.parsing.choice import Headed, describe
 from flows.parsing.parser import Row
-from flows.parsing.ranking import Candidate, choose, takes
-from flows.steps import framing_of
+from flows.parsing.ranking import Candidate, Headers, choose, known_headers, takes
+from flows.steps import framing_of, header_of
 from settings import Settings
 
 Flags = npt.NDArray[np.bool_]
@@ -70,9 +69,10 @@ class Choices:
         if file.format and (known := self._known(file.format)):
             return known
         lines = self._lines(file)
-        found = choose(lines, self._zone, self._named.get(file.name, ""))
+        headers = known_headers(file.open(), file.start, file.encoding)
+        found = choose(lines, self._zone, self._named.get(file.name, ""), headers)
         if found and found.best.share < _SURE:  # it may have changed: what comes next counts
-            first = choose(lines[:_FIRST], self._zone)
+            first = choose(lines[:_FIRST], self._zone, headers=headers)
             found = first if first and first.best.share >= _SURE else found
         if not found:
             return None
@@ -82,14 +82,14 @@ class Choices:
         self._tell(f"{file.name!r}: {found}.{hint}")
         return sense
 
-    def again(self, lines: Sequence[str], before: str) -> str:
+    def again(self, lines: Sequence[str], before: str, headers: Headers | None = None) -> str:
         """The format by which refused lines of a file are tried again, which were of another.
 
-        Empty: that of the settings.
+        They are behind these `headers` (None: nobody knows of any). Empty: that of the settings.
         """
         if self._settings.log_format != AUTO:
             return ""
-        found = choose(lines, self._zone)
+        found = choose(lines, self._zone, headers=headers or {})
         return found.best.name if found and found.best.name != ANY else before
 
     def _lines(self, file: Unknown) -> list[str]:
@@ -108,10 +108,8 @@ class Choices:
             return None
 
     def _sense(self, name: str, why: str = "") -> Sense:
-        found = describe(name)
-        header = found.header if isinstance(found, Headed) else None
-        framing = None if header is not None else framing_of(name, self._settings.log_multiline)
-        return Sense(name, framing, header, why)
+        framing = framing_of(name, self._settings.log_multiline)
+        return Sense(name, framing, header_of(name), why)
 
     def _remember(self, file_id: int, path: str, sense: Sense, before: str = "") -> None:
         with self._lock:
@@ -207,11 +205,11 @@ class Choices:
         return (best, doubt) if any(self._takes(best, text) for _, text in doubt.first) else None
 
     def _takes(self, one: Candidate, text: str) -> Row | None:
-        return takes(one.name, text, self._zone)
+        return takes(one.name, text, self._zone, one.header)
 
     def _best(self, span: Span, texts: list[str]) -> Candidate | None:
         """The format that nearly all of these lines fit, if it is another one."""
-        found = choose(texts, self._zone)
+        found = choose(texts, self._zone, headers={})
         is_other = found and found.best.name not in (ANY, span.format)
         return found.best if found and is_other and found.best.share >= _SURE else None
 

@@ -62,10 +62,11 @@ def piece(
     *,
     encoding: str = "utf-8",
     continued: bool = False,
+    header: str = "",
 ) -> Piece:
     """Bytes that begin at `start` of their file, from its second line on."""
     stream, end = Stream(file_id, path), start + len(data)
-    span = Span(stream, start, end, 1, 0, continued=continued, seen=SEEN)
+    span = Span(stream, start, end, 1, 0, continued=continued, seen=SEEN, header=header)
     return Piece.of(span, data, Encoding(encoding))
 
 

@@ -19,6 +19,7 @@ from connectors.sources.evidence import Evidence
 from connectors.sources.tailed_file import Limits
 from flows.choosing import Choices
 from flows.parsing import FORMATS
+from flows.parsing.cells import HeadedFormat
 from flows.parsing.choice import describe
 from flows.parsing.parser import parser
 from flows.parsing.ranking import choose, takes
@@ -105,7 +106,9 @@ def formats(memory: Memory) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_samples_of_a_format_are_known_for_it(name: str) -> None:
-    found = choose(describe(name).samples * 20)
+    form = describe(name)
+    header = [form.usual] if isinstance(form, HeadedFormat) else []
+    found = choose([*header, *form.samples * 20])
     assert found
     assert found.best.name.partition(":")[0] == name
 

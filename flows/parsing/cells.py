@@ -83,6 +83,10 @@ class HeadedFormat:
         """The format of the lines behind this one."""
         return _Behind(self, header)
 
+    def names_time(self, header: str) -> bool:
+        """Whether lines behind this one have a time."""
+        return self.columns(header, 0).has_time
+
     def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> CellsFormat:
         """See `Description`."""
         return self.headed(self.usual).make(time_zone, duration_shift)
@@ -209,7 +213,8 @@ class CellsFormat:
         if self._columns.decode and "user_agent" in frame.columns:
             agents = frame.filter(OK)["user_agent"].unique().to_list()
             meant = {agent: self._columns.decode(agent) for agent in agents}
-            frame = frame.with_columns(pl.col("user_agent").replace(meant))
+            if meant:
+                frame = frame.with_columns(pl.col("user_agent").replace(meant))
         return frame
 
     def _way(self, text: str) -> Meaning:

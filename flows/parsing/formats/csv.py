@@ -2,8 +2,8 @@
 
 The first line of the file is the header. Its names mean what they mean as keys of JSON, whatever
 their capitals; the others are attributes. One has to be a time, or `date` and `time` next to each
-other. Values may be in quotes, with two quotes for one. Where the header has semicolons and no
-commas, they separate. A record over several lines is a dead letter (`open_quote`), and what follows
+other. Values may be in quotes, with two quotes for one. The separator is a comma, a
+semicolon or a bar: the one that the header has most of. A record over several lines is a dead letter (`open_quote`), and what follows
 of it has no time. Lines that are behind no header, as of a stream of Redis, are `timestamp`,
 `level` and `message`.
 """
@@ -24,7 +24,7 @@ _KNOWN = {
 def columns(header: str, shift: int, separators: str = ",;|") -> Columns:
     """What the first line of a file says, whose separator is the one that it has most of."""
     separator = max(separators, key=header.count)
-    names = [name.strip() for name in split(header, separator)]
+    names = [name.strip() for name in split(header.removeprefix("#"), separator)]
     lower = [name.lower() for name in names]
     known = _KNOWN if ("date", "time") in pairwise(lower) else {}
     return Columns(named(names, known, shift), separator)
