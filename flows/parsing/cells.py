@@ -51,7 +51,7 @@ class Columns:
 
     `fields` has one for each cell; times without a zone are in `zone` (None: that of the settings).
     Between cells is the first of the `separators` that a line has. `decode` undoes how the program
-    writes a user agent.
+    writes a user agent in lines without quotes.
     """
 
     fields: tuple[Field, ...]
@@ -176,7 +176,7 @@ class CellsFormat:
             attributes[EXTRA] = self._separator(text).join(rest)
         if query := row.pop(QUERY, ""):
             row["request_path"] = f"{row.get('request_path', '')}?{query}"
-        if self._columns.decode and "user_agent" in row:
+        if self._columns.decode and "user_agent" in row and '"' not in text:
             row["user_agent"] = self._columns.decode(str(row["user_agent"]))
         if attributes:
             row["attributes"] = encode(attributes)

@@ -2,10 +2,10 @@
 
 The first line of the file is the header. Its names mean what they mean as keys of JSON, whatever
 their capitals; the others are attributes. One has to be a time, or `date` and `time` next to each
-other. Values may be in quotes, with two quotes for one. The separator is a comma, a
-semicolon or a bar: the one that the header has most of. A record over several lines is a dead letter (`open_quote`), and what follows
-of it has no time. Lines that are behind no header, as of a stream of Redis, are `timestamp`,
-`level` and `message`.
+other. Values may be in quotes, with two quotes for one. The separator is a comma, a semicolon or a
+bar: the one that the header has most of. A record over several lines is a dead letter
+(`open_quote`), and what follows of it has no time. Lines that are behind no header, as of a stream
+of Redis, are `timestamp`, `level` and `message`.
 """
 
 from __future__ import annotations
