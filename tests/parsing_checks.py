@@ -83,9 +83,11 @@ def batch(
     return together(one, encoding=encoding, longest=longest)
 
 
-def parse(name: str, data: bytes, time_zone: str = "UTC", encoding: str = "utf-8") -> Parsed:
+def parse(
+    name: str, data: bytes, time_zone: str = "UTC", encoding: str = "utf-8", header: str = ""
+) -> Parsed:
     """The batch as the format's parser returns it."""
-    return parser(name, time_zone)(batch(data, encoding=encoding))
+    return parser(name, time_zone)(batch(data, encoding=encoding, header=header))
 
 
 def row_of(name: str, line: str, time_zone: str = "UTC") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -35,9 +35,6 @@ QUERY = "query"
 CLOCK = "clock"
 """Of a field that goes on with the time in the cell before it."""
 
-POINT = "."
-"""What is `odd` in a duration that is in seconds if it has one, else in the unit of the field."""
-
 EXTRA = "extra"
 
 _DATE, _CLOCK = "%Y-%m-%d", "%H:%M:%S"
@@ -51,13 +48,13 @@ class Columns:
 
     `fields` has one for each cell; times without a zone are in `zone` (None: that of the settings).
     Between cells is the first of the `separators` that a line has. `decode` undoes how the program
-    writes a user agent in lines without quotes.
+    writes what is in columns, in lines without quotes.
     """
 
     fields: tuple[Field, ...]
     separators: str
     zone: ZoneInfo | None = None
-    decode: Callable[[str], str] | None = None
+    decode: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
     is_quoted: bool = True
 
     @property
@@ -166,8 +163,6 @@ class CellsFormat:
                 clock = cells[at + 1 : at + 2] if has_clock else []
                 row["timestamp"] = _moment(one, " ".join([cell, *clock]), self._zone)
             elif one.column != CLOCK:
-                is_other = one.odd == POINT and POINT in cell
-                one = replace(one, shift=0) if is_other else one
                 put(one, cell, self._zone, row, attributes)
         if "timestamp" not in row:
             named = "the line has no time" if self._columns.has_time else "no column is a time"
@@ -176,8 +171,9 @@ class CellsFormat:
             attributes[EXTRA] = self._separator(text).join(rest)
         if query := row.pop(QUERY, ""):
             row["request_path"] = f"{row.get('request_path', '')}?{query}"
-        if self._columns.decode and "user_agent" in row and '"' not in text:
-            row["user_agent"] = self._columns.decode(str(row["user_agent"]))
+        for column, decode in self._columns.decode.items():
+            if column in row and not (self._columns.is_quoted and '"' in text):
+                row[column] = decode(str(row[column]))
         if attributes:
             row["attributes"] = encode(attributes)
         return row
@@ -210,11 +206,11 @@ class CellsFormat:
             query, path = pl.col(QUERY), pl.col("request_path")
             whole = pl.when(query == "").then(path).otherwise(path + "?" + query)
             frame = frame.with_columns(request_path=whole).drop(QUERY)
-        if self._columns.decode and "user_agent" in frame.columns:
-            agents = frame.filter(OK)["user_agent"].unique().to_list()
-            meant = {agent: self._columns.decode(agent) for agent in agents}
-            if meant:
-                frame = frame.with_columns(pl.col("user_agent").replace(meant))
+        for column, decode in self._columns.decode.items():
+            texts = frame.filter(OK)[column].unique().to_list() if column in frame.columns else []
+            if texts:
+                meant = {text: decode(text) for text in texts}
+                frame = frame.with_columns(pl.col(column).replace(meant))
         return frame
 
     def _way(self, text: str) -> Meaning:
@@ -247,7 +243,7 @@ class CellsFormat:
                 time = f"{_DATE}{separator}{_CLOCK}"
                 parts.append(Field(one.name, "timestamp", time=time))
                 continue
-            odd = ('"' if self._columns.is_quoted else "\\") if one.odd == "" else one.odd
+            odd = '"' if self._columns.is_quoted else "\\"
             if separator == " ":
                 shape, odd = Shape.WORD, odd + "\t"
             else:

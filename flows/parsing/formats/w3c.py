@@ -3,10 +3,9 @@
 By the W3C's working draft WD-logfile-960323, "Extended Log File Format": directives begin with `#`,
 and `#Fields:` names what stands in the lines behind it, until it comes again. By the docs of IIS
 ("W3C Extended Log File Format"), `+` in a user agent stands for a space, times are UTC and
-`time-taken` is in milliseconds; Tomcat and WebLogic write decimals, and CloudFront ("Standard log
-file fields") separates by tabs, writes seconds, and percent-encodes. Fields whose names end with
-`-local`, and those of the firewall of Windows, are of the zone of the settings. Exchange separates
-by commas.
+`time-taken` is in milliseconds, as with Blue Coat; others write seconds. CloudFront ("Standard log
+file fields") separates by tabs and percent-encodes. Times whose names end with `-local`, and those
+of the firewall of Windows, are of the zone of the settings. Exchange separates by commas.
 
 Other names mean what they mean as keys of JSON; fields that mean no column are attributes. Lines
 that are behind no header, as of a stream of Redis, have those that IIS writes unless it is told.
@@ -18,12 +17,15 @@ from dataclasses import replace
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
-from flows.parsing.cells import CLOCK, POINT, QUERY, Columns, HeadedFormat, named
+from flows.parsing.cells import CLOCK, QUERY, Columns, HeadedFormat, named
 from flows.parsing.layout import Field
 
 _MARK = "#Fields:"
 _UTC = ZoneInfo("UTC")
-_OF_SETTINGS = ("date-local", "time-local", "src-ip")
+_TIME_TAKEN = "time-taken"
+_OF_SETTINGS = {"date-local", "time-local", "src-ip"}
+_IN_MS = {"s-port", "s-sitename", "s-computername", "sc-substatus", "sc-win32-status", "s-action"}
+"""Fields of IIS and Blue Coat, which write milliseconds."""
 
 _MEANS = {
     "timestamp": "date date-local date-time",
@@ -35,30 +37,28 @@ _MEANS = {
     QUERY: "cs-uri-query",
     "status_code": "sc-status",
     "bytes_sent": "sc-bytes bytes",
-    "duration": "time-taken timetakenms",
+    "duration": _TIME_TAKEN,
     "user_agent": "cs(user-agent)",
     "referer": "cs(referer) cs(referrer)",
     "host": "s-computername server-hostname",
 }
 _KNOWN = {name: Field(name, column) for column, names in _MEANS.items() for name in names.split()}
+_KNOWN["path"] = Field("path")  # of the firewall: whether it sent or received
+_KNOWN["timetakenms"] = Field("timetakenms", "duration", shift=3)
 
 
 def _columns(header: str, shift: int) -> Columns:
     text = header[len(_MARK) :].strip()
     is_listed = "," in text and " " not in text
     names = text.split(",") if is_listed else text.split()
-    is_of_cloudfront = any(name.startswith("x-edge-") for name in names)
-    known = dict(_KNOWN)
-    if not is_of_cloudfront:
-        for name in ("time-taken", "timetakenms"):
-            known[name] = replace(known[name], shift=3, odd=POINT)
-    is_local = any(name.lower() in _OF_SETTINGS for name in names)
+    lower = {name.lower() for name in names}
+    known = {**_KNOWN, _TIME_TAKEN: replace(_KNOWN[_TIME_TAKEN], shift=3 * bool(lower & _IN_MS))}
     fields = tuple(replace(one, empty=("", "-")) for one in named(names, known, shift))
     return Columns(
         fields,
         "," if is_listed else "\t ",
-        None if is_local else _UTC,
-        unquote if is_of_cloudfront else _spaced,
+        None if lower & _OF_SETTINGS else _UTC,
+        {"user_agent": unquote if "x-edge-location" in lower else _spaced},
     )
 
 

@@ -46,7 +46,12 @@ def _columns(header: str, shift: int) -> Columns:
     separator = header[len(_MARK) : len(_MARK) + 1] or "\t"
     names = [name for name in header[len(_MARK) + 1 :].split(separator) if name]
     others = {name.lower(): Field(name, escapes=Escapes.APACHE, empty=_EMPTY) for name in names}
-    return Columns(named(names, others | _KNOWN, shift), separator, is_quoted=False)
+    fields = named(names, others | _KNOWN, shift)
+    return Columns(fields, separator, decode={"level": _severity}, is_quoted=False)
+
+
+def _severity(text: str) -> str:
+    return text.removeprefix("Reporter::")
 
 
 FORMAT = HeadedFormat(
