@@ -13,7 +13,7 @@ from connectors.sources.content import open_content
 from connectors.sources.names import Names
 from connectors.sources.samples import lines_of
 from flows.parsing import AUTO
-from flows.parsing.ranking import Choice, choose
+from flows.parsing.ranking import Choice, choose, known_headers
 from flows.parsing.suggest import fitting, misfits
 from settings import Settings
 
@@ -49,15 +49,19 @@ def first_lines(path: str, encoding: Encoding, size: int) -> bytes:
 def newest_lines(path: str, encoding: Encoding) -> list[str]:
     """The newest 100 lines of a file that are not empty; of a compressed one the first.
 
+    Those that name columns of theirs are in front of them.
+
     Raises `OSError`.
     """
     with closing(open_content(path)) as content:
         size = 0 if content.is_compressed else content.size() or 0
         start = max(0, size - _REACH) & ~1  # where a character of UTF-16 may begin
         data = content.read(size - start if size else _REACH, start)
-        is_compressed = content.is_compressed
-    lines = lines_of(data, encoding)[1 if start else 0 :]  # without the one it begins in
-    return lines[:NEWEST] if is_compressed else lines[-NEWEST:]
+        lines = lines_of(data, encoding)[1 if start else 0 :]  # without the one it begins in
+        if content.is_compressed or (len(lines) <= NEWEST and not start):
+            return lines[:NEWEST]
+        headers = known_headers(content, size, encoding)
+    return [*headers.values(), *lines[-NEWEST:]]
 
 
 def chosen(lines: list[str], settings: Settings) -> Choice | None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 from cli.dead import as_letter
 from cli.places import given
@@ -15,6 +16,7 @@ from connectors.errors import LogwaxError
 from connectors.saying import say
 from connectors.sinks.console.store import as_text
 from connectors.sources.samples import lines_of
+from connectors.sources.sense import headers_in
 from flows.parsing import AUTO
 from flows.settings import load
 
@@ -51,11 +53,17 @@ def _run(path: str) -> int:
         settings = settings.model_copy(update={"log_format": found.best.name})
     from connectors.batch import Span, Stream  # they take their time
     from connectors.sources.records import Piece, taken
-    from flows.steps import framing, parse_and_enrich
+    from flows.steps import framing, header_of, parse_and_enrich
 
-    span = Span(Stream(0, os.path.abspath(path)), 0, len(data), 0, 0)
-    piece = Piece.of(span, data, encoding, framing(settings))
-    batch = parse_and_enrich(settings)(taken([piece], encoding, settings.log_max_line_bytes))
+    stream, pieces = Stream(0, os.path.abspath(path)), []
+    begins = header_of(settings.log_format)
+    headers = [] if begins is None else [*headers_in(data, begins, encoding)]
+    runs = pairwise([(0, begins or ""), *headers, (len(data), "")])
+    for (start, header), (end, _) in runs:
+        if start < end:
+            span = Span(stream, start, end, 0, 0, header=header)
+            pieces.append(Piece.of(span, data[start:end], encoding, framing(settings)))
+    batch = parse_and_enrich(settings)(taken(pieces, encoding, settings.log_max_line_bytes))
     # On a terminal, the others are below, where they have room.
     rejected = batch.rejected.head(0 if sys.stdout.isatty() else _ROWS)
     shown = replace(batch, rows=batch.rows.head(_ROWS), rejected=rejected)

@@ -20,7 +20,7 @@ from connectors.store import Store
 from flows.choosing import Choices
 from flows.parsing import AUTO
 from flows.process import job
-from flows.steps import enrich_step, framing, parse_step, watched
+from flows.steps import enrich_step, framing, header_of, parse_step, watched
 from settings import Settings
 
 
@@ -48,6 +48,7 @@ def tail(settings: Settings, store: Store, stop: threading.Event) -> SourceInput
             settings.stream_max_wait_time_in_seconds,
             settings.log_max_line_bytes,
             framing(settings),
+            header_of(settings.log_format),
             chooser(settings),
         ),
         encoding=settings.log_encoding,
