@@ -228,7 +228,8 @@ class CellsFormat:
         fields = self._columns.fields
         names = [one.name for one in fields]
         columns = {one.column for one in fields}
-        if len(fields) > MOST_KEYS or any(encode(name)[1:-1] != name for name in names):
+        is_alone = len(fields) == 1 and len(self._columns.separators) > 1  # there is none to see
+        if is_alone or len(fields) > MOST_KEYS or any(encode(name)[1:-1] != name for name in names):
             return None
         if "timestamp" not in columns or (QUERY in columns and "request_path" not in columns):
             return None
