@@ -166,6 +166,17 @@ def test_whose_format_is_found_out(form: str, tmp_path: Path) -> None:
         assert formats(auto.memory) == {"a.log": form}
 
 
+@pytest.mark.parametrize("form", ["w3c", "csv"])
+def test_a_file_that_has_but_a_header_waits_for_its_rows(form: str, tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    append(log, {"w3c": iis(0, 0), "csv": b"ts,level,msg\n"}[form])
+    with closing(Auto(log)) as auto:
+        assert not any(len(some.rows) + len(some.rejected) for some in auto.read())
+        append(log, {"w3c": iis(0, 1), "csv": table(0, 1)}[form])
+        assert [len(some.rows) for some in auto.read()][-1:] == [1]
+        assert formats(auto.memory) == {"a.log": form}
+
+
 def test_lines_with_commas_are_no_table_without_a_header() -> None:
     found = choose([f"2026-11-22 20:15:{at:02},123 INFO started" for at in range(20)])
     assert found

@@ -193,16 +193,18 @@ def _try(
 ) -> Candidate | None:
     """How a format takes these lines; None: it takes none of some."""
     try:
-        needs_header = isinstance(describe(name), Headed)
+        form = describe(name)
     except ValueError:  # the format of before is known no more
         return None
     last, fits, count = "", list[Candidate](), 0
     for last, some in behind(name, lines, headers):
         count += len(some)
-        if needs_header and not last:
+        if isinstance(form, Headed) and not last:
             continue
         if fit := _fit(name, format_of(name, zone, last), some):
             fits.append(fit)
+    if not count and isinstance(form, Headed) and form.names_time(last):
+        return Candidate(name, len(lines), len(lines), 0, last)  # its rows are yet to come
     taken = sum(fit.taken for fit in fits)
     typed = sum(fit.typed * fit.taken for fit in fits)
     return Candidate(name, taken, count, typed / taken, last) if taken else None
@@ -223,7 +225,7 @@ def behind(
         if begins and line.startswith(begins):
             yield header, rows
             header, rows = line, []
-        elif not (header and is_directive(line, header)):
+        elif not is_directive(line, header or begins):
             rows.append(line)
     yield header, rows
 
