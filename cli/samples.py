@@ -76,12 +76,10 @@ def how_they_fit(lines: list[str], settings: Settings) -> str:
     refused = misfits(lines, name, settings.log_timezone)
     good = len(lines) - len(refused)
     text = f"{good} of {len(lines)} lines fit {name}"
-    if found and found.next:
-        text += f", {found.next.taken} {found.next.name}"
     if refused:
         text += f"; the first that does not: {shown(refused[0])}"
         text += better(lines, good, settings)
-    return text
+    return f"{text} (next: {found.next.taken} {found.next.name})" if found and found.next else text
 
 
 def better(lines: list[str], good: int, settings: Settings) -> str:

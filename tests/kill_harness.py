@@ -235,7 +235,7 @@ def kill_and_count(directory: Path, plan: Plan) -> Outcome:
     if process.returncode:
         fell.append(errors)
     lines = sum(done["lines"].values())
-    rest = int(summary.split()[0].partition("=")[2]) if summary else 0
+    rest = int(re.findall(r"^lines=(\d+)", summary, re.M)[-1]) if summary else 0
     with stored_by(directory, settings) as stored:
         counted = tally(stored, done["lines"])
     return Outcome(kills, lines, done["rotations"], lines - rest, counted, fell, errors)
