@@ -65,9 +65,7 @@ def chooser(settings: Settings) -> Chooser | None:
     """Who finds out the formats of files; None: the settings name one for all."""
     if settings.log_format != AUTO:
         return None
-    return Choices(
-        settings, partial(say, level="info", on_stdout=not settings.store_kind.shows_lines)
-    )
+    return Choices(settings, partial(say, level="info"))
 
 
 def flow() -> Dataflow:
