@@ -180,6 +180,15 @@ class _Common(BaseSettings):
         description="What is found out about lines besides, separated by commas: patterns, "
         "user_agent, geoip, visitor; or none.",
     )
+    pii_key: SecretStr = Field(
+        SecretStr(""), description="The key of hashes in PII: a long random text.", repr=False
+    )
+    pii: str = Field(
+        "",
+        description="What nobody shall keep, separated by commas, such as `email=mask`, "
+        "`client_ip=hash`, `token=drop`: columns, keys as `attributes.user`, or patterns (email, "
+        "token, card, address).",
+    )
     follow: bool = Field(
         True,
         description="false: read what is there, print one summary line and exit; no API is served.",

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -41,7 +42,7 @@ from flows.backfill import Backfilled, TimeRange, backfill
 from flows.line_ranges import NO_CUTS, Framings, LineRanges, Offsets
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
-from flows.steps import framing, parse_and_enrich, parse_step
+from flows.steps import framing, parse_and_enrich, parse_step, rules_of
 from settings import Settings
 
 Event = dict[str, Any]
@@ -272,6 +273,7 @@ class Commands:
                 shown,
                 within,
                 self._settings.log_max_line_bytes,
+                partial(rules_of(self._settings).letters, encoding=self._encoding),
             ):
                 yield {"event": "progress", "done": counts.done, "total": end}
         yield {"event": "counts", "file_id": file_id, "rest": size - end, **asdict(counts)}

@@ -38,6 +38,16 @@ class ParsingSettings(Settings):
             enricher_module("geoip").check(parts(text))
         return text
 
+    @field_validator("pii")
+    @classmethod
+    def _means_rules(cls, text: str, others: ValidationInfo) -> str:
+        if text:
+            from flows.pii import Rules  # it takes its time
+
+            key = others.data.get("pii_key")
+            Rules.of(text, key.get_secret_value() if key else "")
+        return text
+
     @field_validator("enrichers")
     @classmethod
     def _means_enrichers(cls, text: str, others: ValidationInfo) -> str:

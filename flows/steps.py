@@ -10,6 +10,7 @@ from connectors.status import Status
 from flows.enrichment import chosen
 from flows.enrichment.enricher import enricher
 from flows.parsing.parser import parser
+from flows.pii import Rules
 from settings import Settings
 
 
@@ -20,8 +21,22 @@ def framing(settings: Settings) -> Framing | None:
 
 
 def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:
-    """The parse step of these settings."""
-    return parser(settings.log_format, settings.log_timezone, settings.log_duration_unit)
+    """The parse step of these settings, and what `PII` hides."""
+    parse = parser(settings.log_format, settings.log_timezone, settings.log_duration_unit)
+    return hiding(settings, parse)
+
+
+def hiding(settings: Settings, parse: Callable[[Taken], Parsed]) -> Callable[[Taken], Parsed]:
+    """A parse step from which nothing comes that `PII` hides."""
+    if not settings.pii:
+        return parse
+    rules = rules_of(settings)
+    return lambda batch: rules.hide(parse(batch), batch.encoding)
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The rules of `PII`."""
+    return Rules.of(settings.pii, settings.pii_key.get_secret_value())
 
 
 def enrich_step(settings: Settings, status: Status) -> Callable[[Parsed], Parsed]:
