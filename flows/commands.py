@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from connectors.accounts import FRAGMENTS, Accounts, ChangeableAccounts
-from connectors.batch import BlockId, Span, Stream
+from connectors.batch import BlockId, Parsed, Span, Stream, Taken
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError, MalformedLine
 from connectors.sources.binary import looks_binary
@@ -39,10 +39,11 @@ from connectors.sources.names import Names
 from connectors.store import Ledger, Store
 from flows.audit import Auditor, FileAudit
 from flows.backfill import Backfilled, TimeRange, backfill
+from flows.choosing import recorded, settings_of
 from flows.line_ranges import NO_CUTS, Framings, LineRanges, Offsets
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
-from flows.steps import framing, parse_and_enrich, parse_step, rules_of
+from flows.steps import framing, parse_and_enrich, rules_of
 from settings import Settings
 
 Event = dict[str, Any]
@@ -51,7 +52,7 @@ Command = Callable[..., Iterator[Event]]
 _ROWS_OF_AN_EVENT = 1000
 _SOURCES_SHOWN = 10
 
-FIGURES = ("lines", "stored", "dead", "expired", "waiting")
+FIGURES = ("lines", "stored", "dead", "dropped", "expired", "waiting")
 FINDINGS = ("missing", "twice", "changed", "stray", "doubt")
 
 
@@ -140,12 +141,13 @@ class Commands:
         auditor = Auditor(
             self._accounts,
             self._encoding,
-            parse_step(self._settings),
+            self._steps,
             retention_days=self._settings.retention_days,
             longest=self._settings.log_max_line_bytes,
             partial=not self._settings.follow,
             running=running,
             framing=framing(self._settings),
+            choice=recorded(self._settings),
         )
         there = [file for file in files if file.path]
         total = sum(file.size - min(file.begins, file.size) for file in there)
@@ -192,6 +194,11 @@ class Commands:
             )
         yield {"event": "end", "ok": well}
 
+    def _steps(self, choice: str | None) -> Callable[[Taken], Parsed]:
+        """What made rows of lines whose block in the ledger says this; None: as it is now."""
+        found = self._settings if choice is None else settings_of(self._settings, choice)
+        return parse_and_enrich(found)
+
     def redrive(self, dry_run: bool = False, reason: str = "", source: str = "") -> Iterator[Event]:
         """Send dead letters through the parser and the enrichers again.
 
@@ -217,7 +224,7 @@ class Commands:
         if sources or not source:
             for counts in redrive(
                 accounts,
-                parse_and_enrich(self._settings),
+                parse_and_enrich(settings_of(self._settings, "")),  # whatever DROP says
                 self._encoding,
                 self._settings.log_max_line_bytes,
                 reason=reason,

@@ -15,6 +15,7 @@ from connectors.sources.source import SourceInput
 from connectors.sources.tailed_file import Limits
 from connectors.status import Status
 from connectors.store import Store
+from flows.choosing import recorded
 from flows.process import job
 from flows.steps import enrich_step, framing, parse_step
 from settings import Settings
@@ -43,6 +44,7 @@ def tail(settings: Settings, store: Store, stop: threading.Event) -> SourceInput
             settings.stream_max_wait_time_in_seconds,
             settings.log_max_line_bytes,
             framing(settings),
+            recorded(settings),
         ),
         encoding=settings.log_encoding,
         follow=settings.follow,

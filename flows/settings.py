@@ -5,13 +5,14 @@ from __future__ import annotations
 from pydantic import ValidationInfo, field_validator
 
 import settings
+from connectors.errors import FilterError
 from flows.parsing import FORMATS
 from flows.parsing.choice import describe
 from settings import Settings, parts
 
 
 class ParsingSettings(Settings):
-    """Settings whose `LOG_FORMAT`, `LOG_MULTILINE`, `ENRICHERS`, `GEOIP_DB` were looked up."""
+    """Settings whose names, filters and rules were looked up."""
 
     @field_validator("log_format")
     @classmethod
@@ -57,6 +58,21 @@ class ParsingSettings(Settings):
             enricher_module(name)
         if "geoip" in parts(text) and others.data.get("geoip_db") == "":
             raise ValueError("geoip needs GEOIP_DB, which says in which files to look")
+        return text
+
+    @field_validator("keep", "drop", "sample")
+    @classmethod
+    def _means_rows(cls, text: str, field: ValidationInfo) -> str:
+        if text:
+            from connectors.filters import parse  # it takes its time
+            from flows.choosing import columns_of, shares_of
+
+            enrichers = field.data.get("enrichers", "none")
+            columns = columns_of(() if enrichers == "none" else parts(enrichers))
+            try:
+                (shares_of if field.field_name == "sample" else parse)(text, columns)
+            except FilterError as error:
+                raise ValueError(str(error)) from None
         return text
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from connectors.batch import Parsed, Taken
 from connectors.sources.framing import CONTAINERS, Framing
 from connectors.status import Status
+from flows.choosing import chooser
 from flows.enrichment import chosen
 from flows.enrichment.enricher import enricher
 from flows.parsing.parser import parser
@@ -40,8 +41,12 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def enrich_step(settings: Settings, status: Status) -> Callable[[Parsed], Parsed]:
-    """The enrich step of these settings; what goes wrong on the way is said to `status`."""
-    return enricher(chosen.make(settings, status))
+    """The enrich step of these settings, and which rows are stored.
+
+    What goes wrong on the way is said to `status`.
+    """
+    enrich, choose = enricher(chosen.make(settings, status)), chooser(settings)
+    return lambda batch: choose(enrich(batch))
 
 
 def parse_and_enrich(settings: Settings) -> Callable[[Taken], Parsed]:

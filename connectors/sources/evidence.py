@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import astuple, dataclass, field
 from hashlib import blake2b
 from typing import Protocol
+
+_CHOICE = "choice="  # with which no LOG_MULTILINE begins
 
 REACH = 1024
 """Bytes at either end that count."""
@@ -17,7 +20,8 @@ class Evidence:
     `head_hash` covers the first `head_length` bytes (up to 1 KiB), `tail_hash` the up to 1 KiB
     before the end of the span that carries it; `inode` breaks ties. `content_hash` is the XXH3 (64
     bits) of the span's bytes; 0: unknown. `framing` says which of its lines were one record
-    (`LOG_MULTILINE`), and is left out of the proof where each is one.
+    (`LOG_MULTILINE`), `choice` which of the rows are stored (`KEEP` and the like); either is left
+    out of the proof where it is empty.
     """
 
     inode: int = 0
@@ -26,18 +30,24 @@ class Evidence:
     tail_hash: int = 0
     content_hash: int = 0
     framing: str = field(default="", kw_only=True)
+    choice: str = field(default="", kw_only=True)
 
     @classmethod
     def of(cls, proof: str) -> Evidence:
         """What a proof says, nothing if it is empty."""
         parts = proof.split(" ", 5) if proof else []
-        return cls(*map(int, parts[:5]), framing="".join(parts[5:]))
+        framing, choice = "".join(parts[5:]), ""
+        if framing.startswith(_CHOICE):
+            coded, _, framing = framing.removeprefix(_CHOICE).partition(" ")
+            choice = urlsafe_b64decode(coded).decode()
+        return cls(*map(int, parts[:5]), framing=framing, choice=choice)
 
     @property
     def proof(self) -> str:
         """The same as the proof of a span: its values, with spaces between."""
-        *numbers, framing = astuple(self)
-        return " ".join([*map(str, numbers), *([framing] if framing else [])])
+        *numbers, framing, choice = astuple(self)
+        coded = _CHOICE + urlsafe_b64encode(choice.encode()).decode() if choice else ""
+        return " ".join([*map(str, numbers), *filter(None, (coded, framing))])
 
 
 class Readable(Protocol):

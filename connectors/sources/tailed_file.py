@@ -39,7 +39,7 @@ class Limits:
 
     A line of more than `line_bytes` that does not fit into a batch is cut. `framing` says which
     lines are one record (None: each is one); then `lines` are records, and one that does not fit
-    into a batch makes one of its own.
+    into a batch makes one of its own. `choice` is kept with every span.
     """
 
     lines: int = 100_000
@@ -47,6 +47,7 @@ class Limits:
     seconds: float = 1.0
     line_bytes: int = 1024 * 1024
     framing: Framing | None = None
+    choice: str = ""
 
 
 class State(Enum):
@@ -616,7 +617,10 @@ class TailedFile:
         begin = self.start if start is None else start
         found, framing = observe(content, self.key[1], end), self.limits.framing
         evidence = replace(
-            found, content_hash=content_hash, framing=framing.text if framing else ""
+            found,
+            content_hash=content_hash,
+            framing=framing.text if framing else "",
+            choice=self.limits.choice,
         )
         stream = Stream(self.file_id, recorded(self.name))
         span = Span(stream, begin, end, self.line, lines, evidence.proof)
