@@ -16,6 +16,6 @@ install "[dev]"
 .venv/bin/mypy
 wait "$servers"
 wait
-# Three tests at a time, for most wait. Who is done takes half of what another has left, so that the
+# Four tests at a time, for most wait. Who is done takes half of what another has left, so that the
 # last file keeps nobody waiting. A last -n0 undoes that, to debug.
-exec .venv/bin/python -m pytest -n3 --dist worksteal "$@"
+exec .venv/bin/python -m pytest -n4 --dist worksteal "$@"

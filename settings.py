@@ -12,7 +12,7 @@ import io
 import os
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     StringConstraints,
     ValidationError,
@@ -36,6 +37,7 @@ from connectors.sinks.clickhouse import EMBEDDED, ClickHouseSettings
 from connectors.sinks.influxdb import InfluxSettings
 from connectors.sinks.kind import StoreKind
 from connectors.sinks.mongodb import MongoSettings
+from connectors.sources.rules import FileRule, Rules, read_rules
 
 ENV_FILE = ".env.local"
 
@@ -45,7 +47,8 @@ def _zones() -> set[str]:
     return available_timezones() - {"localtime", "Factory"}
 
 
-def _time_zone(name: str) -> str:
+def time_zone(name: str) -> str:
+    """The name of a zone. Raises `ValueError` if it is none."""
     try:
         # Polars knows the IANA zones only, and not the aliases that a machine makes of its own.
         if name != "UTC" and ZoneInfo(name).key not in _zones():
@@ -117,7 +120,7 @@ class _Common(BaseSettings):
         "parts, a regular expression of how events begin, or `continues:` and one of their other "
         "lines. Default: each is one.",
     )
-    log_timezone: Annotated[str, AfterValidator(_time_zone)] = Field(
+    log_timezone: Annotated[str, AfterValidator(time_zone)] = Field(
         "UTC",
         description="IANA zone of times in the lines that carry none. Stored times are UTC always.",
     )
@@ -287,6 +290,13 @@ class _Common(BaseSettings):
         0.0, ge=0, le=1, description="Share of lines that are malformed on purpose."
     )
 
+    _rules: tuple[FileRule, ...] = PrivateAttr(default=())
+
+    @property
+    def rules(self) -> Rules:
+        """What `logwax.toml` says of files."""
+        return Rules(self._rules)
+
     @property
     def store_kind(self) -> StoreKind:
         """The store that `STORE` names."""
@@ -351,6 +361,11 @@ else:
 class Settings(_OfStores, _Common):
     """The effective settings of one process. Make one with `load()`."""
 
+    @classmethod
+    def wrong_with(cls, rules: Sequence[FileRule]) -> list[str]:
+        """A sentence for each value of these rules that means nothing."""
+        return []
+
 
 def read_env_file() -> tuple[dict[str, str], list[str]]:
     """The names and values in `.env.local`, and a sentence for every line that cannot be read.
@@ -394,6 +409,15 @@ def from_file() -> dict[str, str]:
     }
 
 
+def _told_by(rules: Sequence[FileRule]) -> dict[str, str]:
+    """What `logwax.toml` means for settings of which nothing else says anything."""
+    said = {name.lower() for name, value in os.environ.items() if value} | from_file().keys()
+    told = {"log_paths": Rules(rules).patterns, "log_format": "auto"} if rules else {}
+    if "log_file_path" in said:
+        del told["log_paths"]
+    return {name: value for name, value in told.items() if name not in said}
+
+
 def hints() -> list[str]:
     """A sentence for every name that is none of a setting, and looks as if it were meant to be."""
     known = [name.upper() for name in Settings.model_fields]
@@ -410,9 +434,11 @@ def load(kind: type[Settings] = Settings) -> Settings:
 
     Raises `SettingsError` with one sentence for everything that is wrong, all at once.
     """
-    problems = [*read_env_file()[1], *PROBLEMS]
+    rules, wrong = read_rules()
+    problems = [*read_env_file()[1], *PROBLEMS, *wrong, *kind.wrong_with(rules)]
     try:
-        settings = kind(**from_file())  # type: ignore[arg-type]  # texts, as in the environment
+        settings = kind(**(from_file() | _told_by(rules)))  # type: ignore[arg-type]  # as texts
+        settings._rules = tuple(rules)
     except ValidationError as error:
         problems += [
             f"{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"

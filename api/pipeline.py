@@ -21,6 +21,9 @@ class FileFigures(BaseModel):
     path: str = Field(description="Where it is now.")
     file_id: str = Field(description="As in rows; a text, as it has many digits.")
     format: str = Field(description="The format that its lines are read in.")
+    format_fit: str = Field(
+        description="How it and the next best fitted when it was found out; empty: it was told."
+    )
     lines_per_second: float = Field(
         description="Lines stored; those of the last half minute count most."
     )
@@ -78,7 +81,8 @@ def _figures(file: FileStatus, rates: FileRates, log_format: str) -> FileFigures
     return FileFigures(
         path=shown(file.path),
         file_id=str(file.file_id),
-        format=log_format,
+        format=file.format or log_format,
+        format_fit=shown(file.why),
         lines_per_second=round(found.rate, 3),
         lag_bytes=file.lag_bytes,
         lag_seconds=file.lag_seconds,

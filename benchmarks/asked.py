@@ -2,7 +2,8 @@
 
 A generator writes `_LINES` lines a second into a file, into a store that has `lines` rows already.
 Meanwhile `_QUESTIONS` a second are asked, all routes in turn; each is late by what the ones before
-it take, too, for it counts from when it was due. Before and after it, nobody asks.
+it take, too, for it counts from when it was due, also where it is refused (429) and asked again as
+the answer says. Before and after it, nobody asks.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import json
 import math
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from statistics import median
@@ -60,17 +62,21 @@ def measure(effort: Effort, scratch: Path) -> Iterator[Figure]:
     if effort.brief:
         return
     taken: dict[str, list[float]] = defaultdict(list)
+    refused: Counter[str] = Counter()
     asked, unasked = list[float](), list[float]()
     with _running(effort.lines, scratch) as (url, pipeline):
         customer = _some_customer(url)
         for _ in range(effort.rounds):
             unasked.append(_stored_a_second(url, lambda: pipeline.rest(_SECONDS)))
-            asked.append(_stored_a_second(url, lambda: asyncio.run(_ask_all(url, customer, taken))))
+            ask = _ask_all(url, customer, taken, refused)
+            asked.append(_stored_a_second(url, partial(asyncio.run, ask)))
     every = sorted(one for several in taken.values() for one in several)
     name = f"{_QUESTIONS} questions and {_LINES:,} lines a second"
     yield _figure(name, every, [Wanted(P99, "ms")])
     for route, several in taken.items():
         yield _figure(route, sorted(several), [])
+    total = sum(refused.values())
+    yield Figure("asked", "refused, asked again", "questions", [total], "all", [len(every)])
     wanted = [Wanted(KEPT, at_least=True)]
     yield Figure("asked", "lines stored", "lines/s", asked, "while nobody asks", unasked, wanted)
 
@@ -121,7 +127,9 @@ def _some_customer(url: str) -> str:
         return str(json.load(answer)["customers"][-1]["customer_id"])
 
 
-async def _ask_all(url: str, customer: str, taken: dict[str, list[float]]) -> None:
+async def _ask_all(
+    url: str, customer: str, taken: dict[str, list[float]], refused: Counter[str]
+) -> None:
     paths = cycle(_ROUTES.items())
     async with httpx.AsyncClient(
         base_url=url,
@@ -132,13 +140,22 @@ async def _ask_all(url: str, customer: str, taken: dict[str, list[float]]) -> No
     ) as client:
 
         async def ask(route: str, path: str, due: float) -> None:
+            while wait := await once(route, path):
+                refused[route] += 1
+                await asyncio.sleep(wait)
+            taken[route].append((time.monotonic() - due) * 1000)
+
+        async def once(route: str, path: str) -> float:
+            """Ask; how long to wait before asking again, 0 for an answer."""
             async with client.stream("GET", path.format(customer=customer)) as answer:
+                if answer.status_code == 429:
+                    return float(answer.headers["Retry-After"])
                 if answer.status_code != 200:
                     raise BenchmarkError(f"{path}: {answer.status_code} {await answer.aread()!r}")
                 async for _ in answer.aiter_raw():
                     if route == "/logs/tail":  # it has no end
                         break
-                taken[route].append((time.monotonic() - due) * 1000)
+            return 0.0
 
         began = time.monotonic()
         asked = set()

@@ -19,15 +19,18 @@ from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say, shown
 from connectors.sources.records import Piece, taken
+from connectors.sources.samples import lines_of
+from flows.choosing import Choices
 from flows.settings import load
-from flows.steps import framing, parse_and_enrich
+from flows.steps import framing_of, parse_and_enrich
 from settings import Settings
 
 EXPECTED = ".rows.json"
 _PLACE = {"file_id", "offset", "line", "source"}
 _MOST_BYTES = 64 * 1024 * 1024
+_LOOKED_AT = 256 * 1024  # bytes whose format is found out
 
-Process = Callable[[bytes], Parsed]
+Process = Callable[[str, bytes], Parsed]
 
 
 def run(directory: str, *, update: bool) -> int:
@@ -57,10 +60,13 @@ def run(directory: str, *, update: bool) -> int:
 
 def _process(settings: Settings) -> Process:
     encoding, steps = Encoding(settings.log_encoding), parse_and_enrich(settings)
+    choices = Choices(settings)
 
-    def process(data: bytes) -> Parsed:
-        span = Span(Stream(0, ""), 0, len(data), 0, 0)
-        piece = Piece.of(span, data, encoding, framing(settings))
+    def process(name: str, data: bytes) -> Parsed:
+        form = choices.again(name, lines_of(data[:_LOOKED_AT], encoding), "")
+        span = Span(Stream(0, name), 0, len(data), 0, 0, format=form)
+        framing = framing_of(form or settings.log_format, settings.log_multiline)
+        piece = Piece.of(span, data, encoding, framing)
         return steps(taken([piece], encoding, settings.log_max_line_bytes))
 
     return process
@@ -69,7 +75,7 @@ def _process(settings: Settings) -> Process:
 def _is_right(path: Path, settings: Settings, process: Process, update: bool) -> bool:
     """Whether a file gives what is expected; prints the difference, or writes what came."""
     data = first_lines(str(path), Encoding(settings.log_encoding), _MOST_BYTES)
-    came = as_text(process(data))
+    came = as_text(process(os.path.abspath(path), data))
     expected = Path(f"{path}{EXPECTED}")
     before = expected.read_text(encoding="utf-8") if expected.exists() else ""
     if came == before:

@@ -49,7 +49,7 @@ def _show_samples(console: Console, settings: Settings) -> None:
             continue
         if lines:
             text = how_they_fit(lines, settings)
-            warning = "" if text.endswith(f"fit {settings.log_format}") else "Warning: "
+            warning = "Warning: " if ";" in text else ""
             console.print(f"{warning}{shown(path)}: {text}.")
 
 

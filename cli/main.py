@@ -97,6 +97,16 @@ def test(
 
 
 @app.command()
+def infer(
+    paths: Annotated[list[str], typer.Argument(help="Files, directories, or globs in quotes.")],
+) -> None:
+    """Find out what files are, and write it down in logwax.toml."""
+    from cli.infer import run
+
+    raise typer.Exit(run(paths))
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help='Such as "SELECT count() FROM logs".')],
 ) -> None:

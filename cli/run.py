@@ -12,20 +12,18 @@ from cli.health import HealthClient
 from cli.loading import Loading
 from cli.places import given, of_files, pattern_of, recall, remember
 from cli.port import take_a_free_port
-from cli.samples import LOOKED_AT, how_they_fit, newest_files, newest_lines
+from cli.samples import LOOKED_AT, chosen, how_they_fit, newest_files, newest_lines
 from cli.up import StopRequest, ending, running, wait_until_healthy, watch
 from connectors import preflight
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say, shown
-from flows.parsing import FORMATS
-from flows.parsing.suggest import fitting, misfits
+from flows.parsing import AUTO
 from flows.settings import load
 from settings import Settings
 
 _SHOWN = 10  # files that are named
 _WAIT = "0.2"  # seconds
-_LONGEST = 200  # characters of a line that is shown
 
 
 def run(
@@ -59,7 +57,8 @@ def _run(
         os.environ["DATA_DIR"] = str(of_files(patterns))
     samples = _samples(files, Encoding(settings.log_encoding))
     if not given(settings, "log_format"):
-        told["LOG_FORMAT"] = os.environ["LOG_FORMAT"] = _format(load(), samples)
+        before = recall(load().data_dir).get("LOG_FORMAT", AUTO)
+        told["LOG_FORMAT"] = os.environ["LOG_FORMAT"] = before
     if not given(settings, "stream_max_wait_time_in_seconds"):
         os.environ["STREAM_MAX_WAIT_TIME_IN_SECONDS"] = _WAIT  # somebody is watching
     take_a_free_port(load())
@@ -108,34 +107,26 @@ def _samples(files: Sequence[str], encoding: Encoding) -> dict[str, list[str]]:
     return samples
 
 
-def _format(settings: Settings, samples: dict[str, list[str]]) -> str:
-    """The format that these files had at the last start, else the one that most lines fit."""
-    if before := recall(settings.data_dir).get("LOG_FORMAT"):
-        return before
+def _fits(settings: Settings, samples: dict[str, list[str]]) -> list[str]:
+    """How the lines fit the format of the settings, or those that are found out for the files."""
+    samples = {path: lines for path, lines in samples.items() if lines}
+    choices = {path: chosen(lines, settings) for path, lines in samples.items()}
+    if len({choice and choice.best.name for choice in choices.values()}) > 1:
+        return [
+            f"{how_they_fit(lines, settings)}: {shown(path)}"
+            for path, lines in list(samples.items())[:_SHOWN]
+        ]
     lines = [line for sample in samples.values() for line in sample]
-    if not lines:
-        raise LogwaxError("There are no lines yet that show their format: name it by --format.")
-    found = fitting(lines, settings.log_timezone)
-    if not found or found[0][1] <= 0.5:
-        first = shown(lines[0])[:_LONGEST]
-        why = "".join(
-            f"\n  {name}: {shown(refusal)}"
-            for name in FORMATS
-            for refusal in misfits(lines[:1], name, settings.log_timezone)
-        )
-        raise LogwaxError(f"No format fits most of the newest lines; the first is {first}{why}")
-    return found[0][0]
+    return [how_they_fit(lines, settings) if lines else settings.log_format]
 
 
 def _said(settings: Settings, files: Sequence[str], samples: dict[str, list[str]]) -> str:
-    lines = [line for sample in samples.values() for line in sample]
-    fit = how_they_fit(lines, settings) if lines else settings.log_format
     store = settings.store_kind
     said = [
         *(f"File    {shown(path)}, {os.path.getsize(path):,} bytes" for path in files[:_SHOWN]),
         *([f"        and {len(files) - _SHOWN:,} more"] if len(files) > _SHOWN else []),
         *([] if files else [f"File    none yet: {shown(settings.log_paths)}"]),
-        f"Format  {fit}",
+        *(f"Format  {fit}" for fit in _fits(settings, samples)),
         f"Store   {store.place(settings)}",
     ]
     if not store.kept_in:

@@ -6,12 +6,14 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from itertools import pairwise
 
 from connectors.encodings import Encoding
 from connectors.saying import shown
 from connectors.sources.content import open_content
 from connectors.sources.names import Names
+from connectors.sources.samples import lines_of
+from flows.parsing import AUTO
+from flows.parsing.ranking import Choice, choose
 from flows.parsing.suggest import fitting, misfits
 from settings import Settings
 
@@ -58,19 +60,20 @@ def newest_lines(path: str, encoding: Encoding) -> list[str]:
     return lines[:NEWEST] if is_compressed else lines[-NEWEST:]
 
 
-def lines_of(data: bytes, encoding: Encoding) -> list[str]:
-    """The whole lines of some bytes that are not empty, each without its end."""
-    ends = [0, *encoding.ends(data).tolist()]
-    raws = (encoding.without_end(data[start:end]) for start, end in pairwise(ends))
-    texts = (raw.decode(encoding.name, "replace").removeprefix("\ufeff") for raw in raws)
-    return [text for text in texts if text]
+def chosen(lines: list[str], settings: Settings) -> Choice | None:
+    """The format that is found out for such lines; None: the settings name one."""
+    return choose(lines, settings.log_timezone) if settings.log_format == AUTO else None
 
 
 def how_they_fit(lines: list[str], settings: Settings) -> str:
     """How many of these lines fit their format, why the first one does not, and what would."""
-    refused = misfits(lines, settings.log_format, settings.log_timezone)
+    found = chosen(lines, settings)
+    name = found.best.name if found else settings.log_format
+    refused = misfits(lines, name, settings.log_timezone)
     good = len(lines) - len(refused)
-    text = f"{good} of {len(lines)} lines fit {settings.log_format}"
+    text = f"{good} of {len(lines)} lines fit {name}"
+    if found and found.next:
+        text += f", {found.next.taken} {found.next.name}"
     if refused:
         text += f"; the first that does not: {shown(refused[0])}"
         text += better(lines, good, settings)

@@ -8,14 +8,18 @@ from collections import Counter
 from dataclasses import replace
 
 from cli.dead import as_letter
-from cli.samples import better, first_lines, lines_of
+from cli.places import given
+from cli.samples import better, chosen, first_lines
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
 from connectors.sinks.console.store import as_text
+from connectors.sources.samples import lines_of
+from flows.parsing import AUTO
 from flows.settings import load
 
 _SIZE = 1024 * 1024  # plain bytes of a file that are tried
+_LOOKED_AT = 1000  # lines whose format is found out
 _ROWS = 20
 _LETTERS = 3  # of each reason
 
@@ -37,8 +41,14 @@ def run(path: str, *, form: str) -> int:
 
 def _run(path: str) -> int:
     settings = load()
+    if not given(settings, "log_format"):
+        settings = settings.model_copy(update={"log_format": AUTO})
     encoding = Encoding(settings.log_encoding)
     data = first_lines(path, encoding, _SIZE)
+    lines = lines_of(data, encoding)[:_LOOKED_AT]
+    if found := chosen(lines, settings):
+        say(f"{found}.", level="info")
+        settings = settings.model_copy(update={"log_format": found.best.name})
     from connectors.batch import Span, Stream  # they take their time
     from connectors.sources.records import Piece, taken
     from flows.steps import framing, parse_and_enrich
@@ -53,7 +63,7 @@ def _run(path: str) -> int:
         print(text, end="")
     sys.stdout.flush()
     good, bad = len(batch.rows), len(batch.rejected)
-    hint = better(lines_of(data, encoding)[:1000], good, settings) if bad > good else ""
+    hint = better(lines, good, settings) if bad > good else ""
     say(f"{good:,} of {good + bad:,} lines fit {settings.log_format}{hint}.")
     for reason, count in Counter(batch.rejected["reason"].to_list()).most_common():
         say(f"{reason}: {count:,}")

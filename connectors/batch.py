@@ -134,6 +134,11 @@ class Span:
     Places are the source's own; of a file they are bytes. By the `proof` the source knows the
     stream and the span again, and nobody else understands it. `continued`: the bytes begin inside a
     line whose beginning was stored as a line, when nobody was going to finish it.
+
+    What else parsing has to know is of the source, too, so that it is the same after a restart.
+    `seen`: when the records were seen first (microseconds since 1970, UTC; 0: nobody knows), near
+    which times without a year are. `format`: what `LOG_FORMAT` would be for them (empty: what it
+    is). `header`: the line that names their columns, in formats that have one.
     """
 
     stream: Stream
@@ -143,6 +148,9 @@ class Span:
     records: int
     proof: str = ""
     continued: bool = False
+    seen: int = 0
+    format: str = ""
+    header: str = ""
 
     def overlaps(self, other: Span) -> bool:
         """Whether both have some place of one stream."""

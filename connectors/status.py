@@ -37,7 +37,8 @@ class SourceStatus:
 class FileStatus:
     """One file: its id, its `name` in the ledger, its `path` now, and bytes: there, and stored.
 
-    `lag_bytes` are those of whole lines that are not stored, noticed `lag_seconds` ago.
+    `lag_bytes` are those of whole lines that are not stored, noticed `lag_seconds` ago. `format`:
+    that of its lines, if it is its own, and `why`.
     """
 
     file_id: int
@@ -47,6 +48,8 @@ class FileStatus:
     stored: int
     lag_bytes: int = 0
     lag_seconds: float = 0.0
+    format: str = ""
+    why: str = ""
 
 
 class Status:

@@ -23,8 +23,9 @@ from connectors.sources.content import Content
 from connectors.sources.evidence import Evidence
 from connectors.sources.framing import Framing
 from connectors.sources.known_files import KnownFile
+from connectors.sources.names import recorded
 from connectors.sources.records import Events, Piece, taken
-from flows.line_ranges import CHUNK, NO_CUTS, Framings, LineRanges, Offsets
+from flows.line_ranges import CHUNK, NO_BLOCKS, NO_CUTS, Framings, LineRanges, Meanings, Offsets
 
 RANGES_KEPT = 1000
 LINES_AT_ONCE, BUCKETS_AT_ONCE, BYTES_AT_ONCE = 250_000, 16, 2 * 1024 * 1024
@@ -95,8 +96,8 @@ class FileAudit:
 class Auditor:
     """Compares files with the store, with the figures of the moment at which it is made.
 
-    `steps` makes the steps that made rows of lines, by the `choice` in the proof of their block
-    (None: of lines of which the ledger has no block any more, as by `choice` now). They tell the
+    `steps` makes the steps that made rows of lines, by the `kept` in the proof of their block
+    (None: of lines of which the ledger has no block any more, as by `kept` now). They tell the
     time of lines that may have passed `retention_days`, and which lines are dropped. `partial` says
     whether a last line without its newline waits to be read. While a pipeline is `running`, what is
     stored beyond a file's position is being written just now, and left alone. `framing` is that of
@@ -114,10 +115,10 @@ class Auditor:
         partial: bool,
         running: bool,
         framing: Framing | None = None,
-        choice: str = "",
+        kept: str = "",
     ) -> None:
         self._framing = framing
-        self._choice = choice
+        self._kept = kept
         self._steps = lru_cache(maxsize=8)(steps)
         self._accounts = accounts
         self._encoding = encoding
@@ -156,11 +157,13 @@ class Auditor:
         doubt: Sequence[Span],
         result: FileAudit,
     ) -> Iterator[int]:
-        blocks = self._accounts.blocks(file.file_id) if file.file_id else _NO_BLOCKS
+        blocks = self._accounts.blocks(file.file_id) if file.file_id else NO_BLOCKS
         known = self._accounts.cuts(file.file_id) if file.file_id else NO_CUTS
         cuts = np.union1d(known, np.array([file.begins, stored], np.int64))
         framings = Framings.of(self._framing, blocks)
-        ranges = LineRanges(data, self._encoding, min(stored, file.size), cuts, framings)
+        meanings = Meanings(blocks)
+        end = min(stored, file.size)
+        ranges = LineRanges(data, self._encoding, end, cuts, framings, meanings)
         hashes = _Hashes(
             blocks.filter((pl.col("start") >= file.begins) & (pl.col("end") <= stored))
         )
@@ -189,7 +192,7 @@ class Auditor:
         for first, last in _runs(differing):
             self._compare(file, ranges, blocks, first, last, stored, optional, result)
             yield done
-        yield from self._count_waiting(file, data, stored, result)
+        yield from self._count_waiting(file, data, stored, meanings, result)
 
     def _compare(
         self,
@@ -223,11 +226,11 @@ class Auditor:
             absent &= ~((starts >= begin) & (starts < end))
         lost = np.flatnonzero(absent)
         missing = [lost[:0]]
-        choices = _choices(blocks, starts[lost])
-        for choice in dict.fromkeys(choices):
-            mine = np.array([one == choice for one in choices], np.bool_)
+        all_kept = _kept(blocks, starts[lost])
+        for kept in dict.fromkeys(all_kept):
+            mine = np.array([one == kept for one in all_kept], np.bool_)
             some = lost[mine]
-            expired, dropped = self._explained(file, ranges, choice, starts[some], ends[some])
+            expired, dropped = self._explained(file, ranges, kept, starts[some], ends[some])
             result.expired += int(expired.sum())
             result.dropped += int(dropped.sum())
             missing.append(some[~(expired | dropped)])
@@ -251,17 +254,17 @@ class Auditor:
         self,
         file: KnownFile,
         ranges: LineRanges,
-        choice: str | None,
+        kept: str | None,
         starts: Offsets,
         ends: Offsets,
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Which of these records are older than the retention, and which `choice` drops."""
+        """Which of these records are older than the retention, and which `kept` drops."""
         data = ranges.data
         expired = np.zeros(len(starts), np.bool_)
         dropped = np.zeros(len(starts), np.bool_)
-        if not (self._expired_before or (self._choice if choice is None else choice)):
+        if not (self._expired_before or (self._kept if kept is None else kept)):
             return expired, dropped
-        steps = self._steps(choice)
+        steps = self._steps(kept)
         numbers = np.flatnonzero(ends - starts <= self._longest)
         newline = self._encoding.newline
         while len(numbers):
@@ -271,24 +274,28 @@ class Auditor:
             texts = [data.read(int(ends[n] - starts[n]), int(starts[n])) for n in some]
             texts = [text if text.endswith(newline) else text + newline for text in texts]
             places = np.cumsum([0, *map(len, texts)])
-            events = partial(Events.at, places[:-1])  # each text is a record
-            stream = (file.file_id, file.path, 0)
-            piece = Piece.at(stream, b"".join(texts), self._encoding, events)
-            batch = taken([piece], self._encoding, self._longest)
+            pieces = []
+            for evidence, which in ranges.meanings.runs(starts[some]):
+                begin, text = int(places[which.start]), b"".join(texts[which])
+                # Each text is a record.
+                events = partial(Events.at, places[which] - begin)
+                place = file.file_id, recorded(file.name), begin
+                pieces.append(Piece.at(place, text, self._encoding, events, evidence))
+            batch = taken(pieces, self._encoding, self._longest)
             found = steps(replace(batch, places=starts[some]))  # where they are in the file
-            kept = found.rows["offset"].to_numpy().astype(np.int64)
+            stored = found.rows["offset"].to_numpy().astype(np.int64)
             dead = found.rejected["offset"].to_numpy().astype(np.int64)
-            dropped[some] = ~np.isin(starts[some], np.concatenate([kept, dead]))
+            dropped[some] = ~np.isin(starts[some], np.concatenate([stored, dead]))
             if self._expired_before and len(found.rows):
                 old = (found.rows["timestamp"] < self._expired_before).to_numpy()
-                expired[some] = np.isin(starts[some], kept[old])
+                expired[some] = np.isin(starts[some], stored[old])
         return expired, dropped
 
     def _count_waiting(
-        self, file: KnownFile, data: Content, stored: int, result: FileAudit
+        self, file: KnownFile, data: Content, stored: int, meanings: Meanings, result: FileAudit
     ) -> Iterator[int]:
         framings = Framings(self._framing)
-        rest = LineRanges(data, self._encoding, file.size, NO_CUTS, framings)
+        rest = LineRanges(data, self._encoding, file.size, NO_CUTS, framings, meanings)
         done = stored
         last = stored
         for starts, ends in rest.lines(stored):
@@ -329,7 +336,6 @@ class _Hashes:
         return [*self._changed, *cut_off]
 
 
-_NO_BLOCKS = pl.DataFrame(schema={"start": pl.UInt64, "end": pl.UInt64, "proof": pl.String})
 _NO_SUMS = pl.DataFrame(
     schema=dict.fromkeys(
         ("file_id", "bucket", "lines", "dead_lines", "total", "squares"), pl.UInt64
@@ -352,14 +358,14 @@ def _add(sums: Sums, starts: Offsets) -> None:
         )
 
 
-def _choices(blocks: pl.DataFrame, starts: Offsets) -> list[str | None]:
-    """By what the rows of the blocks in which these lines begin were chosen."""
+def _kept(blocks: pl.DataFrame, starts: Offsets) -> list[str | None]:
+    """Which rows are kept of the blocks in which these lines begin; None: of no block."""
     known = blocks.sort("start")
     begins, ends = (known[name].to_numpy().astype(np.int64) for name in ("start", "end"))
-    choices = [Evidence.of(proof).choice for proof in known["proof"].to_list()]
+    kept = [Evidence.of(proof).kept for proof in known["proof"].to_list()]
     which = np.searchsorted(begins, starts, "right") - 1
     return [
-        choices[number] if number >= 0 and start < ends[number] else None
+        kept[number] if number >= 0 and start < ends[number] else None
         for number, start in zip(which.tolist(), starts.tolist(), strict=True)
     ]
 

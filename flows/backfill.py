@@ -133,7 +133,8 @@ class _Lines:
                 text = text.removesuffix(encoding.newline) + encoding.newline
                 place = self.file_id, self.path, low
                 events = None if self.ranges.framings.are_lines else self._events(low, text)
-                found.append(Piece.at(place, text, encoding, events))
+                evidence = self.ranges.meanings.at(low)
+                found.append(Piece.at(place, text, encoding, events, evidence))
         return found
 
     def _events(self, low: int, text: bytes) -> Callable[[Numbers], Events]:

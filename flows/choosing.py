@@ -1,163 +1,320 @@
-"""Which rows are stored: `KEEP`, `DROP` and `SAMPLE`, filters over a batch behind the enrichers.
-
-Dead letters are kept always. The ledger remembers by what the lines of a block were chosen: so a
-block in doubt is chosen as it was, and an audit knows which lines are dropped.
-"""
+"""`LOG_FORMAT=auto`: the format of each file is found out, and again when its lines change."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from connectors.batch import Parsed, columns_with
-from connectors.filtering import expression, filled
-from connectors.filters import And, Condition, Filter, Not, Or, parse
-from connectors.sources.evidence import Evidence
+from connectors.accounts import FRAGMENTS
+from connectors.batch import Numbers, Parsed, Span, Taken
+from connectors.encodings import UTF_8
+from connectors.saying import say, shown
+from connectors.sources.framing import PRESETS, frame
+from connectors.sources.samples import lines_of, sample
+from connectors.sources.sense import Sense, Unknown
+from flows.parsing import ANY, AUTO
+from flows.parsing.choice import Headed, describe
+from flows.parsing.parser import Row
+from flows.parsing.ranking import Candidate, choose, takes
+from flows.pii import NO_LINE
+from flows.steps import framing_of
 from settings import Settings
 
-_CHOICE = ("keep", "drop", "sample")
-_DECIDES = (*_CHOICE, "log_format", "log_timezone", "log_duration_unit", "enrichers", "pii")
-_RULE = re.compile(r"(?:[^;\"']|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')+", re.DOTALL)
-_SHARE = re.compile(r"(.*):\s*([0-9]*\.?[0-9]+)\s*", re.DOTALL)
+Flags = npt.NDArray[np.bool_]
 
-Shares = tuple[tuple[Filter, float], ...]
-"""Filters, and the share of the rows that each takes of which is kept."""
+_TOLD = 20  # files whose format is said
+_KEPT = 200  # lines of a change that are looked at
+_FEW, _MANY = 5, 20  # refused lines that show a change, and that show a wrong choice
+_ALL = 0.9  # share of the lines that are refused since a change
+_SOME = 0.02  # share of them that makes a choice doubtful
+_SURE = 0.95  # share of them that another format has to take
+_CALM = 10_000  # lines without a refused one, after which those before are forgotten
+_MOST_FILES = 10_000
+_SHOWN = 160  # characters of a line
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Keeps the rows that `keep` takes and `drop` does not, and of others a share.
+class Choices:
+    """The format of each file: what the ledger says, else what fits the lines that are there.
 
-    Of a row the first of `shares` that takes it counts. Whether it is kept is a function of its
-    place, so that a restart and an audit choose the same rows.
+    What was found out is told, and what changes is a warning.
     """
 
-    keep: Filter | None
-    drop: Filter | None
-    shares: Shares
+    def __init__(
+        self,
+        settings: Settings,
+        tell: Callable[[str], None] = lambda sentence: None,
+        warn: Callable[[str], None] = say,
+    ) -> None:
+        self._settings = settings
+        self._zone = settings.log_timezone
+        self._say = tell
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._chosen: dict[int, tuple[Sense, str]] = {}  # by file; and its format before
+        self._known = lru_cache(maxsize=256)(self._sense_of)
+        self._rule = lru_cache(maxsize=_MOST_FILES)(settings.rules.of)
+        self._changes: Counter[int] = Counter()  # by file
+        self._named: OrderedDict[str, str] = OrderedDict()  # the last format by the file's name
+        self._doubts: OrderedDict[int, _Doubt] = OrderedDict()
+        self._told = 0
 
-    @classmethod
-    def of(cls, settings: Settings) -> Choice:
-        """That of these settings. Raises `FilterError`, and `ValueError`."""
-        columns = columns_of(settings.enricher_names)
-        return cls(
-            parse(settings.keep, columns) if settings.keep else None,
-            parse(settings.drop, columns) if settings.drop else None,
-            shares_of(settings.sample, columns),
+    def choose(self, file: Unknown) -> Sense | None:
+        """See `Chooser`: what was chosen, what the ledger says, or what fits."""
+        rule = self._rule(file.name)
+        if rule and rule.format not in ("", AUTO):
+            return self._known(rule.format, rule.multiline)
+        sense, before = self._chosen.get(file.file_id, (None, ""))
+        if sense and file.format in ("", before, sense.format):  # else another process knows better
+            return sense
+        framed = file.evidence.framing if file.evidence else ""
+        if file.format and (known := self._known(file.format, framed)):
+            return known
+        lines = self._lines(file)
+        found = choose(lines, self._zone, self._named.get(file.name, ""))
+        if not found:
+            return None
+        name = found.best.name
+        preset = rule.multiline if rule else ""
+        if not preset and found.has_events:
+            preset = self.events(name, lines)
+        sense = self._sense(name, preset, str(found))
+        self._remember(file.file_id, file.name, sense)
+        joined = f" Lines are joined by LOG_MULTILINE={preset}." if preset else ""
+        self._tell(f"{file.name!r}: {found}.{joined}")
+        return sense
+
+    def events(self, name: str, lines: Sequence[str]) -> str:
+        """The `LOG_MULTILINE` by which the lines that the format refuses go on with others.
+
+        It must leave no line out that the format takes. Empty: there is none, or no need.
+        """
+        taken = np.array([takes(name, line, self._zone) is not None for line in lines])
+        data = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+        ends = UTF_8.ends(data)
+        best, left = "", int((~taken).sum()) // 2  # joining has to be worth it
+        for preset in PRESETS:
+            framing = framing_of(name, preset)
+            if not framing or preset == "parts" or self._settings.log_multiline:
+                continue
+            kinds = framing.kinds(data, ends, UTF_8)
+            found = frame(kinds, np.concatenate(([0], ends[:-1])), ends)
+            begins = np.zeros(len(lines), np.bool_)
+            begins[found.firsts] = True
+            refused = int((begins & ~taken).sum())
+            if refused < left and not (taken & ~begins).any():
+                best, left = preset, refused
+        return best
+
+    def again(self, name: str, lines: Sequence[str], before: str) -> str:
+        """The format by which refused lines of a file are tried again, which were of another.
+
+        Empty: that of the settings.
+        """
+        if self._settings.log_format != AUTO:
+            return ""
+        rule = self._rule(name)
+        if rule and rule.format not in ("", AUTO):
+            return rule.format
+        found = choose(lines, self._zone)
+        return found.best.name if found and found.best.name != ANY else before
+
+    def _lines(self, file: Unknown) -> list[str]:
+        content = file.open()
+        lines = sample(content, file.start, file.size, file.encoding)
+        if not lines and getattr(file, "is_final", False):  # its last line, as it is
+            data = content.read(min(file.size - file.start, 64 * 1024), file.start)
+            lines = lines_of(data + file.encoding.newline, file.encoding)
+        return lines
+
+    def _sense_of(self, name: str, framed: str) -> Sense | None:
+        """How lines of this format are meant; None: it is known no more."""
+        try:
+            return self._sense(name, framed.removeprefix(f"{name.partition(':')[0]}:"))
+        except ValueError:
+            return None
+
+    def _sense(self, name: str, events: str = "", why: str = "") -> Sense:
+        """`events` says which lines are one, unless the settings do."""
+        found = describe(name)
+        header = found.header if isinstance(found, Headed) else None
+        events = self._settings.log_multiline or events
+        return Sense(name, None if header is not None else framing_of(name, events), header, why)
+
+    def _remember(self, file_id: int, path: str, sense: Sense, before: str = "") -> None:
+        with self._lock:
+            self._chosen[file_id] = sense, before
+            self._named[path] = sense.format
+            self._named.move_to_end(path)
+            if len(self._named) > _MOST_FILES:
+                self._named.popitem(last=False)
+
+    def _tell(self, sentence: str) -> None:
+        self._told += 1
+        if self._told <= _TOLD:
+            self._say(sentence)
+        elif self._told == _TOLD + 1:
+            self._say("The formats of more files are in /pipeline.")
+
+    # Whether they still fit
+
+    def look(self, batch: Taken, parsed: Parsed) -> None:
+        """See `Chooser`: where many lines are refused and another format fits, choose that one."""
+        letters = parsed.rejected
+        if batch.in_doubt or not (len(letters) or self._doubts):
+            return
+        usual = letters.filter(~letters["reason"].is_in(FRAGMENTS))
+        refused = {
+            key[0]: part["offset"].to_numpy().astype(np.int64)
+            for key, part in usual.partition_by("file_id", as_dict=True).items()
+        }
+        edges = np.cumsum([0, *(span.records for span in batch.spans)]).tolist()
+        for at, span in enumerate(batch.spans):
+            offsets = refused.get(span.stream.id)
+            rule = self._rule(span.stream.name)
+            is_told = rule and rule.format not in ("", AUTO)
+            if (
+                span.format
+                and not is_told
+                and (offsets is not None or span.stream.id in self._doubts)
+            ):
+                records = np.arange(edges[at], edges[at + 1])
+                sizes = batch.starts[records + 1] - batch.starts[records]
+                records = records[sizes > len("\r\n") * batch.encoding.unit]  # the others are empty
+                bad = np.isin(batch.places[records], [] if offsets is None else offsets)
+                self._judge(span, batch, records, bad)
+
+    def _judge(self, span: Span, batch: Taken, records: Numbers, bad: Flags) -> None:
+        file_id = span.stream.id
+        with self._lock:
+            doubt = self._doubts.setdefault(file_id, _Doubt())
+            if len(self._doubts) > _MOST_FILES:
+                self._doubts.popitem(last=False)
+        doubt.add(batch, records, bad)
+        found = self._changed(span, doubt) or self._better(span, batch, records, doubt)
+        if found or doubt.calm >= _CALM:
+            with self._lock:
+                self._doubts.pop(file_id, None)
+        if found:
+            self._change(span, *found)
+
+    def _change(self, span: Span, best: Candidate, since: _Refused) -> None:
+        place, text, row = next(
+            (place, text, row) for place, text in since.first if (row := self._takes(best, text))
+        )
+        self._changes[span.stream.id] += 1
+        sense = self._sense(best.name, why=_fit(best))
+        self._remember(span.stream.id, span.stream.name, sense, span.format)
+        when = row.get("timestamp")
+        clock = f", {when:%H:%M:%S}" if isinstance(when, datetime) else ""
+        how = f"It begins with {shown(text[:_SHOWN])}"
+        if self._settings.pii:
+            how = NO_LINE[0].upper() + NO_LINE[1:]
+        self._warn(
+            f"{span.stream.name}, byte {place:,}{clock}: {100 * since.share:.0f} % rejected since; "
+            f"{_fit(best)}, and is the format from now on. `logwax redrive` stores what was "
+            f"rejected. {how}"
         )
 
-    def choose(self, batch: Parsed) -> Parsed:
-        """The batch with the rows that are kept, and how many are not, by the setting."""
-        rows, dropped = batch.rows, Counter[str]()
+    def _changed(self, span: Span, doubt: _Doubt) -> tuple[Candidate, _Refused] | None:
+        """The format of lines that have changed: nearly all of the newest are refused."""
+        since = doubt.since
+        few = _FEW * 10 ** min(4, self._changes[span.stream.id])  # of a file with two formats
+        if since.refused < max(few, since.next_look):
+            return None
+        best = self._best(span, [text for _, text in since.newest])
+        if best and any(self._takes(best, text) for _, text in since.first):
+            return best, since
+        since.next_look = 2 * since.refused
+        return None
 
-        def take(reason: str, kept: pl.Series) -> None:
-            nonlocal rows
-            dropped[reason] += len(kept) - int(kept.sum())
-            rows = rows.filter(kept)
+    def _better(
+        self, span: Span, batch: Taken, records: Numbers, doubt: _Doubt
+    ) -> tuple[Candidate, _Refused] | None:
+        """The format that fits all lines better than that by which some are refused for long."""
+        if doubt.refused < max(_MANY, doubt.next_look, _SOME * doubt.lines):
+            return None
+        doubt.next_look = 2 * doubt.refused
+        some = records[:: max(1, len(records) // _KEPT)].tolist()
+        texts = [batch.decoded(number)[0] for number in some]
+        best = self._best(span, [text for _, text in doubt.first] + texts)
+        # Lines that are not of the format within another one are no reason to give that up.
+        if not best or best.name == span.format.partition(":")[0]:
+            return None
+        return (best, doubt) if any(self._takes(best, text) for _, text in doubt.first) else None
 
-        if self.keep:
-            take("keep", _takes(self.keep, rows))
-        if self.drop:
-            take("drop", ~_takes(self.drop, rows))
-        if self.shares:
-            take("sample", _sampled(self.shares, rows))
-        return replace(batch, rows=rows, dropped=+dropped)
+    def _takes(self, one: Candidate, text: str) -> Row | None:
+        return takes(one.name, text, self._zone)
 
-
-def columns_of(enrichers: Collection[str]) -> list[str]:
-    """The columns that a filter can name."""
-    return [name for name in columns_with(enrichers) if name != "line"]
-
-
-def shares_of(text: str, columns: Collection[str]) -> Shares:
-    """What `SAMPLE` means. Raises `FilterError`, and `ValueError` where a rule has no share."""
-    found = []
-    for rule in filter(str.strip, _RULE.findall(text)):
-        parts = _SHARE.fullmatch(rule)
-        if not parts or float(parts[2]) > 1:
-            raise ValueError(f"{rule.strip()!r} needs a share from 0 to 1: level = debug: 0.01")
-        found.append((parse(parts[1].strip(), columns), float(parts[2])))
-    return tuple(found)
-
-
-def recorded(settings: Settings) -> str:
-    """What the ledger keeps of these settings; empty where every row is stored."""
-    if not any(getattr(settings, name) for name in _CHOICE):
-        return ""
-    kept = {name: getattr(settings, name) for name in _DECIDES}
-    return json.dumps({name: value for name, value in kept.items() if value})
+    def _best(self, span: Span, texts: list[str]) -> Candidate | None:
+        """The format that nearly all of these lines fit, if it is another one."""
+        found = choose(texts, self._zone)
+        is_other = found and found.best.name not in (ANY, span.format)
+        return found.best if found and is_other and found.best.share >= _SURE else None
 
 
-def settings_of(settings: Settings, record: str) -> Settings:
-    """The settings with those that were `recorded`."""
-    found = json.loads(record) if record else {}
-    return settings.model_copy(update={**dict.fromkeys(_CHOICE, ""), **found})
+def _fit(one: Candidate) -> str:
+    return f"{one.name} fits {100 * one.share:.1f} % of {one.lines} lines"
 
 
-def chooser(settings: Settings) -> Callable[[Parsed], Parsed]:
-    """The step that drops rows; those of a block in doubt as its entry in the ledger says."""
-    mine = Choice.of(settings)
+@dataclass
+class _Refused:
+    """How many lines were refused of how many, the first ones of them, and the newest."""
 
-    @lru_cache(maxsize=8)
-    def of(record: str) -> Choice:
-        return Choice.of(settings_of(settings, record))
+    lines: int = 0
+    refused: int = 0
+    first: list[tuple[int, str]] = field(default_factory=list)  # places and texts
+    newest: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    next_look: int = 0
 
-    def choose(batch: Parsed) -> Parsed:
-        choice, first = mine, next(iter(batch.spans), None)
-        if batch.in_doubt and first and first.stream.kind == "file":
-            choice = of(Evidence.of(first.proof).choice)
-        if batch.rows.is_empty() or choice == _ALL:
-            return batch
-        return choice.choose(batch)
+    @property
+    def share(self) -> float:
+        """The share of the lines that were refused."""
+        return self.refused / self.lines
 
-    return choose
-
-
-_ALL = Choice(None, None, ())
-
-
-def _takes(part: Filter, rows: pl.DataFrame) -> pl.Series:
-    names = list(dict.fromkeys([*rows.columns, *_named(part)]))
-    columns = [name for name in names if name != "line"]
-    # beside the columns, since one value may be the answer for all rows
-    return filled(rows, columns).with_columns(takes=expression(part, columns))["takes"]
+    def add(self, batch: Taken, records: Numbers, bad: Flags) -> None:
+        """The next records of the file, and which of them were refused."""
+        wrong = records[bad].tolist()
+        self.lines += len(records)
+        self.refused += len(wrong)
+        self.first += [_line(batch, number) for number in wrong[: _KEPT - len(self.first)]]
+        self.newest.extend(_line(batch, number) for number in wrong[-_KEPT:])
 
 
-def _named(part: Filter) -> Iterator[str]:
-    """The columns that a filter names."""
-    if isinstance(part, Condition):
-        yield part.field.column
-    elif isinstance(part, Not):
-        yield from _named(part.part)
-    elif isinstance(part, And | Or):
-        for one in part.parts:
-            yield from _named(one)
+@dataclass
+class _Doubt(_Refused):
+    """The lines of a file since the first refused one; `since` which nearly all are.
+
+    The last `calm` ones were not.
+    """
+
+    calm: int = 0
+    since: _Refused = field(default_factory=_Refused)
+
+    def add(self, batch: Taken, records: Numbers, bad: Flags) -> None:
+        """See `_Refused`."""
+        super().add(batch, records, bad)
+        wrong, count = np.flatnonzero(bad), len(bad)
+        self.calm = count - 1 - int(wrong[-1]) if len(wrong) else self.calm + count
+        refused, lines = self.since.refused + len(wrong), self.since.lines + count
+        if not self.since.lines or refused < _ALL * lines:
+            begin = _turn(bad)
+            records, bad, self.since = records[begin:], bad[begin:], _Refused()
+        self.since.add(batch, records, bad)
 
 
-def _sampled(shares: Shares, rows: pl.DataFrame) -> pl.Series:
-    wanted = np.ones(len(rows))
-    for part, share in reversed(shares):
-        wanted[_takes(part, rows).to_numpy()] = share
-    return pl.Series(_chance(rows) < wanted)
+def _line(batch: Taken, number: int) -> tuple[int, str]:
+    return int(batch.places[number]), batch.decoded(number)[0]
 
 
-def _chance(rows: pl.DataFrame) -> npt.NDArray[np.float64]:
-    """A number from 0 to below 1 of each place, for ever the same."""
-    files, offsets = rows["file_id"].to_numpy(), rows["offset"].to_numpy()
-    return (_mixed(files ^ _mixed(offsets)) >> np.uint64(11)) / 2.0**53
-
-
-def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood, 2014)."""
-    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+def _turn(bad: Flags) -> int:
+    """The first record from which on nearly all are refused, itself one of them."""
+    shares = np.cumsum(bad[::-1])[::-1] / np.arange(len(bad), 0, -1)
+    found = np.flatnonzero(bad & (shares >= _ALL))
+    return int(found[0]) if len(found) else len(bad)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,7 +26,7 @@ from connectors.encodings import Encoding
 from connectors.errors import LogwaxError, MalformedLine
 from connectors.sources.binary import looks_binary
 from connectors.sources.content import Content, open_content
-from connectors.sources.evidence import REACH, observe
+from connectors.sources.evidence import REACH, Evidence, observe
 from connectors.sources.files import FileSource
 from connectors.sources.known_files import (
     KnownFile,
@@ -36,11 +37,13 @@ from connectors.sources.known_files import (
     recognise_one,
 )
 from connectors.sources.names import Names
+from connectors.sources.samples import sample as sample_of
 from connectors.store import Ledger, Store
 from flows.audit import Auditor, FileAudit
 from flows.backfill import Backfilled, TimeRange, backfill
-from flows.choosing import recorded, settings_of
-from flows.line_ranges import NO_CUTS, Framings, LineRanges, Offsets
+from flows.choosing import Choices
+from flows.keeping import recorded, settings_of
+from flows.line_ranges import NO_BLOCKS, NO_CUTS, Framings, LineRanges, Meanings, Offsets
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
 from flows.steps import framing, parse_and_enrich, rules_of
@@ -147,7 +150,7 @@ class Commands:
             partial=not self._settings.follow,
             running=running,
             framing=framing(self._settings),
-            choice=recorded(self._settings),
+            kept=recorded(self._settings),
         )
         there = [file for file in files if file.path]
         total = sum(file.size - min(file.begins, file.size) for file in there)
@@ -194,9 +197,9 @@ class Commands:
             )
         yield {"event": "end", "ok": well}
 
-    def _steps(self, choice: str | None) -> Callable[[Taken], Parsed]:
+    def _steps(self, kept: str | None) -> Callable[[Taken], Parsed]:
         """What made rows of lines whose block in the ledger says this; None: as it is now."""
-        found = self._settings if choice is None else settings_of(self._settings, choice)
+        found = self._settings if kept is None else settings_of(self._settings, kept)
         return parse_and_enrich(found)
 
     def redrive(self, dry_run: bool = False, reason: str = "", source: str = "") -> Iterator[Event]:
@@ -225,6 +228,8 @@ class Commands:
             for counts in redrive(
                 accounts,
                 parse_and_enrich(settings_of(self._settings, "")),  # whatever DROP says
+                lru_cache(maxsize=1)(lambda file_id: Meanings(self._accounts.blocks(file_id))),
+                Choices(self._settings).again,
                 self._encoding,
                 self._settings.log_max_line_bytes,
                 reason=reason,
@@ -275,7 +280,7 @@ class Commands:
             for counts in backfill(
                 accounts,
                 parse_and_enrich(self._settings),
-                LineRanges(content, self._encoding, end, cuts, self._framings(known)),
+                self._ranges(known, content, shown, end, cuts),
                 file_id,
                 shown,
                 within,
@@ -314,11 +319,18 @@ class Commands:
         )
         return known.stream.id, size if is_mine else settled, cuts
 
-    def _framings(self, known: Span | None) -> Framings:
+    def _ranges(
+        self, known: Span | None, content: Content, shown: str, end: int, cuts: Offsets
+    ) -> LineRanges:
         usual = framing(self._settings)
-        if not known:
-            return Framings(usual)
-        return Framings.of(usual, self._accounts.blocks(known.stream.id))
+        lines = sample_of(content, 0, end, self._encoding)
+        meant = Evidence(
+            seen=min(time.time_ns() // 1000, content.changed_at()),
+            format=Choices(self._settings).again(shown, lines, ""),
+        )
+        blocks = self._accounts.blocks(known.stream.id) if known else NO_BLOCKS
+        meanings = Meanings(blocks, meant)
+        return LineRanges(content, self._encoding, end, cuts, Framings.of(usual, blocks), meanings)
 
     def _changeable(self) -> ChangeableAccounts:
         if isinstance(self._accounts, ChangeableAccounts):

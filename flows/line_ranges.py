@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +15,47 @@ from connectors.encodings import Encoding
 from connectors.sources.content import Content
 from connectors.sources.evidence import Evidence
 from connectors.sources.framing import BEGINS, MOST_BYTES, Framing, Kinds, frame
+from connectors.sources.sense import HEADER_BYTES, is_directive
 
 CHUNK = 4 * 1024 * 1024
 Offsets = npt.NDArray[np.int64]
 
 NO_CUTS: Offsets = np.empty(0, np.int64)
+NO_BLOCKS = pl.DataFrame(schema={"start": pl.UInt64, "end": pl.UInt64, "proof": pl.String})
+
+
+class Meanings:
+    """How the lines of a file are meant, by the `blocks` of it (see `Accounts.blocks`).
+
+    Lines that no block has are meant as those of the next one, without any as `usual` says.
+    """
+
+    def __init__(self, blocks: pl.DataFrame | None = None, usual: Evidence | None = None) -> None:
+        rows = [] if blocks is None else sorted(blocks.rows())
+        ends = np.array([end for _, end, _ in rows], np.int64)
+        self._ends = np.maximum.accumulate(ends)  # blocks may overlap
+        self._found = [Evidence.of(proof) for _, _, proof in rows] or [usual or Evidence()]
+
+    def at(self, offset: int) -> Evidence:
+        """Of the line at this offset."""
+        return self._found[self._number(offset)]
+
+    def _number(self, offset: int) -> int:
+        found = int(np.searchsorted(self._ends, offset, "right"))
+        return min(found, len(self._found) - 1)
+
+    def runs(self, starts: Offsets) -> Iterator[tuple[Evidence, slice]]:
+        """Which of the lines at these sorted offsets are meant how, all of a block at once."""
+        numbers = np.minimum(np.searchsorted(self._ends, starts, "right"), len(self._found) - 1)
+        edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(starts)]
+        for first, last in pairwise(edges):
+            if first < last:
+                yield self._found[int(numbers[first])], slice(first, last)
+
+    @cached_property
+    def have_headers(self) -> bool:
+        """Whether some of the lines may name columns, and are no rows."""
+        return any(evidence.header for evidence in self._found)
 
 
 @dataclass(frozen=True)
@@ -69,8 +107,8 @@ class LineRanges:
 
     A line is what ends with a newline, at one of the sorted `cuts`, or at `end`; it begins behind
     its NULs, which are filler. Of a line with nothing but its line end (LF or CRLF) nothing is
-    stored, so it does not count. A record is a line, or what the `framings` say; one ends at each
-    of the `cuts`.
+    stored, so it does not count; nor does one that names columns, by the `meanings`. A record is a
+    line, or what the `framings` say; one ends at each of the `cuts`.
     """
 
     data: Content
@@ -78,6 +116,7 @@ class LineRanges:
     end: int
     cuts: Offsets
     framings: Framings = LINES
+    meanings: Meanings = field(default_factory=Meanings)
 
     def lines(
         self, first: int, see: Callable[[int, bytes], None] = lambda position, chunk: None
@@ -90,7 +129,7 @@ class LineRanges:
         for starts, ends, chunk, position in (
             every if self.framings.are_lines else self._events(every)
         ):
-            yield self._not_empty(starts, ends, chunk, position)
+            yield self._rows(*self._not_empty(starts, ends, chunk, position))
 
     def _lines(
         self, first: int, see: Callable[[int, bytes], None]
@@ -142,6 +181,19 @@ class LineRanges:
             return np.concatenate([kinds, self._kinds(starts[1:], ends[1:], chunk, position)])
         text = chunk[first - position : int(ends[-1]) - position]
         return self.framings.kinds(text, first, ends - first, self.encoding)
+
+    def _rows(self, starts: Offsets, ends: Offsets) -> tuple[Offsets, Offsets]:
+        """The records less those that name columns."""
+        if not self.meanings.have_headers:
+            return starts, ends
+        are_rows = np.ones(len(starts), np.bool_)
+        for evidence, which in self.meanings.runs(starts):
+            for number in range(which.start, which.stop) if evidence.header else ():
+                size = min(int(ends[number] - starts[number]), HEADER_BYTES)
+                raw = self.encoding.without_end(self.data.read(size, int(starts[number])))
+                line = raw.decode(self.encoding.name, "replace").removeprefix("\ufeff")
+                are_rows[number] = not is_directive(line, evidence.header)
+        return starts[are_rows], ends[are_rows]
 
     def lines_between(self, first: int, last: int) -> tuple[Offsets, Offsets]:
         """Where the records begin and end that begin in [first, last), wherever one begins."""

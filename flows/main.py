@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -11,13 +12,16 @@ from connectors.preflight import unmatched
 from connectors.saying import in_words, say
 from connectors.sinks.store_sink import StoreSink
 from connectors.sources.files import FileSource
+from connectors.sources.sense import Chooser
 from connectors.sources.source import SourceInput
 from connectors.sources.tailed_file import Limits
 from connectors.status import Status
 from connectors.store import Store
-from flows.choosing import recorded
+from flows.choosing import Choices
+from flows.keeping import recorded
+from flows.parsing import AUTO
 from flows.process import job
-from flows.steps import enrich_step, framing, parse_step
+from flows.steps import enrich_step, framing, parse_step, watched
 from settings import Settings
 
 
@@ -25,7 +29,8 @@ def build(settings: Settings, source: SourceInput, store: Store, status: Status)
     """The pipeline, from left to right; nothing is opened here."""
     flow = Dataflow("logs")
     batches = op.input("tail", flow, source)  # collected by size or age
-    parsed = op.map("parse", batches, in_words(parse_step(settings)))
+    looks = source.chooser if isinstance(source, FileSource) else None
+    parsed = op.map("parse", batches, in_words(watched(parse_step(settings), looks)))
     enriched = op.map("enrich", parsed, in_words(enrich_step(settings, status)))
     op.output("write", enriched, StoreSink(store, status))  # ledger, dead letters, rows
     return flow
@@ -45,6 +50,7 @@ def tail(settings: Settings, store: Store, stop: threading.Event) -> SourceInput
             settings.log_max_line_bytes,
             framing(settings),
             recorded(settings),
+            chooser(settings),
         ),
         encoding=settings.log_encoding,
         follow=settings.follow,
@@ -53,6 +59,15 @@ def tail(settings: Settings, store: Store, stop: threading.Event) -> SourceInput
         claims=settings.data_dir / "claims" if settings.store_kind.is_shared else None,
         archives=settings.archives,
         stop=stop,
+    )
+
+
+def chooser(settings: Settings) -> Chooser | None:
+    """Who finds out the formats of files; None: the settings name one for all."""
+    if settings.log_format != AUTO:
+        return None
+    return Choices(
+        settings, partial(say, level="info", on_stdout=not settings.store_kind.shows_lines)
     )
 
 

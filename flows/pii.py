@@ -38,7 +38,8 @@ _DIGITS = 16  # of a hash
 NOT_SHOWN = "not shown, for PII hides something of the line"
 """What the detail of a dead letter is then."""
 
-_ADVICE = "no line is shown, for PII is set; `logwax check` shows some."
+NO_LINE = "no line is shown, for PII is set; `logwax check` shows some."
+"""What an advice says of lines then."""
 
 Path = tuple[str, ...]
 """The way to a value in `attributes`."""
@@ -291,7 +292,7 @@ def _mapped(texts: pl.Series, change: Instead) -> pl.Series:
 
 
 def _without_line(fit: Fit) -> Fit:
-    return replace(fit, advice=_ADVICE) if fit.advice else fit
+    return replace(fit, advice=NO_LINE) if fit.advice else fit
 
 
 assert set(_COLUMNS) <= COLUMNS.keys()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,9 @@ from connectors.accounts import ChangeableAccounts
 from connectors.batch import PLACE, Numbers, Parsed, Taken
 from connectors.encodings import Encoding
 from connectors.sources.records import Events, Piece, taken
+from flows.line_ranges import Meanings
 
+_LOOKED_AT = 200  # letters of a file whose format is found out
 LETTERS_AT_ONCE, BYTES_AT_ONCE = 10_000, 16 * 1024 * 1024
 
 
@@ -33,6 +35,8 @@ class Redriven:
 def redrive(
     accounts: ChangeableAccounts,
     parse: Callable[[Taken], Parsed],
+    meanings: Callable[[int], Meanings],
+    again: Callable[[str, Sequence[str], str], str],
     encoding: Encoding,
     longest: int,
     *,
@@ -42,6 +46,7 @@ def redrive(
 ) -> Iterator[Redriven]:
     """Redrive the dead letters with this reason, of these files; empty: all but fragments.
 
+    `meanings` says of a file how its lines are meant, and `again` by which format they are tried.
     No line of more than `longest` bytes is a row. Yields the counts after every batch. With
     `dry_run` nothing is changed.
     """
@@ -49,7 +54,7 @@ def redrive(
     place = (0, 0)
     while len(letters := accounts.letters(place, reason, sources, LETTERS_AT_ONCE, BYTES_AT_ONCE)):
         place = letters.select(PLACE).row(-1)
-        tried = parse(taken(_pieces(letters, encoding), encoding, longest))
+        tried = parse(taken(_pieces(letters, meanings, again, encoding), encoding, longest))
         rows, still_dead = tried.rows, tried.rejected
         if not dry_run:
             _, refused = accounts.insert(rows, partial(accounts.held, letters))
@@ -64,10 +69,15 @@ def redrive(
         yield counts
 
 
-def _pieces(letters: pl.DataFrame, encoding: Encoding) -> list[Piece]:
+def _pieces(
+    letters: pl.DataFrame,
+    meanings: Callable[[int], Meanings],
+    again: Callable[[str, Sequence[str], str], str],
+    encoding: Encoding,
+) -> list[Piece]:
     newline = encoding.newline
     carriage_return = newline.replace(b"\n", b"\r")
-    pieces = []
+    pieces, formats = [], dict[int, str]()
     for file_id, source, offset, raw in letters.select(
         *PLACE[:1], "source", "offset", "raw"
     ).rows():
@@ -75,7 +85,13 @@ def _pieces(letters: pl.DataFrame, encoding: Encoding) -> list[Piece]:
         # The parser takes the line end off. It must not take a CR that the line itself ends with.
         end = carriage_return + newline if raw.endswith(carriage_return) else newline
         place = file_id, source, offset
-        pieces.append(Piece.at(place, raw + end, encoding, _one_record))
+        evidence = meanings(file_id).at(offset)
+        if file_id not in formats:
+            raws = letters.filter(file_id=file_id)["raw"].head(_LOOKED_AT).to_list()
+            texts = [some.decode(encoding.name, "replace") for some in raws]
+            formats[file_id] = again(source, texts, evidence.format)
+        evidence = replace(evidence, format=formats[file_id])
+        pieces.append(Piece.at(place, raw + end, encoding, _one_record, evidence))
     return pieces
 
 

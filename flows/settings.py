@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import ValidationInfo, field_validator
 
 import settings
 from connectors.errors import FilterError
-from flows.parsing import FORMATS
+from connectors.sources.rules import RULES_FILE, FileRule
+from flows.parsing import AUTO, FORMATS
 from flows.parsing.choice import describe
-from settings import Settings, parts
+from settings import Settings, parts, time_zone
 
 
 class ParsingSettings(Settings):
@@ -17,7 +20,7 @@ class ParsingSettings(Settings):
     @field_validator("log_format")
     @classmethod
     def _means_a_format(cls, text: str) -> str:
-        if text not in FORMATS:
+        if text not in (AUTO, *FORMATS):
             describe(text)
         return text
 
@@ -29,6 +32,23 @@ class ParsingSettings(Settings):
 
             Framing.of(text)
         return text
+
+    @classmethod
+    def wrong_with(cls, rules: Sequence[FileRule]) -> list[str]:
+        """A sentence for each format, zone and `multiline` that means nothing."""
+        problems = []
+        for number, rule in enumerate(rules, 1):
+            for name, value, check in (
+                ("format", rule.format, cls._means_a_format),
+                ("multiline", rule.multiline, cls._means_events),
+                ("time_zone", rule.time_zone, time_zone),
+            ):
+                try:
+                    if value:
+                        check(value)
+                except ValueError as error:
+                    problems.append(f"{RULES_FILE}, [[files]] {number}: {name}: {error}.")
+        return problems
 
     @field_validator("geoip_db")
     @classmethod
@@ -65,7 +85,7 @@ class ParsingSettings(Settings):
     def _means_rows(cls, text: str, field: ValidationInfo) -> str:
         if text:
             from connectors.filters import parse  # it takes its time
-            from flows.choosing import columns_of, shares_of
+            from flows.keeping import columns_of, shares_of
 
             enrichers = field.data.get("enrichers", "none")
             columns = columns_of(() if enrichers == "none" else parts(enrichers))

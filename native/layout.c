@@ -1,7 +1,7 @@
 /*
- * Lines of a layout to columns: fields, and the literals behind them, as flows/parsing/layout.py
- * says. A field ends where its literal comes first, hence where its lazy regular expression ends
- * first; whatever does not fit then is left open.
+ * Lines of a layout to columns: fields, and the literals around them, as flows/parsing/layout.py
+ * says. A field ends where something that may be behind it comes first, hence where its lazy
+ * regular expression ends first; whatever does not fit then is left open.
  */
 
 #include "native.h"
@@ -24,12 +24,44 @@ static bool is_one_of(const Literal *two, const byte *at, const byte *end)
            (end - at == two[1].size && is_here(&two[1], at, end));
 }
 
+static bool is_digit(byte found)
+{
+    return found >= '0' && found <= '9';
+}
+
 /* Where a text with escapes ends, and whether it has any; NULL if it does not end. */
 static inline const byte *end_of_escaped(const byte *at, const byte *end, bool *has_escapes)
 {
     for (; (at = find(at, end, '"', '\\', 0)) && *at == '\\'; at += 2)
         *has_escapes = true;
     return at;
+}
+
+/* Whether the field may end here. */
+static inline bool may_end(const Step *step, const byte *at, const byte *end)
+{
+    if (step->is_byte)
+        return at < end && *at == step->until[0];
+    for (const Literal *literal = step->ends; literal < step->ends + step->end_count; literal++)
+        if (is_here(literal, at, end))
+            return true;
+    return step->may_be_last && at == end;
+}
+
+/* Where a field of a fixed width ends; NULL if its characters are others. */
+static const byte *end_of_width(const Step *step, const byte *begin, const byte *end, bool *is_odd)
+{
+    const byte *stop = begin + step->width;
+
+    if (stop > end)
+        stop = end;
+    for (const byte *at = begin; at < stop; at++)
+        if (*at >= 0x80) /* a part of a character */
+            *is_odd = true;
+    for (const byte *at = begin; at < stop; at++)
+        if (step->shape == DIGITS ? !is_digit(*at) : step->shape == WORD && *at == ' ')
+            return NULL;
+    return stop == begin + step->width ? stop : NULL;
 }
 
 /* Where the field ends that begins here; NULL if there is none. */
@@ -40,22 +72,37 @@ static inline const byte *end_of_field(const Step *step, const byte *begin, cons
 
     if (step->shape == ESCAPED) {
         stop = end_of_escaped(begin, end, has_escapes);
-        stop = stop || step->behind.size ? stop : end;
-        return stop && is_here(&step->behind, stop, end) ? stop : NULL;
+        stop = stop || step->end_count ? stop : end;
+        return stop && may_end(step, stop, end) ? stop : NULL;
+    }
+    if (step->shape == DIGITS) {
+        for (stop = begin; stop < end && is_digit(*stop); stop++)
+            ;
+        return stop > begin && may_end(step, stop, end) ? stop : NULL;
     }
     if (step->shape == TWO_WORDS) {
         from = find(from, end, ' ', ' ', 0);
         from = from && from > begin ? from + 1 : end;
     }
-    stop = step->until ? find(from, end, step->until, step->until, 0) : end;
-    if (step->behind.size > 1)
-        while (stop && !is_here(&step->behind, stop, end))
-            stop = step->until == ' ' && step->shape < WORDS
-                       ? NULL
-                       : find(stop + 1, end, step->until, step->until, 0);
-    else if (!step->behind.size && !stop)
-        stop = end;
-    return stop == from && step->shape < WORDS ? NULL : stop;
+    if (step->shape < WORDS) {
+        if (from >= end || *from == ' ')
+            return NULL;
+        from++;
+    } else if (!step->end_count) {
+        return end;
+    }
+    if (step->is_byte) {
+        stop = find(from, end, step->until[0], step->until[0], 0);
+        bool is_any = !stop || step->shape == WORDS || step->until[0] == ' ';
+        return is_any || !find(from, stop, ' ', ' ', 0) ? stop : NULL;
+    }
+    for (; (stop = find(from, end, step->until[0], step->until[1], step->least)); from = stop + 1) {
+        if (may_end(step, stop, end))
+            return stop;
+        if (*stop == ' ' && step->shape < WORDS)
+            return NULL;
+    }
+    return step->may_be_last ? end : NULL;
 }
 
 static bool unescape(Reading *reading, const Step *step, Text *text)
@@ -67,11 +114,6 @@ static bool unescape(Reading *reading, const Step *step, Text *text)
         return false;
     *text = (Text){made->data + begin, made->data + made->size, made};
     return true;
-}
-
-static bool is_digit(byte found)
-{
-    return found >= '0' && found <= '9';
 }
 
 /* Whether the text ends with ` HTTP/1.1` or ` HTTP/2`; `protocol` is where the space is. */
@@ -128,20 +170,18 @@ static bool is_usual(const Step *step, const byte *at, const byte *end)
 {
     if (find(at, end, step->odd[0], step->odd[1], 0))
         return false;
-    if (step->shape == DIGITS)
-        for (const byte *digit = at; digit < end; digit++)
-            if (!is_digit(*digit))
-                return false;
-    if (step->shape < WORDS && step->until != ' ' && find(at, end, ' ', ' ', 0))
-        return false;
-    return (!step->is_even || is_evenly_spaced(at, end)) &&
-           (!step->is_choice || is_one_of(step->words, at, end));
+    return !step->is_even || is_evenly_spaced(at, end);
+}
+
+/* Whether the field is one of those that it can be. */
+static bool is_chosen(const Step *step, const Key *key, const byte *at, const byte *end)
+{
+    return key->word_count ? meaning_of(key, at, end) != NULL : is_one_of(step->words, at, end);
 }
 
 static inline bool put_field(Reading *reading, const Step *step, int64_t line, Text *text)
 {
-    static ReadTime *const TIMES[] = {
-        [ISO] = read_iso, [CLF] = read_clf, [HAPROXY] = read_haproxy, [EPOCH] = read_epoch};
+    static ReadTime *const TIMES[] = {[ISO] = read_iso, [EPOCH] = read_epoch};
     const Key *key = &reading->keys[step->key];
 
     if (key->kind == TIME)
@@ -152,31 +192,114 @@ static inline bool put_field(Reading *reading, const Step *step, int64_t line, T
         return put_request(reading, key, line, text);
     if (text->end - text->at <= step->longest_empty && is_one_of(step->words, text->at, text->end))
         text->end = text->at;
+    const View *meaning = key->word_count ? meaning_of(key, text->at, text->end) : NULL;
+    if (meaning)
+        *text = (Text){meaning->here, meaning->here + meaning->size, &reading->lines};
     if (key->kind == ATTRIBUTE)
         return text->at == text->end || append_member(reading, key, text->at, text->end);
     put_part(key, line, text, text->at, text->end);
     return true;
 }
 
+/* Whether a digit, or what else a time may consist of, may go on with it here. */
+static bool goes_on(const byte *at, const byte *end)
+{
+    at += end - at > 1 && *at == ' ';
+    return at < end && (is_digit(*at) || strchr(".,:/+-", *at) || (*at | ' ') - 'a' < 26u);
+}
+
+/* Reads a time that ends by itself, which often is the one of the line before. */
+static inline const byte *put_pattern(Reading *reading, const Step *step, int64_t line,
+                                      const byte *at, const byte *end, bool *is_none)
+{
+    const int64_t size = reading->time_size;
+    const byte *stop = at + size;
+
+    if (!size || end - at < size || goes_on(stop, end) ||
+        !is_same(at, reading->time, size)) {
+        uint64_t zone = 0;
+        reading->time_size = 0;
+        stop = read_pattern(step->codes, at, end, &reading->micros, &reading->is_zoned, is_none,
+                            &zone);
+        if (!stop || (zone && reading->zone && zone != reading->zone))
+            return NULL;
+        reading->zone |= zone;
+        reading->time = at;
+        reading->time_size = stop - at;
+    }
+    bool is_put =
+        put_time(reading, &reading->keys[step->key], line, reading->micros, reading->is_zoned);
+    return is_put ? stop : NULL;
+}
+
+/*
+ * Where something else ends than a field that ends by what is behind it; NULL if it is not here,
+ * unless `is_odd` leaves the line open. Puts a time into its column.
+ */
+static __attribute__((noinline)) const byte *end_of_other(Reading *reading, const Step *step,
+                                                          int64_t line, const byte *begin,
+                                                          const byte *end, bool *is_odd)
+{
+    const byte *stop = begin;
+    bool is_none = false;
+
+    if (step->width)
+        return end_of_width(step, begin, end, is_odd);
+    if (step->shape == LITERAL)
+        return begin;
+    if (step->shape == SPACES) {
+        while (stop < end && *stop == ' ')
+            stop++;
+        return stop > begin ? stop : NULL;
+    }
+    stop = put_pattern(reading, step, line, begin, end, &is_none);
+    if (step->shape != MOMENT && stop && !may_end(step, stop, end))
+        stop = NULL;
+    *is_odd = !stop && (step->shape != MOMENT || !is_none);
+    return stop;
+}
+
 bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
     const Step *last = reading->steps + reading->step_count;
+    bool is_sure = true; /* that there is no other way to read what was read */
 
     for (const Step *step = reading->steps; step < last; step++) {
         bool has_escapes = false;
         const byte *begin = at + step->before.size, *stop = NULL;
-        if (!step->before.size || is_here(&step->before, at, end))
-            stop = end_of_field(step, begin, end, &has_escapes);
-        if (!stop && step->is_optional)
+        if (!step->before.size || is_here(&step->before, at, end)) {
+            bool is_odd = false;
+            if (step->is_found)
+                stop = end_of_field(step, begin, end, &has_escapes);
+            else
+                stop = end_of_other(reading, step, line, begin, end, &is_odd);
+            if (is_odd)
+                return false;
+        }
+        if (!stop && step->together && !step->is_guess) {
+            step += step->together - 1;
             continue;
-        if (!stop || (step->is_watched && !is_usual(step, begin, stop)))
+        }
+        if (!stop) {
+            reading->is_other = is_sure && !step->is_guess;
             return false;
-        Text text = {begin, stop, &reading->lines};
-        if (has_escapes && !unescape(reading, step, &text))
+        }
+        if (step->is_choice && !is_chosen(step, &reading->keys[step->key], begin, stop)) {
+            reading->is_other = is_sure && step->is_fixed && !step->together;
             return false;
-        if (!put_field(reading, step, line, &text))
-            return false;
-        at = stop + step->behind.size;
+        }
+        is_sure &= step->is_fixed;
+        if (step->is_found || step->width) {
+            if (step->is_watched && !is_usual(step, begin, stop))
+                return false;
+            Text text = {begin, stop, &reading->lines};
+            if (has_escapes && !unescape(reading, step, &text))
+                return false;
+            if (!put_field(reading, step, line, &text))
+                return false;
+        }
+        at = stop + step->behind;
     }
+    reading->is_other = is_sure && at != end;
     return at == end;
 }

@@ -16,7 +16,9 @@ import pyarrow as pa
 import native
 from native.text import SLACK, array_of, frame_of
 
-_MOST_KEYS = 64
+MOST_KEYS = 64
+"""Keys that can be read at once."""
+
 _MOST_BYTES = 2**31 - 1  # what a view can address
 _USUAL_LINE = 64  # bytes at least: shorter ones are looked at twice
 _USUAL_SHARE = 4  # of the room that could be needed: what takes more is read on into all of it
@@ -92,66 +94,122 @@ class Shape(IntEnum):
     DIGITS = 2
     WORDS = 3
     ESCAPED = 4
+    MOMENT = 5
+    SPACES = 6
+    LITERAL = 7
 
 
 class Meaning(IntEnum):
     """What a field is beyond its kind: see the enumeration of the same names in `native.h`."""
 
     ISO = 0
-    CLF = 1
-    HAPROXY = 2
-    EPOCH = 3
-    REQUEST = 4
+    EPOCH = 1
+    REQUEST = 2
+    PATTERN = 3
+
+
+class Part(IntEnum):
+    """What a time consists of: see the enumeration of the same names in `native.h`."""
+
+    YEAR = 0
+    MONTH = 1
+    DAY = 2
+    HOUR = 3
+    MINUTE = 4
+    SECOND = 5
+    SHORT_YEAR = 6
+    PADDED_DAY = 7
+    MONTH_NAME = 8
+    WEEKDAY = 9
+    HALF = 10
+    FRACTION = 11
+    DECIMALS = 12
+    ZONE = 13
+    ZONE_NAME = 14
+    UNIX = 15
+    SEPARATOR = 16
+    MAYBE_ZONE = 17
 
 
 class Step(NamedTuple):
-    """A field of a layout: the number of its key, and the texts around it.
+    """A part of a layout: the text before it, and a field; of `SPACES` and `LITERAL` there is none.
+
+    The field ends where one of the texts of `ends` is, or, if it `may_be_last`, at the end of the
+    line, or is `width` bytes. With `takes_end`, what is behind the (only) end is read on. A time
+    that has `codes` ends by itself. `together`: this step and those behind it are all there, or
+    none of them, so many.
 
     A line is left open if the field has one of two `odd` bytes; if it `is_even`, so is one with
     more than a space between words. Two `words` stand for none, or are all there are, if it
-    `is_choice`.
+    `is_choice`. `is_guess`: a line may be of the layout all the same if an end is not here. A step
+    that `is_fixed` can be read in one way only.
     """
 
     key: int
     shape: Shape
-    meaning: Meaning
-    before: str
-    behind: str
+    meaning: Meaning = Meaning.ISO
+    before: str = ""
+    ends: tuple[str, ...] = ()
+    may_be_last: bool = False
+    takes_end: bool = False
+    width: int = 0
+    codes: bytes = b""
     odd: str = ""
     words: tuple[str, ...] = ()
-    is_optional: bool = False
+    together: int = 0
     is_json: bool = False
     is_even: bool = False
     is_choice: bool = False
+    is_guess: bool = False
+    is_fixed: bool = False
 
     @property
-    def until(self) -> int:
-        """The byte that may end the field; 0: the line does."""
-        if self.behind:
-            return self.behind.encode()[0]
-        return 0 if self.shape is Shape.WORDS else ord(" ")
+    def until(self) -> bytes:
+        """Two bytes that each of its ends begins with one of; empty if there are more."""
+        firsts = sorted({end.encode()[0] for end in self.ends})
+        return bytes((firsts * 2)[:2]) if len(firsts) <= 2 else b""
+
+    @property
+    def least(self) -> int:
+        """The field is looked at where a byte is less, too."""
+        if self.ends and not self.until:
+            return 255
+        return ord(" ") + 1 if self.shape < Shape.DIGITS else 0
+
+    @property
+    def is_byte(self) -> bool:
+        """Whether it ends where one byte is, and nowhere else."""
+        return len(self.ends) == len("".join(self.ends).encode()) == 1 and not self.may_be_last
+
+    @property
+    def is_found(self) -> bool:
+        """Whether it is a field that ends where something is behind it."""
+        return self.shape < Shape.MOMENT and not self.width and not self.codes
 
     @property
     def is_watched(self) -> bool:
         """Whether there is more to be known of the field than where it ends."""
-        is_word = self.shape < Shape.WORDS and self.until != ord(" ")
-        is_odd = bool(self.odd or self.is_even or self.is_choice)
-        return is_odd or is_word or self.shape is Shape.DIGITS
+        return bool(self.odd or self.is_even)
 
 
 class Read(NamedTuple):
-    """The columns of all lines, and of which lines they are certain.
+    """The columns of all lines, and of which lines they are certain; `others` are of no such line.
 
-    `timestamp` is UTC if times are `zoned`; else it is what the lines say.
+    `timestamp` is UTC if times are `zoned`; else it is what the lines say, clocks of the `zone` of
+    which they have the name, if they have any.
     """
 
     columns: pl.DataFrame
     ok: npt.NDArray[np.bool_]
+    others: npt.NDArray[np.bool_]
     zoned: bool
+    zone: str
 
 
+_OTHER = 2  # beside 0 and 1, for a line left open: it is of no such layout
 _View = np.dtype("V16")
-_MOST_HERE = 12  # bytes of a text that a view has itself
+MOST_HERE = 12
+"""Bytes of a text that a view has itself."""
 
 
 class _Word(ctypes.Structure):
@@ -165,14 +223,15 @@ class _Word(ctypes.Structure):
 
 def _short_view(text: str) -> ctypes.Array[ctypes.c_uint8]:
     data = text.encode()
-    assert len(data) <= _MOST_HERE
-    whole = len(data).to_bytes(4, "little") + data.ljust(_MOST_HERE, b"\0")
+    assert len(data) <= MOST_HERE
+    whole = len(data).to_bytes(4, "little") + data.ljust(MOST_HERE, b"\0")
     return (ctypes.c_uint8 * 16)(*whole)
 
 
 @cache
 def _words(words: tuple[tuple[str, str], ...]) -> ctypes.Array[_Word]:
-    return (_Word * len(words))(*(_Word.of(*pair) for pair in words))
+    behind = ("", "")  # whole vectors are read of the last one, too
+    return (_Word * (len(words) + 1))(*(_Word.of(*pair) for pair in (*words, behind)))
 
 
 class _Key(ctypes.Structure):
@@ -242,18 +301,28 @@ class _Literal(ctypes.Structure):
 class _Step(ctypes.Structure):
     _fields_ = (
         ("before", _Literal),
-        ("behind", _Literal),
+        ("ends", ctypes.POINTER(_Literal)),
         ("words", _Literal * 2),
+        ("codes", ctypes.c_char_p),
         ("key", ctypes.c_int64),
         ("shape", ctypes.c_int64),
         ("meaning", ctypes.c_int64),
         ("longest_empty", ctypes.c_int64),
-        ("is_optional", ctypes.c_bool),
+        ("end_count", ctypes.c_int64),
+        ("behind", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("together", ctypes.c_int64),
+        ("may_be_last", ctypes.c_bool),
         ("is_json", ctypes.c_bool),
         ("is_even", ctypes.c_bool),
         ("is_choice", ctypes.c_bool),
         ("is_watched", ctypes.c_bool),
-        ("until", ctypes.c_uint8),
+        ("is_guess", ctypes.c_bool),
+        ("is_fixed", ctypes.c_bool),
+        ("is_byte", ctypes.c_bool),
+        ("is_found", ctypes.c_bool),
+        ("least", ctypes.c_uint8),
+        ("until", ctypes.c_uint8 * 2),
         ("odd", ctypes.c_uint8 * 2),
     )
 
@@ -264,18 +333,29 @@ class _Step(ctypes.Structure):
         longest_empty = 0 if step.is_choice else max(len(word.encode()) for word in words)
         odd = (*step.odd.encode(), *step.odd.encode(), 0, 0)[:2]
         return cls(
-            *map(_Literal.of, (step.before, step.behind)),
+            _Literal.of(step.before),
+            (_Literal * len(step.ends))(*map(_Literal.of, step.ends)),
             (_Literal * 2)(*map(_Literal.of, words)),
+            step.codes,
             step.key,
             step.shape,
             step.meaning,
             longest_empty,
-            step.is_optional,
+            len(step.ends),
+            len(step.ends[0].encode()) if step.takes_end else 0,
+            step.width,
+            step.together,
+            step.may_be_last,
             step.is_json,
             step.is_even,
             step.is_choice,
             step.is_watched,
-            step.until,
+            step.is_guess,
+            step.is_fixed,
+            step.is_byte,
+            step.is_found,
+            step.least,
+            (ctypes.c_uint8 * 2)(*step.until),
             odd,
         )
 
@@ -316,7 +396,9 @@ class _Reading(ctypes.Structure):
         ("lines", _Made),
         ("texts", _Made),
         ("objects", _Made),
+        ("timeless", ctypes.c_int64),
         ("zoned", ctypes.c_int64),
+        ("zone", ctypes.c_uint64),
         ("progress", ctypes.c_int64 * 8),
     )
 
@@ -365,9 +447,13 @@ def _find_newlines(data: bytes | memoryview, places: npt.NDArray[np.int64]) -> i
     return count
 
 
+def _letters(word: int) -> str:
+    return word.to_bytes(8, "little").rstrip(b"\0").decode()
+
+
 def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
     """Whether these lines can be read here at all; without keys there is nothing to read."""
-    is_usual = 0 < len(keys) <= _MOST_KEYS and _room(len(text), count, keys) <= _MOST_BYTES
+    is_usual = 0 < len(keys) <= MOST_KEYS and _room(len(text), count, keys) <= _MOST_BYTES
     return native.library is not None and is_usual
 
 
@@ -412,7 +498,7 @@ def read(
         number: _DTYPES[key.kind] for number, key in enumerate(keys.all) if key.kind in _DTYPES
     }
     types = [dtype for dtype, _ in typed.values()]
-    *cells, attributes, ok = _zeros(count, [*types, _View, np.dtype(np.bool_)])
+    *cells, attributes, ok = _zeros(count, [*types, _View, np.dtype(np.uint8)])
     values = dict(zip(typed, cells, strict=True))
     names = [f'{{"{key.name}":'.encode() for key in keys.all]
     outs = {number: cell.ctypes.data for number, cell in values.items()}
@@ -433,6 +519,7 @@ def read(
         step_count=len(steps),
         room=_room_beside(keys.all),
         attributes=attributes.ctypes.data if has_attributes else None,
+        timeless=all(key.kind is not Kind.TIME for key in keys.all),
         zoned=-1,
     )
     some = False
@@ -466,4 +553,6 @@ def read(
     }
     if some:
         columns["attributes"] = array_of(pa.string_view(), attributes, texts)
-    return Read(frame_of(columns), ok, reading.zoned != 0)
+    return Read(
+        frame_of(columns), ok == 1, ok == _OTHER, reading.zoned != 0, _letters(reading.zone)
+    )

@@ -97,17 +97,21 @@ typedef struct {
 } Literal;
 
 /* How far a field of a layout goes, and what it means beyond the kind of its key. */
-enum { WORD, TWO_WORDS, DIGITS, WORDS, ESCAPED };
-enum { ISO, CLF, HAPROXY, EPOCH, REQUEST };
+enum { WORD, TWO_WORDS, DIGITS, WORDS, ESCAPED, MOMENT, SPACES, LITERAL };
+enum { ISO, EPOCH, REQUEST, PATTERN };
 
-/* A field of a layout, and the literals around it: see flows/parsing/layout.py. */
+/* A part of a layout: see native/lines.py. */
 typedef struct {
-    Literal before, behind;
+    Literal before;
+    const Literal *ends; /* `end_count` of them */
     Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
+    const byte *codes;
     int64_t key, shape, meaning, longest_empty;
-    bool is_optional, is_json, is_even, is_choice, is_watched;
-    byte until;  /* the first byte of what is behind; 0: nothing is */
-    byte odd[2]; /* with any of which the definition is asked */
+    int64_t end_count, behind, width, together;
+    bool may_be_last, is_json, is_even, is_choice, is_watched, is_guess, is_fixed, is_byte,
+        is_found;
+    byte least, until[2]; /* where an end may be */
+    byte odd[2];          /* with any of which the definition is asked */
 } Step;
 
 /*
@@ -127,7 +131,9 @@ typedef struct {
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
+    int64_t timeless;    /* whether lines need no time */
     int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
+    uint64_t zone;       /* the letters of its name, if it is not UTC; 0 until the first one tells */
     uint64_t seen;       /* a bit for each key of this line */
     uint64_t empty;      /* those that have no value */
     int64_t likely;      /* number of the key that may be next */
@@ -135,6 +141,7 @@ typedef struct {
     const byte *time;    /* the last one, of which there may be none */
     int64_t time_size, micros;
     bool is_zoned, has_time; /* the last time, this line */
+    bool is_other;           /* this line is certainly of no such layout */
 } Reading;
 
 /* Reads one line, less its line end; false leaves it open. */
@@ -349,11 +356,17 @@ static inline const byte *end_of_plain(const byte *at, const byte *end)
 /* Reads a time in microseconds: of UTC, if it `is_zoned`. */
 typedef bool ReadTime(const byte *at, const byte *end, int64_t *micros, bool *is_zoned);
 
-ReadTime read_iso;     /* 2026-11-01T12:00:00.123+01:00, less much of it */
-ReadTime read_clf;     /* 17/May/2015:10:05:03 +0000 */
-ReadTime read_haproxy; /* 17/May/2015:10:05:03.655, of no zone */
-ReadTime read_epoch;   /* a number since 1970 */
-ReadTime read_moment;  /* the first or the last of these */
+ReadTime read_iso;    /* 2026-11-01T12:00:00.123+01:00, less much of it */
+ReadTime read_epoch;  /* a number since 1970 */
+ReadTime read_moment; /* one of these */
+
+/*
+ * Reads a time as the codes say: see flows/parsing/times.py. Returns where it ends, NULL if it is
+ * not as usual; `is_none` says whether it is no such time. The letters of `zone` name the zone of
+ * the clock if it is not UTC.
+ */
+const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int64_t *micros,
+                         bool *is_zoned, bool *is_none, uint64_t *zone);
 
 /* Whether a store can hold the time. */
 bool is_storable(int64_t micros);
@@ -419,6 +432,9 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
 /* A text as the time of a line. */
 bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
                 ReadTime *read);
+
+/* What a text means by the words of a key, NULL if it is none of them. */
+const View *meaning_of(const Key *key, const byte *at, const byte *end);
 
 /* What a text without escapes means as the value of a key that is not one of TEXT. */
 bool put_meaning(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end);

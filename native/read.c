@@ -59,6 +59,11 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
     begin_member(reading, key);
     byte *to = made->data + made->size;
     *to++ = '"';
+    if (end - at <= LANES && !(which_are(at, '"', '\\', ' ') << (LANES - (end - at)) & 0xffff)) {
+        store(to, load(at)); /* as nearly always */
+        to += end - at;
+        at = end;
+    }
     for (; at < end; at++) {
         const byte *stop = end_of_plain(at, end);
         to = put(to, at, stop - at);
@@ -90,8 +95,7 @@ bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, 
     return put_time(reading, key, line, reading->micros, reading->is_zoned);
 }
 
-/* What a text means by the words of a key, NULL if it is none of them. */
-static const View *meaning_of(const Key *key, const byte *at, const byte *end)
+const View *meaning_of(const Key *key, const byte *at, const byte *end)
 {
     if (end - at > key->longest_word)
         return NULL;
@@ -229,11 +233,11 @@ static bool has_room(const Reading *reading, int64_t size)
 /*
  * Reads the lines from number `first` to before `last`, of which line i is lines[starts[i]] to
  * before lines[starts[i + 1]], into the columns of up to 64 keys; lines of a layout by its steps.
- * `ok` says of which lines all is in the columns. 16 bytes behind the room of `texts` and `objects`
+ * `ok` is 1 for lines of which all is in the columns, 2 for those that are of no such layout. 16 bytes behind the room of `texts` and `objects`
  * may be written. Returns the number of the line for which there is not enough room any more.
  */
 int64_t logwax_read(int64_t form, Reading *reading, const int64_t *starts, int64_t first,
-                    int64_t last, bool *ok)
+                    int64_t last, byte *ok)
 {
     int64_t line;
 
@@ -247,8 +251,11 @@ int64_t logwax_read(int64_t form, Reading *reading, const int64_t *starts, int64
         reading->object = reading->objects.size;
         reading->seen = reading->empty = 0;
         reading->likely = 0;
-        reading->has_time = false;
-        ok[line] = FORMS[form](reading, line, at, end) && reading->has_time && are_right(reading);
+        reading->is_other = false;
+        reading->has_time = reading->timeless;
+        bool is_read =
+            FORMS[form](reading, line, at, end) && reading->has_time && are_right(reading);
+        ok[line] = is_read ? 1 : 2 * reading->is_other;
         if (reading->attributes)
             end_object(reading, line);
     }

@@ -107,6 +107,7 @@ class Pipeline:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         return {
             **kept,
+            "XDG_STATE_HOME": str(self.directory),  # what somebody has run here is no matter
             "PYTHONPATH": str(ROOT),
             "API_PORT": str(self.port),
             "STREAM_MAX_WAIT_TIME_IN_SECONDS": "0.1",

@@ -22,9 +22,10 @@ from zoneinfo import ZoneInfo
 
 import native
 from flows.parsing import FORMATS
-from flows.parsing.choice import describe
+from flows.parsing.choice import Description, describe
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK
+from tests.layouts import ALL
 from tests.parsing_checks import filled
 
 _MOST_LINES = 100
@@ -41,16 +42,22 @@ _MUTATE = ctypes.CFUNCTYPE(
 
 def write_corpus(folder: Path) -> None:
     """Lines to begin with, each in a file: the samples of the formats."""
-    for which, name in enumerate(FORMATS):
-        for number, line in enumerate(describe(name).samples):
+    for which, (name, form) in enumerate(_described().items()):
+        for number, line in enumerate(form.samples):
             (folder / f"{name}-{number}").write_bytes(bytes([which]) + line.encode())
+
+
+def _described() -> dict[str, Description]:
+    """All formats, and the layouts of the tests, by name."""
+    return {**{name: describe(name) for name in FORMATS}, **ALL}
 
 
 class Target:
     """What libFuzzer calls."""
 
     def __init__(self) -> None:
-        described = [describe(name) for name in FORMATS]
+        self._names = [*_described()]
+        described = [*_described().values()]
         self._formats = [one.make(ZoneInfo("Europe/Berlin"), 3) for one in described]
         self._good = [deque(map(str.encode, one.samples), _MOST_LINES) for one in described]
         self.lines = self.sure = 0
@@ -68,7 +75,7 @@ class Target:
             *ctypes.string_at(data + 1, max(size - 1, 0)).split(b"\n"),
         )
         if random.random() < _GOOD:
-            lines = [*self._good[form[0] % len(FORMATS)]]
+            lines = [*self._good[form[0] % len(self._names)]]
         line = random.choice(lines)[:_LONGEST]
         place = ctypes.create_string_buffer(_LONGEST)
         made = []
@@ -89,12 +96,10 @@ class Target:
         given = ctypes.string_at(data, size)
         try:
             if given:
-                self._check(given[0] % len(FORMATS), given[1:].decode("utf-8", "replace"))
+                self._check(given[0] % len(self._names), given[1:].decode("utf-8", "replace"))
         except BaseException:  # which would not get through the C code
             traceback.print_exc()
-            print(
-                f"LOG_FORMAT={[*FORMATS][given[0] % len(FORMATS)]}: {given[1:]!r}", file=sys.stderr
-            )
+            print(f"{self._names[given[0] % len(self._names)]}: {given[1:]!r}", file=sys.stderr)
             os._exit(1)
         return 0
 

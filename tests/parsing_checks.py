@@ -22,6 +22,9 @@ from flows.parsing.parser import OK, Format, parser
 COMPILED = native.library
 FILE_ID = 2**64 - 1
 PATH = "/var/log/access.log"
+SEEN = int(datetime(2026, 11, 23, tzinfo=timezone.utc).timestamp()) * 1_000_000
+"""When the streams of the tests were seen first, as `Span.seen`: it is the year of the samples."""
+
 _EMPTY = {
     name: {pl.String(): "", pl.Boolean(): False}.get(dtype, 0) for name, dtype in COLUMNS.items()
 }
@@ -62,7 +65,8 @@ def piece(
 ) -> Piece:
     """Bytes that begin at `start` of their file, from its second line on."""
     stream, end = Stream(file_id, path), start + len(data)
-    return Piece.of(Span(stream, start, end, 1, 0, continued=continued), data, Encoding(encoding))
+    span = Span(stream, start, end, 1, 0, continued=continued, seen=SEEN)
+    return Piece.of(span, data, Encoding(encoding))
 
 
 def together(*pieces: Piece, encoding: str = "utf-8", longest: int = 1024 * 1024) -> Taken:

@@ -1,216 +1,377 @@
-"""`KEEP`, `DROP` and `SAMPLE`: which rows are stored, whatever happens; the audit knows."""
+"""`LOG_FORMAT=auto`: each file is read by the format that fits it, also when that changes."""
 
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterable
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import pytest
-from clickhouse_connect.driver.client import Client
 
-from connectors.encodings import Encoding
+from connectors.batch import BlockId, Parsed
 from connectors.sources.evidence import Evidence
-from connectors.sources.records import taken
-from flows.settings import ParsingSettings
-from flows.steps import parse_and_enrich
+from connectors.sources.tailed_file import Limits
+from flows.choosing import Choices
+from flows.parsing import FORMATS
+from flows.parsing.choice import describe
+from flows.parsing.parser import parser
+from flows.parsing.ranking import choose, takes
+from flows.steps import watched
 from settings import Settings
 from tests.conftest import Pipeline
-from tests.parsing_checks import piece
-from tests.test_audit import logwax, on_the_store, total
+from tests.tailing import Memory, Tail, append
+from tests.test_audit import logwax
 
-LOG: dict[str, object] = {"LOG_FORMAT": "json", "LOG_PATHS": "a.log"}
-LEVELS = ("debug", "info", "error")
-
-
-def lines(numbers: Iterable[int]) -> bytes:
-    """Lines of three levels in turn, every tenth one broken."""
-    rows = [
-        {"ts": 1760000000 + n, "level": LEVELS[n % 3], "path": f"/n/{n}", "status": 200 + n % 3}
-        for n in numbers
-    ]
-    texts = [json.dumps(row).encode() for row in rows]
-    return b"".join(b"broken\n" if n % 10 == 9 else one + b"\n" for n, one in enumerate(texts))
+Make = Callable[[int], str]
 
 
-def stored(data: bytes, **settings: Any) -> tuple[list[str], dict[str, int]]:
-    """Paths of the rows that are left of lines, and how many are not, by the setting."""
-    step = parse_and_enrich(Settings(log_format="json", **settings))
-    batch = step(taken([piece(data)], Encoding("utf-8"), 1024 * 1024))
-    return batch.rows["request_path"].to_list(), dict(batch.dropped)
+def a_json(number: int) -> str:
+    return json.dumps({"ts": 1795000000 + number, "msg": f"order {number}", "status": 200})
 
 
-def of_levels(numbers: Iterable[int], *levels: str) -> list[str]:
-    return [f"/n/{n}" for n in numbers if n % 10 != 9 and LEVELS[n % 3] in levels]
+def a_logfmt(number: int) -> str:
+    return f'time=2026-11-22T20:15:{number % 60:02}Z level=info msg="order {number}"'
 
 
-def test_keep_and_drop_are_filters_over_rows_as_they_would_be_stored() -> None:
-    data = lines(range(30))
-    assert stored(data, keep="level = error") == (of_levels(range(30), "error"), {"keep": 18})
-    expected = of_levels(range(30), "debug", "info")
-    assert stored(data, drop="level = error") == (expected, {"drop": 9})
-    assert stored(data, drop='endpoint = "/n/:id" or attr.x = 1') == ([], {"drop": 27})
-    assert stored(data, keep="/n/12", drop="debug")[1] == {"keep": 26, "drop": 1}
+def a_combined(number: int) -> str:
+    when = f"22/Nov/2026:20:15:{number % 60:02} +0000"
+    return f'203.0.113.7 - - [{when}] "GET /orders/{number} HTTP/1.1" 200 512 "-" "curl/8.7.1"'
 
 
-def test_of_a_column_that_no_row_has_nothing_is_known() -> None:
-    assert stored(lines(range(3)), drop="customer_id = x")[1] == {}
-    assert stored(lines(range(3)), keep="customer_id = ''")[1] == {}
+def a_docker(number: int) -> str:
+    when = f"2026-11-22T20:15:{number % 60:02}Z"
+    return json.dumps({"log": f"order {number}\n", "stream": "stdout", "time": when})
 
 
-def test_of_a_sample_the_first_rule_that_takes_a_row_counts() -> None:
-    data = lines(range(3000))
-    kept, dropped = stored(data, sample="level = debug: 0; status_code < 202: 0.5; : 1")
-    assert set(of_levels(range(3000), "error")) <= set(kept)
-    assert not set(of_levels(range(3000), "debug")) & set(kept)
-    infos = len(set(of_levels(range(3000), "info")) & set(kept))
-    assert 400 < infos < 500  # of 900, and always the same
-    assert dropped == {"sample": 2700 - len(kept)}
+def a_cri(number: int) -> str:
+    return f"2026-11-22T20:15:{number % 60:02}Z stdout F {a_logfmt(number)}"
 
 
-def test_a_sample_is_the_same_however_lines_come() -> None:
-    data = lines(range(300))
-    step = parse_and_enrich(Settings(log_format="json", sample=": 0.3"))
-    size = data.index(b"\n", len(data) // 2) + 1
-    parts = [piece(data[:size]), piece(data[size:], start=size)]
-    found = [
-        path
-        for part in parts
-        for path in step(taken([part], Encoding("utf-8"), 4096)).rows["request_path"].to_list()
-    ]
-    assert found == stored(data, sample=": 0.3")[0]
+KINDS: dict[str, Make] = {
+    "json": a_json,
+    "logfmt": a_logfmt,
+    "combined": a_combined,
+    "docker": a_docker,
+    "cri:logfmt": a_cri,
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "told"),
-    [
-        ("keep", "levl = error", "did you mean level?"),
-        ("drop", "is_bot = true", "there is no column 'is_bot'"),  # user_agent is not on
-        ("sample", "level = debug", "'level = debug' needs a share from 0 to 1"),
-        ("sample", "level = debug: 2", "needs a share from 0 to 1"),
-        ("sample", "level = debug: 0.1; x = 1: 0.2", "there is no column 'x'"),
-    ],
-)
-def test_a_wrong_setting_says_what_is_wrong(name: str, text: str, told: str) -> None:
-    with pytest.raises(ValueError, match="validation") as caught:
-        ParsingSettings(**{name: text})
-    assert told in str(caught.value)
+class Auto:
+    """A tail whose formats are found out, and the parse step behind it."""
+
+    def __init__(self, pattern: object, memory: Memory | None = None, **settings: object) -> None:
+        self.said: list[str] = []
+        self.choices = Choices(
+            Settings(log_format="auto", **settings), self.said.append, self.said.append
+        )
+        limits = Limits(1000, 1024 * 1024, 0.0, chooser=self.choices)
+        self.tail = Tail(str(pattern), memory, limits=limits)
+        self.memory = self.tail.memory
+        self.parse = watched(parser("auto", "UTC"), self.choices)
+
+    def read(self) -> list[Parsed]:
+        """All that can be read now."""
+        self.tail.poll_soon()
+        found = []
+        while batch := self.tail.batch():
+            found.append(self.parse(batch))
+            self.tail.poll_soon()
+        return found
+
+    def close(self) -> None:
+        self.tail.source.close()
 
 
-def test_a_sample_may_have_semicolons_in_quotes_and_columns_of_enrichers() -> None:
-    ParsingSettings(sample='message ~ "a; b: 1": 0.5; is_bot = true: 0', enrichers="user_agent")
+@pytest.fixture
+def auto(tmp_path: Path) -> Iterator[Auto]:
+    made = Auto(tmp_path / "*.log*")
+    yield made
+    made.close()
 
 
-def test_a_proof_keeps_the_choice_beside_the_framing_and_old_ones_have_none() -> None:
-    for framing in ("", "java", "^\\d+ x"):
-        for choice in ("", '{"drop": "a = \\"é\\""}'):
-            evidence = Evidence(1, 2, 3, 4, 5, framing=framing, choice=choice)
-            assert Evidence.of(evidence.proof) == evidence
-    assert Evidence.of("1 2 3 4 5 ^\\d+ x") == Evidence(1, 2, 3, 4, 5, framing="^\\d+ x")
+def lines(make: Make, first: int, last: int) -> bytes:
+    return "".join(f"{make(number)}\n" for number in range(first, last)).encode()
 
 
-def audited(pipeline: Pipeline, **settings: object) -> tuple[int, dict[str, int]]:
-    done = logwax(pipeline, "audit", **{**LOG, **settings})
-    figures = total(done.stdout)
-    return done.returncode, {name: count for name, count in figures.items() if count}
+def formats(memory: Memory) -> dict[str, str]:
+    return {Path(span.stream.name).name: span.format for span in memory.files.values()}
 
 
-def test_the_audit_balances_after_each_change_of_the_settings(pipeline: Pipeline) -> None:
-    log = pipeline.directory / "a.log"
-    log.write_bytes(lines(range(300)))
-    done = pipeline.run(**LOG, DROP="level = debug", STREAM_MAX_SIZE=100)
-    assert done.stdout.startswith("lines=300 stored=180 dead=30 seconds="), done.stderr
-    assert done.stdout.endswith(" dropped=90\n")
-    expected = {"lines": 300, "stored": 180, "dead": 30, "dropped": 90}
-    for now in ({}, {"DROP": "level = debug"}, {"DROP": "level = info"}, {"LOG_FORMAT": "logfmt"}):
-        assert audited(pipeline, **now) == (0, expected)
-    with log.open("ab") as file:
-        file.write(lines(range(300, 600)))
-    pipeline.run(**LOG, SAMPLE="level = info: 0.1", STREAM_MAX_SIZE=100)
-    code, found = audited(pipeline)
-    assert code == 0
-    assert found["dropped"] - 90 == 600 - 60 - found["stored"] - 90 > 50
-    pipeline.run(**LOG)  # nothing is read again
-    assert audited(pipeline) == (code, found)
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_samples_of_a_format_are_read_alike_by_the_one_that_is_chosen(name: str) -> None:
+    samples = describe(name).samples
+    found = choose(samples * 20)
+    assert found
+    for sample in samples:
+        row, expected = takes(found.best.name, sample, "UTC"), takes(name, sample, "UTC")
+        assert row and expected
+        for column in ("timestamp", "level", "message", "request_path"):
+            assert row.get(column) == expected.get(column), found
 
 
-def test_a_line_that_is_lost_is_missing_though_others_are_dropped(pipeline: Pipeline) -> None:
-    (pipeline.directory / "a.log").write_bytes(lines(range(100)))
-    pipeline.run(**LOG, SAMPLE=": 0.5")
-    before = audited(pipeline)[1]
-    on_the_store(
-        pipeline,
-        "ALTER TABLE logs DELETE WHERE offset = (SELECT min(offset) FROM logs)"
-        " SETTINGS mutations_sync = 1",
-    )
-    code, found = audited(pipeline)
-    changed = {"stored": before["stored"] - 1, "missing": 1}
-    assert (code, found) == (1, before | changed)
+@pytest.mark.parametrize("name", KINDS)
+def test_a_few_lines_show_their_format(name: str) -> None:
+    found = choose([KINDS[name](number) for number in range(3)])
+    assert found
+    assert (found.best.name, found.best.share) == (name, 1.0)
 
 
-def test_a_batch_of_which_nothing_is_left_is_done(pipeline: Pipeline) -> None:
-    (pipeline.directory / "a.log").write_bytes(lines(range(9)))
-    assert "stored=0 dead=0" in pipeline.run(**LOG, DROP="/n/").stdout
-    assert pipeline.run(**LOG).stdout.startswith("lines=0")
-    assert audited(pipeline) == (0, {"lines": 9, "dropped": 9})
+def test_each_file_of_one_glob_is_read_by_its_own_format(auto: Auto, tmp_path: Path) -> None:
+    for name, make in KINDS.items():
+        append(tmp_path / f"{name.replace(':', '_')}.log", lines(make, 0, 100))
+    found = auto.read()
+    assert sum(len(some.rows) for some in found) == 500
+    assert not any(len(some.rejected) for some in found)
+    assert sorted(formats(auto.memory).values()) == sorted(KINDS)
+    assert len(auto.said) == 5
+    assert any("combined fits 100 of 100 lines" in said for said in auto.said)
 
 
-_DYING = """
-import runpy, sys
-from connectors.sinks.writers import TokenWriter
-from tests.dying import dying
-TokenWriter._insert_all = dying(int(sys.argv[1]))(TokenWriter._insert_all)
-sys.argv = ["bytewax.run", "flows.main"]
-runpy.run_module("bytewax.run", run_name="__main__")
-"""
+def test_an_empty_file_is_chosen_for_when_it_has_lines(auto: Auto, tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.touch()
+    assert not auto.read()
+    append(log, a_json(1).encode())
+    assert not auto.read()
+    append(log, b"\n")
+    assert [len(some.rows) for some in auto.read()] == [1]
+    assert formats(auto.memory) == {"a.log": "json"}
 
 
-@pytest.mark.parametrize("die_at", [1, 2, 3])
-def test_a_block_in_doubt_is_chosen_as_it_was_after_the_settings_were_changed(
-    pipeline: Pipeline, open_client: Callable[[], Client], die_at: int
+def test_the_choice_outlives_the_process_and_is_kept_by_the_ledger(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    append(log, lines(a_logfmt, 0, 10))
+    first = Auto(log)
+    first.read()
+    first.close()
+    append(log, lines(a_json, 10, 13))  # too few to be a change
+    second = Auto(log, first.memory)
+    rejected = [len(some.rejected) for some in second.read()]
+    second.close()
+    assert rejected == [3]
+    assert formats(second.memory) == {"a.log": "logfmt"}
+    assert not second.said
+
+
+def test_a_block_in_doubt_is_read_again_as_it_was_chosen(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    append(log, lines(a_logfmt, 0, 2))
+    first = Auto(log)
+    batch = first.tail.partition.next_batch()[0]  # the process dies before it is stored
+    expected = first.parse(batch)
+    first.close()
+    first.memory.files = {span.stream.id: span for span in batch.spans}
+    first.memory.in_doubt[BlockId(1, 1)] = batch.spans
+    first.memory.started = True
+    append(log, lines(a_json, 2, 200))  # by which another format would be chosen
+    second = Auto(log, first.memory)
+    (again,) = second.tail.partition.next_batch()
+    assert again.in_doubt == BlockId(1, 1)
+    assert [span.format for span in again.spans] == ["logfmt"]
+    assert again.spans[0].seen == batch.spans[0].seen > 0
+    assert second.parse(again).rows.equals(expected.rows)
+    second.close()
+
+
+def test_a_file_that_takes_the_name_of_another_keeps_its_format_if_that_fits(
+    auto: Auto, tmp_path: Path
 ) -> None:
-    data = lines(range(200))
-    (pipeline.directory / "a.log").write_bytes(data)
-    before = {**LOG, "SAMPLE": "level in (debug, info): 0.3", "STREAM_MAX_SIZE": 100}
-    killed = subprocess.run(
-        [sys.executable, "-c", _DYING, str(die_at)],
-        cwd=pipeline.directory,
-        env=pipeline.environment(**before, FOLLOW="false"),
-        capture_output=True,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    done = pipeline.run(**LOG, DROP="level = error", STREAM_MAX_SIZE=100)
-    assert done.returncode == 0, done.stderr
-    code, found = audited(pipeline)
-    assert (code, found["lines"], found["dead"]) == (0, 200, 20)
-    rows = open_client().query("SELECT request_path, file_id FROM logs ORDER BY offset").result_rows
-    paths, file_ids = zip(*rows, strict=True)
-    step = parse_and_enrich(Settings(log_format="json", sample=str(before["SAMPLE"])))
-    batch = step(taken([piece(data, file_ids[0])], Encoding("utf-8"), 4096))
-    chosen = batch.rows["request_path"].to_list()
-    begun = 200 if die_at == 3 else 100  # lines of which the killed process had recorded blocks
-    expected = [path for path in chosen if int(path[3:]) < begun]
-    assert list(paths) == [*expected, *of_levels(range(begun, 200), "debug", "info")]
+    log = tmp_path / "a.log"
+    append(log, lines(a_combined, 0, 50))
+    auto.read()
+    log.rename(tmp_path / "a.log.1")
+    append(log, lines(a_combined, 50, 51))
+    auto.read()
+    log.rename(tmp_path / "a.log.2")
+    append(log, lines(a_json, 0, 50))
+    auto.read()
+    assert sorted(span.format for span in auto.memory.files.values()) == [
+        "combined",
+        "combined",
+        "json",
+    ]
 
 
-def test_figures_tell_what_is_dropped(pipeline: Pipeline) -> None:
-    (pipeline.directory / "a.log").write_bytes(lines(range(30)))
-    pipeline.start(
-        **LOG, STORE="sqlite", INSTANCE="web-1", DROP="level = debug", KEEP="status_code>0"
-    )
-    pipeline.wait_until_healthy()
-    pipeline.wait_until_stored(21)
-    assert pipeline.get("/health").json()["dropped"] == {"drop": 9}
-    assert 'logwax_dropped_lines_total{reason="drop"} 9.0' in pipeline.get("/metrics").text
+@pytest.mark.parametrize("step", [1, 7, 400])
+def test_a_format_that_changes_is_named_with_the_first_byte_of_the_new_one(
+    tmp_path: Path, step: int
+) -> None:
+    rng = random.Random(step)
+    kinds = permutations(KINDS, 2)  # but those where no line is refused
+    pairs = [(one, other) for one, other in kinds if not takes(one, KINDS[other](0), "UTC")]
+    for turn, (before, after) in enumerate(rng.sample(pairs, 2 if step == 1 else 6)):
+        log = tmp_path / f"{turn}.log"
+        size = rng.randrange(20, 200)
+        append(log, lines(KINDS[before], 0, size))
+        made = Auto(log)
+        made.read()
+        begin = log.stat().st_size
+        stored = 0
+        for first in range(size, size + max(20, 3 * step), step):
+            append(log, lines(KINDS[after], first, first + step))
+            stored += sum(len(some.rows) for some in made.read())
+        made.close()
+        assert len(made.said) == 2, (before, after, made.said)
+        assert f", byte {begin:,}, " in made.said[1], (before, after, made.said)
+        assert after.partition(":")[0] in made.said[1]
+        assert list(formats(made.memory).values()) == [after]
+        assert stored >= max(20, 3 * step) - max(5, step) - step
 
 
-def test_redrive_stores_what_fits_whatever_drop_says(pipeline: Pipeline, tmp_path: Path) -> None:
-    (tmp_path / "a.log").write_bytes(lines(range(9)))
-    pipeline.run(LOG_PATHS="a.log", LOG_FORMAT="combined")
-    done = logwax(pipeline, "redrive", **LOG, DROP="/n/")
-    assert "tried=9 stored=9 dead=0" in done.stdout
-    assert audited(pipeline, DROP="/n/") == (0, {"lines": 9, "stored": 9})
+def test_odd_lines_and_traces_are_no_change(auto: Auto, tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    rng = random.Random(1)
+    trace = b"Traceback (most recent call last):\n  File a\nValueError: x\n"
+    append(log, lines(a_json, 0, 100))
+    auto.read()
+    for first in range(100, 20_000, 500):
+        append(log, lines(a_json, first, first + 500))
+        odd = [b"odd\n", trace, a_logfmt(first).encode() + b"\n", b"\n"]
+        append(log, b"".join(rng.sample(odd, 2)))
+        auto.read()
+    assert len(auto.said) == 1, auto.said
+
+
+def test_a_format_that_fits_better_is_chosen_where_too_many_lines_are_refused(
+    auto: Auto, tmp_path: Path
+) -> None:
+    log = tmp_path / "a.log"
+    append(log, lines(lambda number: a_combined(number) + ' "-"', 0, 20))
+    auto.read()
+    assert list(formats(auto.memory).values()) == ["nginx"]
+
+    def some(number: int) -> str:  # one in ten has a field more
+        return a_combined(number) + ' "-"' + (" 0.004" if number % 10 == 5 else "")
+
+    for first in range(20, 1020, 100):
+        append(log, lines(some, first, first + 100))
+        auto.read()
+    assert list(formats(auto.memory).values()) == ["combined_extra"]
+    assert "combined_extra fits 100.0 %" in auto.said[1]
+
+
+def test_what_a_span_was_read_by_is_in_its_proof(auto: Auto, tmp_path: Path) -> None:
+    append(tmp_path / "a.log", lines(a_json, 0, 3))
+    auto.read()
+    (span,) = auto.memory.files.values()
+    evidence = Evidence.of(span.proof)
+    assert (evidence.format, evidence.seen) == ("json", span.seen)
+
+
+def test_a_file_in_which_formats_take_turns_is_read_by_all_of_them(
+    auto: Auto, tmp_path: Path
+) -> None:
+    def turns(number: int) -> str:
+        return (a_combined if number % 10 == 3 else a_json)(number)
+
+    append(tmp_path / "a.log", lines(turns, 0, 500))
+    (found,) = auto.read()
+    assert list(formats(auto.memory).values()) == ["json|combined"]
+    assert (len(found.rows), len(found.rejected)) == (500, 0)
+    paths = found.rows.sort("offset")["request_path"].to_list()
+    assert paths == [f"/orders/{n}" if n % 10 == 3 else "" for n in range(500)]
+
+
+def test_the_lines_of_traces_are_joined_by_the_preset_that_fits_them_also_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "a.log"
+
+    def traced(number: int) -> str:
+        trace = (
+            'Traceback (most recent call last):\n  File "a.py", line 7, in <module>\n'
+            f"    serve()\nValueError: order {number}"
+        )
+        return a_combined(number) + (f"\n{trace}" if number % 5 == 0 else "")
+
+    append(log, lines(traced, 0, 50))
+    first = Auto(log)
+    found = first.read()
+    first.close()
+    assert "LOG_MULTILINE=python" in first.said[0]
+    append(log, lines(traced, 50, 61) + lines(a_combined, 61, 62))
+    second = Auto(log, first.memory)
+    found += second.read()
+    second.close()
+    assert not any(len(some.rejected) for some in found)
+    messages = [message for some in found for message in some.rows["message"].to_list()]
+    assert sum("ValueError: order 60" in message for message in messages) == 1
+    assert len([message for message in messages if message]) == 13
+
+
+def test_lines_are_seen_when_their_file_was_written_last_or_now_if_that_is_later(
+    auto: Auto, tmp_path: Path
+) -> None:
+    for name, when in (("old", 1_600_000_000), ("new", 4_000_000_000)):
+        append(tmp_path / f"{name}.log", lines(a_json, when, when + 3))
+        os.utime(tmp_path / f"{name}.log", (when, when))
+    before = time.time_ns() // 1000
+    auto.read()
+    seen = {Path(span.stream.name).stem: span.seen for span in auto.memory.files.values()}
+    assert seen["old"] == 1_600_000_000_000_000
+    assert before <= seen["new"] <= time.time_ns() // 1000
+
+
+# --- with a store --------------------------------------------------------------------------------
+
+
+def run(pipeline: Pipeline, *command: str, **settings: object) -> str:
+    """What a run of the pipeline, or a command, says."""
+    settings = {
+        "STORE": "sqlite",
+        "INSTANCE": "a",
+        "LOG_PATHS": "logs/*",
+        "LOG_FORMAT": "auto",
+        **settings,
+    }
+    done = logwax(pipeline, *command, **settings) if command else pipeline.run(**settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_files_of_five_formats_are_stored_and_the_audit_balances(pipeline: Pipeline) -> None:
+    logs = pipeline.directory / "logs"
+    logs.mkdir()
+    for number, make in enumerate(KINDS.values()):
+        append(logs / f"{number}.log", lines(make, 0, 200) + b"odd\n\n")
+    said = run(pipeline)
+    assert "stored=1000 dead=5" in said
+    assert "4.log': cri:logfmt fits " in said
+    assert "total of 5 files: lines=1005 stored=1000 dead=5" in run(pipeline, "audit")
+
+
+def test_what_was_rejected_before_a_change_is_stored_by_a_redrive(pipeline: Pipeline) -> None:
+    logs = pipeline.directory / "logs"
+    logs.mkdir()
+    append(logs / "a.log", lines(a_logfmt, 0, 500))
+    assert "stored=500 dead=0" in run(pipeline)
+    begin = (logs / "a.log").stat().st_size
+    append(logs / "a.log", lines(a_json, 500, 600))
+    said = run(pipeline)
+    assert f"a.log, byte {begin:,}, " in said
+    assert "stored=0 dead=100" in said
+    assert "total: tried=100 stored=100 dead=0" in run(pipeline, "redrive")
+    assert "lines=600 stored=600 dead=0" in run(pipeline, "audit")
+
+
+def test_a_ledger_of_an_earlier_version_goes_on(pipeline: Pipeline) -> None:
+    logs = pipeline.directory / "logs"
+    logs.mkdir()
+    append(logs / "a.log", lines(a_json, 0, 10))
+    run(pipeline, LOG_FORMAT="json")
+    with closing(sqlite3.connect(pipeline.directory / "data/logwax.sqlite")) as ledger, ledger:
+        changed = ledger.execute(
+            "UPDATE ingest_blocks SET proof = rtrim(substr(proof, 1, instr(proof, '{') - 1)) "
+            "WHERE instr(proof, '{')"
+        )
+        assert changed.rowcount == 1
+    append(logs / "a.log", lines(a_json, 10, 15) + b"odd\n")
+    assert "stored=5 dead=1" in run(pipeline)
+    assert "lines=16 stored=15 dead=1" in run(pipeline, "audit")
+    assert "tried=1 stored=0 dead=1" in run(pipeline, "redrive")

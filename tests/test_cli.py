@@ -31,7 +31,9 @@ def environment(**variables: object) -> dict[str, str]:
     """What a process needs, and the given settings: none of this machine's own."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     given = {name: str(value) for name, value in variables.items()}
-    return kept | {"PYTHONPATH": str(PROJECT), "API_PORT": "0"} | given
+    nowhere = "/nonexistent"  # what somebody has run here is no matter
+    ours = {"PYTHONPATH": str(PROJECT), "API_PORT": "0", "XDG_STATE_HOME": nowhere}
+    return kept | ours | given
 
 
 def logwax(command: str, directory: Path, **variables: object) -> subprocess.CompletedProcess[str]:

@@ -35,7 +35,7 @@ from flows.parsing.parser import DURATION_UNITS, parser
 from logwax_capture.outbox.service import Variables
 from settings import Settings
 from tests.conftest import Pipeline
-from tests.parsing_checks import certain
+from tests.parsing_checks import certain, row_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -195,7 +195,7 @@ def test_every_format_is_documented_with_a_line_that_it_takes(name: str) -> None
     chapter = page("docs/formats.md").partition(f"## `{name}`\n")[2].partition("\n## ")[0]
     (line, *_) = code_blocks(chapter)
     assert line.removesuffix("\n") == describe(name).samples[0]
-    row = describe(name).make(ZoneInfo("UTC")).line(line.removesuffix("\n"))
+    row = row_of(name, line.removesuffix("\n"))
     assert row.get("status_code", 200) == 200
     assert str(row["timestamp"]).startswith("2026-11-22 20:15:05")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from flows.parsing import FORMATS
 from flows.parsing.choice import describe
-from tests.parsing_checks import certain, filled, mutated, parse, refusal_of, row_of, utc
+from tests.parsing_checks import SEEN, certain, filled, mutated, parse, refusal_of, row_of, utc
 
 UTC = ZoneInfo("UTC")
 NESTED = {
@@ -97,7 +98,7 @@ def test_combined_extra_keeps_what_follows() -> None:
 
 
 def test_haproxy_with_and_without_what_syslog_and_captures_add() -> None:
-    first, second = (filled(row_of("haproxy", line)) for line in SAMPLES["haproxy"])
+    first, second = (filled(row_of("haproxy", line)) for line in SAMPLES["haproxy"][:2])
     assert first["timestamp"] == utc(2026, 11, 22, 20, 15, 5, 655_000)
     assert (first["client_ip"], first["host"], first["duration"]) == (
         "203.0.113.7",
@@ -145,6 +146,28 @@ def test_a_format_within_another_means_what_it_means_alone(outer: str, name: str
         stream = {"stream": "stdout"}
         assert attributes(found) == stream | attributes(plain)
         assert {**found, "attributes": ""} == {**plain, "attributes": ""}
+
+
+def test_a_raw_line_without_a_time_is_of_when_its_stream_was_seen_first() -> None:
+    parsed = parse("raw", b"no time\nNov 22 20:15:05 one\n2026-13-45 20:15:05 none\n\xff\n")
+    seen = datetime.fromtimestamp(SEEN / 1_000_000, timezone.utc)
+    times = [seen, utc(2026, 11, 22, 20, 15, 5), seen, seen]
+    assert parsed.rows["timestamp"].to_list() == times
+    assert parsed.rows["message"].to_list()[3] == "\ufffd"
+    assert parsed.rejected.is_empty()
+
+
+@pytest.mark.parametrize("name", ["app", "log4j", "ruby"])
+def test_colours_are_no_part_of_a_line(name: str) -> None:
+    plain = SAMPLES[name][0]
+    for word in ("INFO", "WARN"):
+        coloured = plain.replace(word, f"\x1b[1;32m{word}\x1b[0m")
+        assert row_of(name, coloured) == row_of(name, plain)
+
+
+def test_what_only_looks_like_a_level_is_none() -> None:
+    for line in ("2026-11-22 20:15:05 Informed of x", "2026-11-22 20:15:05 INFOX x"):
+        assert refusal_of("app", line)[0] == "not_app"
 
 
 def test_a_part_of_a_line_is_kept_as_it_is_with_its_tag() -> None:

@@ -30,7 +30,7 @@ from log_generator.formats import FORMATS as GENERATED
 from log_generator.formats import render
 from log_generator.values import Traffic
 from native.block import write_block
-from native.lines import Form, Kind, Meaning, Shape
+from native.lines import Form, Kind, Meaning, Part, Shape
 from native.text import SLACK, Quoted, Rows, Views, _Form, mask_ids, texts_of
 from tests.conftest import ROOT
 from tests.fuzzing import MOST_BYTES, write_corpus
@@ -89,9 +89,10 @@ def test_without_compiler_and_npm_the_build_brings_both_and_the_wheel_is_for_eve
     assert (page / "index.html").exists() and (page / "lib" / "preact.js").exists()
 
 
-@pytest.mark.parametrize("ours", [Form, Kind, Shape, Meaning, _Form])
+@pytest.mark.parametrize("ours", [Form, Kind, Shape, Meaning, Part, _Form])
 def test_c_numbers_its_enumerations_as_python_does(ours: type[IntEnum]) -> None:
     sources = "".join(file.read_text() for file in Path(native.__file__).parent.glob("*.[ch]"))
+    sources = " ".join(sources.split())
     assert [one.value for one in ours] == list(range(len(ours)))
     assert f"enum {{ {', '.join(one.name for one in ours)} }};" in sources
 

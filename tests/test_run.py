@@ -142,8 +142,6 @@ def test_what_rotation_adds_to_a_command_line_is_no_other_set_of_files(person: P
     ("arguments", "sentence"),
     [
         (["nowhere.log", "--once", "--format", "json"], "There is no such file: nowhere.log."),
-        (["nowhere.log"], "There are no lines yet that show their format"),
-        (["prose.txt"], "No format fits most of the newest lines"),
         (["prose.txt", "--format", "morse"], "'morse' is unknown; known are"),
         (["prose.txt", "--format", "json", "--store", "paper"], "'paper' is unknown; known are"),
         (["prose.txt", "--format", "json", "--once", "--open"], "There is no page to open"),

@@ -20,6 +20,7 @@ from connectors.sources.evidence import REACH
 from connectors.sources.file_list import GRACE_SECONDS, Files
 from connectors.sources.names import Names
 from connectors.sources.records import Piece, taken
+from connectors.sources.sense import Sense
 from connectors.sources.tailed_file import Limits, TailedFile, read_head
 from connectors.status import FileStatus, SourceStatus
 from connectors.store import Ledger
@@ -206,7 +207,8 @@ class Catalog:
             since = file.waiting_since(file.stored) if behind else None
             lag = now - since if since else 0.0
             place = (file.file_id, file.name, file.path, file.size, file.stored)
-            found.append(FileStatus(*place, behind, lag))
+            sense = file.sense or Sense(file.format)
+            found.append(FileStatus(*place, behind, lag, sense.format, sense.why))
         return found
 
     def around(self, file_id: int, offset: int, most: int) -> Sequence[FileLine] | None:

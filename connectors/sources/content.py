@@ -71,6 +71,10 @@ class Content:
         """Bytes in the file now; None: not known before they have been read."""
         return os.fstat(self._descriptor).st_size
 
+    def changed_at(self) -> int:
+        """When it was written last, in microseconds since 1970."""
+        return os.fstat(self._descriptor).st_mtime_ns // 1000
+
     def links(self) -> int:
         """How many names it has; 0: it is deleted."""
         return os.fstat(self._descriptor).st_nlink

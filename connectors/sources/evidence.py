@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import astuple, dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Protocol
 
-_CHOICE = "choice="  # with which no LOG_MULTILINE begins
+from connectors.batch import Span
 
 REACH = 1024
 """Bytes at either end that count."""
@@ -20,8 +20,8 @@ class Evidence:
     `head_hash` covers the first `head_length` bytes (up to 1 KiB), `tail_hash` the up to 1 KiB
     before the end of the span that carries it; `inode` breaks ties. `content_hash` is the XXH3 (64
     bits) of the span's bytes; 0: unknown. `framing` says which of its lines were one record
-    (`LOG_MULTILINE`), `choice` which of the rows are stored (`KEEP` and the like); either is left
-    out of the proof where it is empty.
+    (`LOG_MULTILINE`), `kept` which of the rows are stored (`KEEP` and the like; empty: all);
+    `seen`, `format` and `header` are those of the span.
     """
 
     inode: int = 0
@@ -30,24 +30,34 @@ class Evidence:
     tail_hash: int = 0
     content_hash: int = 0
     framing: str = field(default="", kw_only=True)
-    choice: str = field(default="", kw_only=True)
+    kept: str = field(default="", kw_only=True)
+    seen: int = field(default=0, kw_only=True)
+    format: str = field(default="", kw_only=True)
+    header: str = field(default="", kw_only=True)
 
     @classmethod
     def of(cls, proof: str) -> Evidence:
         """What a proof says, nothing if it is empty."""
         parts = proof.split(" ", 5) if proof else []
-        framing, choice = "".join(parts[5:]), ""
-        if framing.startswith(_CHOICE):
-            coded, _, framing = framing.removeprefix(_CHOICE).partition(" ")
-            choice = urlsafe_b64decode(coded).decode()
-        return cls(*map(int, parts[:5]), framing=framing, choice=choice)
+        meant = "".join(parts[5:])
+        # Earlier versions wrote the framing alone, which never begins like that.
+        others = json.loads(meant) if meant.startswith("{") else {"framing": meant}
+        return cls(*map(int, parts[:5]), **others)
 
     @property
     def proof(self) -> str:
-        """The same as the proof of a span: its values, with spaces between."""
-        *numbers, framing, choice = astuple(self)
-        coded = _CHOICE + urlsafe_b64encode(choice.encode()).decode() if choice else ""
-        return " ".join([*map(str, numbers), *filter(None, (coded, framing))])
+        """The same as the proof of a span: numbers with spaces between, and what is not empty."""
+        parts = [self.inode, self.head_length, self.head_hash, self.tail_hash, self.content_hash]
+        meant = {name: getattr(self, name) for name in _MEANT if getattr(self, name)}
+        return " ".join([*map(str, parts), *([_encode(meant)] if meant else [])])
+
+    def meant(self, span: Span) -> Span:
+        """A span, as its lines are meant."""
+        return replace(span, seen=self.seen, format=self.format, header=self.header)
+
+
+_MEANT = ("framing", "kept", "seen", "format", "header")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Readable(Protocol):

@@ -50,10 +50,12 @@ class FileSource(SourceInput):
         linger: float = 300.0,
         stop: threading.Event | None = None,
     ) -> None:
+        limits = limits or Limits()
+        self.chooser = limits.chooser
         self._catalog = Catalog(
             patterns,
             positions or _NoPositions(),
-            limits or Limits(),
+            limits,
             encoding=Encoding(encoding),
             follow=follow,
             from_end=from_end,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from connectors.batch import BlockId, DeadLetter, Numbers, Span, Stream, Taken
 from connectors.encodings import UTF_8, Encoding
 from connectors.errors import MalformedLine
+from connectors.sources.evidence import Evidence
 from connectors.sources.framing import (
     MOST_BYTES,
     MOST_LINES,
@@ -116,13 +117,15 @@ class Piece:
         data: bytes,
         encoding: Encoding,
         events: Callable[[Numbers], Events] | None = None,
+        evidence: Evidence | None = None,
     ) -> Piece:
         """Records from anywhere: of the file with this id and name, from this offset on.
 
-        `events` is told where the lines end.
+        `events` is told where the lines end. They are meant as the `evidence` says.
         """
         file_id, name, start = place
         span = Span(Stream(file_id, name), start, start + len(data), 0, 0)
+        span = evidence.meant(span) if evidence else span
         ends = with_last(line_ends(data, start, encoding), data)
         return cls(span, data, ends, events(ends) if events else None)
 

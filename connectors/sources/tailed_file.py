@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -20,6 +21,7 @@ from connectors.sources.evidence import REACH, Evidence, digest, fits, observe
 from connectors.sources.framing import MOST_BYTES, MOST_LINES, QUIET_SECONDS, Framing
 from connectors.sources.names import of_record, recorded
 from connectors.sources.records import KEPT_OF_LONG, Events, Piece, line_ends, with_last
+from connectors.sources.sense import FIRST_LINE, HEADER_BYTES, Chooser, Sense, first_line
 
 FIRST = 64
 """Bytes of a file's beginning that are kept in memory."""
@@ -39,7 +41,8 @@ class Limits:
 
     A line of more than `line_bytes` that does not fit into a batch is cut. `framing` says which
     lines are one record (None: each is one); then `lines` are records, and one that does not fit
-    into a batch makes one of its own. `choice` is kept with every span.
+    into a batch makes one of its own. `kept` goes into the evidence of every span. The `chooser`
+    says instead of each file how its lines are meant.
     """
 
     lines: int = 100_000
@@ -47,7 +50,8 @@ class Limits:
     seconds: float = 1.0
     line_bytes: int = 1024 * 1024
     framing: Framing | None = None
-    choice: str = ""
+    kept: str = ""
+    chooser: Chooser | None = None
 
 
 class State(Enum):
@@ -79,7 +83,8 @@ class TailedFile:
     `compressed`: size and time of the last change of a compressed file; `damage`: why it ends at
     `size` too early. `moved_at`: when it left its name; `lost_at`: when it was gone; `grown_at`,
     `served_at`: when it grew and was read last; it is not asked `not_before` then. `has_cut`: it
-    was said that an event was cut.
+    was said that an event was cut. `sense`: how its lines are meant (None: nobody has said yet);
+    `format` and `header` are what the last span was read by.
     """
 
     file_id: int
@@ -123,6 +128,9 @@ class TailedFile:
     place: str = ""
     content: Content | None = None
     noticed: deque[tuple[int, float]] = field(default_factory=deque)
+    sense: Sense | None = None
+    format: str = ""
+    header: str = ""
     _holding: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -231,6 +239,7 @@ class TailedFile:
         self.position = span.end
         self.line = span.first + span.records
         self.evidence = Evidence.of(span.proof)
+        self.format, self.header = self.evidence.format, self.evidence.header
         self.lines = max(0, self.lines - span.records)
         self.complete = max(self.complete, self.position)
         self.no_end_before = max(self.no_end_before, self.position)
@@ -310,7 +319,7 @@ class TailedFile:
         Raises `OSError` if the file cannot be read.
         """
         self._settle(now)
-        if self.size <= self.start:
+        if self.size <= self.start or not (sense := self._meaning()):
             return
         if self.peeked != self.start:
             self._skip_filler()
@@ -318,9 +327,19 @@ class TailedFile:
             return
         if self.scanned < self.size:
             self._go_on()
-            framing = self.limits.framing
+            framing = sense.framing
             self._scan_events(self.open(), framing) if framing else self._scan(self.open())
         self._end(now)
+
+    def _meaning(self) -> Sense | None:
+        """How its lines are meant; None: nobody knows as yet."""
+        if not (chooser := self.limits.chooser):
+            self.sense = self.sense or Sense(framing=self.limits.framing)
+            return self.sense
+        before, self.sense = self.sense, chooser.choose(self)
+        if before and self.sense and before.framing != self.sense.framing:
+            self.recount()
+        return self.sense
 
     def _settle(self, now: float) -> None:
         """Learn which NULs are not going to be filled: those before what was noticed long ago."""
@@ -453,15 +472,19 @@ class TailedFile:
         A line that is longer than a batch is read when all of a batch's room is left: whole up to
         `Limits.line_bytes`, else its first 1 KiB only, in bounded memory. Raises `OSError`.
         """
-        if self.limits.framing:
-            return self._read_events(self.limits.framing, room_bytes, room_lines)
-        content = self.open()
+        content, sense = self.open(), self._meaning()
+        if not sense:
+            return None
+        if sense.framing:
+            return self._read_events(sense.framing, room_bytes, room_lines)
         room = room_bytes // self.encoding.unit * self.encoding.unit
         start, end = self.start, self.size if self.is_full else self.complete
         data = content.read(self._whole(content, min(room, end - start)), start)
         if self.is_compressed:
             self.look_for_end(content, start + len(data))
         data = self._seen(data, start)
+        if sense.header is not None:
+            data = self._up_to_header(content, sense.header, data)
         at_end = self.is_final and start + len(data) == self.size and not self.damage
         ends = line_ends(data, start, self.encoding)
         last = int(ends[-1]) if len(ends) else 0
@@ -516,6 +539,18 @@ class TailedFile:
         count, digest = len(events.firsts), xxh3_64_intdigest(data)
         span = self.span(content, start + len(data), count, digest)
         return Piece(span, data, ends, events)
+
+    def _up_to_header(self, content: Content, begins: str, data: bytes) -> bytes:
+        """The bytes before the next line that names columns; learns those of these bytes."""
+        if begins == FIRST_LINE:
+            self.header = self.header or first_line(content.read(HEADER_BYTES, 0), self.encoding)
+            return data
+        mark = begins.encode(self.encoding.name)
+        if data.startswith(mark):
+            self.header = first_line(data, self.encoding)
+        found = data.find(self.encoding.newline + mark)
+        self.header = self.header or begins  # as if it named none
+        return data if found < 0 else data[: found + len(self.encoding.newline)]
 
     def _say_rest(self, events: Events, ends: Numbers) -> None:
         """Say once that an event was cut."""
@@ -573,7 +608,7 @@ class TailedFile:
         else:
             data = content.read(KEPT_OF_LONG, start)
             span = self.span(content, end, 1, 0)
-        return Piece.of(span, data, self.encoding, self.limits.framing)
+        return Piece.of(span, data, self.encoding, self.sense.framing if self.sense else None)
 
     def reread(self, span: Span) -> Piece:
         """The bytes of an earlier span. Raises `OSError`, also if they are gone."""
@@ -588,7 +623,8 @@ class TailedFile:
         ):
             raise _replaced(self.path)
         framing = Framing.of(evidence.framing)  # whatever LOG_MULTILINE says by now
-        return Piece.of(self._continued(content, span), data, self.encoding, framing)
+        meant = self._continued(content, evidence.meant(span))
+        return Piece.of(meant, data, self.encoding, framing)
 
     def end_of_last_line(self) -> Span:
         """An empty span behind the last whole line. Raises `OSError`."""
@@ -615,16 +651,19 @@ class TailedFile:
     ) -> Span:
         """The bytes up to `end`, from where reading goes on or `start`, with their evidence."""
         begin = self.start if start is None else start
-        found, framing = observe(content, self.key[1], end), self.limits.framing
+        sense = self.sense or Sense(framing=self.limits.framing)
         evidence = replace(
-            found,
+            observe(content, self.key[1], end),
             content_hash=content_hash,
-            framing=framing.text if framing else "",
-            choice=self.limits.choice,
+            framing=sense.framing.text if sense.framing else "",
+            kept=self.limits.kept,
+            seen=min(time.time_ns() // 1000, content.changed_at()),
+            format=sense.format,
+            header="" if sense.header is None else self.header,
         )
         stream = Stream(self.file_id, recorded(self.name))
         span = Span(stream, begin, end, self.line, lines, evidence.proof)
-        return self._continued(content, span)
+        return self._continued(content, evidence.meant(span))
 
     def _continued(self, content: Content, span: Span) -> Span:
         unit = self.encoding.unit

@@ -5,20 +5,96 @@ from __future__ import annotations
 FORMATS: dict[str, str] = {
     name: f"flows.parsing.formats.{name}"
     for name in (
+        # of one program each, with a shape of its own
         "api_requests",
         "docker",
         "json",
         "cri",
         "haproxy",
+        "envoy",
+        "alb",
+        "elb",
+        "nlb",
+        "s3",
+        "vpc_flow",
+        "squid",
+        "xferlog",
+        "cef",
+        "leef",
+        "caddy",
+        "ltsv",
         "logfmt",
+        # web servers
         "combined",
         "common",
         "vhost_combined",
         "nginx",
+        "traefik",
         "combined_extra",
+        "nginx_error",
+        "apache_error",
+        "hypercorn",
+        "gunicorn",
+        "granian",
+        "uvicorn",
+        "uwsgi",
+        "django",
+        "werkzeug",
+        # databases, queues, containers
+        "klog",
+        "redis",
+        "postgresql",
+        "mysql",
+        "mysql_slow",
+        "rabbitmq",
+        "elasticsearch",
+        "zap",
+        "etcd",
+        # applications
+        "loguru",
+        "structlog",
+        "spring_boot",
+        "monolog",
+        "php",
+        "ruby",
+        "tomcat",
+        "dotnet",
+        "node",
+        "cbs",
+        "healthapp",
+        "proxifier",
+        "rust",
+        "python",
+        "log4j",
+        "go",
+        "mongod",
+        # systems
+        "auditd",
+        "syslog5424",
+        "android",
+        "dpkg",
+        "bgl",
+        "hpc",
+        "dmesg",
+        "syslog",
+        # any
+        "app",
+        "raw",
     )
 }
 """Value of `LOG_FORMAT` -> the module whose `FORMAT` describes it; a special one before others."""
 
-OUTER: dict[str, tuple[str, ...]] = {"cri": ("stream", "tags"), "docker": ("stream", "attrs")}
+ANY = "raw"
+"""The format of lines that are of no other."""
+
+AUTO = "auto"
+"""Value of `LOG_FORMAT`: that of each file is found out."""
+
+_SYSLOG = ("program", "pid", "service", "facility", "version", "msgid", "structured_data")
+OUTER: dict[str, tuple[str, ...]] = {
+    "cri": ("stream", "tags"),
+    "docker": ("stream", "attrs"),
+    "syslog": _SYSLOG,
+    "syslog5424": _SYSLOG,
+}
 """Formats in whose `message` another one may be (`cri:json`) -> the attributes that they add."""

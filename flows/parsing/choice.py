@@ -43,8 +43,31 @@ class Scanner:
         return self.reads(time_zone, duration_shift)
 
 
-_LANGUAGES = {r"\(\?P<": "regex", r"\$[A-Za-z_{]": "nginx", "%": "apache"}
-"""What is in a format of another program's language -> the module that translates it."""
+@runtime_checkable
+class Headed(Description, Protocol):
+    """A format whose columns a line of the file names; itself, it is that of lines without one.
+
+    `header`: how such a line begins; empty: it is the first of the file.
+    """
+
+    @property
+    def header(self) -> str:
+        """See `Sense`."""
+
+    def headed(self, header: str) -> Description:
+        """The format of the lines behind this one."""
+
+
+_LANGUAGES = {
+    r"\(\?P<": "regex",
+    r"%\{[A-Z0-9_]+(?::[^}]*\}|\}(?![A-Za-z^]))": "grok",  # Apache's `%{NAME}e` has a letter behind
+    r"%\([A-Za-z]+\)|(?<!\$)\{(?:asctime|time|level|levelname|message)\b": "python",
+    r"%-?[0-9.]*d(?:ate)?(?![A-Za-z])": "logback",
+    r"\$[A-Za-z_{]": "nginx",
+    "%": "apache",
+}
+"""What is in a format of another program's language -> the module that translates it. The first
+that is there counts."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +88,32 @@ class _Inner:
         return Nested(self.outer.make(time_zone, duration_shift), inner, self.adds)
 
 
+@dataclass(frozen=True)
+class _Mixed:
+    """Several formats whose lines take turns."""
+
+    descriptions: tuple[Description, ...]
+    samples: tuple[str, ...] = ()
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
+        """See `Description`."""
+        from flows.parsing.nested import Mixed
+
+        return Mixed([one.make(time_zone, duration_shift) for one in self.descriptions])
+
+
+def described(text: str, header: str) -> Description:
+    """The same, of lines whose columns are named by `header` (empty: by nothing)."""
+    found = describe(text)
+    return found.headed(header) if header and isinstance(found, Headed) else found
+
+
 def describe(text: str) -> Description:
     """The format that `LOG_FORMAT` means. Raises `ValueError`, which says why it means none.
 
-    It is the name of one, two names (`cri:json`), or what describes lines in another program: a
-    regular expression with named groups, nginx's `log_format`, Apache's `LogFormat`.
+    It is the name of one, two names (`cri:json`), several whose lines take turns (`json|app`), or
+    what describes lines in another program: a regular expression with named groups, nginx's
+    `log_format`, Apache's `LogFormat`, a pattern of Python's logging, of logback or log4j, of grok.
     """
     if text in FORMATS:
         found: Description = import_module(FORMATS[text]).FORMAT
@@ -77,6 +121,9 @@ def describe(text: str) -> Description:
     outer, colon, inner = text.partition(":")
     if colon and outer in OUTER:
         return _Inner(describe(outer), describe(inner), OUTER[outer])
+    names = text.split("|")
+    if len(names) > 1 and all(name.partition(":")[0] in FORMATS for name in names):
+        return _Mixed(tuple(map(describe, names)))
     for sign, language in _LANGUAGES.items():
         if re.search(sign, text):
             module = import_module(f"flows.parsing.translate.{language}")

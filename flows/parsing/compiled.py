@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from flows.parsing.lines import Lines
+from flows.parsing.lines import Flags, Lines
 from flows.parsing.parser import OK
-from flows.parsing.times import local_column
+from flows.parsing.times import utc_of_clocks
 from native.lines import Form, Key, Keys, Step, can_read, read
 
 
@@ -22,17 +22,29 @@ def read_lines(
     steps: tuple[Step, ...] = (),
 ) -> pl.DataFrame:
     """The frame that `Format.columns` returns; where nothing is compiled, no line is certain."""
+    return read_apart(form, lines, keys, zone, steps)[0]
+
+
+def read_apart(
+    form: Form,
+    lines: Lines,
+    keys: Sequence[Key] | Keys,
+    zone: ZoneInfo,
+    steps: tuple[Step, ...] = (),
+) -> tuple[pl.DataFrame, Flags]:
+    """The same, and which lines are certainly not of the layout of these steps."""
     if not isinstance(keys, Keys):
         keys = Keys(keys, len(keys))
     if not can_read(lines.text, len(lines), keys.all):
-        return nothing(lines)
+        return nothing(lines), np.zeros(len(lines), np.bool_)
     found = read(form, lines.text, lines.starts, keys, steps)
     frame, ok = found.columns, pl.Series(OK, found.ok)
-    if not found.zoned and zone.key != "UTC":
-        local = pl.when(ok).then(pl.col("timestamp").dt.replace_time_zone(None))
-        frame = frame.with_columns(local_column(local, zone))
-        ok = frame["timestamp"].is_not_null().alias(OK)
-    return frame.hstack([ok])
+    if not found.zoned and (zone.key != "UTC" or found.zone):
+        clocks = frame["timestamp"].to_physical().to_numpy()
+        times, is_one = utc_of_clocks(clocks, zone, found.zone)
+        frame = frame.with_columns(timestamp=pl.Series(times).cast(frame.schema["timestamp"]))
+        ok = pl.Series(OK, found.ok & is_one)
+    return frame.hstack([ok]), found.others
 
 
 def nothing(lines: Lines) -> pl.DataFrame:

@@ -8,8 +8,13 @@ import sys
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-from flows.parsing.parser import MISFITS, Row
+if TYPE_CHECKING:
+    from flows.parsing.parser import Row
+
+MISFITS = "misfits"
+"""The key by which a `Row` says in which columns a value of the line does not fit (a tuple)."""
 
 MAX_UINT16 = 2**16 - 1
 MAX_UINT64 = 2**64 - 1
@@ -135,3 +140,9 @@ def _count(text: str, shift: int) -> int | None:
 
 READ = {"status_code": _status_code, "duration": _duration, "bytes_sent": _count}
 """How a text becomes a value of a column of numbers, None if it does not fit."""
+
+LETTERS = {
+    **{"V": "verbose", "D": "debug", "I": "info", "W": "warning"},
+    **{"E": "error", "F": "fatal", "C": "critical", "N": "notice", "T": "trace"},
+}
+"""Severities of which programs write the first letter -> their names."""

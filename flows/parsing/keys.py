@@ -18,6 +18,7 @@ from flows.parsing.dialects import DIALECTS, USUAL, Alias, Dialect
 from flows.parsing.fields import (
     MAX_UINT16,
     MAX_UINT64,
+    MISFITS,
     NO_VALUE,
     encode,
     go_duration,
@@ -25,9 +26,9 @@ from flows.parsing.fields import (
     seconds,
 )
 from flows.parsing.lines import Lines
-from flows.parsing.parser import MISFITS, Row
+from flows.parsing.parser import Row
 from flows.parsing.times import any_time, epoch, instant
-from native.lines import Form, Key, Keys, Kind, Tell
+from native.lines import MOST_KEYS, Form, Key, Keys, Kind, Tell
 
 WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
 """Columns of whole numbers, and the largest of them."""
@@ -107,7 +108,7 @@ def dialect_of(keys: Mapping[str, object]) -> Dialect:
     return DIALECTS[min(told)] if told else USUAL
 
 
-def row_of(found: dict[str, object], zone: ZoneInfo, shift: int) -> Row:
+def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: bool = True) -> Row:
     """The row of one line, whose keys and values are these. Raises `MalformedLine`.
 
     Of durations whose unit nobody names, 10^shift are a second. A value that does not fit its
@@ -133,7 +134,7 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int) -> Row:
             else:
                 row[column] = meant
                 _take(found, path)
-    if "timestamp" not in row:
+    if needs_time and "timestamp" not in row:
         raise no_time or MalformedLine("no_timestamp", "none of the keys that mean a time")
     if table.dialect.unsaid and not row.get("level"):
         row["level"] = table.dialect.unsaid
@@ -232,6 +233,8 @@ def columns_of(
     members: Callable[[bytes], dict[str, Any]],
     zone: ZoneInfo,
     shift: int,
+    *,
+    needs_time: bool = True,
 ) -> pl.DataFrame:
     """All lines at once; those that are not as usual, or not of the most usual dialect, are open.
 
@@ -250,9 +253,10 @@ def columns_of(
     if not dialects:
         return nothing(lines)
     dialect = max(dialects, key=lambda each: sum(len(shapes[shape]) for shape in dialects[each]))
-    frame = read_lines(
-        form, lines, _keys(dialect, {each: shapes[each] for each in dialects[dialect]}, shift), zone
-    )
+    keys = _keys(dialect, {each: shapes[each] for each in dialects[dialect]}, shift)
+    if needs_time and all(key.kind is not Kind.TIME for key in keys.all):
+        return nothing(lines)
+    frame = read_lines(form, lines, keys, zone)
     if "level" in frame.columns and frame["level"].str.contains("\x1b", literal=True).any():
         frame = frame.with_columns(pl.col("level").str.replace_all(COLOURS, ""))
     if dialect.unsaid:
@@ -282,7 +286,7 @@ class _Node:
 def _keys(
     dialect: Dialect, shapes: Mapping[tuple[str, ...], list[dict[str, Any]]], shift: int
 ) -> Keys:
-    """How the compiled part shall read lines like these; none if they have no time.
+    """How the compiled part shall read lines like these.
 
     A line with another key is left open, and one in which another key has a value for a column than
     in most of these.
@@ -292,10 +296,13 @@ def _keys(
         counts.update(dict.fromkeys(shape, len(lines)))
     # Keys that are rare are not worth a column: there may be any number of them.
     least = sum(map(len, shapes.values())) / _COMMON
+    common = dict(counts.most_common(MOST_KEYS))
     top = {
         key: _Node(key)
         for key, count in counts.items()
-        if count >= least and encode(key)[1:-1] == key  # what stands in a line is the key itself
+        if count >= least
+        and key in common
+        and encode(key)[1:-1] == key  # what stands in a line is the key itself
     }
     table = Table.of(dialect)
     for key in top.keys() & table.firsts.keys():
@@ -303,8 +310,6 @@ def _keys(
             top[key].add(known, known.path[1:])
     places = sorted(known for key in top for known in table.firsts.get(key, ()))
     main = _main(places, [line for lines in shapes.values() for line in lines])
-    if "timestamp" not in main:
-        return Keys((), 0)
     nodes = list(top.values())
     firsts = []
     for node in nodes:  # which grow meanwhile

@@ -3,25 +3,29 @@
 From a layout come the definition, which is a regular expression and the readers of the values, and
 the steps of the compiled part. Every field is as short as what is behind it allows: the compiled
 part takes what such an expression tries first, and leaves the line open where that does not fit.
+A field of a fixed width, and a time in a pattern, end by themselves.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
+from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 
 from connectors.errors import MalformedLine
-from flows.parsing.compiled import read_lines
+from flows.parsing.compiled import nothing, read_apart
 from flows.parsing.fields import NO_VALUE, READ, Escapes, encode, put_numbers, unescape
-from flows.parsing.lines import Lines
-from flows.parsing.parser import Row
-from flows.parsing.times import READ_TIME
-from native.lines import Form, Key, Kind, Meaning, Shape, Step
+from flows.parsing.lines import Flags, Lines
+from flows.parsing.parser import OK, Row, filled
+from flows.parsing.times import UTC, pattern, reader_of
+from native.lines import MOST_HERE, Form, Key, Kind, Meaning, Shape, Step
 
 REQUEST = "request"
 """The column of a request line: method, path and `attributes.protocol`."""
@@ -34,6 +38,7 @@ _PATTERNS = {
     Shape.DIGITS: "([0-9]+?)",
     Shape.ESCAPED: _ESCAPED,
 }
+_CHARACTERS = {Shape.WORD: "[^ ]", Shape.WORDS: ".", Shape.DIGITS: "[0-9]"}
 _BETWEEN_BRACKETS = r"([^\[\]]*?)"
 _KINDS = {
     "timestamp": Kind.TIME,
@@ -42,6 +47,8 @@ _KINDS = {
     "duration": Kind.SECONDS,
     "": Kind.ATTRIBUTE,
 }
+_NUMBER = "number"
+_MOST_WORDS = 2  # that a step has itself
 _REQUEST = re.compile(
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ](?:.*[^ ])?) (HTTP/\d(?:\.\d)?)|"
     r"([A-Z]+) ([^ ]+)",  # HTTP/0.9 names no protocol
@@ -53,30 +60,48 @@ _REQUEST = re.compile(
 class Field:
     """A field: its name, the column that it means (none: the attribute of its name), how far it is.
 
-    `time`: how a time is written (None: in any way). `empty`: texts that stand for none, two at
-    most; `-` never means a number. `usual`: what is nearly always here, and not worth to be kept.
-    A line with one of two `odd` characters here is decided by the definition. `choices`: all that
-    it can be, two at most. Of durations, 10^shift of the unit are a second.
+    `time`: how a time is written (None: in any way); a text is a `times.pattern`, and such a time
+    ends by itself, unless its shape is another than a word. `width`: it has so many characters, and
+    what is behind may touch it. `empty`: texts that stand for none, two at most; `-` never means a
+    number. `usual`: what is nearly always here, and not worth to be kept. `words`: what texts mean,
+    of up to 12 bytes; others mean themselves. A line with one of two `odd` characters here is
+    decided by the definition. `choices`: all that it can be; if they are more than two, each has up
+    to 12 bytes. Of durations, 10^shift of the unit are a second.
     """
 
     name: str
     column: str = ""
     shape: Shape = Shape.WORD
-    time: Meaning | None = Meaning.ISO
+    time: Meaning | str | None = Meaning.ISO
     escapes: Escapes = Escapes.NONE
     empty: tuple[str, ...] = ("-",)
     usual: str | None = None
     odd: str = ""
     choices: tuple[str, ...] = ()
     shift: int = 0
+    words: Mapping[str, str] = field(default_factory=dict)
+    width: int = 0
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it is a time in a pattern."""
+        return self.column == "timestamp" and isinstance(self.time, str)
+
+    @property
+    def ends_itself(self) -> bool:
+        """Whether it needs nothing behind it to end."""
+        return bool(self.width) or (self.is_pattern and self.shape is Shape.WORD)
 
     @property
     def pattern(self) -> str:
         """A group of a regular expression."""
         if self.choices:
             return f"({'|'.join(map(re.escape, self.choices))})"
-        is_bracketed = self.time in (Meaning.CLF, Meaning.HAPROXY)
-        return _BETWEEN_BRACKETS if is_bracketed else _PATTERNS[self.shape]
+        if self.width:
+            return f"({_CHARACTERS[self.shape]}{{{self.width}}})"
+        if self.ends_itself:
+            return f"({pattern(str(self.time)).shape})"
+        return _BETWEEN_BRACKETS if self.is_pattern else _PATTERNS[self.shape]
 
     def read_as(self) -> Iterator[Key]:
         """What the compiled part makes of it."""
@@ -86,16 +111,35 @@ class Field:
             yield Key("protocol", "attributes", Kind.ATTRIBUTE)
         else:
             kind = _KINDS.get(self.column, Kind.TEXT)
-            yield Key(self.name, self.column or "attributes", kind, self.shift)
+            meanings = self.words
+            if len(self.choices) > _MOST_WORDS:
+                meanings = {word: meanings.get(word, word) for word in self.choices}
+            words = tuple(meanings.items())
+            yield Key(self.name, self.column or "attributes", kind, self.shift, words)
 
 
-@dataclass(frozen=True)
+class Spaces(Enum):
+    """What `SPACES` is."""
+
+    SPACES = " +"
+
+
+SPACES = Spaces.SPACES
+"""A part of a layout: one space or more."""
+
+
+@dataclass(frozen=True, init=False)
 class Maybe:
-    """A field that a line may leave out, together with the literals around it."""
+    """Parts that a line may leave out, all of them together."""
 
-    before: str
-    field: Field
-    behind: str = ""
+    parts: tuple[Part, ...]
+
+    def __init__(self, *parts: Part) -> None:
+        object.__setattr__(self, "parts", parts)
+
+
+Part: TypeAlias = Field | str | Spaces
+"""What a line has; a text is there as it is."""
 
 
 def quoted(name: str, column: str = "", escapes: Escapes = Escapes.NONE) -> Field:
@@ -104,7 +148,7 @@ def quoted(name: str, column: str = "", escapes: Escapes = Escapes.NONE) -> Fiel
     return Field(name, column, shape, escapes=escapes)
 
 
-def bracketed(name: str, time: Meaning) -> Field:
+def bracketed(name: str, time: str) -> Field:
     """A time in brackets, which are in the literals around it."""
     return Field(name, "timestamp", Shape.WORDS, time)
 
@@ -137,9 +181,9 @@ class Readers:
             self.check(texts)
         row: Row = {}
         attributes: dict[str, str] = {}
-        for field in self._in_order:
-            if field.name in texts:
-                _put(field, texts[field.name], zone, row, attributes)
+        for one in self._in_order:
+            if one.name in texts:
+                _put(one, texts[one.name], zone, row, attributes)
         if "timestamp" not in row:
             raise MalformedLine("no_timestamp", "the line leaves out its time")
         if attributes:
@@ -160,14 +204,15 @@ class Readers:
 def _put(field: Field, text: str, zone: ZoneInfo, row: Row, attributes: dict[str, str]) -> None:
     """Put a field into the row, or its attributes; numbers that do not fit are misfits."""
     if field.column == "timestamp":
-        row["timestamp"] = READ_TIME[field.time](text, zone)
+        row["timestamp"] = reader_of(field.time)(text, zone)
     elif field.column in READ:
+        text = "-" if text in field.empty else text
         attributes |= put_numbers(row, {field.column: text}, field.shift)
     elif field.column == REQUEST:
         _put_request(field, text, row, attributes)
     elif text != field.usual:
         meant = "" if text in field.empty else unescape(text, field.escapes)
-        meant = "" if meant in field.empty else meant
+        meant = "" if meant in field.empty else field.words.get(meant, meant)
         if field.column:
             row[field.column] = meant
         elif meant:
@@ -183,7 +228,7 @@ def _put_request(field: Field, text: str, row: Row, attributes: dict[str, str]) 
         row["request_path"] = asked.group(2) or asked.group(5)
         if asked.group(3):
             attributes["protocol"] = asked.group(3)
-    elif text not in NO_VALUE:
+    elif text not in (*NO_VALUE, *field.empty):
         attributes[field.name] = meant
 
 
@@ -194,7 +239,7 @@ class Layout:
     `is_spaced`: runs of spaces are as good as one, and none count around the line.
     """
 
-    parts: tuple[Field | Maybe | str, ...]
+    parts: tuple[Part | Maybe, ...]
     samples: tuple[str, ...]
     reason: str
     check: Callable[[Mapping[str, str]], None] | None = None
@@ -202,9 +247,6 @@ class Layout:
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for what cannot be read."""
-        for one, other in zip(self.parts, self.parts[1:], strict=False):
-            if isinstance(one, Field) and isinstance(other, Field):
-                raise ValueError(f"nothing is between {one.name} and {other.name}")
         names = [field.name for field in self.fields]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"{', '.join(sorted(repeated))} is here more than once")
@@ -212,6 +254,11 @@ class Layout:
             raise ValueError(f"{', '.join(strange)}: a name has no quotes and no backslashes")
         if sum(field.column == "timestamp" for field in self.fields) != 1:
             raise ValueError("one field is to be the time")
+        for one in self.fields:
+            words = (word for pair in one.words.items() for word in pair)
+            if any(len(word.encode()) > MOST_HERE for word in words):
+                raise ValueError(f"{one.name}: words have up to {MOST_HERE} bytes")
+        assert self.steps  # which raises where no field can end
 
     def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> LayoutFormat:
         """The format; times without a zone are in `time_zone`; durations name their units."""
@@ -220,14 +267,20 @@ class Layout:
     @cached_property
     def fields(self) -> tuple[Field, ...]:
         """The fields, in order."""
-        found = (part.field if isinstance(part, Maybe) else part for part in self.parts)
-        return tuple(field for field in found if isinstance(field, Field))
+        found = (part.parts if isinstance(part, Maybe) else (part,) for part in self.parts)
+        return tuple(part for parts in found for part in parts if isinstance(part, Field))
+
+    @cached_property
+    def has_year(self) -> bool:
+        """Whether its times say their year."""
+        (time,) = (field.time for field in self.fields if field.column == "timestamp")
+        return not isinstance(time, str) or pattern(time).has_year
 
     @cached_property
     def readers(self) -> Readers:
         """The definition."""
-        pattern = re.compile("".join(map(_pattern, self.parts)), re.DOTALL)
-        return Readers(pattern, self.fields, self.reason, self._misfit, self.check)
+        expression = re.compile("".join(map(_pattern, self.parts)), re.DOTALL)
+        return Readers(expression, self.fields, self.reason, self._misfit, self.check)
 
     @cached_property
     def keys(self) -> list[Key]:
@@ -237,41 +290,17 @@ class Layout:
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """How the compiled part reads a line."""
-        steps: list[Step] = []
-        before = ""
-        key = 0
-        for part in self.parts:
-            if isinstance(part, Field) and part.usual is not None:
-                key += len(list(part.read_as()))
-                part = part.usual  # to the kernel, it is all there may be
-            if isinstance(part, str):
-                if steps and not steps[-1].is_optional:
-                    steps[-1] = steps[-1]._replace(behind=steps[-1].behind + part)
-                else:
-                    before += part
-                continue
-            field = part.field if isinstance(part, Maybe) else part
-            is_request = field.column == REQUEST
-            step = Step(
-                key,
-                field.shape,
-                Meaning.REQUEST if is_request else field.time or Meaning.ISO,
-                before,
-                "",
-                field.odd,
-                field.choices or field.empty,
-                is_json=field.escapes is Escapes.JSON,
-                is_choice=bool(field.choices),
-                is_even=self.is_spaced and field.shape is Shape.WORDS,
-            )
-            if isinstance(part, Maybe):
-                step = step._replace(before=part.before, behind=part.behind, is_optional=True)
-            else:
-                before = ""
-            steps.append(step)
-            key += len(list(field.read_as()))
-        assert not before, "a literal at the end follows a field that a line has"
-        return tuple(steps)
+        keys: dict[str, int] = {}
+        count = 0
+        for each in self.fields:
+            keys[each.name] = count
+            count += len(list(each.read_as()))
+        steps = _steps(_tokens(self.parts), _End(may_be_last=True), keys)
+        if not self.is_spaced:
+            return tuple(steps)
+        return tuple(
+            step._replace(is_even=step.shape is Shape.WORDS, is_fixed=False) for step in steps
+        )
 
     def _misfit(self, text: str) -> str:
         """Which field of a line is the first that does not fit."""
@@ -305,14 +334,139 @@ class Layout:
         return found
 
 
-def _pattern(part: Field | Maybe | str) -> str:
+def _pattern(part: Part | Maybe) -> str:
     """A part of a line as a regular expression."""
     if isinstance(part, str):
         return re.escape(part)
     if isinstance(part, Maybe):
-        before, behind = re.escape(part.before), re.escape(part.behind)
-        return f"(?:{before}{part.field.pattern}{behind})?"
-    return part.pattern
+        return f"(?:{''.join(map(_pattern, part.parts))})?"
+    return part.value if isinstance(part, Spaces) else part.pattern
+
+
+class _Text(NamedTuple):
+    """Literals, among them what is usual in fields, which a line may have otherwise."""
+
+    text: str
+    is_guess: bool = False
+
+
+_Token: TypeAlias = "Field | Spaces | Maybe | _Text"
+
+
+def _tokens(parts: Iterable[Part | Maybe]) -> list[_Token]:
+    """The parts as the compiled part is to see them, literals in one piece."""
+    found: list[_Token] = []
+    for part in parts:
+        if isinstance(part, Field) and part.usual is not None:
+            token: _Token = _Text(part.usual, is_guess=True)  # it is all there may be
+        else:
+            token = _Text(part) if isinstance(part, str) else part
+        if isinstance(token, _Text) and found and isinstance(found[-1], _Text):
+            last = found.pop()
+            assert isinstance(last, _Text)
+            token = _Text(last.text + token.text, last.is_guess or token.is_guess)
+        found.append(token)
+    return found
+
+
+class _End(NamedTuple):
+    """What may be behind a field: one of some texts, the end of the line, or another field."""
+
+    texts: tuple[str, ...] = ()
+    may_be_last: bool = False
+    is_guess: bool = False
+    field: str = ""
+
+
+def _behind(tokens: Sequence[_Token], after: _End) -> _End:
+    """What these tokens, behind which there is `after`, may begin with."""
+    if not tokens:
+        return after
+    token = tokens[0]
+    if isinstance(token, _Text):
+        return _End((token.text,), is_guess=token.is_guess)
+    if isinstance(token, Spaces):
+        return _End((" ",))
+    if isinstance(token, Field):
+        return _End(field=token.name)
+    one, other = _behind(_tokens(token.parts), after), _behind(tokens[1:], after)
+    return _End(
+        tuple(dict.fromkeys(one.texts + other.texts)),
+        one.may_be_last or other.may_be_last,
+        one.is_guess or other.is_guess,
+        one.field or other.field,
+    )
+
+
+def _steps(tokens: Sequence[_Token], after: _End, keys: Mapping[str, int]) -> Iterator[Step]:
+    """The steps of these tokens. Raises `ValueError` for a field of which nobody knows the end."""
+    before = _Text("")
+    number = 0
+    while number < len(tokens):
+        token, rest = tokens[number], tokens[number + 1 :]
+        number += 1
+        if isinstance(token, _Text):
+            before = token
+            continue
+        if isinstance(token, Field):
+            step = _step(token, _End() if token.ends_itself else _behind(rest, after), keys)
+            if step.ends and isinstance(rest[0] if rest else None, _Text):
+                step = step._replace(takes_end=True)
+                number += 1
+            yield _with(step, before)
+        elif isinstance(token, Spaces):
+            yield _with(Step(0, Shape.SPACES, is_fixed=_is_clear(rest)), before)
+        else:
+            if before.text:
+                yield _with(Step(0, Shape.LITERAL, is_fixed=True), before)
+            inner = list(_steps(_tokens(token.parts), _behind(rest, after), keys))
+            is_fixed = token.parts == (SPACES,) and _is_clear(rest)
+            yield inner[0]._replace(together=len(inner), is_fixed=is_fixed)
+            yield from inner[1:]
+        before = _Text("")
+    if before.text:
+        yield _with(Step(0, Shape.LITERAL, is_fixed=True), before)
+
+
+def _with(step: Step, before: _Text) -> Step:
+    return step._replace(before=before.text, is_guess=before.is_guess or step.is_guess)
+
+
+def _is_clear(rest: Sequence[_Token]) -> bool:
+    """Whether none of these begins with a space."""
+    token = rest[0] if rest else _Text("")
+    if isinstance(token, _Text):
+        return token.text[:1] != " "
+    return isinstance(token, Field) and token.shape < Shape.WORDS and not token.is_pattern
+
+
+def _step(field: Field, end: _End, keys: Mapping[str, int]) -> Step:
+    """How a field is read behind which this is."""
+    if end.field:
+        raise ValueError(f"nothing is between {field.name} and {end.field}")
+    if field.shape is Shape.DIGITS and any(text[:1].isdigit() for text in end.texts):
+        raise ValueError(f"a digit follows the digits of {field.name}")
+    sign = {Shape.ESCAPED: '"'}.get(field.shape, " ")
+    is_word = field.shape is not Shape.WORDS and all(text[0] == sign for text in end.texts)
+    firsts = {text[0] for text in end.texts}
+    is_chosen = bool(field.choices) and firsts.isdisjoint("".join(field.choices))
+    is_request = field.column == REQUEST
+    meaning = field.time if isinstance(field.time, Meaning) else Meaning.ISO
+    return Step(
+        keys[field.name],
+        Shape.MOMENT if field.is_pattern and field.ends_itself else field.shape,
+        Meaning.REQUEST if is_request else Meaning.PATTERN if field.is_pattern else meaning,
+        ends=end.texts,
+        may_be_last=end.may_be_last,
+        width=field.width,
+        codes=pattern(str(field.time)).codes if field.is_pattern else b"",
+        odd=field.odd,
+        words=field.choices or field.empty,
+        is_json=field.escapes is Escapes.JSON,
+        is_choice=bool(field.choices),
+        is_guess=end.is_guess,
+        is_fixed=field.ends_itself or field.shape is Shape.DIGITS or is_word or is_chosen,
+    )
 
 
 class LayoutFormat:
@@ -320,7 +474,8 @@ class LayoutFormat:
 
     def __init__(self, layout: Layout, zone: ZoneInfo) -> None:
         self._layout = layout
-        self._zone = zone
+        # A time without a year is in no zone yet: see flows/parsing/times.py.
+        self._zone = zone if layout.has_year else UTC
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
@@ -330,5 +485,71 @@ class LayoutFormat:
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
+        return self.apart(lines)[0]
+
+    def apart(self, lines: Lines) -> tuple[pl.DataFrame, Flags]:
+        """The same, and which lines are certainly not of this layout."""
         layout = self._layout
-        return read_lines(Form.LAYOUT, lines, layout.keys, self._zone, layout.steps)
+        return read_apart(Form.LAYOUT, lines, layout.keys, self._zone, layout.steps)
+
+    def matches(self, text: str) -> bool:
+        """Whether a line looks like one of this layout."""
+        return not self._layout.is_spaced and bool(self._layout.readers.pattern.fullmatch(text))
+
+
+@dataclass(frozen=True)
+class Variants:
+    """A format whose lines are of one of some layouts: of the first that fits."""
+
+    layouts: tuple[Layout, ...]
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """Lines of all of them, those of the first before others."""
+        return tuple(sample for layout in self.layouts for sample in layout.samples)
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> VariantsFormat:
+        """The format; times without a zone are in `time_zone`; durations name their units."""
+        return VariantsFormat([layout.make(time_zone) for layout in self.layouts])
+
+
+class VariantsFormat:
+    """See `Variants`."""
+
+    def __init__(self, formats: Sequence[LayoutFormat]) -> None:
+        self._formats = formats
+
+    def line(self, text: str) -> Row:
+        """One line. Raises `MalformedLine`: that of the layout that the line looks like."""
+        why: tuple[str, str] | None = None  # no error, whose traceback would hold all that is here
+        for form in self._formats:
+            try:
+                return form.line(text)
+            except MalformedLine as error:
+                if why is None or form.matches(text):
+                    why = error.reason, error.detail
+        assert why
+        raise MalformedLine(*why)
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; each layout is asked for those that are not of the ones before."""
+        frames: list[pl.DataFrame] = []
+        numbers = np.arange(len(lines))
+        for form in self._formats:
+            frame, others = form.apart(lines)
+            certain = frame[OK].to_numpy()
+            for number in np.flatnonzero(~certain & ~others).tolist():
+                others[number] = not form.matches(lines.raw(number).decode(errors="replace"))
+            left = np.flatnonzero(others)
+            if len(left) == len(lines):
+                continue
+            mine = frame.with_columns(pl.Series(_NUMBER, numbers))
+            frames.append(mine.filter(~others) if len(left) else mine)
+            if not len(left):
+                break
+            lines, numbers = lines.only(left), numbers[left]
+        else:
+            frames.append(nothing(lines).with_columns(pl.Series(_NUMBER, numbers)))
+        if len(frames) == 1:
+            return frames[0].drop(_NUMBER)
+        return filled(pl.concat(frames, how="diagonal").sort(_NUMBER).drop(_NUMBER))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +14,8 @@ NEWLINE, CARRIAGE_RETURN = 10, 13
 
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+_NONE: Numbers = np.zeros(0, np.int64)
 
 
 def is_ascii(data: bytes) -> bool:
@@ -53,15 +55,36 @@ class Lines:
         if not dropped:
             return self, None
         kept = np.delete(np.arange(len(self)), dropped)
-        sizes = np.diff(self.starts)[kept]
-        return Lines(self.join(kept), np.concatenate(([0], np.cumsum(sizes)))), kept
+        return self.only(kept), kept
+
+    def only(self, numbers: Numbers) -> Lines:
+        """The lines with these numbers."""
+        sizes = np.diff(self.starts)[numbers]
+        return Lines(self.join(numbers), np.concatenate(([0], np.cumsum(sizes))))
 
     def join(self, numbers: Numbers) -> bytes:
-        """The bytes of the lines with these numbers, one after another."""
-        chosen = np.zeros(len(self), np.bool_)
-        chosen[numbers] = True
-        everywhere = np.repeat(chosen, np.diff(self.starts))
-        return np.frombuffer(self.data, np.uint8)[everywhere].tobytes()
+        """The bytes of the lines with these sorted numbers: those of neighbours at once."""
+        gaps = np.flatnonzero(np.diff(numbers) > 1)
+        lows = self.starts[numbers[np.concatenate(([0], gaps + 1))[: len(numbers)]]]
+        highs = self.starts[numbers[np.concatenate((gaps, [-1]))[: len(numbers)]] + 1]
+        view = memoryview(self.data)
+        pieces = zip(lows.tolist(), highs.tolist(), strict=True)
+        return b"".join(view[low:high] for low, high in pieces)
+
+    def beginning_with(self, byte: int) -> Numbers:
+        """The numbers of the lines that begin with this byte."""
+        data = np.frombuffer(self.data, np.uint8)
+        if not len(data):
+            return _NONE
+        return np.flatnonzero(data.take(self.starts[:-1], mode="clip") == byte)
+
+    def changed(self, change: Callable[[bytes], bytes]) -> Lines:
+        """Each line as `change` makes it, which is told of one or more, and keeps their ends."""
+        if np.array_equal(Lines(self.data).starts, self.starts):
+            return Lines(change(self.data))
+        begins, ends = self.starts[:-1].tolist(), self.starts[1:].tolist()
+        found = [change(self.data[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+        return Lines(b"".join(found), np.concatenate(([0], np.cumsum([*map(len, found)]))))
 
     @cached_property
     def text(self) -> bytes:

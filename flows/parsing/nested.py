@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
 
+from connectors.errors import MalformedLine
 from flows.parsing.compiled import nothing
 from flows.parsing.fields import encode
 from flows.parsing.lines import Lines
@@ -16,16 +18,48 @@ from flows.parsing.parser import OK, Format, Row
 _NONE = "{}"
 
 
-class Nested:
-    """Lines of `outer`, of whose `message` the format is `inner`, which has its own time.
+@runtime_checkable
+class Timeless(Protocol):
+    """A format that can do without a time."""
 
-    An empty message, and a part of a line (a tag `P` of CRI), is kept as it is. `adds` names the
-    attributes of `outer`.
+    def timeless(self) -> Format:
+        """The same for lines that may have none."""
+
+
+class Mixed:
+    """Lines of several formats in turn: a line is of the first that takes it.
+
+    What the first one is not certain of is read one by one: the others are rare.
+    """
+
+    def __init__(self, formats: Sequence[Format]) -> None:
+        self._formats = formats
+
+    def line(self, text: str) -> Row:
+        """One line. Raises the `MalformedLine` of the first format if none takes it."""
+        refusals = []
+        for form in self._formats:
+            try:
+                return form.line(text)
+            except MalformedLine as refusal:
+                refusals.append(refusal)
+        raise refusals[0]
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual in the first format are left open."""
+        return self._formats[0].columns(lines)
+
+
+class Nested:
+    """Lines of `outer`, of whose `message` the format is `inner`; what that says counts first.
+
+    Its time is that of `outer` if it has none. An empty message, and a part of a line (a tag `P` of
+    CRI), is kept as it is. `adds` names the attributes of `outer`.
     """
 
     def __init__(self, outer: Format, inner: Format, adds: Sequence[str]) -> None:
         self._outer = outer
-        self._inner = inner
+        self._inner = inner.timeless() if isinstance(inner, Timeless) else inner
         self._added = [f'"{name}":' for name in adds]
 
     def line(self, text: str) -> Row:
@@ -37,8 +71,9 @@ class Nested:
             return row
         del row["message"]
         found = self._inner.line(message)
-        attributes |= json.loads(str(found.get("attributes", _NONE)))
-        return {**row, **found, "attributes": encode(attributes)}
+        attributes |= json.loads(str(found.pop("attributes", _NONE)))
+        said = {name: value for name, value in found.items() if value != ""}
+        return {**found, **row, **said, "attributes": encode(attributes)}
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left to `line`."""
@@ -49,8 +84,6 @@ class Nested:
         _, starts, data = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
         begins = np.frombuffer(starts, np.int64)[: len(texts) + 1]
         inner = self._inner.columns(Lines(data.to_pybytes() if data else b"", begins))
-        if "timestamp" not in inner.columns:
-            return nothing(lines)
         certain = outer.drop_in_place(OK) & inner.drop_in_place(OK)
         if "attributes" in inner.columns and "attributes" in outer.columns:
             within, around = inner["attributes"], outer["attributes"]
@@ -62,5 +95,9 @@ class Nested:
                 .otherwise(pl.when(around == _NONE).then(within).otherwise(both))
             )
             inner = inner.with_columns(joined.alias("attributes"))
+        for name in {*inner.columns} & {*outer.columns} - {"timestamp", "attributes"}:
+            inner = inner.with_columns(
+                pl.when(pl.col(name) == "").then(outer[name]).otherwise(pl.col(name)).alias(name)
+            )
         missing = [name for name in outer.columns if name not in inner.columns]
         return inner.hstack(outer.select(missing)).hstack([certain.alias(OK)])

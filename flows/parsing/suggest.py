@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from connectors.errors import MalformedLine
-from flows.parsing import FORMATS
+from flows.parsing import ANY
 from flows.parsing.choice import describe
 
 
@@ -25,8 +25,9 @@ def misfits(lines: Sequence[str], name: str, time_zone: str = "UTC") -> list[Mal
 
 def fitting(lines: Sequence[str], time_zone: str = "UTC") -> list[tuple[str, float]]:
     """The formats that take some of these lines, each with its share of them, the best first."""
-    shares = [(name, 1 - len(misfits(lines, name, time_zone)) / len(lines)) for name in FORMATS]
-    return sorted((found for found in shares if found[1]), key=lambda found: -found[1])
+    from flows.parsing.ranking import ranked  # which reads lines by the parser, that imports this
+
+    return [(one.name, one.share) for one in ranked(lines, time_zone) if one.name != ANY]
 
 
 def best_fit(lines: Sequence[str], *, other_than: str, time_zone: str = "UTC") -> str:

@@ -21,7 +21,8 @@ from collections.abc import Mapping
 from connectors.errors import MalformedLine
 from flows.parsing.fields import Escapes
 from flows.parsing.layout import REQUEST, Field, Layout, bracketed, quoted
-from native.lines import Meaning, Shape
+from flows.parsing.times import CLF
+from native.lines import Shape
 
 # No word of a user's name may look like a number, an address, a name of a host, or nothing.
 _OTHER_FIELD = re.compile(
@@ -58,7 +59,7 @@ BEGIN: tuple[Field | str, ...] = (
         odd=" \\",
     ),
     " [",
-    bracketed("time", Meaning.CLF),
+    bracketed("time", CLF),
     '] "',
     quoted("request", REQUEST, Escapes.APACHE),
     '" ',

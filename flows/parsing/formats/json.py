@@ -31,9 +31,16 @@ _UNREADABLE = re.compile(r"\bNaN\b|\bInfinity\b|[0-9][eE]\+?[0-9]{3}")
 class JsonLines:
     """See the module's docstring."""
 
-    def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
+    def __init__(
+        self, time_zone: ZoneInfo, duration_shift: int, *, needs_time: bool = True
+    ) -> None:
         self._zone = time_zone
         self._shift = duration_shift
+        self._needs_time = needs_time
+
+    def timeless(self) -> JsonLines:
+        """The same for lines that may have no time."""
+        return type(self)(self._zone, self._shift, needs_time=False)
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
@@ -41,13 +48,15 @@ class JsonLines:
             found = _value_of(text)
             if not isinstance(found, dict):
                 raise MalformedLine("not_an_object", f"{type(found).__name__}, not an object")
-            return row_of(found, self._zone, self._shift)
+            return row_of(found, self._zone, self._shift, needs_time=self._needs_time)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise MalformedLine("bad_json", str(error)) from None
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        return columns_of(Form.JSON, lines, _members, self._zone, self._shift)
+        return columns_of(
+            Form.JSON, lines, _members, self._zone, self._shift, needs_time=self._needs_time
+        )
 
 
 def _value_of(text: str) -> object:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -59,22 +60,31 @@ _COLOURS = re.compile(COLOURS.encode())
 class Logfmt:
     """See the module's docstring."""
 
-    def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
+    def __init__(
+        self, time_zone: ZoneInfo, duration_shift: int, *, needs_time: bool = True
+    ) -> None:
         self._zone = time_zone
         self._shift = duration_shift
+        self._needs_time = needs_time
+
+    def timeless(self) -> Logfmt:
+        """The same for lines that may have no time."""
+        return type(self)(self._zone, self._shift, needs_time=False)
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
         pairs = dict(_pairs(without_colours(text)))
         known = Table.of(dialect_of(pairs)).firsts
         found = {key: _meaning(value, key in known) for key, value in pairs.items()}
-        return row_of(found, self._zone, self._shift)
+        return row_of(found, self._zone, self._shift, needs_time=self._needs_time)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
         if b"\x1b" in lines.data:  # of one byte, which is found far quicker than two
-            lines = Lines(_COLOURS.sub(b"", lines.data))
-        return columns_of(Form.LOGFMT, lines, _members, self._zone, self._shift)
+            lines = lines.changed(partial(_COLOURS.sub, b""))
+        return columns_of(
+            Form.LOGFMT, lines, _members, self._zone, self._shift, needs_time=self._needs_time
+        )
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str | None]]:

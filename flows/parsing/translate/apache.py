@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from flows.parsing.fields import Escapes
 from flows.parsing.layout import REQUEST, Field, Layout, bracketed
+from flows.parsing.times import CLF
 from flows.parsing.translate.parts import Part, layout_of, pieces
 from native.lines import Meaning, Shape
 
@@ -22,7 +23,7 @@ _FIELDS = {
     "a": Field("client", "client_ip"),
     "l": Field("ident"),
     "u": Field("user", "customer_id", Shape.WORDS, empty=("-", '""')),
-    "t": bracketed("time", Meaning.CLF),
+    "t": bracketed("time", CLF),
     "r": Field("request", REQUEST, Shape.WORDS),
     "m": Field("method", "method"),
     "U": Field("path", "request_path"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from flows.parsing.fields import Escapes
 from flows.parsing.layout import REQUEST, Field, Layout, bracketed
+from flows.parsing.times import CLF
 from flows.parsing.translate.parts import Part, layout_of, pieces
 from native.lines import Meaning, Shape
 
@@ -32,7 +33,7 @@ _COLUMNS = {
     "server_name": "host",
     "http_host": "host",
 }
-_TIMES = {"time_local": Meaning.CLF, "time_iso8601": Meaning.ISO, "msec": Meaning.EPOCH}
+_TIMES = {"time_iso8601": Meaning.ISO, "msec": Meaning.EPOCH}
 # What may have spaces where no quotes are around it.
 _SEVERAL = re.compile("remote_user|request|upstream_.*|http_.*|sent_http_.*|cookie_.*|arg_.*|args")
 
@@ -54,7 +55,7 @@ def _parts(text: str) -> Iterator[Part]:
 
 def _field(name: str) -> Field:
     if name == "time_local":
-        return bracketed(name, Meaning.CLF)
+        return bracketed(name, CLF)
     if name in _TIMES:
         return Field(name, "timestamp", time=_TIMES[name])
     shape = Shape.WORDS if _SEVERAL.fullmatch(name) else Shape.WORD

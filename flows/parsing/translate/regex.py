@@ -24,6 +24,8 @@ _NOT_OF_A_LINE = {
     *("endpoint", "status_class", "success"),
 }
 
+MISFIT = "the expression of LOG_FORMAT does not match"
+
 
 @dataclass(frozen=True)
 class Regex:
@@ -66,5 +68,4 @@ def translate(text: str) -> Regex:
         raise ValueError("no group is named timestamp")
     columns = {name: name for name in COLUMNS.keys() - _NOT_OF_A_LINE} | {REQUEST: REQUEST}
     fields = tuple(Field(name, columns.get(name, ""), time=None) for name in pattern.groupindex)
-    misfit = "the expression of LOG_FORMAT does not match"
-    return Regex(Readers(pattern, fields, "not_log_format", lambda _: misfit))
+    return Regex(Readers(pattern, fields, "not_log_format", lambda _: MISFIT))

@@ -1,0 +1,149 @@
+"""Format `app`: a time, a level and a message, as most programs write them, in either order.
+
+No program's own: what is left when nobody has said anything else in its settings of `logging`,
+log4j, winston, log/slog and the like. Levels are those of syslog, java.util.logging, logging, and
+what these are shortened to. Colours for a terminal (ECMA-48, SGR) are no part of a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from flows.parsing.keys import COLOURS, without_colours
+from flows.parsing.layout import Field, Layout, Maybe, Part, Variants
+from flows.parsing.lines import Lines
+from flows.parsing.parser import Format, Row
+from flows.parsing.times import ISO_8601
+from flows.parsing.translate.python import translate
+from native.lines import Shape
+
+_COLOURS = re.compile(COLOURS.encode())
+_NAMES = "info warn error debug warning trace fatal critical notice alert emergency emerg crit err"
+_OTHERS = "panic success information"
+MEANINGS = {
+    "SEVERE": "error",
+    "CONFIG": "debug",
+    "FINE": "debug",
+    "FINER": "debug",
+    "FINEST": "trace",
+    "VERBOSE": "trace",
+    "Verbose": "trace",
+    "verbose": "trace",
+    "silly": "trace",
+    "ERRO": "error",
+    "DEBG": "debug",
+    "TRAC": "trace",
+    "BLAT": "trace",
+}
+"""Levels of java.util.logging, winston and supervisord that no scale has but theirs."""
+
+LEVELS = {
+    name: name
+    for each in f"{_NAMES} {_OTHERS}".split()
+    for name in (each.upper(), each, each.capitalize())
+} | MEANINGS
+"""All that a level may be, the usual ones first, and what it means."""
+
+SLASHES = "%Y/%m/%d %H:%M:%S"
+
+
+@dataclass(frozen=True)
+class Coloured:
+    """Lines that may have colours for a terminal."""
+
+    plain: Variants
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """See `Description`."""
+        return self.plain.samples
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
+        """See `Description`."""
+        return _WithoutColours(self.plain.make(time_zone, duration_shift))
+
+
+class _WithoutColours:
+    """See `Coloured`."""
+
+    def __init__(self, plain: Format) -> None:
+        self._plain = plain
+
+    def line(self, text: str) -> Row:
+        """One line. Raises `MalformedLine`."""
+        return self._plain.line(without_colours(text))
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        if b"\x1b" in lines.data:
+            lines = Lines(_COLOURS.sub(b"", lines.data))
+        return self._plain.columns(lines)
+
+
+def texts(
+    reason: str,
+    *templates: str,
+    time: str = ISO_8601,
+    levels: Mapping[str, str] = LEVELS,
+    samples: tuple[str, ...] = (),
+) -> tuple[Layout, ...]:
+    """A layout for each template, which is in the style `{` of `logging`.
+
+    `time` is how a time is written; a level is one of `levels`, which say what they mean. The
+    samples are of the first one.
+    """
+    shape = Shape.WORDS if any(" " in name for name in levels) else Shape.WORD
+    level = Field("level", "level", shape, choices=tuple(levels), words=levels)
+
+    def fitted(part: Part | Maybe) -> Part | Maybe:
+        if not isinstance(part, Field):
+            return part
+        if part.column == "timestamp":
+            return replace(part, time=time)
+        return level if part.column == "level" else part
+
+    layouts = map(translate, templates)
+    made = [replace(one, parts=tuple(map(fitted, one.parts)), reason=reason) for one in layouts]
+    return (replace(made[0], samples=samples), *made[1:])
+
+
+_TEMPLATES = (
+    "{time} {level:9} {message}",
+    "{time} [{level:9}] {message}",
+    "[{time}] [{level:9}] {message}",
+    "[{time}] {level:9} {message}",
+    "{time} {level:9}: {message}",
+    "[{time}] {level:9}: {message}",
+    "{time} [{level:9}]: {message}",
+    "[{time}] [{level:9}]: {message}",
+    "{time} - {level:9} - {message}",
+    "{time} - {level:9}: {message}",
+    "{time} | {level:9} | {message}",
+    "{time}|{level:9}|{message}",
+    "{time}\t{level}\t{message}",
+    "{time} <{level}> {message}",
+    "{level:9} {time} {message}",
+    "{level:9}: {time} {message}",
+    "[{level:9}] {time} {message}",
+    "[{level:9}] [{time}] {message}",
+)
+FORMAT = Coloured(
+    Variants(
+        (
+            *texts(
+                "not_app",
+                *_TEMPLATES,
+                samples=(
+                    "2026-11-22 20:15:05,123 INFO order 4711 stored",
+                    "2026-11-22T20:15:05.123456+01:00 warning  no answer from caf\u00e9",
+                ),
+            ),
+            *texts("not_app", *_TEMPLATES, time=SLASHES),
+        )
+    )
+)

@@ -1,0 +1,108 @@
+"""Format `postgresql`: PostgreSQL's log, with one of the usual prefixes.
+
+PostgreSQL's documentation, "Error Reporting and Logging", describes `log_line_prefix`. It is
+`%m [%p] ` by default; `%m [%p] %q%u@%d `, earlier `%t [%p-%l] %q%u@%d `, in Debian
+(postgresql-common, createcluster.conf); `%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ` in the
+documentation of pgBadger; `%t:%r:%u@%d:[%p]:` in that of Amazon RDS. Behind it are a severity and a
+message, as elog.c (`send_message_to_server_log`) writes them.
+
+The user is the customer, the database and the process are attributes. Lines of `DETAIL`, `HINT`,
+`QUERY`, `CONTEXT` and `STATEMENT` belong to the one before: these words are their level. `LOG` is
+`info`, as for syslog in the documentation, "Message Severity Levels". A message that begins with
+how long a statement took (`log_min_duration_statement`) gives the duration, too. Further lines of
+a message begin with a tab: `LOG_MULTILINE=indent`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from flows.parsing.layout import Field, Layout, Maybe, Part, Variants, VariantsFormat
+from flows.parsing.lines import Lines
+from flows.parsing.parser import Row
+from native.lines import Shape
+
+_TOOK = "duration: "
+_MILLISECONDS = rf"^{_TOOK}([0-9]{{1,12}})\.([0-9]{{3}}) ms"
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Layouts in whose messages there are durations."""
+
+    layouts: Variants
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        return self.layouts.samples
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> _TimedFormat:
+        return _TimedFormat(self.layouts.make(time_zone))
+
+
+class _TimedFormat:
+    def __init__(self, inner: VariantsFormat) -> None:
+        self._inner = inner
+
+    def line(self, text: str) -> Row:
+        """One line. Raises `MalformedLine`."""
+        row = self._inner.line(text)
+        if found := re.match(_MILLISECONDS, str(row["message"])):
+            row["duration"] = int("".join(found.groups())) / 1_000_000
+        return row
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        frame = self._inner.columns(lines)
+        if "message" not in frame.columns or not frame["message"].str.starts_with(_TOOK).any():
+            return frame
+        parts = [pl.col("message").str.extract(_MILLISECONDS, group) for group in (1, 2)]
+        micros = pl.concat_str(parts).cast(pl.UInt64)
+        return frame.with_columns(duration=(micros / 1_000_000).fill_null(0.0))
+
+
+_USER = Field("user", "customer_id", Shape.WORDS)
+_DATABASE = Field("database", shape=Shape.WORDS)
+_PID = Field("pid", shape=Shape.DIGITS)
+_NUMBER = Field("number", shape=Shape.DIGITS)
+_UNKNOWN = ("[unknown]",)
+_AT: tuple[Part | Maybe, ...] = (
+    "] ",
+    Maybe(
+        *(Field("user", "customer_id", empty=_UNKNOWN), "@"),
+        *(Field("database", empty=_UNKNOWN), " "),
+    ),
+)
+_NAMED: tuple[Part | Maybe, ...] = (
+    *("user=", _USER, ",db=", _DATABASE, Maybe(",app=", Field("application", shape=Shape.WORDS))),
+    *(Maybe(",client=", Field("client", "client_ip", Shape.WORDS, empty=("[local]",))), " "),
+)
+_CLIENT = Maybe(Field("client", "client_ip"), "(", Field("port", shape=Shape.DIGITS), ")")
+_PREFIXES: tuple[tuple[Part | Maybe, ...], ...] = (
+    (" [", _PID, *_AT),
+    (" [", _PID, "-", _NUMBER, *_AT),
+    (" [", _PID, "]: [", _NUMBER, "-1] ", *_NAMED),
+    (":", _CLIENT, ":", _USER, "@", _DATABASE, ":[", _PID, "]:"),
+)
+_SAMPLES = (
+    '2026-11-22 20:15:05.123 UTC [1234] shop@orders ERROR:  relation "a" does not exist',
+    "2026-11-22 20:15:05.123 UTC [1234] LOG:  caf\u00e9",
+)
+
+
+def _layout(prefix: tuple[Part | Maybe, ...]) -> Layout:
+    parts: tuple[Part | Maybe, ...] = (
+        Field("time", "timestamp", time="%Y-%m-%d %H:%M:%S %Z"),
+        *prefix,
+        *(Field("level", "level", words={"LOG": "info"}), ":  "),
+        Field("message", "message", Shape.WORDS, empty=()),
+    )
+    samples = _SAMPLES if prefix is _PREFIXES[0] else ()
+    return Layout(parts, samples, "not_postgresql")
+
+
+FORMAT = _Timed(Variants(tuple(map(_layout, _PREFIXES))))

@@ -1,0 +1,147 @@
+"""Format `raw`: any line. It is the message, whole; a time and a level are looked for in it.
+
+The time is the first that looks like one of those below in the first 128 characters; a line without
+one has the time at which its stream was seen first. The level is the first word there that is one,
+in capital letters, or in front of `:`, `]`, `)`, `>`, `|` or a tab in any.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pyarrow as pa
+
+from connectors.batch import COLUMNS
+from connectors.errors import MalformedLine
+from flows.parsing.choice import Scanner
+from flows.parsing.formats.app import LEVELS, MEANINGS
+from flows.parsing.layout import Field, Layout, Variants
+from flows.parsing.lines import Lines
+from flows.parsing.parser import OK, Format, Row
+from flows.parsing.times import ISO_8601, WHEN_SEEN
+from native.lines import Meaning, Shape
+
+_NEAR = 128  # characters
+_MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_BEGINNINGS = (
+    "[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}[Tt ][0-9]{1,2}:",
+    "[0-9]{8}-[0-9]{1,2}:",
+    f"[0-9]{{1,2}}[-/ ]{_MONTH}[-/ ][0-9]{{4}}[: ][0-9]{{1,2}}:",
+    f"(?:{_DAY} )?{_MONTH} [ 0-9]?[0-9],? (?:[0-9]{{4}},? )?[0-9]{{1,2}}:",
+    "[0-9]{2}/[0-9]{2}/[0-9]{2} [0-9]{1,2}:",
+    "[0-9]{2}[-.][0-9]{2} [0-9]{2}:[0-9]{2}:",
+    r"^[0-9]{10}(?:[0-9]{3})?(?:\.[0-9]+)? ",
+)
+_PATTERNS = (
+    ISO_8601,
+    "%Y/%m/%d %H:%M:%S",
+    "%Y.%m.%d %H:%M:%S",
+    "%Y%m%d-%H:%M:%S:%f",
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%d/%b/%Y:%H:%M:%S",
+    "%d/%b/%Y %H:%M:%S",
+    "%d-%b-%Y %H:%M:%S",
+    "%d %b %Y %H:%M:%S",
+    "%a %b %e %H:%M:%S %Y",
+    "%b %e, %Y %I:%M:%S %p",
+    "%b %e %Y %H:%M:%S",
+    "%b %e %H:%M:%S",
+    "%y/%m/%d %H:%M:%S",
+    "%m-%d %H:%M:%S",
+    "%m.%d %H:%M:%S",
+)
+_REST = Field("rest", "message", Shape.WORDS)
+_LAYOUTS = (
+    *((Field("time", "timestamp", time=each), _REST) for each in _PATTERNS),
+    (Field("time", "timestamp", time=Meaning.EPOCH), " ", _REST),
+)
+_TIMES = Variants(tuple(Layout(parts, samples=(), reason="no_timestamp") for parts in _LAYOUTS))
+_FIND_TIME = rf"\b(?:{'|'.join(_BEGINNINGS)})[0-9A-Za-z:.,/+ -]*"
+_UPPER = "|".join(word for word in LEVELS if word.isupper())
+_OTHER = "|".join(word for word in LEVELS if not word.isupper())
+_FIND_LEVEL = rf"(?:^|[^0-9A-Za-z_])((?:{_UPPER})(?:[^0-9A-Za-z_]|$)|(?:{_OTHER}) *[\]):>|\t])"
+_BEHIND_LEVEL = "[^A-Za-z]+$"
+_time_in, _level_in = (re.compile(each, re.ASCII) for each in (_FIND_TIME, _FIND_LEVEL))
+_find_time = _FIND_TIME.replace(r"\b", r"(?-u:\b)")  # as Polars calls what `re.ASCII` is
+
+
+class Raw:
+    """See the module's docstring."""
+
+    def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
+        self._times = _TIMES.make(time_zone)
+
+    def timeless(self) -> Format:
+        """The same within lines that have a time themselves, which counts."""
+        return _Within(self)
+
+    def line(self, text: str) -> Row:
+        """One line."""
+        near = text[:_NEAR]
+        row: Row = {"timestamp": WHEN_SEEN, "message": text}
+        if time := _time_in.search(near):
+            with suppress(MalformedLine):  # it may only look like one
+                row["timestamp"] = self._times.line(time.group())["timestamp"]
+        if level := _level_in.search(near):
+            word = re.sub(_BEHIND_LEVEL, "", level.group(1))
+            row["level"] = MEANINGS.get(word, word)
+        return row
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are no text, or whose time is odd, are left open."""
+        text = _texts(lines)
+        near = text.str.head(_NEAR)
+        level = near.str.extract(_FIND_LEVEL).str.replace(_BEHIND_LEVEL, "").replace(MEANINGS)
+        found = near.str.extract(_find_time, 0)
+        times = self._times.columns(Lines("".join(found.fill_null("") + "\n").encode()))
+        is_timeless = found.is_null()
+        moments = pl.repeat(WHEN_SEEN, len(text), eager=True, dtype=COLUMNS["timestamp"])
+        if "timestamp" in times.columns:
+            moments = moments.zip_with(is_timeless, times["timestamp"])
+        is_odd = text.str.contains(r"^(\?*$|\x{feff})")
+        return pl.DataFrame(
+            {
+                "timestamp": moments,
+                "level": level.fill_null(""),
+                "message": text,
+                OK: (is_timeless | times[OK]) & ~is_odd,
+            }
+        )
+
+
+class _Within:
+    """Lines within others: level and message."""
+
+    def __init__(self, raw: Raw) -> None:
+        self._raw = raw
+
+    def line(self, text: str) -> Row:
+        """One line."""
+        row = self._raw.line(text)
+        del row["timestamp"]
+        return row
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are no text, or whose time is odd, are left open."""
+        return self._raw.columns(lines).drop("timestamp", strict=False)
+
+
+def _texts(lines: Lines) -> pl.Series:
+    """The lines without their ends."""
+    array = pa.LargeStringArray.from_buffers(
+        len(lines), pa.py_buffer(lines.starts), pa.py_buffer(lines.text)
+    )
+    return pl.Series(array).str.replace(r"\r?\n\z", "")
+
+
+FORMAT = Scanner(
+    Raw,
+    samples=(
+        "worker 3 says at 2026-11-22 20:15:05.123: ERROR no answer from 203.0.113.7",
+        "nothing but caf\u00e9 [warn] Nov 22 20:15:05",
+    ),
+)

@@ -1,0 +1,41 @@
+"""Format `redis`: the log of Redis and Valkey.
+
+`pid:role time level message`, by server.c (`serverLogRaw`) of Redis since 3.0; before, the process
+was in brackets, and the time had no year. The levels are signs: `.` debug, `-` verbose, `*` notice,
+`#` warning. Roles are `C`, a child, `M`, `S`, a replica, and `X`, a sentinel.
+"""
+
+from __future__ import annotations
+
+from flows.parsing.layout import Field, Layout, Part, Variants
+from native.lines import Shape
+
+_PID = Field("pid", shape=Shape.DIGITS)
+_LEVELS = {".": "debug", "-": "info", "*": "notice", "#": "warning"}
+_END: tuple[Part, ...] = (
+    " ",
+    Field("level", "level", width=1, words=_LEVELS, empty=()),
+    " ",
+    Field("message", "message", Shape.WORDS, empty=()),
+)
+
+
+def _layout(head: tuple[Part, ...], time: str, *samples: str) -> Layout:
+    return Layout((*head, Field("time", "timestamp", time=time), *_END), samples, "not_redis")
+
+
+FORMAT = Variants(
+    (
+        _layout(
+            (_PID, ":", Field("role", width=1), " "),
+            "%d %b %Y %H:%M:%S",
+            "1234:M 22 Nov 2026 20:15:05.123 * Ready to accept connections",
+            "1234:C 22 Nov 2026 20:15:05.123 # caf\u00e9",
+        ),
+        _layout(
+            ("[", _PID, "] "),
+            "%d %b %H:%M:%S",
+            "[1234] 22 Nov 20:15:05.123 - Accepted 203.0.113.7:50122",
+        ),
+    )
+)

@@ -1,0 +1,23 @@
+"""Format `ruby`: `I, [time #pid]  INFO -- program: message`, as Ruby's Logger and Rails write it.
+
+By the documentation of the class Logger, "Format", and Logger::Formatter.
+"""
+
+from __future__ import annotations
+
+from flows.parsing.formats.app import LEVELS, Coloured, texts
+from flows.parsing.layout import Variants
+
+FORMAT = Coloured(
+    Variants(
+        texts(
+            "not_ruby",
+            *(
+                f"{letter}, [{{time}} #{{process}}] {{level:5}} -- {{program}}: {{message}}"
+                for letter in "IDWEFA"
+            ),
+            levels={**LEVELS, "ANY": "ANY"},
+            samples=("I, [2026-11-22T20:15:05.123456 #1234]  INFO -- shop: order 4711 stored",),
+        )
+    )
+)

@@ -1,0 +1,26 @@
+"""Format `rust`: the crates env_logger and tracing-subscriber.
+
+`[2026-11-22T20:15:05Z INFO  shop::orders] message` by the documentation of env_logger, and
+`2026-11-22T20:15:05.123456Z  INFO shop::orders: message key=value` by that of tracing-subscriber,
+`fmt::format::Full`: pairs behind a message are attributes.
+"""
+
+from __future__ import annotations
+
+from flows.parsing.formats.app import Coloured, texts
+from flows.parsing.formats.pairs import WithPairs
+from flows.parsing.layout import Variants
+
+FORMAT = WithPairs(
+    Coloured(
+        Variants(
+            texts(
+                "not_rust",
+                "[{time} {level:5} {logger}] {message}",
+                "{time} {level:5} {logger}: {message}",
+                "{time} {level:5} {message}",
+                samples=("[2026-11-22T20:15:05Z INFO  shop::orders] order 4711 stored",),
+            )
+        )
+    )
+)

@@ -1,0 +1,94 @@
+"""Format `syslog`: lines as syslog daemons keep them in files, and as `journalctl` prints them.
+
+`time host program[pid]: message`, by RFC 3164, sections 4.1 and 5.4; the templates
+`RSYSLOG_TraditionalFileFormat` and `RSYSLOG_FileFormat` in rsyslog's documentation; journalctl(1),
+`--output`: `short`, `short-precise`, `short-iso`, `short-full`, `short-unix`, `with-unit`; and
+BusyBox's syslogd and OpenWrt's logread, which add `facility.severity`. So auth.log, kern.log,
+mail.log, messages and the like are of this format.
+
+The time lacks its year in most of them. A priority in front of it gives the level. Some daemons
+write no host, some no program; launchd of macOS names a service behind the program, routers of
+Cisco have a colon in front of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from connectors.errors import MalformedLine
+from flows.parsing.dialects import SYSLOG
+from flows.parsing.layout import SPACES, Field, Layout, Maybe, Part, Variants
+from native.lines import Shape
+
+PRIORITY = Field(
+    "priority",
+    "level",
+    Shape.DIGITS,
+    words={str(priority): SYSLOG[str(priority % 8)] for priority in range(24 * 8)},
+)
+"""8 * facility + severity, as RFC 5424 numbers them in section 6.2.1."""
+
+_Parts = tuple[Part | Maybe, ...]
+_BSD = "%b %e %H:%M:%S"
+_BSD_WITH_YEAR = "%b %e %Y %H:%M:%S"
+_TIMES = (
+    _BSD,
+    "%Y-%m-%dT%H:%M:%S%z",
+    "%a %Y-%m-%d %H:%M:%S %Z",
+    "%s",
+    _BSD_WITH_YEAR,
+)
+_MESSAGE = Field("message", "message", Shape.WORDS, empty=())
+_HOST = Field("host", "host", odd=":[")
+_PID: tuple[Part, ...] = ("[", Field("pid", shape=Shape.DIGITS), "]")
+_TAG: _Parts = (
+    Field("program"),
+    Maybe(*_PID),
+    Maybe(" (", Field("service", shape=Shape.WORDS), ")"),
+    ":",
+    Maybe(" ", _MESSAGE),
+)
+_SEVERITY: tuple[Part, ...] = (Field("facility"), ".", Field("level", "level"), " ")
+_OF_HOST: tuple[_Parts, ...] = (
+    (_HOST, " ", *_TAG),
+    (_HOST, " ", *_SEVERITY, *_TAG),
+    (_HOST, SPACES, Field("program", shape=Shape.WORDS), *_PID, ": ", _MESSAGE),
+)
+_RARE: tuple[tuple[str, _Parts], ...] = (
+    (_BSD, _TAG),
+    ("%a %b %e %H:%M:%S %Y", (*_SEVERITY, *_TAG)),
+    (_BSD, ("--- ", _MESSAGE, " ---")),
+    (
+        _BSD,
+        (_HOST, " ", Field("program", choices=("syslogd",)), " ", Field("version"), ": ", _MESSAGE),
+    ),
+    (_BSD, (_HOST, " : ", *_TAG)),
+    (_BSD_WITH_YEAR, (_HOST, " : ", *_TAG)),
+    (_BSD, (_HOST, " ", _MESSAGE)),
+    (_BSD_WITH_YEAR, (_HOST, " ", _MESSAGE)),
+)
+_SAMPLES = (
+    "Nov 22 20:15:05 web-1 sshd[1234]: Invalid user deploy from 203.0.113.7",
+    "<4>Nov  2 20:15:05.120 web-1 kernel: caf\u00e9",
+)
+
+
+def _check(texts: Mapping[str, str]) -> None:
+    """Refuse a line without a host, of which something else would be taken for one."""
+    host = texts.get("host", "")
+    if host.endswith(":") or host.startswith("["):
+        raise MalformedLine("not_syslog", f"{host[:64]!r} is no host")
+
+
+def _layout(time: str, parts: _Parts) -> Layout:
+    head: _Parts = (Maybe("<", PRIORITY, ">"), Field("time", "timestamp", time=time), " ")
+    is_usual = (time, parts) == (_BSD, _OF_HOST[0])
+    return Layout((*head, *parts), _SAMPLES if is_usual else (), "not_syslog", _check)
+
+
+FORMAT = Variants(
+    (
+        *(_layout(time, parts) for time in _TIMES for parts in _OF_HOST),
+        *(_layout(time, parts) for time, parts in _RARE),
+    )
+)

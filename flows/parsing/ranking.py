@@ -1,0 +1,226 @@
+"""Which format lines are of: every format is tried on some of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from connectors.errors import MalformedLine
+from flows.parsing import ANY, FORMATS, OUTER
+from flows.parsing.choice import describe
+from flows.parsing.fields import MISFITS
+from flows.parsing.lines import Lines
+from flows.parsing.parser import OK, Format, Row
+from flows.parsing.times import WHEN_SEEN
+
+_PROBES = 8  # lines that are tried first: a format that takes none of them takes none
+_ONE_BY_ONE = 64  # lines that are looked at at most of those that the compiled part leaves open
+_ENOUGH = 0.5  # share of the lines that a format takes at least
+_SOME = 0.02  # share of them that are worth a format of their own beside it
+_MOST_MIXED = 3
+_INNER = 0.95  # the same of one within another
+_OF_ATTRIBUTES = 0.25  # what an attribute is worth beside a column
+_NOT_READ = '"extra":'  # what a format has left as it is
+_ODD = 2  # what a value is worth that does not fit its column, a level that is none
+_LEVEL = re.compile(
+    "trace|debug|info|notice|warn|err|fatal|crit|alert|emerg|panic|severe|fine|config|verbose|"
+    "success|log|statement|detail|hint|context|query|system|dpanic|unknown|audit|security",
+    re.IGNORECASE,
+)
+_STRIKES = {"logfmt": '":true'}  # a word alone: in other lines, each is one
+
+# How lines begin that go on with the one before: see `PRESETS` in connectors/sources/framing.py.
+_CONTINUES = re.compile(r"[ \t]|Caused by: |Traceback \(most|\.\.\. \d|at [\w$.]+\(|[\w.]+Error: ")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How a format takes some lines: so many of them, and what it finds in one.
+
+    `typed` counts the columns that have a value, less those in which a value does not fit.
+    """
+
+    name: str
+    taken: int
+    lines: int
+    typed: float
+
+    @property
+    def share(self) -> float:
+        """The share of the lines that it takes."""
+        return self.taken / self.lines
+
+    @property
+    def worth(self) -> tuple[int, int]:
+        """By which the better one is known; of equal ones the one that `FORMATS` has first."""
+        return round(50 * self.share), round(2 * self.typed)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The format of some lines, what takes them next best, and whether lines go on with others."""
+
+    best: Candidate
+    next: Candidate | None
+    has_events: bool = False
+
+    def __str__(self) -> str:
+        best, other = self.best, self.next
+        text = f"{best.name} fits {best.taken} of {best.lines} lines"
+        return f"{text}, {other.name} {other.taken}" if other else text
+
+
+def choose(lines: Sequence[str], time_zone: str = "UTC", before: str = "") -> Choice | None:
+    """The format of lines, each without its end; None: there are no lines.
+
+    `before` is kept if it fits. Where no format takes half of the lines, it is `raw`. Lines that go
+    on with the one before do not count.
+    """
+    heads = [line for line in lines if not _CONTINUES.match(line)] or list(lines)
+    if not heads:
+        return None
+    has_events = len(heads) < len(lines)
+    zone = ZoneInfo(time_zone)
+    if before and (kept := _try(before, heads, zone)) and kept.share >= _INNER:
+        return Choice(kept, None, has_events)
+    found = [one for one in ranked(heads, time_zone) if one.name != ANY]
+    outer = [one for one in found if one.name in OUTER and one.share >= _INNER]
+    found += [inner for one in outer if (inner := _inner(one, heads, zone))]
+    found.sort(key=lambda one: one.worth, reverse=True)
+    if found and (mixed := _mixed(found[0], heads, zone)):
+        found.insert(0, mixed)
+    if not found or found[0].share < _ENOUGH:
+        found.insert(0, _try(ANY, heads, zone) or Candidate(ANY, 0, len(heads), 0))
+    return Choice(found[0], found[1] if len(found) > 1 else None, has_events)
+
+
+def _mixed(best: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
+    """The best format together with those of the lines that it does not take, if these are some."""
+    names, rest = [best.name], list(lines)
+    while len(names) < _MOST_MIXED:
+        rest = [line for line in rest if not takes(names[-1], line, zone.key)]
+        others = ranked(rest, zone.key) if len(rest) >= _SOME * len(lines) else []
+        other = next((one for one in others if one.taken >= _SOME * len(lines)), None)
+        if not other or (other.name == ANY and not _have_times(rest, zone)):
+            break
+        names.append(other.name)
+    return _try("|".join(names), lines, zone) if len(names) > 1 else None
+
+
+def _have_times(lines: Sequence[str], zone: ZoneInfo) -> bool:
+    """Whether half of these lines have a time somewhere."""
+    rows = [row for line in lines if (row := takes(ANY, line, zone.key))]
+    return 2 * sum(row["timestamp"] != WHEN_SEEN for row in rows) >= len(lines)
+
+
+def ranked(lines: Sequence[str], time_zone: str = "UTC") -> list[Candidate]:
+    """The formats that take some of these lines, the best first."""
+    zone = ZoneInfo(time_zone)
+    found = [one for name in FORMATS if (one := _try(name, lines, zone)) and one.typed >= 0]
+    return sorted(found, key=lambda one: one.worth, reverse=True)  # equal ones stay in order
+
+
+def takes(name: str, line: str, time_zone: str) -> Row | None:
+    """The row that a format makes of a line, if it is of it."""
+    try:
+        return format_of(name, ZoneInfo(time_zone)).line(line)
+    except MalformedLine:
+        return None
+
+
+@lru_cache(maxsize=256)
+def format_of(name: str, zone: ZoneInfo) -> Format:
+    """The format with this name."""
+    return describe(name).make(zone)
+
+
+def _inner(outer: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
+    """The format within another one, as that takes these lines; None: there is none."""
+    texts = []
+    for line in lines:
+        if row := takes(outer.name, line, zone.key):
+            texts.append(str(row.get("message", "")).split("\n")[0])
+    texts = [text for text in texts if text and not _CONTINUES.match(text)]
+    for one in ranked(texts, zone.key) if texts else ():
+        if one.name not in (ANY, *OUTER) and one.share >= _INNER:
+            return _try(f"{outer.name}:{one.name}", lines, zone)
+    return None
+
+
+def _try(name: str, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
+    """How a format takes these lines; None: it takes none of some."""
+    try:
+        form = format_of(name, zone)
+    except ValueError:  # the format of before is known no more
+        return None
+    probes = lines[:: max(1, len(lines) // _PROBES)]
+    if not any(_rows(form, probes)):
+        return None
+    text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+    frame = form.columns(Lines(text))
+    certain = frame.drop_in_place(OK).to_numpy()
+    unsure = np.flatnonzero(~certain).tolist()
+    some = unsure[:: 1 + len(unsure) // _ONE_BY_ONE]
+    others = list(_rows(form, [lines[number] for number in some]))
+    sure, each = int(certain.sum()), len(unsure) / max(1, len(some))
+    taken = sure + round(each * len(others))
+    if not taken:
+        return None
+    strike = _STRIKES.get(name.rpartition(":")[2], "\0")
+    typed = _typed(frame.filter(certain), strike) if sure else 0.0
+    typed += each * sum(_typed_in(row, strike) for row in others)
+    return Candidate(name, taken, len(lines), typed / taken)
+
+
+def _rows(form: Format, lines: Iterable[str]) -> Iterator[Row]:
+    """The rows of the lines that a format takes."""
+    for line in lines:
+        try:
+            yield form.line(line)
+        except MalformedLine:
+            continue
+
+
+def _typed(rows: pl.DataFrame, strike: str) -> float:
+    """How many values the columns have."""
+    count = 0.0
+    for name, dtype in rows.schema.items():
+        column = rows[name]
+        if name == "attributes":
+            count += _members("".join(column.to_list()), strike)
+        elif name == "level":
+            count += sum(map(_level, column.to_list()))
+        elif dtype == pl.String:
+            count += int((column != "").sum())
+        elif name != "timestamp":
+            count += int((column != 0).sum())
+    return count
+
+
+def _typed_in(row: Row, strike: str) -> float:
+    misfits, attributes = row.get(MISFITS, ()), row.get("attributes", "")
+    assert isinstance(misfits, tuple)
+    assert isinstance(attributes, str)
+    columns = {name for name, value in row.items() if value} - _APART
+    odd = _ODD * len(misfits)
+    return len(columns) + _level(row.get("level")) - odd + _members(attributes, strike)
+
+
+_APART = {MISFITS, "timestamp", "attributes", "level"}
+
+
+def _level(word: object) -> int:
+    """What a level is worth."""
+    return (1 if _LEVEL.match(str(word)) else -_ODD) if word else 0
+
+
+def _members(attributes: str, strike: str) -> float:
+    """What attributes are worth, as they are written."""
+    members = attributes.count('":') - attributes.count(_NOT_READ)
+    return _OF_ATTRIBUTES * members - attributes.count(strike)

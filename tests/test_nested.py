@@ -1,0 +1,91 @@
+"""Formats within others: of `syslog`, which has a time, a host and a level of its own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows.parsing.choice import describe
+from tests.parsing_checks import certain, filled, mutated, refusal_of, row_of, utc
+
+UTC = ZoneInfo("UTC")
+HEADS = {
+    "syslog": "<4>Nov 22 20:15:05 web-1 app[7]: ",
+    "syslog5424": "<4>1 2026-11-22T20:15:05Z web-1 app 7 - - ",
+}
+TEXTS = {
+    "json": ['{"msg":"started","n":1}', '{"msg":"caf\u00e9","level":"info","time":"2026-11-22"}'],
+    "logfmt": ["msg=started n=1", 'msg="a b" host=db-1 level=info ts=2026-11-01T12:00:00Z'],
+}
+LINES = {
+    f"{outer}:{inner}": [head + text for text in texts]
+    for outer, head in HEADS.items()
+    for inner, texts in TEXTS.items()
+}
+
+
+def attributes(row: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(row["attributes"])
+    return found
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_text_that_says_no_time_is_of_that_of_its_line(name: str) -> None:
+    row = row_of(name, LINES[name][0])
+    assert row["timestamp"] == utc(2026, 11, 22, 20, 15, 5)
+    assert (row["host"], row["level"], row["message"]) == ("web-1", "warning", "started")
+    assert {**attributes(row), "n": 1} == {"program": "app", "pid": "7", "n": 1}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_lines_whose_texts_say_no_time_are_read_the_fast_way(name: str) -> None:
+    assert all(certain(describe(name).make(UTC), LINES[name][:1] * 3, spelled=True))
+
+
+def test_what_a_text_says_counts() -> None:
+    row = row_of("syslog:logfmt", LINES["syslog:logfmt"][1])
+    assert row["timestamp"] == utc(2026, 11, 1, 12)
+    assert (row["host"], row["level"], row["message"]) == ("db-1", "info", "a b")
+
+
+def test_what_is_no_time_in_a_text_is_an_attribute() -> None:
+    row = row_of("syslog:json", LINES["syslog:json"][1])
+    assert row["timestamp"] == utc(2026, 11, 22, 20, 15, 5)
+    assert attributes(row)["time"] == "2026-11-22"
+
+
+def test_a_text_that_is_empty_where_the_line_says_something_does_not_count() -> None:
+    row = row_of("syslog:json", HEADS["syslog"] + '{"host":"","level":"","msg":"x"}')
+    assert (row["host"], row["level"], row["message"]) == ("web-1", "warning", "x")
+
+
+def test_alone_a_line_needs_its_time() -> None:
+    for inner, (text, _) in TEXTS.items():
+        assert refusal_of(inner, text)[0] == "no_timestamp"
+
+
+def test_a_layout_within_syslog_has_its_own_time_and_the_host_of_its_line() -> None:
+    line = HEADS["syslog"] + describe("combined").samples[0].replace(":20:15", ":20:16")
+    row = filled(row_of("syslog:combined", line))
+    assert row["timestamp"] == utc(2026, 11, 22, 20, 16, 5)
+    assert (row["host"], row["level"], row["status_code"]) == ("web-1", "warning", 200)
+
+
+def test_colours_in_texts_are_removed() -> None:
+    lines = [HEADS["syslog"] + f"\x1b[32mmsg=a{number} n=1\x1b[0m" for number in range(3)]
+    certain(describe("syslog:logfmt").make(UTC), lines, spelled=True)
+    assert row_of("syslog:logfmt", lines[2])["message"] == "a2"
+
+
+@pytest.mark.parametrize("name", LINES)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_what_is_compiled_agrees_with_the_definition(name: str, data: st.DataObject) -> None:
+    lines = st.sampled_from(LINES[name])
+    edited = data.draw(st.lists(mutated(lines, '" \\[]{}:,-0n='), min_size=1, max_size=6))
+    certain(describe(name).make(UTC), edited, spelled=True)

@@ -1,0 +1,198 @@
+"""What a layout can say, and that the compiled part reads it as the definition does."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.errors import MalformedLine
+from flows.parsing.layout import SPACES, Field, Layout, Maybe, Part, Variants
+from flows.parsing.lines import Lines
+from flows.parsing.parser import OK
+from native.lines import Shape
+from tests.layouts import ALL, COLUMNS, KLOG, NEW_SYSLOG, OLD_SYSLOG
+from tests.parsing_checks import certain, mutated, utc
+
+UTC = ZoneInfo("UTC")
+BERLIN = ZoneInfo("Europe/Berlin")
+TIME = Field("time", "timestamp", time="%s")
+PARTS = ' :[]019.,-+Z"()<>ab\u00e9T/|\t@'
+
+
+def layout(*parts: Part | Maybe) -> Layout:
+    """A layout of these parts, and a time behind them."""
+    return Layout((*parts, "|", TIME), samples=(), reason="not_it")
+
+
+def read(form: Layout | Variants, line: str, *, is_fast: bool = True) -> dict[str, Any]:
+    """The row of a line, less its time; its attributes are among the others."""
+    made = form.make(UTC)
+    assert certain(made, [line], spelled=True) == [is_fast]
+    row = made.line(line)
+    del row["timestamp"]
+    found: dict[str, Any] = json.loads(str(row.pop("attributes", "{}")))
+    return {**row, **found}
+
+
+def refused(form: Layout | Variants, line: str) -> str:
+    """The reason why a line is not of the format."""
+    made = form.make(UTC)
+    assert certain(made, [line]) == [False]
+    with pytest.raises(MalformedLine) as refusal:
+        made.line(line)
+    return refusal.value.reason
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_samples_are_read_the_fast_way(name: str) -> None:
+    samples = [*ALL[name].samples]
+    assert certain(ALL[name].make(UTC), samples, spelled=True) == [True] * len(samples)
+
+
+@pytest.mark.parametrize("name", ALL)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_is_compiled_agrees_with_the_definition(name: str, data: st.DataObject) -> None:
+    samples = mutated(st.sampled_from(ALL[name].samples), PARTS)
+    lines = data.draw(st.lists(samples, min_size=1, max_size=8))
+    certain(ALL[name].make(data.draw(st.sampled_from([UTC, BERLIN]))), lines, spelled=True)
+
+
+def test_words_mean_others_and_other_words_themselves() -> None:
+    form = layout(
+        Field("level", "level", words={"W": "warning", "off": ""}),
+        " ",
+        Field("kind", words={"a": 'an "a"'}),
+    )
+    assert read(form, "W a|1") == {"level": "warning", "kind": 'an "a"'}
+    assert read(form, "E b|1") == {"level": "E", "kind": "b"}
+    assert read(form, "off -|1") == {"level": ""}
+
+
+def test_a_field_of_a_fixed_width_may_touch_the_next_one() -> None:
+    form = layout(
+        Field("level", "level", width=1),
+        Field("code", shape=Shape.DIGITS, width=3),
+        Field("text", shape=Shape.WORDS, width=2),
+        Field("rest"),
+    )
+    assert read(form, "I123 xrest|1") == {
+        "level": "I",
+        "code": "123",
+        "text": " x",
+        "rest": "rest",
+    }
+    assert read(form, "I123\u00e9xrest|1", is_fast=False)["text"] == "\u00e9x"
+    for other in ("I12 xyrest|1", " 123xyrest|1", "I123", "I"):
+        assert refused(form, other) == "not_it"
+
+
+def test_spaces_are_one_or_more() -> None:
+    form = layout(SPACES, Field("one"), SPACES, Field("rest", shape=Shape.WORDS))
+    for line in (" a b c|1", "    a   b c|1"):
+        assert read(form, line) == {"one": "a", "rest": "b c"}
+    assert refused(form, "a b c|1") == "not_it"
+    assert refused(form, " a|1") == "not_it"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("<3>tag[7]: a (b:c)|1", {"pri": "3", "tag": "tag", "pid": "7", "who": "b", "to": "c"}),
+        ("tag: a (b:c)|1", {"tag": "tag", "who": "b", "to": "c"}),
+        ("<3>tag[7]: a|1", {"pri": "3", "tag": "tag", "pid": "7"}),
+        ("tag: a|1", {"tag": "tag"}),
+    ],
+)
+def test_several_parts_may_be_left_out_anywhere(line: str, expected: dict[str, str]) -> None:
+    form = layout(
+        Maybe("<", Field("pri", shape=Shape.DIGITS), ">"),
+        Field("tag"),
+        Maybe("[", Field("pid", shape=Shape.DIGITS), "]"),
+        ": ",
+        Field("message", "message", Shape.WORDS),
+        Maybe(" (", Field("who"), ":", Field("to"), ")"),
+    )
+    assert read(form, line) == {**expected, "message": "a"}
+
+
+@pytest.mark.parametrize("many", ["", ", 1: a", ", 3: a, 5: b", ", 0: a, 1: b, 6: c"])
+def test_many_parts_may_be_left_out_one_after_another(many: str) -> None:
+    names = "0123456"
+    parts = (Maybe(f", {name}: ", Field(name, shape=Shape.WORDS)) for name in names)
+    form = layout(Field("message", "message", Shape.WORDS), *parts)
+    expected = dict(part.split(": ") for part in many.split(", ")[1:])
+    assert read(form, f"a, b{many}|1") == {"message": "a, b", **expected}
+
+
+@pytest.mark.parametrize("sign", "-;!")
+def test_a_field_may_end_at_one_of_many_signs(sign: str) -> None:
+    form = layout(Field("a", "host"), *(Maybe(each, Field(each)) for each in "-;!+"))
+    assert read(form, f"x\t{sign}1|1") == {"host": "x\t", sign: "1"}
+
+
+def test_what_may_be_left_out_at_the_end_of_a_line() -> None:
+    form = Layout((TIME, " ", Field("path"), Maybe(" ", Field("a"), "=", Field("b"))), (), "not_it")
+    assert read(form, "1 /x") == {"path": "/x"}
+    assert read(form, "1 /x k=v") == {"path": "/x", "a": "k", "b": "v"}
+    assert refused(form, "1 /x k v") == "not_it"
+
+
+def test_of_variants_the_first_that_fits_counts() -> None:
+    form = Variants((OLD_SYSLOG, NEW_SYSLOG))
+    old, new = OLD_SYSLOG.samples[0], NEW_SYSLOG.samples[0]
+    lines = [old, new, "neither", *[new] * 3, *[old] * 3, "", new]
+    assert certain(form.make(BERLIN), lines, spelled=True) == [
+        *[True, True, False, *[True] * 6],
+        *[False, True],
+    ]
+    assert refused(form, "neither") == "not_syslog"
+    assert refused(form, new.replace("2026-11", "2026-13")) == "bad_timestamp"
+
+
+def test_a_line_that_an_earlier_variant_takes_slowly_is_not_given_to_a_later_one() -> None:
+    text = Field("text", shape=Shape.WORDS)
+    first = Layout((text, ": ", Field("code", shape=Shape.DIGITS), "|", TIME), (), "no_first")
+    form = Variants((first, Layout((Field("all", shape=Shape.WORDS), "|", TIME), (), "no_second")))
+    assert read(form, "a: 1|1") == {"text": "a", "code": "1"}
+    assert read(form, "a: b: 1|1", is_fast=False) == {"text": "a: b", "code": "1"}
+    assert read(form, "a: b|1") == {"all": "a: b"}
+
+
+def test_variants_have_the_samples_of_all_of_them() -> None:
+    assert Variants((KLOG, COLUMNS)).samples == KLOG.samples + COLUMNS.samples
+
+
+@pytest.mark.parametrize(
+    ("parts", "problem"),
+    [
+        ((Field("a"), Field("b")), "nothing is between a and b"),
+        ((Field("a"), Maybe(Field("b"), " ")), "nothing is between a and b"),
+        ((Field("a"), Maybe("x"), Field("b")), "nothing is between a and b"),
+        ((Field("a", shape=Shape.DIGITS), "1"), "a digit follows the digits of a"),
+        ((Field("a", words={"a": "more than twelve"}),), "a: words have up to 12 bytes"),
+        ((Field("a"), "-", Maybe("-", Field("a"))), "a is here more than once"),
+        ((Maybe("-", TIME),), "time is here more than once"),
+    ],
+)
+def test_a_layout_that_cannot_be_read_says_why(
+    parts: tuple[Part | Maybe, ...], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        layout(*parts)
+
+
+def test_without_anything_compiled_no_line_is_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("native.library", None)
+    line = f"{NEW_SYSLOG.samples[0]}\n".encode()
+    form = ALL["syslog"].make(UTC)
+    assert form.columns(Lines(2 * line))[OK].to_list() == [False, False]
+    assert form.line(line.decode().strip())["timestamp"] == datetime(
+        2026, 11, 22, 19, 15, 5, 123456, tzinfo=utc(2026, 1, 1).tzinfo
+    )
