@@ -111,8 +111,8 @@ class _Common(BaseSettings):
     )
     log_format: str = Field(
         "api_requests",
-        description="Format of the lines: a name such as json or cri:json, nginx's `log_format`, "
-        "Apache's `LogFormat`, or a regular expression.",
+        description="Format of the lines: a name such as json or cri:json, auto (found out file by "
+        "file), nginx's `log_format`, Apache's `LogFormat`, or a regular expression.",
     )
     log_multiline: str = Field(
         "",
@@ -414,7 +414,7 @@ def _told_by(rules: Sequence[FileRule]) -> dict[str, str]:
     said = {name.lower() for name, value in os.environ.items() if value} | from_file().keys()
     told = {"log_paths": Rules(rules).patterns, "log_format": "auto"} if rules else {}
     if "log_file_path" in said:
-        del told["log_paths"]
+        told.pop("log_paths", None)
     return {name: value for name, value in told.items() if name not in said}
 
 

@@ -13,16 +13,14 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
-from cli.samples import first_lines
-from connectors.batch import Parsed, Span, Stream
+from cli.samples import batch_of, chosen, first_lines
+from connectors.batch import Parsed
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say, shown
-from connectors.sources.records import Piece, taken
 from connectors.sources.samples import lines_of
-from flows.choosing import Choices
 from flows.settings import load
-from flows.steps import framing_of, parse_and_enrich
+from flows.steps import parse_and_enrich
 from settings import Settings
 
 EXPECTED = ".rows.json"
@@ -60,14 +58,11 @@ def run(directory: str, *, update: bool) -> int:
 
 def _process(settings: Settings) -> Process:
     encoding, steps = Encoding(settings.log_encoding), parse_and_enrich(settings)
-    choices = Choices(settings)
 
     def process(name: str, data: bytes) -> Parsed:
-        form = choices.again(name, lines_of(data[:_LOOKED_AT], encoding), "")
-        span = Span(Stream(0, name), 0, len(data), 0, 0, format=form)
-        framing = framing_of(form or settings.log_format, settings.log_multiline)
-        piece = Piece.of(span, data, encoding, framing)
-        return steps(taken([piece], encoding, settings.log_max_line_bytes))
+        found = chosen(lines_of(data[:_LOOKED_AT], encoding), settings)
+        form = found.best.name if found else settings.log_format
+        return steps(batch_of(name, data, form, settings))
 
     return process
 
@@ -75,7 +70,7 @@ def _process(settings: Settings) -> Process:
 def _is_right(path: Path, settings: Settings, process: Process, update: bool) -> bool:
     """Whether a file gives what is expected; prints the difference, or writes what came."""
     data = first_lines(str(path), Encoding(settings.log_encoding), _MOST_BYTES)
-    came = as_text(process(os.path.abspath(path), data))
+    came = as_text(process(str(path), data))
     expected = Path(f"{path}{EXPECTED}")
     before = expected.read_text(encoding="utf-8") if expected.exists() else ""
     if came == before:

@@ -76,7 +76,7 @@ def audit() -> None:
 def try_(
     file: Annotated[str, typer.Argument(help="The file, compressed or not.")],
     form: Annotated[
-        str, typer.Option("--format", help="Format of its lines. Default: LOG_FORMAT.")
+        str, typer.Option("--format", help="Format of its lines. Default: LOG_FORMAT, or found.")
     ] = "",
 ) -> None:
     """Show the first rows that a file would give, and what does not fit and why; store nothing."""

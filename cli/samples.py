@@ -6,14 +6,17 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from itertools import pairwise
 
+from connectors.batch import Span, Stream, Taken
 from connectors.encodings import Encoding
 from connectors.saying import shown
 from connectors.sources.content import open_content
 from connectors.sources.names import Names
 from connectors.sources.samples import lines_of
+from connectors.sources.sense import headers_in
 from flows.parsing import AUTO
-from flows.parsing.ranking import Choice, choose
+from flows.parsing.ranking import Choice, choose, known_headers
 from flows.parsing.suggest import fitting, misfits
 from settings import Settings
 
@@ -49,20 +52,39 @@ def first_lines(path: str, encoding: Encoding, size: int) -> bytes:
 def newest_lines(path: str, encoding: Encoding) -> list[str]:
     """The newest 100 lines of a file that are not empty; of a compressed one the first.
 
+    Those that name columns of theirs are in front of them.
+
     Raises `OSError`.
     """
     with closing(open_content(path)) as content:
         size = 0 if content.is_compressed else content.size() or 0
         start = max(0, size - _REACH) & ~1  # where a character of UTF-16 may begin
         data = content.read(size - start if size else _REACH, start)
-        is_compressed = content.is_compressed
-    lines = lines_of(data, encoding)[1 if start else 0 :]  # without the one it begins in
-    return lines[:NEWEST] if is_compressed else lines[-NEWEST:]
+        lines = lines_of(data, encoding)[1 if start else 0 :]  # without the one it begins in
+        if content.is_compressed or (len(lines) <= NEWEST and not start):
+            return lines[:NEWEST]
+        headers = known_headers(content, size, encoding)
+    return [*headers.values(), *lines[-NEWEST:]]
 
 
 def chosen(lines: list[str], settings: Settings) -> Choice | None:
     """The format that is found out for such lines; None: the settings name one."""
     return choose(lines, settings.log_timezone) if settings.log_format == AUTO else None
+
+
+def batch_of(path: str, data: bytes, form: str, settings: Settings) -> Taken:
+    """Lines with which a file begins, in this format, as the pipeline would take them."""
+    from connectors.sources.records import Piece, taken  # they take their time
+    from flows.steps import framing_of, header_of
+
+    encoding, stream, pieces = Encoding(settings.log_encoding), Stream(0, os.path.abspath(path)), []
+    framing, begins = framing_of(form, settings.log_multiline), header_of(form)
+    headers = [] if begins is None else [*headers_in(data, begins, encoding)]
+    for (start, header), (end, _) in pairwise([(0, begins or ""), *headers, (len(data), "")]):
+        if start < end:
+            span = Span(stream, start, end, 0, 0, format=form, header=header)
+            pieces.append(Piece.of(span, data[start:end], encoding, framing))
+    return taken(pieces, encoding, settings.log_max_line_bytes)
 
 
 def how_they_fit(lines: list[str], settings: Settings) -> str:

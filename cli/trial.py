@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from cli.dead import as_letter
 from cli.places import given
-from cli.samples import better, chosen, first_lines
+from cli.samples import batch_of, better, chosen, first_lines
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
@@ -49,13 +49,9 @@ def _run(path: str) -> int:
     if found := chosen(lines, settings):
         say(f"{found}.", level="info")
         settings = settings.model_copy(update={"log_format": found.best.name})
-    from connectors.batch import Span, Stream  # they take their time
-    from connectors.sources.records import Piece, taken
-    from flows.steps import framing, parse_and_enrich
+    from flows.steps import parse_and_enrich  # it takes its time
 
-    span = Span(Stream(0, os.path.abspath(path)), 0, len(data), 0, 0)
-    piece = Piece.of(span, data, encoding, framing(settings))
-    batch = parse_and_enrich(settings)(taken([piece], encoding, settings.log_max_line_bytes))
+    batch = parse_and_enrich(settings)(batch_of(path, data, settings.log_format, settings))
     # On a terminal, the others are below, where they have room.
     rejected = batch.rejected.head(0 if sys.stdout.isatty() else _ROWS)
     shown = replace(batch, rows=batch.rows.head(_ROWS), rejected=rejected)

@@ -124,7 +124,11 @@ class _Lines:
         begin, end = int(self.starts[0]), int(self.ends[-1])
         long = self._long()
         cuts = self.ranges.cuts[(self.ranges.cuts > begin) & (self.ranges.cuts < end)]
-        edges = np.unique(np.concatenate(([begin, end], self.starts[long], self.ends[long], cuts)))
+        runs = self.ranges.meanings.runs(self.starts)
+        turns = self.starts[[which.start for _, which in runs]]  # where others are meant otherwise
+        edges = np.unique(
+            np.concatenate(([begin, end], self.starts[long], self.ends[long], cuts, turns))
+        )
         found = []
         for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             if not np.isin(low, self.starts[long]):

@@ -20,11 +20,10 @@ from connectors.sources.framing import PRESETS, frame
 from connectors.sources.samples import lines_of, sample
 from connectors.sources.sense import Sense, Unknown
 from flows.parsing import ANY, AUTO
-from flows.parsing.choice import Headed, describe
 from flows.parsing.parser import Row
-from flows.parsing.ranking import Candidate, choose, takes
+from flows.parsing.ranking import Candidate, Headers, choose, known_headers, takes
 from flows.pii import NO_LINE
-from flows.steps import framing_of
+from flows.steps import framing_of, header_of
 from settings import Settings
 
 Flags = npt.NDArray[np.bool_]
@@ -77,7 +76,8 @@ class Choices:
         if file.format and (known := self._known(file.format, framed)):
             return known
         lines = self._lines(file)
-        found = choose(lines, self._zone, self._named.get(file.name, ""))
+        headers = known_headers(file.open(), file.start, file.encoding)
+        found = choose(lines, self._zone, self._named.get(file.name, ""), headers)
         if not found:
             return None
         name = found.best.name
@@ -95,6 +95,8 @@ class Choices:
 
         It must leave no line out that the format takes. Empty: there is none, or no need.
         """
+        if header_of(name) is not None:
+            return ""
         taken = np.array([takes(name, line, self._zone) is not None for line in lines])
         data = "".join(f"{line}\n" for line in lines).encode(errors="replace")
         ends = UTF_8.ends(data)
@@ -112,17 +114,19 @@ class Choices:
                 best, left = preset, refused
         return best
 
-    def again(self, name: str, lines: Sequence[str], before: str) -> str:
+    def again(
+        self, name: str, lines: Sequence[str], before: str, headers: Headers | None = None
+    ) -> str:
         """The format by which refused lines of a file are tried again, which were of another.
 
-        Empty: that of the settings.
+        They are behind these `headers` (None: nobody knows of any). Empty: that of the settings.
         """
         if self._settings.log_format != AUTO:
             return ""
         rule = self._rule(name)
         if rule and rule.format not in ("", AUTO):
             return rule.format
-        found = choose(lines, self._zone)
+        found = choose(lines, self._zone, headers=headers or {})
         return found.best.name if found and found.best.name != ANY else before
 
     def _lines(self, file: Unknown) -> list[str]:
@@ -142,10 +146,8 @@ class Choices:
 
     def _sense(self, name: str, events: str = "", why: str = "") -> Sense:
         """`events` says which lines are one, unless the settings do."""
-        found = describe(name)
-        header = found.header if isinstance(found, Headed) else None
-        events = self._settings.log_multiline or events
-        return Sense(name, None if header is not None else framing_of(name, events), header, why)
+        framing = framing_of(name, self._settings.log_multiline or events)
+        return Sense(name, framing, header_of(name), why)
 
     def _remember(self, file_id: int, path: str, sense: Sense, before: str = "") -> None:
         with self._lock:
@@ -250,11 +252,11 @@ class Choices:
         return (best, doubt) if any(self._takes(best, text) for _, text in doubt.first) else None
 
     def _takes(self, one: Candidate, text: str) -> Row | None:
-        return takes(one.name, text, self._zone)
+        return takes(one.name, text, self._zone, one.header)
 
     def _best(self, span: Span, texts: list[str]) -> Candidate | None:
         """The format that nearly all of these lines fit, if it is another one."""
-        found = choose(texts, self._zone)
+        found = choose(texts, self._zone, headers={})
         is_other = found and found.best.name not in (ANY, span.format)
         return found.best if found and is_other and found.best.share >= _SURE else None
 

@@ -38,15 +38,17 @@ from connectors.sources.known_files import (
 )
 from connectors.sources.names import Names
 from connectors.sources.samples import sample as sample_of
+from connectors.sources.sense import headers_of
 from connectors.store import Ledger, Store
 from flows.audit import Auditor, FileAudit
 from flows.backfill import Backfilled, TimeRange, backfill
 from flows.choosing import Choices
 from flows.keeping import recorded, settings_of
 from flows.line_ranges import NO_BLOCKS, NO_CUTS, Framings, LineRanges, Meanings, Offsets
+from flows.parsing.ranking import known_headers
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
-from flows.steps import framing, parse_and_enrich, rules_of
+from flows.steps import framing, header_of, parse_and_enrich, rules_of
 from settings import Settings
 
 Event = dict[str, Any]
@@ -324,12 +326,16 @@ class Commands:
     ) -> LineRanges:
         usual = framing(self._settings)
         lines = sample_of(content, 0, end, self._encoding)
-        meant = Evidence(
-            seen=min(time.time_ns() // 1000, content.changed_at()),
-            format=Choices(self._settings).again(shown, lines, ""),
+        form = Choices(self._settings).again(
+            shown, lines, "", known_headers(content, 0, self._encoding)
         )
+        meant = Evidence(seen=min(time.time_ns() // 1000, content.changed_at()), format=form)
         blocks = self._accounts.blocks(known.stream.id) if known else NO_BLOCKS
         meanings = Meanings(blocks, meant)
+        begins = header_of(form or self._settings.log_format)
+        if begins is not None:
+            headers = headers_of(content, begins, end, self._encoding)
+            meanings = meanings.behind(((0, begins), *headers), end)
         return LineRanges(content, self._encoding, end, cuts, Framings.of(usual, blocks), meanings)
 
     def _changeable(self) -> ChangeableAccounts:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -32,9 +32,32 @@ class Meanings:
 
     def __init__(self, blocks: pl.DataFrame | None = None, usual: Evidence | None = None) -> None:
         rows = [] if blocks is None else sorted(blocks.rows())
+        self._blocks = rows
+        self._usual = usual or Evidence()
         ends = np.array([end for _, end, _ in rows], np.int64)
         self._ends = np.maximum.accumulate(ends)  # blocks may overlap
-        self._found = [Evidence.of(proof) for _, _, proof in rows] or [usual or Evidence()]
+        self._found = [Evidence.of(proof) for _, _, proof in rows] or [self._usual]
+
+    def behind(self, headers: Iterable[tuple[int, str]], end: int) -> Meanings:
+        """The same, where the lines up to `end` that no block has are behind these headers.
+
+        Each has the place where it is; they are in order.
+        """
+        rows, covered = [], 0
+        blocks = pl.DataFrame(self._blocks, NO_BLOCKS.schema, orient="row")
+        gaps = []
+        for low, high, _ in [*self._blocks, (end, end, "")]:
+            gaps.append((covered, low))
+            covered = max(covered, high)
+        runs = pairwise([*headers, (end, "")])
+        for (begin, header), (stop, _) in runs:
+            proof = replace(self._usual, header=header).proof
+            rows += [
+                (max(begin, low), min(stop, high), proof)
+                for low, high in gaps
+                if max(begin, low) < min(stop, high)
+            ]
+        return Meanings(blocks.vstack(pl.DataFrame(rows, blocks.schema, orient="row")))
 
     def at(self, offset: int) -> Evidence:
         """Of the line at this offset."""

@@ -21,7 +21,7 @@ from flows.choosing import Choices
 from flows.keeping import recorded
 from flows.parsing import AUTO
 from flows.process import job
-from flows.steps import enrich_step, framing, parse_step, watched
+from flows.steps import enrich_step, framing, header_of, parse_step, watched
 from settings import Settings
 
 
@@ -50,6 +50,7 @@ def tail(settings: Settings, store: Store, stop: threading.Event) -> SourceInput
             settings.log_max_line_bytes,
             framing(settings),
             recorded(settings),
+            header_of(settings.log_format),
             chooser(settings),
         ),
         encoding=settings.log_encoding,

@@ -90,7 +90,8 @@ def _pieces(
             raws = letters.filter(file_id=file_id)["raw"].head(_LOOKED_AT).to_list()
             texts = [some.decode(encoding.name, "replace") for some in raws]
             formats[file_id] = again(source, texts, evidence.format)
-        evidence = replace(evidence, format=formats[file_id])
+        if formats[file_id] != evidence.format:
+            evidence = replace(evidence, format=formats[file_id], header="")
         pieces.append(Piece.at(place, raw + end, encoding, _one_record, evidence))
     return pieces
 

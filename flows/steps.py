@@ -12,6 +12,8 @@ from flows.enrichment import chosen
 from flows.enrichment.enricher import enricher
 from flows.keeping import keeper
 from flows.labels import labelled
+from flows.parsing import AUTO
+from flows.parsing.choice import Headed, describe
 from flows.parsing.parser import parser
 from flows.pii import Rules
 from settings import Settings
@@ -23,9 +25,17 @@ def framing(settings: Settings) -> Framing | None:
 
 
 def framing_of(form: str, text: str) -> Framing | None:
-    """What `LOG_MULTILINE` means where the format is `form`."""
+    """What `LOG_MULTILINE` means where the format is `form`; of one with headers, each is one."""
+    if header_of(form) is not None:
+        return None
     outer = form.partition(":")[0]
     return Framing.of(f"{outer}:{text}" if text and outer in CONTAINERS else text)
+
+
+def header_of(form: str) -> str | None:
+    """How lines begin that name columns, where the format is `form`; None: none does."""
+    found = None if form == AUTO else describe(form)
+    return found.header if isinstance(found, Headed) else None
 
 
 def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:

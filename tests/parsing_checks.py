@@ -62,10 +62,11 @@ def piece(
     *,
     encoding: str = "utf-8",
     continued: bool = False,
+    header: str = "",
 ) -> Piece:
     """Bytes that begin at `start` of their file, from its second line on."""
     stream, end = Stream(file_id, path), start + len(data)
-    span = Span(stream, start, end, 1, 0, continued=continued, seen=SEEN)
+    span = Span(stream, start, end, 1, 0, continued=continued, seen=SEEN, header=header)
     return Piece.of(span, data, Encoding(encoding))
 
 
@@ -82,9 +83,11 @@ def batch(
     return together(one, encoding=encoding, longest=longest)
 
 
-def parse(name: str, data: bytes, time_zone: str = "UTC", encoding: str = "utf-8") -> Parsed:
+def parse(
+    name: str, data: bytes, time_zone: str = "UTC", encoding: str = "utf-8", header: str = ""
+) -> Parsed:
     """The batch as the format's parser returns it."""
-    return parser(name, time_zone)(batch(data, encoding=encoding))
+    return parser(name, time_zone)(batch(data, encoding=encoding, header=header))
 
 
 def row_of(name: str, line: str, time_zone: str = "UTC") -> dict[str, Any]:

@@ -19,6 +19,7 @@ from connectors.sources.evidence import Evidence
 from connectors.sources.tailed_file import Limits
 from flows.choosing import Choices
 from flows.parsing import FORMATS
+from flows.parsing.cells import HeadedFormat
 from flows.parsing.choice import describe
 from flows.parsing.parser import parser
 from flows.parsing.ranking import choose, takes
@@ -105,11 +106,13 @@ def formats(memory: Memory) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_samples_of_a_format_are_read_alike_by_the_one_that_is_chosen(name: str) -> None:
-    samples = describe(name).samples
-    found = choose(samples * 20)
+    form = describe(name)
+    samples, header = form.samples, form.usual if isinstance(form, HeadedFormat) else ""
+    found = choose([*([header] if header else []), *samples * 20])
     assert found
     for sample in samples:
-        row, expected = takes(found.best.name, sample, "UTC"), takes(name, sample, "UTC")
+        row = takes(found.best.name, sample, "UTC", found.best.header)
+        expected = takes(name, sample, "UTC", header)
         assert row and expected
         for column in ("timestamp", "level", "message", "request_path"):
             assert row.get(column) == expected.get(column), found

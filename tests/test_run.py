@@ -92,7 +92,9 @@ def test_a_run_finds_the_format_says_what_it_does_and_what_came_in(person: Perso
     assert (done.returncode, done.stderr) == (0, "")
     (data,) = person.data()
     assert f"File    {log}, {log.stat().st_size:,} bytes" in done.stdout
-    assert "Format  2 of 3 lines fit combined; the first that does not: not_com" in done.stdout
+    assert "Format  2 of 3 lines fit combined, 2 gunicorn; the first that does not: not_com" in (
+        done.stdout
+    )
     assert f"Store   embedded, in {data}/clickhouse" in done.stdout
     assert re.search(r"^lines=3 stored=2 dead=1 .* reasons=not_combined:1$", done.stdout, re.M)
     assert data.stat().st_mode & 0o77 == 0

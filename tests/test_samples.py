@@ -19,7 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.batch import PLACE
-from flows.parsing.choice import describe
+from connectors.encodings import UTF_8
+from connectors.sources.sense import headers_in, is_directive
+from flows.parsing.choice import Headed, describe, described
 from tests.parsing_checks import certain, filled, mutated, parse
 
 FOLDER = Path(__file__).parent / "formats"
@@ -27,8 +29,20 @@ FILES = sorted(path.stem for path in FOLDER.glob("*.log"))
 
 
 def lines_of(file: str) -> list[str]:
-    """The lines, each without its end."""
-    return (FOLDER / f"{file}.log").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    """The lines, each without its end; those that say what the others are do not count."""
+    text = (FOLDER / f"{file}.log").read_text(encoding="utf-8").removesuffix("\n")
+    header = header_of(file)
+    lines = text.split("\n")
+    return [line for line in lines if line and not is_directive(line, header)] if header else lines
+
+
+def header_of(file: str) -> str:
+    """The line that names the columns of the others, empty if there is none."""
+    form = describe(format_of(file))
+    if not isinstance(form, Headed):
+        return ""
+    ((_, header),) = headers_in((FOLDER / f"{file}.log").read_bytes(), form.header, UTF_8)
+    return header
 
 
 def rows_of(file: str) -> list[dict[str, Any]]:
@@ -44,7 +58,7 @@ def format_of(file: str) -> str:
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_field_of_a_line_becomes_what_it_means(file: str) -> None:
-    parsed = parse(format_of(file), "\n".join(lines_of(file)).encode())
+    parsed = parse(format_of(file), "\n".join(lines_of(file)).encode(), header=header_of(file))
     assert parsed.rejected.is_empty(), parsed.rejected.to_dicts()
     rows = parsed.rows.sort(PLACE).drop(PLACE, "line", "source").iter_rows(named=True)
     for line, found, expected in zip(lines_of(file), rows, rows_of(file), strict=True):
@@ -55,7 +69,7 @@ def test_every_field_of_a_line_becomes_what_it_means(file: str) -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_lines_are_read_the_fast_way(file: str) -> None:
-    form = describe(format_of(file)).make(ZoneInfo("UTC"))
+    form = described(format_of(file), header_of(file)).make(ZoneInfo("UTC"))
     lines, rows = lines_of(file), rows_of(file)
     fast = [not row.get("slow", False) for row in rows]
     assert certain(form, [*lines, *lines], spelled=True) == [*fast, *fast]
@@ -72,6 +86,6 @@ def test_a_format_that_has_samples_has_five() -> None:
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_what_is_compiled_agrees_with_the_definition(file: str, data: st.DataObject) -> None:
-    form = describe(format_of(file)).make(ZoneInfo("UTC"))
+    form = described(format_of(file), header_of(file)).make(ZoneInfo("UTC"))
     lines = mutated(st.sampled_from(lines_of(file)), '" \\[]{}():,-+0n=/|.\t')
     certain(form, data.draw(st.lists(lines, min_size=1, max_size=6)), spelled=True)

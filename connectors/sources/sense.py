@@ -6,6 +6,7 @@ in their proof. So a block in doubt, and whatever is looked at again later, is m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +18,8 @@ from connectors.sources.framing import Framing
 
 HEADER_BYTES = 8 * 1024
 """What is kept of a line that names columns."""
+
+_CHUNK = 4 * 1024 * 1024
 
 FIRST_LINE = ""
 """Of a format whose columns the first line of a file names."""
@@ -81,6 +84,51 @@ def is_directive(line: str, header: str) -> bool:
     if header.startswith("#"):
         return line.startswith("#")
     return line == header
+
+
+def headers_in(data: bytes, begins: str, encoding: Encoding) -> Iterator[tuple[int, str]]:
+    """Where in some bytes, with which a line begins, are lines that name columns; and these."""
+    if begins == FIRST_LINE:
+        yield 0, first_line(data, encoding)
+        return
+    mark = begins.encode(encoding.name)
+    bom = "\ufeff".encode(encoding.name)
+    at = len(bom) if data.startswith(bom) else 0
+    if not data.startswith(mark, at):
+        at = _next(data, mark, at, encoding)
+    while at >= 0:
+        yield at, first_line(data[at : at + HEADER_BYTES], encoding)
+        at = _next(data, mark, at, encoding)
+
+
+def _next(data: bytes, mark: bytes, at: int, encoding: Encoding) -> int:
+    found = data.find(encoding.newline + mark, at)
+    return found + len(encoding.newline) if found >= 0 else -1
+
+
+def headers_of(
+    content: Content, begins: str, end: int, encoding: Encoding
+) -> Iterator[tuple[int, str]]:
+    """The same of a file, before `end`. Raises `OSError`."""
+    at = 0
+    while at < end and (data := content.read(_CHUNK, at)):
+        if len(data) == _CHUNK:
+            data = data[: encoding.last_end(data) or _CHUNK]
+        for place, header in headers_in(data, begins, encoding):
+            if at + place < end:
+                yield at + place, header
+        at = end if begins == FIRST_LINE else at + len(data)
+
+
+def header_before(content: Content, begins: str, at: int, encoding: Encoding) -> str:
+    """The line that names the columns of those that begin at `at`; empty: there is none.
+
+    Raises `OSError`.
+    """
+    last = ""
+    for _, header in headers_of(content, begins, max(at, 1), encoding):
+        last = header
+    return last
 
 
 def first_line(data: bytes, encoding: Encoding) -> str:

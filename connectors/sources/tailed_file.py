@@ -21,7 +21,7 @@ from connectors.sources.evidence import REACH, Evidence, digest, fits, observe
 from connectors.sources.framing import MOST_BYTES, MOST_LINES, QUIET_SECONDS, Framing
 from connectors.sources.names import of_record, recorded
 from connectors.sources.records import KEPT_OF_LONG, Events, Piece, line_ends, with_last
-from connectors.sources.sense import FIRST_LINE, HEADER_BYTES, Chooser, Sense, first_line
+from connectors.sources.sense import Chooser, Sense, header_before, headers_in
 
 FIRST = 64
 """Bytes of a file's beginning that are kept in memory."""
@@ -30,6 +30,7 @@ FILL_SECONDS = 2.0
 """How long NULs before other bytes are left alone: who writes in pieces may fill them yet."""
 
 _CHUNK = 1024 * 1024
+_AT_ONCE = 3  # bytes: a byte order mark, or the end of an empty line
 _PATIENCE = 64 * _CHUNK  # bytes that are looked through for a newline at a time
 _LAST = 64 * 1024  # bytes in which most lines end
 _ROOM = 2 * MOST_BYTES  # in which an event ends, or the line behind it is seen not to belong to it
@@ -41,8 +42,9 @@ class Limits:
 
     A line of more than `line_bytes` that does not fit into a batch is cut. `framing` says which
     lines are one record (None: each is one); then `lines` are records, and one that does not fit
-    into a batch makes one of its own. `kept` goes into the evidence of every span. The `chooser`
-    says instead of each file how its lines are meant.
+    into a batch makes one of its own. `header` is how lines begin that name columns (see `Sense`).
+    The `chooser` says instead of each file how its lines are meant. `kept` goes into the evidence
+    of every span.
     """
 
     lines: int = 100_000
@@ -51,7 +53,13 @@ class Limits:
     line_bytes: int = 1024 * 1024
     framing: Framing | None = None
     kept: str = ""
+    header: str | None = None
     chooser: Chooser | None = None
+
+    @property
+    def sense(self) -> Sense:
+        """How lines are meant of which no `chooser` says it."""
+        return Sense(framing=self.framing, header=self.header)
 
 
 class State(Enum):
@@ -334,7 +342,7 @@ class TailedFile:
     def _meaning(self) -> Sense | None:
         """How its lines are meant; None: nobody knows as yet."""
         if not (chooser := self.limits.chooser):
-            self.sense = self.sense or Sense(framing=self.limits.framing)
+            self.sense = self.sense or self.limits.sense
             return self.sense
         before, self.sense = self.sense, chooser.choose(self)
         if before and self.sense and before.framing != self.sense.framing:
@@ -484,7 +492,7 @@ class TailedFile:
             self.look_for_end(content, start + len(data))
         data = self._seen(data, start)
         if sense.header is not None:
-            data = self._up_to_header(content, sense.header, data)
+            data = self._up_to_header(content, sense, sense.header, data)
         at_end = self.is_final and start + len(data) == self.size and not self.damage
         ends = line_ends(data, start, self.encoding)
         last = int(ends[-1]) if len(ends) else 0
@@ -540,17 +548,17 @@ class TailedFile:
         span = self.span(content, start + len(data), count, digest)
         return Piece(span, data, ends, events)
 
-    def _up_to_header(self, content: Content, begins: str, data: bytes) -> bytes:
+    def _up_to_header(self, content: Content, sense: Sense, begins: str, data: bytes) -> bytes:
         """The bytes before the next line that names columns; learns those of these bytes."""
-        if begins == FIRST_LINE:
-            self.header = self.header or first_line(content.read(HEADER_BYTES, 0), self.encoding)
-            return data
-        mark = begins.encode(self.encoding.name)
-        if data.startswith(mark):
-            self.header = first_line(data, self.encoding)
-        found = data.find(self.encoding.newline + mark)
-        self.header = self.header or begins  # as if it named none
-        return data if found < 0 else data[: found + len(self.encoding.newline)]
+        is_known = self.header and self.header.startswith(begins)
+        if not is_known or self.format != sense.format:
+            found = header_before(content, begins, self.start, self.encoding)
+            self.header = found or begins  # as if it named none
+        for place, header in headers_in(data, begins, self.encoding) if begins else ():
+            if place > _AT_ONCE:
+                return data[:place]
+            self.header = header
+        return data
 
     def _say_rest(self, events: Events, ends: Numbers) -> None:
         """Say once that an event was cut."""
@@ -651,7 +659,7 @@ class TailedFile:
     ) -> Span:
         """The bytes up to `end`, from where reading goes on or `start`, with their evidence."""
         begin = self.start if start is None else start
-        sense = self.sense or Sense(framing=self.limits.framing)
+        sense = self.sense or self.limits.sense
         evidence = replace(
             observe(content, self.key[1], end),
             content_hash=content_hash,

@@ -24,6 +24,11 @@ FORMATS: dict[str, str] = {
         "caddy",
         "ltsv",
         "logfmt",
+        # whose columns a line names
+        "w3c",
+        "zeek",
+        "csv",
+        "tsv",
         # web servers
         "combined",
         "common",

@@ -57,6 +57,9 @@ class Headed(Description, Protocol):
     def headed(self, header: str) -> Description:
         """The format of the lines behind this one."""
 
+    def names_time(self, header: str) -> bool:
+        """Whether lines behind this one have a time."""
+
 
 _LANGUAGES = {
     r"\(\?P<": "regex",

@@ -183,7 +183,7 @@ class Readers:
         attributes: dict[str, str] = {}
         for one in self._in_order:
             if one.name in texts:
-                _put(one, texts[one.name], zone, row, attributes)
+                put(one, texts[one.name], zone, row, attributes)
         if "timestamp" not in row:
             raise MalformedLine("no_timestamp", "the line leaves out its time")
         if attributes:
@@ -201,7 +201,7 @@ class Readers:
         return sorted(self.fields, key=rarity)
 
 
-def _put(field: Field, text: str, zone: ZoneInfo, row: Row, attributes: dict[str, str]) -> None:
+def put(field: Field, text: str, zone: ZoneInfo, row: Row, attributes: dict[str, str]) -> None:
     """Put a field into the row, or its attributes; numbers that do not fit are misfits."""
     if field.column == "timestamp":
         row["timestamp"] = reader_of(field.time)(text, zone)

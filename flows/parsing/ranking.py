@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -11,9 +11,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
+from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
+from connectors.sources.content import Content
+from connectors.sources.sense import FIRST_LINE, header_before, headers_in, is_directive
 from flows.parsing import ANY, FORMATS, OUTER
-from flows.parsing.choice import describe
+from flows.parsing.choice import Headed, describe, described
 from flows.parsing.fields import MISFITS
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, Row
@@ -21,6 +24,7 @@ from flows.parsing.times import WHEN_SEEN
 
 _PROBES = 8  # lines that are tried first: a format that takes none of them takes none
 _ONE_BY_ONE = 64  # lines that are looked at at most of those that the compiled part leaves open
+_HEAD = 64 * 1024  # bytes in which a file that has headers has one
 _ENOUGH = 0.5  # share of the lines that a format takes at least
 _SOME = 0.02  # share of them that are worth a format of their own beside it
 _MOST_MIXED = 3
@@ -43,13 +47,15 @@ _CONTINUES = re.compile(r"[ \t]|Caused by: |Traceback \(most|\.\.\. \d|at [\w$.]
 class Candidate:
     """How a format takes some lines: so many of them, and what it finds in one.
 
-    `typed` counts the columns that have a value, less those in which a value does not fit.
+    `typed` counts the columns that have a value, less those in which a value does not fit. The last
+    of the lines are behind the `header`, if the format has any.
     """
 
     name: str
     taken: int
     lines: int
     typed: float
+    header: str = ""
 
     @property
     def share(self) -> float:
@@ -76,8 +82,31 @@ class Choice:
         return f"{text}, {other.name} {other.taken}" if other else text
 
 
-def choose(lines: Sequence[str], time_zone: str = "UTC", before: str = "") -> Choice | None:
+Headers = Mapping[str, str]
+"""How headers begin, as `Headed.header` says -> the one that lines are behind."""
+
+
+def known_headers(content: Content, start: int, encoding: Encoding) -> Headers:
+    """The headers of the lines of a file from `start` on. Raises `OSError`."""
+    head, found = content.read(_HEAD, 0), {}
+    for form in map(describe, FORMATS):
+        # Who has headers has one soon: else it is not worth to look for it.
+        if isinstance(form, Headed) and any(headers_in(head, form.header, encoding)):
+            header = header_before(content, form.header, start, encoding)
+            if form.names_time(header):
+                found[form.header] = header
+    return found
+
+
+def choose(
+    lines: Sequence[str],
+    time_zone: str = "UTC",
+    before: str = "",
+    headers: Headers | None = None,
+) -> Choice | None:
     """The format of lines, each without its end; None: there are no lines.
+
+    They are behind these `headers`; None: they are the first of a file.
 
     `before` is kept if it fits. Where no format takes half of the lines, it is `raw`. Lines that go
     on with the one before do not count.
@@ -87,9 +116,9 @@ def choose(lines: Sequence[str], time_zone: str = "UTC", before: str = "") -> Ch
         return None
     has_events = len(heads) < len(lines)
     zone = ZoneInfo(time_zone)
-    if before and (kept := _try(before, heads, zone)) and kept.share >= _INNER:
+    if before and (kept := _try(before, heads, zone, headers)) and kept.share >= _INNER:
         return Choice(kept, None, has_events)
-    found = [one for one in ranked(heads, time_zone) if one.name != ANY]
+    found = [one for one in ranked(heads, time_zone, headers) if one.name != ANY]
     outer = [one for one in found if one.name in OUTER and one.share >= _INNER]
     found += [inner for one in outer if (inner := _inner(one, heads, zone))]
     found.sort(key=lambda one: one.worth, reverse=True)
@@ -103,9 +132,11 @@ def choose(lines: Sequence[str], time_zone: str = "UTC", before: str = "") -> Ch
 def _mixed(best: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
     """The best format together with those of the lines that it does not take, if these are some."""
     names, rest = [best.name], list(lines)
+    if best.header:
+        return None
     while len(names) < _MOST_MIXED:
         rest = [line for line in rest if not takes(names[-1], line, zone.key)]
-        others = ranked(rest, zone.key) if len(rest) >= _SOME * len(lines) else []
+        others = ranked(rest, zone.key, {}) if len(rest) >= _SOME * len(lines) else []
         other = next((one for one in others if one.taken >= _SOME * len(lines)), None)
         if not other or (other.name == ANY and not _have_times(rest, zone)):
             break
@@ -119,46 +150,87 @@ def _have_times(lines: Sequence[str], zone: ZoneInfo) -> bool:
     return 2 * sum(row["timestamp"] != WHEN_SEEN for row in rows) >= len(lines)
 
 
-def ranked(lines: Sequence[str], time_zone: str = "UTC") -> list[Candidate]:
+def ranked(
+    lines: Sequence[str], time_zone: str = "UTC", headers: Headers | None = None
+) -> list[Candidate]:
     """The formats that take some of these lines, the best first."""
     zone = ZoneInfo(time_zone)
-    found = [one for name in FORMATS if (one := _try(name, lines, zone)) and one.typed >= 0]
+    found = [
+        one for name in FORMATS if (one := _try(name, lines, zone, headers)) and one.typed >= 0
+    ]
     return sorted(found, key=lambda one: one.worth, reverse=True)  # equal ones stay in order
 
 
-def takes(name: str, line: str, time_zone: str) -> Row | None:
+def takes(name: str, line: str, time_zone: str, header: str = "") -> Row | None:
     """The row that a format makes of a line, if it is of it."""
     try:
-        return format_of(name, ZoneInfo(time_zone)).line(line)
+        return format_of(name, ZoneInfo(time_zone), header).line(line)
     except MalformedLine:
         return None
 
 
 @lru_cache(maxsize=256)
-def format_of(name: str, zone: ZoneInfo) -> Format:
-    """The format with this name."""
-    return describe(name).make(zone)
+def format_of(name: str, zone: ZoneInfo, header: str = "") -> Format:
+    """The format with this name, of lines behind this header."""
+    return described(name, header).make(zone)
 
 
 def _inner(outer: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
     """The format within another one, as that takes these lines; None: there is none."""
     texts = []
-    for line in lines:
+    for line in lines[:: 1 + len(lines) // _ONE_BY_ONE]:
         if row := takes(outer.name, line, zone.key):
             texts.append(str(row.get("message", "")).split("\n")[0])
     texts = [text for text in texts if text and not _CONTINUES.match(text)]
-    for one in ranked(texts, zone.key) if texts else ():
+    for one in ranked(texts, zone.key, {}) if texts else ():
         if one.name not in (ANY, *OUTER) and one.share >= _INNER:
             return _try(f"{outer.name}:{one.name}", lines, zone)
     return None
 
 
-def _try(name: str, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
+def _try(
+    name: str, lines: Sequence[str], zone: ZoneInfo, headers: Headers | None = None
+) -> Candidate | None:
     """How a format takes these lines; None: it takes none of some."""
     try:
-        form = format_of(name, zone)
+        form = describe(name)
     except ValueError:  # the format of before is known no more
         return None
+    last, fits, count = "", list[Candidate](), 0
+    for last, some in behind(name, lines, headers):
+        count += len(some)
+        if isinstance(form, Headed) and not last:
+            continue
+        if fit := _fit(name, format_of(name, zone, last), some):
+            fits.append(fit)
+    if not count and isinstance(form, Headed) and form.names_time(last):
+        return Candidate(name, len(lines), len(lines), 0, last)  # its rows are yet to come
+    taken = sum(fit.taken for fit in fits)
+    typed = sum(fit.typed * fit.taken for fit in fits)
+    return Candidate(name, taken, count, typed / taken, last) if taken else None
+
+
+def behind(
+    name: str, lines: Sequence[str], headers: Headers | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """The headers of some lines, empty where there is none, and the rows behind each of them."""
+    form = describe(name)
+    if not isinstance(form, Headed):
+        yield "", list(lines)
+        return
+    begins, rows = form.header, list[str]()
+    known = {FIRST_LINE: lines[0] if lines else ""} if headers is None else headers
+    header = known.get(begins, "")
+    for line in lines:
+        if begins and line.startswith(begins):
+            yield header, rows
+            header, rows = line, []
+        elif not is_directive(line, header or begins):
+            rows.append(line)
+    yield header, rows
+
+
+def _fit(name: str, form: Format, lines: Sequence[str]) -> Candidate | None:
     probes = lines[:: max(1, len(lines) // _PROBES)]
     if not any(_rows(form, probes)):
         return None

@@ -7,25 +7,30 @@ from zoneinfo import ZoneInfo
 
 from connectors.errors import MalformedLine
 from flows.parsing import ANY
-from flows.parsing.choice import describe
 
 
 def misfits(lines: Sequence[str], name: str, time_zone: str = "UTC") -> list[MalformedLine]:
     """Why lines, each without its end, are not of the format `name`: a refusal for each of them."""
-    form = describe(name).make(ZoneInfo(time_zone))
+    from flows.parsing.ranking import (  # they read by the parser, that imports this
+        behind,
+        format_of,
+    )
+
     refused = []
-    for line in lines:
-        try:
-            form.line(line)
-        except MalformedLine as refusal:
-            # A copy, for its traceback would hold all that was read.
-            refused.append(MalformedLine(refusal.reason, refusal.detail))
+    for header, some in behind(name, lines):
+        form = format_of(name, ZoneInfo(time_zone), header)
+        for line in some:
+            try:
+                form.line(line)
+            except MalformedLine as refusal:
+                # A copy, for its traceback would hold all that was read.
+                refused.append(MalformedLine(refusal.reason, refusal.detail))
     return refused
 
 
 def fitting(lines: Sequence[str], time_zone: str = "UTC") -> list[tuple[str, float]]:
     """The formats that take some of these lines, each with its share of them, the best first."""
-    from flows.parsing.ranking import ranked  # which reads lines by the parser, that imports this
+    from flows.parsing.ranking import ranked
 
     return [(one.name, one.share) for one in ranked(lines, time_zone) if one.name != ANY]
 
