@@ -62,6 +62,20 @@ def test_a_difference_is_told_field_by_field(
     assert Path(f"{case}.rows.json").read_text() == before
 
 
+def test_each_file_is_of_its_own_format_where_that_is_found_out(
+    case: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "auto")
+    case.write_text(GOOD)
+    table = case.with_name("b.log")
+    table.write_text("time,level,message\n2025-10-09T08:53:20Z,warn,hello\n")
+    assert run("cases", update=True) == 0
+    (row,) = json.loads(Path(f"{case}.rows.json").read_text())
+    (other,) = json.loads(Path(f"{table}.rows.json").read_text())
+    assert (row["request_path"], row["level"]) == ("/a/7", "info")
+    assert (other["message"], other["level"]) == ("hello", "warn")
+
+
 def test_a_directory_without_files_proves_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

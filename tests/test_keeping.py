@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 from connectors.encodings import Encoding
 from connectors.sources.evidence import Evidence
 from connectors.sources.records import taken
+from flows.keeping import recorded, settings_of
 from flows.settings import ParsingSettings
 from flows.steps import parse_and_enrich
 from settings import Settings
@@ -136,6 +137,33 @@ def test_the_audit_balances_after_each_change_of_the_settings(pipeline: Pipeline
     assert found["dropped"] - 90 == 600 - 60 - found["stored"] - 90 > 50
     pipeline.run(**LOG)  # nothing is read again
     assert audited(pipeline) == (code, found)
+
+
+def test_the_audit_balances_where_each_file_is_of_a_format_of_its_own(pipeline: Pipeline) -> None:
+    (pipeline.directory / "a.log").write_bytes(lines(range(100)))
+    texts = [
+        f'time=2025-10-09T08:53:{n % 60:02}Z level={LEVELS[n % 3]} msg="n {n}"' for n in range(90)
+    ]
+    (pipeline.directory / "b.log").write_text("".join(f"{text}\n" for text in texts))
+    auto = {"LOG_FORMAT": "auto", "LOG_PATHS": "*.log"}
+    done = pipeline.run(**auto, DROP="level = debug", STREAM_MAX_SIZE=70)
+    assert "lines=190 stored=120 dead=10" in done.stdout, done.stdout + done.stderr
+    expected = {"lines": 190, "stored": 120, "dead": 10, "dropped": 60}
+    for now in ({}, {"DROP": "level = info"}, {"LOG_FORMAT": "json"}):
+        assert audited(pipeline, **{**auto, **now}) == (0, expected)
+
+
+def test_what_is_recorded_are_the_settings_of_then() -> None:
+    then = Settings(log_format="json", drop="level = debug")
+    now = Settings(log_timezone="Europe/Berlin", pii="email=mask", keep="level = error")
+    found = settings_of(now, recorded(then))
+    assert (found.keep, found.drop, found.pii, found.log_format) == ("", then.drop, "", "json")
+    assert "log_timezone" not in found.model_fields_set  # so that logwax.toml can say it
+    told = Settings(log_timezone="Asia/Tokyo", drop="level = debug", pii="email=hash", pii_key="k")
+    found = settings_of(now, recorded(told))
+    assert "log_timezone" in found.model_fields_set
+    assert (found.log_timezone, found.pii) == ("Asia/Tokyo", "email=hash")
+    parse_and_enrich(found)  # though nobody knows the key
 
 
 def test_a_line_that_is_lost_is_missing_though_others_are_dropped(pipeline: Pipeline) -> None:
