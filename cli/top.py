@@ -17,8 +17,8 @@ from connectors.saying import last_words, say, shown
 _SECONDS = 2.0
 _FILES, _VALUES = 10, 10
 _ALTERNATE, _USUAL, _HOME, _REST = (
-    "\x1b[?1049h\x1b[?25l",
-    "\x1b[?25h\x1b[?1049l",
+    "\x1b[?1049h\x1b[?25l\x1b[?7l",  # no line goes on in the next one, whatever its width
+    "\x1b[?7h\x1b[?25h\x1b[?1049l",
     "\x1b[H",
     "\x1b[J",
 )
@@ -36,7 +36,7 @@ def run() -> int:
             try:
                 while True:
                     width, height = shutil.get_terminal_size()
-                    lines = [f"{line[:width]}\x1b[K" for line in screen(client)[: height - 1]]
+                    lines = [f"\x1b[K{line[:width]}" for line in screen(client)[: height - 1]]
                     sys.stdout.write(_HOME + "\r\n".join(lines) + "\r\n" + _REST)
                     sys.stdout.flush()
                     time.sleep(_SECONDS)
