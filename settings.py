@@ -183,6 +183,24 @@ class _Common(BaseSettings):
         description="What is found out about lines besides, separated by commas: patterns, "
         "user_agent, geoip, visitor; or none.",
     )
+    pii_key: SecretStr = Field(
+        SecretStr(""), description="The key of hashes in PII: a long random text.", repr=False
+    )
+    pii: str = Field(
+        "",
+        description="What nobody shall keep, separated by commas, such as `email=mask`, "
+        "`client_ip=hash`, `token=drop`: columns, keys as `attributes.user`, or patterns (email, "
+        "token, card, address).",
+    )
+    keep: str = Field("", description="Only rows that this filter takes are stored. Default: all.")
+    drop: str = Field(
+        "", description="Rows that this filter takes are not stored, such as `endpoint = /health`."
+    )
+    sample: str = Field(
+        "",
+        description="Filters and the share of their rows that is stored, separated by semicolons, "
+        "such as `level = debug: 0.01; status_code < 400: 0.1`; the first that takes a row counts.",
+    )
     follow: bool = Field(
         True,
         description="false: read what is there, print one summary line and exit; no API is served.",

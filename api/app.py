@@ -210,6 +210,7 @@ async def _health(store: StoreHealth, pipeline: Pipeline) -> Health:
         lines_in=status.lines,
         lines_stored=status.stored,
         misfits=status.misfits,
+        dropped=status.dropped,
         filler_bytes=status.filler,
         geoip_files=dict(status.geoip_files),
         last_error=status.last_error,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client.core import CounterMetricFamily as Counter
 from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.core import Metric
@@ -42,7 +44,18 @@ def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
             Counter(
                 "logwax_dead_letters", "Of these, lines that became dead letters.", status.dead
             ),
-            _misfits(status),
+            _by_label(
+                "logwax_dropped_lines",
+                "Lines that are not stored, by the setting that says so.",
+                "reason",
+                status.dropped,
+            ),
+            _by_label(
+                "logwax_misfits",
+                "Values that do not fit their column, hence are in `attributes`.",
+                "column",
+                status.misfits,
+            ),
             Counter(
                 "logwax_filler_bytes",
                 "NUL bytes before lines that were skipped, as in files with holes.",
@@ -88,12 +101,8 @@ def of_pipeline(status: Status, reading: SourceStatus) -> Metrics:
     )
 
 
-def _misfits(status: Status) -> Metric:
-    counter = Counter(
-        "logwax_misfits",
-        "Values that do not fit their column, hence are in `attributes`.",
-        labels=["column"],
-    )
-    for column, count in status.misfits.items():
-        counter.add_metric([column], count)
+def _by_label(name: str, meaning: str, label: str, counts: Mapping[str, int]) -> Metric:
+    counter = Counter(name, meaning, labels=[label])
+    for value, count in counts.items():
+        counter.add_metric([value], count)
     return counter

@@ -160,6 +160,9 @@ class Health(StoreHealth):
     misfits: dict[str, int] = Field(
         description="By column: values that do not fit it, hence are in `attributes`."
     )
+    dropped: dict[str, int] = Field(
+        description="By setting: rows that `KEEP`, `DROP` and `SAMPLE` do not store."
+    )
     filler_bytes: int = Field(description="NUL bytes before lines that were skipped meanwhile.")
     geoip_files: dict[str, str] = Field(
         description="Files of `GEOIP_DB` that are in use, and the day on which each was built."

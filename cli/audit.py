@@ -9,7 +9,7 @@ from cli.commands import run as run_command
 from cli.waiting import with_progress
 from connectors.saying import shown
 
-_FIGURES = ("lines", "stored", "dead", "expired", "waiting")
+_FIGURES = ("lines", "stored", "dead", "dropped", "expired", "waiting")
 _GONE = "not there any more, it was read up to byte"
 _GONE_SHOWN = 100
 _FINDINGS = {
@@ -72,4 +72,5 @@ def _show_total(total: Event) -> None:
 
 
 def _figures(figures: dict[str, int]) -> str:
-    return " ".join(f"{name}={count}" for name, count in figures.items())
+    told = {name: count for name, count in figures.items() if count or name != "dropped"}
+    return " ".join(f"{name}={count}" for name, count in told.items())

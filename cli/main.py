@@ -86,6 +86,17 @@ def try_(
 
 
 @app.command()
+def test(
+    directory: Annotated[str, typer.Argument(help="Files with lines, and what is expected.")],
+    update: Annotated[bool, typer.Option("--update", help="Write what came, to be read.")] = False,
+) -> None:
+    """Compare what lines in files become with what is expected of them; exit 0 if all is equal."""
+    from cli.cases import run
+
+    raise typer.Exit(run(directory, update=update))
+
+
+@app.command()
 def infer(
     paths: Annotated[list[str], typer.Argument(help="Files, directories, or globs in quotes.")],
 ) -> None:
@@ -116,6 +127,24 @@ def patterns(
     from cli.patterns import run
 
     raise typer.Exit(run(since=since, new=new))
+
+
+@app.command()
+def tap(
+    where: Annotated[str, typer.Option("--where", help="Only rows that this filter takes.")] = "",
+) -> None:
+    """Print rows as the running pipeline stores them. JSON lines where stdout is no terminal."""
+    from cli.tap import run
+
+    raise typer.Exit(run(where=where))
+
+
+@app.command()
+def top() -> None:
+    """Show what the running pipeline does: rates, lag, problems, values; in a pipe once."""
+    from cli.top import run
+
+    raise typer.Exit(run())
 
 
 @app.command()

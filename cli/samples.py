@@ -6,12 +6,15 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from itertools import pairwise
 
+from connectors.batch import Span, Stream, Taken
 from connectors.encodings import Encoding
 from connectors.saying import shown
 from connectors.sources.content import open_content
 from connectors.sources.names import Names
 from connectors.sources.samples import lines_of
+from connectors.sources.sense import headers_in
 from flows.parsing import AUTO
 from flows.parsing.ranking import Choice, choose, known_headers
 from flows.parsing.suggest import fitting, misfits
@@ -67,6 +70,21 @@ def newest_lines(path: str, encoding: Encoding) -> list[str]:
 def chosen(lines: list[str], settings: Settings) -> Choice | None:
     """The format that is found out for such lines; None: the settings name one."""
     return choose(lines, settings.log_timezone) if settings.log_format == AUTO else None
+
+
+def batch_of(path: str, data: bytes, form: str, settings: Settings) -> Taken:
+    """Lines with which a file begins, in this format, as the pipeline would take them."""
+    from connectors.sources.records import Piece, taken  # they take their time
+    from flows.steps import framing_of, header_of
+
+    encoding, stream, pieces = Encoding(settings.log_encoding), Stream(0, os.path.abspath(path)), []
+    framing, begins = framing_of(form, settings.log_multiline), header_of(form)
+    headers = [] if begins is None else [*headers_in(data, begins, encoding)]
+    for (start, header), (end, _) in pairwise([(0, begins or ""), *headers, (len(data), "")]):
+        if start < end:
+            span = Span(stream, start, end, 0, 0, format=form, header=header)
+            pieces.append(Piece.of(span, data[start:end], encoding, framing))
+    return taken(pieces, encoding, settings.log_max_line_bytes)
 
 
 def how_they_fit(lines: list[str], settings: Settings) -> str:

@@ -6,17 +6,15 @@ import os
 import sys
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 from cli.dead import as_letter
 from cli.places import given
-from cli.samples import better, chosen, first_lines
+from cli.samples import batch_of, better, chosen, first_lines
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
 from connectors.sinks.console.store import as_text
 from connectors.sources.samples import lines_of
-from connectors.sources.sense import headers_in
 from flows.parsing import AUTO
 from flows.settings import load
 
@@ -51,19 +49,9 @@ def _run(path: str) -> int:
     if found := chosen(lines, settings):
         say(f"{found}.", level="info")
         settings = settings.model_copy(update={"log_format": found.best.name})
-    from connectors.batch import Span, Stream  # they take their time
-    from connectors.sources.records import Piece, taken
-    from flows.steps import framing, header_of, parse_and_enrich
+    from flows.steps import parse_and_enrich  # it takes its time
 
-    stream, pieces = Stream(0, os.path.abspath(path)), []
-    begins = header_of(settings.log_format)
-    headers = [] if begins is None else [*headers_in(data, begins, encoding)]
-    runs = pairwise([(0, begins or ""), *headers, (len(data), "")])
-    for (start, header), (end, _) in runs:
-        if start < end:
-            span = Span(stream, start, end, 0, 0, header=header)
-            pieces.append(Piece.of(span, data[start:end], encoding, framing(settings)))
-    batch = parse_and_enrich(settings)(taken(pieces, encoding, settings.log_max_line_bytes))
+    batch = parse_and_enrich(settings)(batch_of(path, data, settings.log_format, settings))
     # On a terminal, the others are below, where they have room.
     rejected = batch.rejected.head(0 if sys.stdout.isatty() else _ROWS)
     shown = replace(batch, rows=batch.rows.head(_ROWS), rejected=rejected)

@@ -323,7 +323,8 @@ class Parsed(Block):
     """The same as columns: `rows` (a subset of `COLUMNS`) and `rejected` (`REJECTED`).
 
     `fits` tells of each stream how many records were refused, `misfits` of each column how many
-    values did not fit it, and are attributes. `reject` makes dead letters (`REJECTED`) of rows that
+    values did not fit it, and are attributes, `dropped` of each setting how many rows it has
+    dropped. `reject` makes dead letters (`REJECTED`) of rows that
     the store has `REFUSED`.
     """
 
@@ -331,6 +332,7 @@ class Parsed(Block):
     rejected: pl.DataFrame = field(default_factory=NONE_REJECTED.clone)
     fits: tuple[Fit, ...] = ()
     misfits: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
     reject: Callable[[pl.DataFrame], pl.DataFrame] = without_bytes
 
 

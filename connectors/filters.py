@@ -10,8 +10,9 @@ lacks is an empty text, and `!=` and `!~` say the contrary of `=` and `~`.
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from difflib import get_close_matches
@@ -20,6 +21,7 @@ import polars as pl
 
 from connectors.batch import COLUMNS, ENRICHED
 from connectors.errors import FilterError
+from connectors.severity import LEVELS, STATUSES, number_of
 
 TYPES = {name: dtype for part in (COLUMNS, *ENRICHED.values()) for name, dtype in part.items()}
 """Every column that a row may have, with its type."""
@@ -222,6 +224,9 @@ class _Parser:
         if token.kind not in ("word", "quoted") or token.is_word("and", "or", "in"):
             raise FilterError(f"{_said(token)} stands where a condition should begin", token.place)
         if token.kind == "word":
+            if self._token.kind == "operator" and token.is_word("severity"):
+                self._needs_levels(token)
+                return self._severity(self._take())
             if self._token.kind == "operator":
                 return self._comparison(Field.named(token.text, self._columns, token.place))
             if self._is_list():
@@ -230,6 +235,10 @@ class _Parser:
                 raise FilterError(f"{token.text} is compared with nothing", token.place)
         self._count(token)
         return Text(_text(token))
+
+    def _needs_levels(self, token: _Token) -> None:
+        for column in ("level", "status_code"):
+            Field.named(column, self._columns, token.place)
 
     def _is_list(self) -> bool:
         after = self._tokens[self._next + 1 :]
@@ -254,6 +263,20 @@ class _Parser:
             parts.append(Condition(field, "=", self._value(field, operator)))
         self._close(opened)
         return Not(Or(tuple(parts))) if contrary else Or(tuple(parts))
+
+    def _severity(self, operator: _Token) -> Filter:
+        """The rows whose severity compares with the next token so."""
+        token = self._take()
+        order = _ORDERS.get(operator.text.lstrip("!"))
+        if token.kind not in ("word", "quoted") or not order:
+            raise FilterError("severity is compared, such as severity >= warn", operator.place)
+        self._count(token)
+        try:
+            value = number_of(_text(token))
+        except ValueError as error:
+            raise FilterError(f"the value of severity {error}", token.place) from None
+        found = _of_severities([number for number in LEVELS if order(number, value)])
+        return Not(found) if operator.text.startswith("!") else found
 
     def _close(self, opened: _Token) -> None:
         token = self._take()
@@ -282,6 +305,32 @@ class _Parser:
             return _attribute(token, text) if field.key is not None else _fitting(field, text)
         except ValueError as error:
             raise FilterError(f"the value of {field.column} {error}", token.place) from None
+
+
+_ORDERS: dict[str, Callable[[int, int], bool]] = {
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _of_severities(numbers: Collection[int]) -> Filter:
+    """The rows of these severities; those of none are neither more nor less.
+
+    Words begin as a range of texts does, so that every store can tell.
+    """
+    level, status = Field("level"), Field("status_code")
+    found: list[Filter] = []
+    for word in (word for number in numbers for word in LEVELS[number]):
+        for first in (word, word.upper(), word.capitalize()):
+            behind = first[:-1] + chr(ord(first[-1]) + 1)
+            found.append(And((Condition(level, ">=", first), Condition(level, "<", behind))))
+    for low, high in (STATUSES[number] for number in numbers if number in STATUSES):
+        between = Condition(status, ">=", low), Condition(status, "<=", high)
+        found.append(And((Condition(level, "=", ""), *between)))
+    return Or(tuple(found))
 
 
 def _tokens(text: str) -> list[_Token]:

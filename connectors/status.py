@@ -64,6 +64,7 @@ class Status:
         self.filler = 0
         self.failures = 0
         self.misfits: Counter[str] = Counter()  # by column: values that are attributes instead
+        self.dropped: Counter[str] = Counter()  # by setting: rows that are not stored
         self.refusals = Refusals()
         self.answers = Answers()
         self.tail = Tail()
@@ -85,6 +86,7 @@ class Status:
         dead: Mapping[str, int],
         filler: int = 0,
         misfits: Mapping[str, int] | None = None,
+        dropped: Mapping[str, int] | None = None,
     ) -> None:
         """Count one batch that is stored; `dead` counts its dead letters by reason."""
         with self._lock:
@@ -92,6 +94,7 @@ class Status:
             self.stored += stored
             self.dead += sum(dead.values())
             self.misfits = self.misfits + Counter(misfits)  # a new one: others may look at the old
+            self.dropped = self.dropped + Counter(dropped)
             self._reasons.update(dead)
             self.filler += filler
 
@@ -124,9 +127,12 @@ class Status:
             return next(reversed(self._errors.values()), "")
 
     def summary(self) -> str:
-        """The closing line of a run: `lines=N stored=N dead=N seconds=S`, and reasons if any."""
+        """The closing line of a run: `lines=N stored=N dead=N seconds=S`, and what else was."""
         seconds = time.monotonic() - self.started
         reasons = ",".join(f"{name}:{count}" for name, count in self._reasons.most_common())
-        return f"lines={self.lines} stored={self.stored} dead={self.dead} seconds={seconds:.2f}" + (
-            f" reasons={reasons}" if reasons else ""
+        dropped = sum(self.dropped.values())
+        return (
+            f"lines={self.lines} stored={self.stored} dead={self.dead} seconds={seconds:.2f}"
+            + (f" reasons={reasons}" if reasons else "")
+            + (f" dropped={dropped}" if dropped else "")
         )

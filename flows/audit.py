@@ -7,9 +7,9 @@ they differ, the lines themselves are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from connectors.sources.content import Content
 from connectors.sources.evidence import Evidence
 from connectors.sources.framing import Framing
 from connectors.sources.known_files import KnownFile
+from connectors.sources.names import recorded
 from connectors.sources.records import Events, Piece, taken
 from flows.line_ranges import CHUNK, NO_BLOCKS, NO_CUTS, Framings, LineRanges, Meanings, Offsets
 
@@ -74,6 +75,7 @@ class FileAudit:
     lines: int = 0
     stored: int = 0
     dead: int = 0
+    dropped: int = 0
     expired: int = 0
     waiting: int = 0
     missing: Ranges = field(default_factory=Ranges)
@@ -94,28 +96,32 @@ class FileAudit:
 class Auditor:
     """Compares files with the store, with the figures of the moment at which it is made.
 
-    `parse` reads the time of lines that may have passed `retention_days`; `partial` says whether a
-    last line without its newline waits to be read. While a pipeline is `running`, what is stored
-    beyond a file's position is being written just now, and left alone. `framing` is that of what
-    waits, and of blocks that the ledger has no more.
+    `steps` makes the steps that made rows of lines, by the `kept` in the proof of their block
+    (None: of lines of which the ledger has no block any more, as by `kept` now). They tell the
+    time of lines that may have passed `retention_days`, and which lines are dropped. `partial` says
+    whether a last line without its newline waits to be read. While a pipeline is `running`, what is
+    stored beyond a file's position is being written just now, and left alone. `framing` is that of
+    what waits, and of blocks that the ledger has no more.
     """
 
     def __init__(
         self,
         accounts: Accounts,
         encoding: Encoding,
-        parse: Callable[[Taken], Parsed],
+        steps: Callable[[str | None], Callable[[Taken], Parsed]],
         *,
         retention_days: int,
         longest: int,
         partial: bool,
         running: bool,
         framing: Framing | None = None,
+        kept: str = "",
     ) -> None:
         self._framing = framing
+        self._kept = kept
+        self._steps = lru_cache(maxsize=8)(steps)
         self._accounts = accounts
         self._encoding = encoding
-        self._parse = parse
         days = timedelta(days=retention_days)
         self._expired_before = datetime.now(timezone.utc) - days if retention_days else None
         self._longest = longest
@@ -184,7 +190,7 @@ class Auditor:
             else:
                 differing.append((bucket, max(lines, here.get(bucket, (0,))[0])))
         for first, last in _runs(differing):
-            self._compare(file, ranges, first, last, stored, optional, result)
+            self._compare(file, ranges, blocks, first, last, stored, optional, result)
             yield done
         yield from self._count_waiting(file, data, stored, meanings, result)
 
@@ -192,6 +198,7 @@ class Auditor:
         self,
         file: KnownFile,
         ranges: LineRanges,
+        blocks: pl.DataFrame,
         first: int,
         last: int,
         stored: int,
@@ -218,9 +225,16 @@ class Auditor:
         for begin, end in optional:
             absent &= ~((starts >= begin) & (starts < end))
         lost = np.flatnonzero(absent)
-        expired = self._is_expired(ranges, starts[lost], ends[lost])
-        result.expired += int(expired.sum())
-        result.missing.add_lines(starts, ends, lost[~expired])
+        missing = [lost[:0]]
+        all_kept = _kept(blocks, starts[lost])
+        for kept in dict.fromkeys(all_kept):
+            mine = np.array([one == kept for one in all_kept], np.bool_)
+            some = lost[mine]
+            expired, dropped = self._explained(file, ranges, kept, starts[some], ends[some])
+            result.expired += int(expired.sum())
+            result.dropped += int(dropped.sum())
+            missing.append(some[~(expired | dropped)])
+        result.missing.add_lines(starts, ends, np.sort(np.concatenate(missing)))
 
     def _behind_filler(self, data: Content, offsets: Offsets, starts: Offsets) -> Offsets:
         """The offsets, less those of nothing but filler: earlier versions began lines with it."""
@@ -236,14 +250,21 @@ class Auditor:
                 kept.append(begin)
         return np.concatenate([offsets[np.isin(offsets, starts)], np.array(kept, np.int64)])
 
-    def _is_expired(
-        self, ranges: LineRanges, starts: Offsets, ends: Offsets
-    ) -> npt.NDArray[np.bool_]:
-        """Which of these records have a time that is older than the retention."""
+    def _explained(
+        self,
+        file: KnownFile,
+        ranges: LineRanges,
+        kept: str | None,
+        starts: Offsets,
+        ends: Offsets,
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Which of these records are older than the retention, and which `kept` drops."""
         data = ranges.data
         expired = np.zeros(len(starts), np.bool_)
-        if self._expired_before is None:
-            return expired
+        dropped = np.zeros(len(starts), np.bool_)
+        if not (self._expired_before or (self._kept if kept is None else kept)):
+            return expired, dropped
+        steps = self._steps(kept)
         numbers = np.flatnonzero(ends - starts <= self._longest)
         newline = self._encoding.newline
         while len(numbers):
@@ -258,13 +279,17 @@ class Auditor:
                 begin, text = int(places[which.start]), b"".join(texts[which])
                 # Each text is a record.
                 events = partial(Events.at, places[which] - begin)
-                place = 1, "", begin
+                place = file.file_id, recorded(file.name), begin
                 pieces.append(Piece.at(place, text, self._encoding, events, evidence))
-            rows = self._parse(taken(pieces, self._encoding, self._longest)).rows
-            if len(rows):
-                old = rows.filter(pl.col("timestamp") < self._expired_before)["offset"].to_numpy()
-                expired[some[np.searchsorted(places, old.astype(np.int64))]] = True
-        return expired
+            batch = taken(pieces, self._encoding, self._longest)
+            found = steps(replace(batch, places=starts[some]))  # where they are in the file
+            stored = found.rows["offset"].to_numpy().astype(np.int64)
+            dead = found.rejected["offset"].to_numpy().astype(np.int64)
+            dropped[some] = ~np.isin(starts[some], np.concatenate([stored, dead]))
+            if self._expired_before and len(found.rows):
+                old = (found.rows["timestamp"] < self._expired_before).to_numpy()
+                expired[some] = np.isin(starts[some], stored[old])
+        return expired, dropped
 
     def _count_waiting(
         self, file: KnownFile, data: Content, stored: int, meanings: Meanings, result: FileAudit
@@ -331,6 +356,18 @@ def _add(sums: Sums, starts: Offsets) -> None:
             total + int(places.sum()) & _WRAP,
             squares + int((places * places).sum()) & _WRAP,
         )
+
+
+def _kept(blocks: pl.DataFrame, starts: Offsets) -> list[str | None]:
+    """Which rows are kept of the blocks in which these lines begin; None: of no block."""
+    known = blocks.sort("start")
+    begins, ends = (known[name].to_numpy().astype(np.int64) for name in ("start", "end"))
+    kept = [Evidence.of(proof).kept for proof in known["proof"].to_list()]
+    which = np.searchsorted(begins, starts, "right") - 1
+    return [
+        kept[number] if number >= 0 and start < ends[number] else None
+        for number, start in zip(which.tolist(), starts.tolist(), strict=True)
+    ]
 
 
 def _runs(buckets: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -61,11 +61,12 @@ def backfill(
     path: str,
     within: TimeRange,
     longest: int,
+    hide: Callable[[pl.DataFrame], pl.DataFrame] = lambda letters: letters,
 ) -> Iterator[Backfilled]:
     """Store the lines of a file up to the end of `ranges`; yields the counts after every block.
 
     Dead letters have no time: they are stored only if there is no bound. A line that is longer
-    than `longest` bytes keeps its first ones.
+    than `longest` bytes keeps its first ones, less what `hide` takes out of dead letters.
     """
     counts = Backfilled()
     for starts, ends in ranges.lines(0):
@@ -75,7 +76,7 @@ def backfill(
             lines = _Lines(ranges, file_id, path, starts[first:last], ends[first:last], longest)
             parsed = parse(taken(lines.pieces(), ranges.encoding, longest))
             rows = within.of(parsed.rows) if len(parsed.rows) else parsed.rows
-            rejected = pl.concat([parsed.rejected, lines.too_long()])
+            rejected = pl.concat([parsed.rejected, hide(lines.too_long())])
             if not within.is_all:
                 rejected = rejected.clear()
             counts.lines += last - first

@@ -22,6 +22,7 @@ from connectors.sources.sense import Sense, Unknown
 from flows.parsing import ANY, AUTO
 from flows.parsing.parser import Row
 from flows.parsing.ranking import Candidate, Headers, choose, known_headers, takes
+from flows.pii import NO_LINE
 from flows.steps import framing_of, header_of
 from settings import Settings
 
@@ -214,10 +215,13 @@ class Choices:
         self._remember(span.stream.id, span.stream.name, sense, span.format)
         when = row.get("timestamp")
         clock = f", {when:%H:%M:%S}" if isinstance(when, datetime) else ""
+        how = f"It begins with {shown(text[:_SHOWN])}"
+        if self._settings.pii:
+            how = NO_LINE[0].upper() + NO_LINE[1:]
         self._warn(
             f"{span.stream.name}, byte {place:,}{clock}: {100 * since.share:.0f} % rejected since; "
             f"{_fit(best)}, and is the format from now on. `logwax redrive` stores what was "
-            f"rejected. It begins with {shown(text[:_SHOWN])}"
+            f"rejected. {how}"
         )
 
     def _changed(self, span: Span, doubt: _Doubt) -> tuple[Candidate, _Refused] | None:

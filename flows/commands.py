@@ -14,14 +14,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from connectors.accounts import FRAGMENTS, Accounts, ChangeableAccounts
-from connectors.batch import BlockId, Span, Stream
+from connectors.batch import BlockId, Parsed, Span, Stream, Taken
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError, MalformedLine
 from connectors.sources.binary import looks_binary
@@ -43,11 +43,12 @@ from connectors.store import Ledger, Store
 from flows.audit import Auditor, FileAudit
 from flows.backfill import Backfilled, TimeRange, backfill
 from flows.choosing import Choices
+from flows.keeping import recorded, settings_of
 from flows.line_ranges import NO_BLOCKS, NO_CUTS, Framings, LineRanges, Meanings, Offsets
 from flows.parsing.ranking import known_headers
 from flows.parsing.times import iso
 from flows.redrive import Redriven, redrive
-from flows.steps import framing, header_of, parse_and_enrich, parse_step
+from flows.steps import framing, header_of, parse_and_enrich, rules_of
 from settings import Settings
 
 Event = dict[str, Any]
@@ -56,7 +57,7 @@ Command = Callable[..., Iterator[Event]]
 _ROWS_OF_AN_EVENT = 1000
 _SOURCES_SHOWN = 10
 
-FIGURES = ("lines", "stored", "dead", "expired", "waiting")
+FIGURES = ("lines", "stored", "dead", "dropped", "expired", "waiting")
 FINDINGS = ("missing", "twice", "changed", "stray", "doubt")
 
 
@@ -145,12 +146,13 @@ class Commands:
         auditor = Auditor(
             self._accounts,
             self._encoding,
-            parse_step(self._settings),
+            self._steps,
             retention_days=self._settings.retention_days,
             longest=self._settings.log_max_line_bytes,
             partial=not self._settings.follow,
             running=running,
             framing=framing(self._settings),
+            kept=recorded(self._settings),
         )
         there = [file for file in files if file.path]
         total = sum(file.size - min(file.begins, file.size) for file in there)
@@ -197,6 +199,11 @@ class Commands:
             )
         yield {"event": "end", "ok": well}
 
+    def _steps(self, kept: str | None) -> Callable[[Taken], Parsed]:
+        """What made rows of lines whose block in the ledger says this; None: as it is now."""
+        found = self._settings if kept is None else settings_of(self._settings, kept)
+        return parse_and_enrich(found)
+
     def redrive(self, dry_run: bool = False, reason: str = "", source: str = "") -> Iterator[Event]:
         """Send dead letters through the parser and the enrichers again.
 
@@ -222,7 +229,7 @@ class Commands:
         if sources or not source:
             for counts in redrive(
                 accounts,
-                parse_and_enrich(self._settings),
+                parse_and_enrich(settings_of(self._settings, "")),  # whatever DROP says
                 lru_cache(maxsize=1)(lambda file_id: Meanings(self._accounts.blocks(file_id))),
                 Choices(self._settings).again,
                 self._encoding,
@@ -280,6 +287,7 @@ class Commands:
                 shown,
                 within,
                 self._settings.log_max_line_bytes,
+                partial(rules_of(self._settings).letters, encoding=self._encoding),
             ):
                 yield {"event": "progress", "done": counts.done, "total": end}
         yield {"event": "counts", "file_id": file_id, "rest": size - end, **asdict(counts)}

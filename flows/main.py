@@ -18,6 +18,7 @@ from connectors.sources.tailed_file import Limits
 from connectors.status import Status
 from connectors.store import Store
 from flows.choosing import Choices
+from flows.keeping import recorded
 from flows.parsing import AUTO
 from flows.process import job
 from flows.steps import enrich_step, framing, header_of, parse_step, watched
@@ -48,6 +49,7 @@ def tail(settings: Settings, store: Store, stop: threading.Event) -> SourceInput
             settings.stream_max_wait_time_in_seconds,
             settings.log_max_line_bytes,
             framing(settings),
+            recorded(settings),
             header_of(settings.log_format),
             chooser(settings),
         ),

@@ -26,6 +26,7 @@ from flows import main
 from flows.events import parse_events
 from flows.process import run_beside, tune
 from flows.settings import load
+from flows.steps import hiding
 from logwax_capture.outbox.table import Outbox, OutboxError
 from settings import Settings
 
@@ -39,7 +40,7 @@ def build(settings: Settings, source: SourceInput, store: Store, status: Status)
     """The pipeline, from left to right; nothing is opened here."""
     flow = Dataflow("outbox")
     batches = op.input("claim", flow, source)  # collected by size or age
-    parse = parse_events(as_lines=not settings.store_kind.for_events)
+    parse = hiding(settings, parse_events(as_lines=not settings.store_kind.for_events))
     parsed = op.map("parse", batches, in_words(parse))
     op.output("write", parsed, StoreSink(store, status))
     return flow

@@ -213,7 +213,8 @@ def _serve_api(
         log_format=settings.log_format,
         accounts=accounts,
         fitting=partial(best_fit, other_than=settings.log_format, time_zone=settings.log_timezone),
-        around=source.around if isinstance(source, FileSource) else None,
+        # the file has what PII hides
+        around=source.around if isinstance(source, FileSource) and not settings.pii else None,
     )
     app = create_app(
         store.reader, beside, AlertBook(settings.data_dir), settings.webhook_host_names

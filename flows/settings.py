@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import ValidationInfo, field_validator
 
 import settings
+from connectors.errors import FilterError
 from connectors.sources.rules import RULES_FILE, FileRule
 from flows.parsing import AUTO, FORMATS
 from flows.parsing.choice import describe
@@ -14,7 +15,7 @@ from settings import Settings, parts, time_zone
 
 
 class ParsingSettings(Settings):
-    """Settings whose `LOG_FORMAT`, `LOG_MULTILINE`, `ENRICHERS`, `GEOIP_DB` were looked up."""
+    """Settings whose names, filters and rules were looked up."""
 
     @field_validator("log_format")
     @classmethod
@@ -58,6 +59,16 @@ class ParsingSettings(Settings):
             enricher_module("geoip").check(parts(text))
         return text
 
+    @field_validator("pii")
+    @classmethod
+    def _means_rules(cls, text: str, others: ValidationInfo) -> str:
+        if text:
+            from flows.pii import Rules  # it takes its time
+
+            key = others.data.get("pii_key")
+            Rules.of(text, key.get_secret_value() if key else "")
+        return text
+
     @field_validator("enrichers")
     @classmethod
     def _means_enrichers(cls, text: str, others: ValidationInfo) -> str:
@@ -67,6 +78,21 @@ class ParsingSettings(Settings):
             enricher_module(name)
         if "geoip" in parts(text) and others.data.get("geoip_db") == "":
             raise ValueError("geoip needs GEOIP_DB, which says in which files to look")
+        return text
+
+    @field_validator("keep", "drop", "sample")
+    @classmethod
+    def _means_rows(cls, text: str, field: ValidationInfo) -> str:
+        if text:
+            from connectors.filters import parse  # it takes its time
+            from flows.keeping import columns_of, shares_of
+
+            enrichers = field.data.get("enrichers", "none")
+            columns = columns_of(() if enrichers == "none" else parts(enrichers))
+            try:
+                (shares_of if field.field_name == "sample" else parse)(text, columns)
+            except FilterError as error:
+                raise ValueError(str(error)) from None
         return text
 
 

@@ -10,10 +10,12 @@ from connectors.sources.sense import Chooser
 from connectors.status import Status
 from flows.enrichment import chosen
 from flows.enrichment.enricher import enricher
+from flows.keeping import keeper
 from flows.labels import labelled
 from flows.parsing import AUTO
 from flows.parsing.choice import Headed, describe
 from flows.parsing.parser import parser
+from flows.pii import Rules
 from settings import Settings
 
 
@@ -37,7 +39,7 @@ def header_of(form: str) -> str | None:
 
 
 def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:
-    """The parse step of these settings."""
+    """The parse step of these settings, less what `PII` hides."""
     rules = settings.rules
     zone, unit = settings.log_timezone, settings.log_duration_unit
     is_told = "log_timezone" in settings.model_fields_set
@@ -46,7 +48,21 @@ def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:
         rule = None if is_told else rules.of(name)
         return rule.time_zone if rule else ""
 
-    return labelled(parser(settings.log_format, zone, unit, zone_of), rules)
+    parse = labelled(parser(settings.log_format, zone, unit, zone_of), rules)
+    return hiding(settings, parse)
+
+
+def hiding(settings: Settings, parse: Callable[[Taken], Parsed]) -> Callable[[Taken], Parsed]:
+    """A parse step from which nothing comes that `PII` hides."""
+    if not settings.pii:
+        return parse
+    rules = rules_of(settings)
+    return lambda batch: rules.hide(parse(batch), batch.encoding)
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The rules of `PII`."""
+    return Rules.of(settings.pii, settings.pii_key.get_secret_value())
 
 
 def watched(parse: Callable[[Taken], Parsed], chooser: Chooser | None) -> Callable[[Taken], Parsed]:
@@ -64,8 +80,12 @@ def watched(parse: Callable[[Taken], Parsed], chooser: Chooser | None) -> Callab
 
 
 def enrich_step(settings: Settings, status: Status) -> Callable[[Parsed], Parsed]:
-    """The enrich step of these settings; what goes wrong on the way is said to `status`."""
-    return enricher(chosen.make(settings, status))
+    """The enrich step of these settings, and which rows are stored.
+
+    What goes wrong on the way is said to `status`.
+    """
+    enrich, keep = enricher(chosen.make(settings, status)), keeper(settings)
+    return lambda batch: keep(enrich(batch))
 
 
 def parse_and_enrich(settings: Settings) -> Callable[[Taken], Parsed]:

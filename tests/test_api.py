@@ -430,7 +430,14 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
 ) -> None:
     insert(store, "cust_1", *CUST_1)
     store.command("INSERT INTO dead_letters VALUES ('?')")
-    pipeline.status.add(lines=3, stored=2, dead={"bad_json": 1}, filler=9, misfits={"duration": 1})
+    pipeline.status.add(
+        lines=3,
+        stored=2,
+        dead={"bad_json": 1},
+        filler=9,
+        misfits={"duration": 1},
+        dropped={"drop": 2},
+    )
     pipeline.status.add(lines=0, stored=0, dead={}, misfits={"duration": 1, "bytes_sent": 3})
     pipeline.source = SourceStatus(2, 100, 0.5, ("a.log: permission denied",), lag_records=7)
 
@@ -447,6 +454,7 @@ def test_health_is_200_while_the_store_answers_and_no_error_stands(
         "lines_in": 3,
         "lines_stored": 2,
         "misfits": {"duration": 2, "bytes_sent": 3},
+        "dropped": {"drop": 2},
         "rows_stored": 4,
         "dead_letters": 1,
         "filler_bytes": 9,

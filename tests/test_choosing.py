@@ -227,6 +227,22 @@ def test_a_format_that_changes_is_named_with_the_first_byte_of_the_new_one(
         assert stored >= max(20, 3 * step) - max(5, step) - step
 
 
+@pytest.mark.parametrize("pii", ["", "email=mask"])
+def test_the_line_with_which_a_format_changes_is_shown_unless_pii_is_set(
+    tmp_path: Path, pii: str
+) -> None:
+    log = tmp_path / "a.log"
+    append(log, lines(a_json, 0, 50))
+    made = Auto(log, pii=pii)
+    made.read()
+    append(log, lines(a_combined, 50, 90))
+    made.read()
+    made.close()
+    assert "combined fits" in made.said[1]
+    assert ("203.0.113.7" in made.said[1]) == (not pii)
+    assert ("No line is shown, for PII is set" in made.said[1]) == bool(pii)
+
+
 def test_odd_lines_and_traces_are_no_change(auto: Auto, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     rng = random.Random(1)

@@ -14,7 +14,7 @@ from tests.conftest import Pipeline, wait_for
 from tests.kill_harness import Plan, kill_and_count
 from tests.servers.influxd import Influxd
 from tests.servers.influxdb_http import Server
-from tests.test_audit import line, logwax
+from tests.test_audit import line, logwax, total
 from tests.test_clickhouse_server import write_log
 
 
@@ -206,3 +206,11 @@ def test_commands_say_of_a_bucket_what_its_points_tell(pipeline: Pipeline, influ
     influxd.query(f'DELETE FROM "api_requests" WHERE time = {lost}')
     lack = logwax(pipeline, "audit", **given)
     assert (lack.returncode, "missing 260-312" in lack.stdout) == (1, True)
+
+
+def test_the_audit_knows_what_the_settings_drop(pipeline: Pipeline, influxd, server):
+    (pipeline.directory / "in.log").write_text("".join(map(line, range(30))))
+    settings = into(server.url, DROP="customer_id = cust_1")
+    assert pipeline.run(**settings).stdout.startswith("lines=30 stored=20 dead=0")
+    done = logwax(pipeline, "audit", **into(server.url))
+    assert (done.returncode, total(done.stdout)["dropped"]) == (0, 10), done.stdout

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from api.app import create_app
 from connectors.batch import COLUMNS, REJECTED, Parsed
 from connectors.errors import FilterError
+from connectors.filtering import expression, filled
 from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, parse
 from connectors.logs import SHOWN
 from connectors.sinks.clickhouse.store import ClickHouseStore
@@ -245,6 +246,16 @@ def test_list_histogram_facets_and_export_agree_on_any_filter(app: FastAPI, filt
     assert of_customers["others"] + sum(one["count"] for one in of_customers["values"]) == len(
         taken
     )
+
+
+@pytest.mark.parametrize("filter_", ["severity >= warn", "severity = info", "severity != error"])
+def test_every_store_has_one_scale_of_severities(app: FastAPI, filter_: str) -> None:
+    columns = [name for name in COLUMNS if name != "line"]
+    rows = filled(pl.DataFrame(ROWS, {name: COLUMNS[name] for name in ROWS[0]}), columns)
+    expected = rows.filter(expression(parse(filter_, columns), columns))["offset"].to_list()
+    listed = answer(app, "/logs", filter=filter_, order="oldest", limit=1000, **EVER)["rows"]
+    assert sorted(one["offset"] for one in listed) == expected
+    assert 0 < len(expected) < len(ROWS)
 
 
 HALF_HOUR = 1800 * 10**6

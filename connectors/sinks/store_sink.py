@@ -39,6 +39,7 @@ class _Partition(StatelessSinkPartition[Parsed]):
                 stored=stored.rows,
                 filler=batch.filler,
                 misfits=batch.misfits,
+                dropped=batch.dropped,
                 dead=stored.dead,
             )
 

@@ -20,7 +20,8 @@ class Evidence:
     `head_hash` covers the first `head_length` bytes (up to 1 KiB), `tail_hash` the up to 1 KiB
     before the end of the span that carries it; `inode` breaks ties. `content_hash` is the XXH3 (64
     bits) of the span's bytes; 0: unknown. `framing` says which of its lines were one record
-    (`LOG_MULTILINE`); `seen`, `format` and `header` are those of the span.
+    (`LOG_MULTILINE`), `kept` which of the rows are stored (`KEEP` and the like; empty: all);
+    `seen`, `format` and `header` are those of the span.
     """
 
     inode: int = 0
@@ -29,6 +30,7 @@ class Evidence:
     tail_hash: int = 0
     content_hash: int = 0
     framing: str = field(default="", kw_only=True)
+    kept: str = field(default="", kw_only=True)
     seen: int = field(default=0, kw_only=True)
     format: str = field(default="", kw_only=True)
     header: str = field(default="", kw_only=True)
@@ -54,7 +56,7 @@ class Evidence:
         return replace(span, seen=self.seen, format=self.format, header=self.header)
 
 
-_MEANT = ("framing", "seen", "format", "header")
+_MEANT = ("framing", "kept", "seen", "format", "header")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 

@@ -43,7 +43,8 @@ class Limits:
     A line of more than `line_bytes` that does not fit into a batch is cut. `framing` says which
     lines are one record (None: each is one); then `lines` are records, and one that does not fit
     into a batch makes one of its own. `header` is how lines begin that name columns (see `Sense`).
-    The `chooser` says instead of each file how its lines are meant.
+    The `chooser` says instead of each file how its lines are meant. `kept` goes into the evidence
+    of every span.
     """
 
     lines: int = 100_000
@@ -51,6 +52,7 @@ class Limits:
     seconds: float = 1.0
     line_bytes: int = 1024 * 1024
     framing: Framing | None = None
+    kept: str = ""
     header: str | None = None
     chooser: Chooser | None = None
 
@@ -662,6 +664,7 @@ class TailedFile:
             observe(content, self.key[1], end),
             content_hash=content_hash,
             framing=sense.framing.text if sense.framing else "",
+            kept=self.limits.kept,
             seen=min(time.time_ns() // 1000, content.changed_at()),
             format=sense.format,
             header="" if sense.header is None else self.header,

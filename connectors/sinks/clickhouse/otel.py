@@ -13,6 +13,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from connectors.saying import say
+from connectors.severity import LEVELS
 from connectors.sinks.clickhouse.errors import reason
 
 # A request without a level has the severity of its status. 5 of `DEBUG` and so on are the lowest
@@ -21,15 +22,8 @@ _SEVERITY = """multiIf(level != '', level, status_code >= 500, 'error', status_c
         status_code > 0, 'info', '')"""
 _NUMBER = "multiIf({}, 0)".format(
     ", ".join(
-        f"match(lower(SeverityText), '^({names})'), {number}"
-        for number, names in {
-            1: "trace",
-            5: "debug",
-            9: "info|notice",
-            13: "warn",
-            17: "err",
-            21: "fatal|crit|alert|emerg|panic",
-        }.items()
+        f"match(lower(SeverityText), '^({'|'.join(words)})'), {number}"
+        for number, words in LEVELS.items()
     )
 )
 
