@@ -8,6 +8,7 @@ in capital letters, or in front of `:`, `]`, `)`, `>`, `|` or a tab in any.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ from flows.parsing.times import ISO_8601, NAMED, WHEN_SEEN, names_of
 from native.lines import Meaning, Shape
 
 _NEAR = 128  # characters
+_FAR = 12  # characters in front of the time by which an event is known to begin
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _GAP = r"""(?: - |[ \t"]+(?:time=)?"?)"""  # between a day and a clock, as in `date=... time=...`
@@ -76,6 +78,19 @@ _FIND_LEVEL = rf"(?:^|[^0-9A-Za-z_])((?:{_UPPER})(?:[^0-9A-Za-z_]|$)|(?:{_OTHER}
 _BEHIND_LEVEL = "[^A-Za-z]+$"
 _time_in, _level_in = (re.compile(each, re.ASCII) for each in (_FIND_TIME, _FIND_LEVEL))
 _find_time = _FIND_TIME.replace(r"\b", r"(?-u:\b)")  # as Polars calls what `re.ASCII` is
+
+
+def beginning(lines: Sequence[str]) -> str:
+    """A regular expression of how these lines begin, up to their time; empty: they differ.
+
+    It is one for `LOG_MULTILINE`.
+    """
+    for each in BEGINNINGS:
+        found = [re.search(each, line[:_NEAR], re.ASCII) for line in lines]
+        places = [one.start() for one in found if one]
+        if places and len(places) == len(lines) and max(places) <= _FAR:
+            return f".{{0,{max(places)}}}?{each}" if max(places) else each
+    return ""
 
 
 class Raw:
