@@ -20,8 +20,9 @@ from connectors.sources.framing import PRESETS, frame
 from connectors.sources.samples import lines_of, sample
 from connectors.sources.sense import Sense, Unknown
 from flows.parsing import ANY, AUTO
+from flows.parsing.formats.raw import beginning
 from flows.parsing.parser import Row
-from flows.parsing.ranking import Candidate, Headers, choose, known_headers, takes
+from flows.parsing.ranking import Candidate, Headers, choose, has_time, known_headers, takes
 from flows.pii import NO_LINE
 from flows.steps import framing_of, header_of
 from settings import Settings
@@ -82,7 +83,7 @@ class Choices:
             return None
         name = found.best.name
         preset = rule.multiline if rule else ""
-        if not preset and found.has_events:
+        if not preset and (found.has_events or name == ANY or found.best.share < 1):
             preset = self.events(name, lines)
         sense = self._sense(name, preset, str(found))
         self._remember(file.file_id, file.name, sense)
@@ -93,17 +94,30 @@ class Choices:
     def events(self, name: str, lines: Sequence[str]) -> str:
         """The `LOG_MULTILINE` by which the lines that the format refuses go on with others.
 
-        It must leave no line out that the format takes. Empty: there is none, or no need.
+        It is the name of a preset, or how lines begin that have a time. It must leave no line out
+        that the format takes; `raw` takes those with a time. Empty: there is none, or no need.
         """
-        if header_of(name) is not None:
+        if self._settings.log_multiline or header_of(name) is not None:
             return ""
-        taken = np.array([takes(name, line, self._zone) is not None for line in lines])
+        is_any = name == ANY
+        taken = np.array(
+            [
+                has_time(line, self._zone) if is_any else takes(name, line, self._zone) is not None
+                for line in lines
+            ]
+        )
+        others = int((~taken).sum())
+        if not others or not taken.any():
+            return ""
+        begin = ""
+        if others >= _SOME * len(lines):  # else they may be anything
+            begin = beginning([lines[number] for number in np.flatnonzero(taken).tolist()])
         data = "".join(f"{line}\n" for line in lines).encode(errors="replace")
         ends = UTF_8.ends(data)
-        best, left = "", int((~taken).sum()) // 2  # joining has to be worth it
-        for preset in PRESETS:
+        best, left = "", (others + 1) // 2  # joining has to be worth it
+        for preset in (*PRESETS, begin):
             framing = framing_of(name, preset)
-            if not framing or preset == "parts" or self._settings.log_multiline:
+            if not framing or preset == "parts" or (preset == begin and framing.container):
                 continue
             kinds = framing.kinds(data, ends, UTF_8)
             found = frame(kinds, np.concatenate(([0], ends[:-1])), ends)

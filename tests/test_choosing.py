@@ -12,10 +12,13 @@ from contextlib import closing
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from connectors.batch import BlockId, Parsed
+from connectors.encodings import UTF_8
 from connectors.sources.evidence import Evidence
+from connectors.sources.framing import Framing, frame
 from connectors.sources.tailed_file import Limits
 from flows.choosing import Choices
 from flows.parsing import FORMATS
@@ -322,6 +325,36 @@ def test_the_lines_of_traces_are_joined_by_the_preset_that_fits_them_also_after_
     messages = [message for some in found for message in some.rows["message"].to_list()]
     assert sum("ValueError: order 60" in message for message in messages) == 1
     assert len([message for message in messages if message]) == 13
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "rest"),
+    [
+        ("app", "2026-11-22 20:15:05 <info> answer:", '<?xml version="1.0"?>\n<ok/>'),
+        ("monolog", "[2026-11-22 20:15:05] shop.ERROR: no answer", "[stacktrace]\n#0 /a.php(1)"),
+        ("raw", "[2026-11-22 20:15:05] order 4711", "it has\n 3 parts"),
+        ("postgresql", "2026-11-22 20:15:05.000 UTC [7] ERROR:  no", "\tSELECT 1\n\tFROM a"),
+    ],
+)
+def test_lines_without_a_time_go_on_with_the_one_before_where_others_have_one(
+    name: str, head: str, rest: str
+) -> None:
+    choices = Choices(Settings(log_format="auto"))
+    lines = f"{head}\n{rest}\n".splitlines() * 9
+    found = choose(lines)
+    assert found
+    assert found.best.name == name
+    framing = Framing.of(choices.events(name, lines))
+    assert framing
+    data = "\n".join([*lines, ""]).encode()
+    ends = UTF_8.ends(data)
+    frames = frame(framing.kinds(data, ends, UTF_8), np.concatenate(([0], ends[:-1])), ends)
+    assert frames.firsts.tolist() == [*range(0, len(lines), len(lines) // 9)]
+
+
+def test_lines_are_no_events_where_times_stand_anywhere() -> None:
+    lines = ["web-1  | started", "web-1  |   at 2026-11-22 20:15:05 it was", "web-1  | done"]
+    assert Choices(Settings(log_format="auto")).events("raw", lines) == ""
 
 
 def test_lines_are_seen_when_their_file_was_written_last_or_now_if_that_is_later(

@@ -148,6 +148,45 @@ def test_a_format_within_another_means_what_it_means_alone(outer: str, name: str
         assert {**found, "attributes": ""} == {**plain, "attributes": ""}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Sun Nov 22 15:15:05 EST 2026 GET /a",
+        "[GIN] 2026/11/22 - 20:15:05 | 200",
+        "203.0.113.7  2026-11-22      20:15:05  GET",
+        'date="2026-11-22" time="20:15:05"',
+        "2026-11-22\t20:15:05\tHAM50",
+        "11/22/2026, 8:15:05 PM  WARN [AuthService] failed",
+        "11/22/2026-20:15:05.000000  [**] [1:2200074:2]",
+        "at [Sun, 22 Nov 2026 20:15:05.000000 UTC] with [NTLMv2]",
+        "2026-11-22 21:15:05.000 CET [4711] LOG",
+    ],
+)
+def test_a_raw_time_is_found_however_it_is_written(line: str) -> None:
+    assert row_of("raw", line)["timestamp"] == utc(2026, 11, 22, 20, 15, 5)
+    certain(describe("raw").make(UTC), [line] * 3)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-11-22 20:15:05,000:WARN:no answer",
+        "2026-11-22 20:15:05,000::WARN::no answer",
+        "2026-11-22 20:15:05: [WARN] no answer",
+        "2026-11-22T20:15:05Z [WARN][API]: no answer",
+        "[2026-11-22 20:15:05.000][shop::orders][WARN] no answer",
+        "[2026-11-22 21:15:05.000 +01:00] [WRN] no answer",
+        "WARN: [2026-11-22 20:15:05] no answer",
+    ],
+)
+def test_an_app_writes_its_time_and_level_as_it_likes(line: str) -> None:
+    row = row_of("app", line)
+    assert row["timestamp"] == utc(2026, 11, 22, 20, 15, 5)
+    assert row["level"].lower() == "warn"
+    assert row["message"] == "no answer"
+    certain(describe("app").make(UTC), [line] * 3)
+
+
 def test_a_raw_line_without_a_time_is_of_when_its_stream_was_seen_first() -> None:
     parsed = parse("raw", b"no time\nNov 22 20:15:05 one\n2026-13-45 20:15:05 none\n\xff\n")
     seen = datetime.fromtimestamp(SEEN / 1_000_000, timezone.utc)

@@ -211,3 +211,9 @@ def test_a_key_of_a_dialect_alone_is_no_value_in_logfmt() -> None:
     assert certain(form, lines * 3, spelled=True) == [True] * 6
     assert "attributes" in form.line(lines[0])
     assert form.line(lines[1])["customer_id"] == "bob"
+
+
+def test_a_line_without_a_time_is_of_the_time_of_its_first_object_that_has_one() -> None:
+    line = json.dumps({"a": {"b": 1}, "meta": {"time": NOON}, "more": {"ts": 5}})
+    assert row_of("json", line)["timestamp"] == utc(2026, 11, 1, 12)
+    certain(FORMS["json"], [line] * 3)

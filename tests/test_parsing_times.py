@@ -247,7 +247,7 @@ def test_a_pattern_reads_what_it_describes(way: str, text: str, expected: dateti
         ("%Y-%m-%d %H:%M:%S", "2026-02-30 20:15:05"),
         ("%Y-%m-%d %H:%M:%S", "2026-11-02 24:15:05"),
         ("%Y-%m-%d %H:%M:%S", "2300-01-01 00:00:00"),
-        ("%Y-%m-%d %H:%M:%S %Z", "2026-11-02 20:15:05 CET"),
+        ("%Y-%m-%d %H:%M:%S %Z", "2026-11-02 20:15:05 AKST"),
         ("%Y-%m-%d %H:%M:%S %Z", "1900-01-01 00:15:05 +01"),
         ("%m/%d/%Y %I:%M %p", "11/2/2026 13:15 PM"),
         ("%s", "99999999999"),
@@ -298,12 +298,19 @@ def test_a_name_of_a_zone_is_what_the_zone_is_called_then() -> None:
         f"2026-{day} 02:30:00 {name}" for day in ("10-24", "10-26") for name in ("CEST", "CET")
     ]
     assert certain(form, named[1:2]) == certain(form, named[2:3]) == [False]
-    for wrong in (named[1], named[2], "2026-10-26 02:30:00 EST"):
+    for wrong in (named[1], named[2], "2026-10-26 02:30:00 AKST"):
         with pytest.raises(MalformedLine, match="is not what LOG_TIMEZONE"):
             form.line(wrong)
     assert certain(form, [named[0], "2026-10-24 02:30:00 UTC", named[3], named[0]]) == [
         *(True, False, False, True)
     ]
+
+
+def test_a_name_that_the_zone_never_has_is_the_zone_that_has_it_nearly_anywhere() -> None:
+    way = "%Y-%m-%d %H:%M:%S %Z"
+    assert read(way, "2026-10-26 02:30:00 EST", BERLIN, is_fast=False) == utc(2026, 10, 26, 7, 30)
+    shanghai = ZoneInfo("Asia/Shanghai")  # whose CST is another one
+    assert read(way, "2026-10-26 10:30:00 CST", shanghai) == utc(2026, 10, 26, 2, 30)
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,8 @@ USUAL = _dialect(
     "usual",
     "",
     means("timestamp", "timestamp ts time @timestamp datetime"),
+    means("timestamp", "eventTime event_time eventtime Timestamp Time _time date instant"),
+    means("timestamp", "start_time started_at created_at logged_at"),
     means("customer_id", "customer_id customer client_id tenant_id tenant visited_by"),
     means("method", "method http_method request_method verb"),
     means("request_path", "request_path path uri url request_uri path_info"),
@@ -116,8 +118,8 @@ USUAL = _dialect(
     means("user_agent", "user_agent ua http_user_agent"),
     means("referer", "referer referrer http_referer"),
     means("bytes_sent", "bytes_sent bytes body_bytes_sent response_size"),
-    means("level", "level severity loglevel", names=LEVELS),
-    means("message", "message msg"),
+    means("level", "level severity loglevel lvl log_level levelname Level", names=LEVELS),
+    means("message", "message msg Message"),
     means("host", "host hostname"),
 )
 """What keys mean wherever they are. Times are ISO 8601, or numbers since 1970 that tell their unit
@@ -172,6 +174,46 @@ DIALECTS = (
         means("level", "PRIORITY", names=SYSLOG),
         means("message", "MESSAGE", octets=True),
         means("host", "_HOSTNAME"),
+    ),
+    # AWS CloudTrail: its user guide, "CloudTrail record contents".
+    _dialect(
+        "cloudtrail",
+        "eventVersion eventSource eventName",
+        means("timestamp", "eventTime"),
+        means("customer_id", "userIdentity.userName userIdentity.principalId"),
+        means("client_ip", "sourceIPAddress"),
+        means("user_agent", "userAgent"),
+        means("message", "eventName"),
+        means("host", "eventSource"),
+    ),
+    # Kubernetes: the reference of its API `audit.k8s.io/v1`, "Event".
+    _dialect(
+        "kubernetes_audit",
+        "auditID stage",
+        means("timestamp", "requestReceivedTimestamp stageTimestamp"),
+        means("customer_id", "user.username"),
+        means("method", "verb"),
+        means("request_path", "requestURI"),
+        means("status_code", "responseStatus.code"),
+        means("client_ip", "sourceIPs.0"),
+        means("user_agent", "userAgent"),
+    ),
+    # Fortinet: its FortiOS log reference, "Log field format"; `date` has no zone.
+    _dialect(
+        "fortinet",
+        "date time eventtime logid",
+        means("timestamp", "eventtime"),
+        means("client_ip", "srcip remip"),
+        means("host", "devname"),
+        means("message", "msg logdesc"),
+        means("bytes_sent", "sentbyte"),
+    ),
+    # Monolog, JsonFormatter: its documentation, "Handlers, Formatters and Processors".
+    _dialect(
+        "monolog",
+        "level_name channel",
+        means("timestamp", "datetime.date datetime"),
+        means("level", "level_name"),
     ),
     # Graylog Extended Log Format 1.1: its documentation, "GELF Payload Specification".
     _dialect(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -51,6 +53,7 @@ COLOURS = r"\x1b\[[0-?]*[ -/]*[@-~]"
 _COLOURS = re.compile(COLOURS)
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\]:[0-9]{1,5}|([^:\[\]]*):[0-9]{1,5}")
 _MISSING = object()
+_TIMES = {alias.key: alias for alias in USUAL.aliases if alias.column == "timestamp"}
 
 Path = tuple[str, ...]
 """The way to a value: keys of objects, and numbers of the elements of lists."""
@@ -134,6 +137,8 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: 
             else:
                 row[column] = meant
                 _take(found, path)
+    if needs_time and "timestamp" not in row and (moment := _within(found, zone)):
+        row["timestamp"] = moment
     if needs_time and "timestamp" not in row:
         raise no_time or MalformedLine("no_timestamp", "none of the keys that mean a time")
     if table.dialect.unsaid and not row.get("level"):
@@ -143,6 +148,20 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: 
     if misfits:
         row[MISFITS] = tuple(misfits)
     return row
+
+
+def _within(found: Mapping[str, object], zone: ZoneInfo) -> datetime | None:
+    """The time of the first object in a line that has one, where the line itself has none."""
+    for value in found.values():
+        if not isinstance(value, dict):
+            continue
+        for key, alias in _TIMES.items():
+            if key in value:
+                with suppress(MalformedLine):
+                    moment = _value(alias, value[key], zone, 0)
+                    assert isinstance(moment, datetime)
+                    return moment
+    return None
 
 
 def _at(found: object, path: Path) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,7 @@ from connectors.sources.sense import FIRST_LINE, header_before, headers_in, is_d
 from flows.parsing import ANY, FORMATS, OUTER
 from flows.parsing.choice import Headed, describe, described
 from flows.parsing.fields import MISFITS
+from flows.parsing.formats.raw import beginning
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, Row
 from flows.parsing.times import WHEN_SEEN
@@ -109,7 +110,7 @@ def choose(
     They are behind these `headers`; None: they are the first of a file.
 
     `before` is kept if it fits. Where no format takes half of the lines, it is `raw`. Lines that go
-    on with the one before do not count.
+    on with the one before do not count: they look like it, or have no time where all others do.
     """
     heads = [line for line in lines if not _CONTINUES.match(line)] or list(lines)
     if not heads:
@@ -126,6 +127,13 @@ def choose(
         found.insert(0, mixed)
     if not found or found[0].share < _ENOUGH:
         found.insert(0, _try(ANY, heads, zone) or Candidate(ANY, 0, len(heads), 0))
+    if found[0].name == ANY or found[0].share < _INNER:
+        timed = [line for line in heads if has_time(line, zone.key)]
+        others = None
+        if len(timed) < len(heads) and beginning(timed):
+            others = choose(timed, time_zone, headers={})
+        if others and others.best.name != ANY and others.best.share >= _INNER:
+            return replace(others, has_events=True)
     return Choice(found[0], found[1] if len(found) > 1 else None, has_events)
 
 
@@ -146,8 +154,13 @@ def _mixed(best: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate |
 
 def _have_times(lines: Sequence[str], zone: ZoneInfo) -> bool:
     """Whether half of these lines have a time somewhere."""
-    rows = [row for line in lines if (row := takes(ANY, line, zone.key))]
-    return 2 * sum(row["timestamp"] != WHEN_SEEN for row in rows) >= len(lines)
+    return 2 * sum(has_time(line, zone.key) for line in lines) >= len(lines)
+
+
+def has_time(line: str, time_zone: str) -> bool:
+    """Whether a line has a time somewhere."""
+    row = takes(ANY, line, time_zone)
+    return row is not None and row["timestamp"] != WHEN_SEEN
 
 
 def ranked(

@@ -48,6 +48,15 @@ _ISO = re.compile(
     r"( ?(?:[Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)| [A-Z]{3,5})?",
     re.ASCII,
 )
+NAMED = {
+    **{"EST": "-0500", "EDT": "-0400", "CST": "-0600", "CDT": "-0500"},
+    **{"MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700"},
+    **{"WET": "+0000", "WEST": "+0100", "CET": "+0100", "CEST": "+0200"},
+    **{"EET": "+0200", "EEST": "+0300", "MSK": "+0300", "JST": "+0900", "KST": "+0900"},
+}
+"""Names of zones that mean one thing nearly anywhere -> their offset: those of America by RFC 5322,
+section 4.3, the others by the time zone database."""
+
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _MICROS = 6
 # Epoch numbers tell their unit by their size: seconds have 10 digits until the year 2286.
@@ -102,8 +111,8 @@ def _moment(
 def _in_its_zone(local: datetime, name: str, zone: ZoneInfo) -> datetime:
     """The time in the zone that it names: an offset, UTC, a region, what `zone` is called then.
 
-    PostgreSQL and others write such names: of others nobody knows what they mean. Raises
-    `ValueError`.
+    PostgreSQL and others write such names. What `zone` is never called may be of `NAMED`: of others
+    nobody knows what they mean. Raises `ValueError`.
     """
     if not name:
         return local
@@ -120,7 +129,15 @@ def _in_its_zone(local: datetime, name: str, zone: ZoneInfo) -> datetime:
         moment = local.replace(tzinfo=zone, fold=fold)
         if moment.tzname() == name:
             return moment
+    if name in NAMED and name not in names_of(zone):
+        return local.replace(tzinfo=timezone(_offset(NAMED[name])))
     raise ValueError(f"{name} is not what LOG_TIMEZONE={zone.key} is called then")
+
+
+@cache
+def names_of(zone: ZoneInfo) -> frozenset[str]:
+    """What a zone is called, in winter and in summer."""
+    return frozenset(datetime(2026, month, 1, tzinfo=zone).tzname() or "" for month in (1, 7))
 
 
 def _offset(text: str) -> timedelta:

@@ -39,8 +39,13 @@ MEANINGS = {
     "DEBG": "debug",
     "TRAC": "trace",
     "BLAT": "trace",
+    "INF": "info",
+    "WRN": "warn",
+    "DBG": "debug",
+    "VRB": "trace",
+    "FTL": "fatal",
 }
-"""Levels of java.util.logging, winston and supervisord that no scale has but theirs."""
+"""Levels of java.util.logging, winston, supervisord and Serilog that no scale has but theirs."""
 
 LEVELS = {
     name: name
@@ -131,6 +136,16 @@ _TEMPLATES = (
     "{level:9}: {time} {message}",
     "[{level:9}] {time} {message}",
     "[{level:9}] [{time}] {message}",
+    "{level:9}: [{time}] {message}",
+    "{time}: [{level:9}] {message}",
+    "{time}: {level:9}: {message}",
+    "{time}:{level}:{message}",
+    "{time}::{level}::{message}",
+    "{time} [{level}][{logger}]: {message}",
+    "{time} [{level}][{logger}] {message}",
+    "[{time}][{level}] {message}",
+    "[{time}][{level}][{logger}] {message}",
+    "[{time}][{logger}][{level}] {message}",
 )
 FORMAT = Coloured(
     Variants(

@@ -8,6 +8,7 @@ in capital letters, or in front of `:`, `]`, `)`, `>`, `|` or a tab in any.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from zoneinfo import ZoneInfo
 
@@ -21,14 +22,19 @@ from flows.parsing.formats.app import LEVELS, MEANINGS
 from flows.parsing.layout import Field, Layout, Variants
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, Row
-from flows.parsing.times import ISO_8601, WHEN_SEEN
+from flows.parsing.times import ISO_8601, NAMED, WHEN_SEEN, names_of
 from native.lines import Meaning, Shape
 
 _NEAR = 128  # characters
+_FAR = 12  # characters in front of the time by which an event is known to begin
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_BEGINNINGS = (
+_GAP = r"""(?: - |[ \t"]+(?:time=)?"?)"""  # between a day and a clock, as in `date=... time=...`
+BEGINNINGS = (
+    f"[0-9]{{4}}[-/.][0-9]{{2}}[-/.][0-9]{{2}}(?:[Tt]|{_GAP})[0-9]{{2}}:[0-9]{{2}}:",
     "[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}[Tt ][0-9]{1,2}:",
+    "[0-9]{2}/[0-9]{2}/[0-9]{4}-[0-9]{2}:",
+    "[0-9]{1,2}/[0-9]{1,2}/[0-9]{4},? [0-9]{1,2}:[0-9]{2}:[0-9]{2} [AP]M",
     "[0-9]{8}-[0-9]{1,2}:",
     f"[0-9]{{1,2}}[-/ ]{_MONTH}[-/ ][0-9]{{4}}[: ][0-9]{{1,2}}:",
     f"(?:{_DAY} )?{_MONTH} [ 0-9]?[0-9],? (?:[0-9]{{4}},? )?[0-9]{{1,2}}:",
@@ -38,15 +44,19 @@ _BEGINNINGS = (
 )
 _PATTERNS = (
     ISO_8601,
-    "%Y/%m/%d %H:%M:%S",
+    "%Y/%m/%d %H:%M:%S%o",
     "%Y.%m.%d %H:%M:%S",
     "%Y%m%d-%H:%M:%S:%f",
     "%d/%b/%Y:%H:%M:%S %z",
     "%d/%b/%Y:%H:%M:%S",
     "%d/%b/%Y %H:%M:%S",
     "%d-%b-%Y %H:%M:%S",
-    "%d %b %Y %H:%M:%S",
+    "%d %b %Y %H:%M:%S%o",
     "%a %b %e %H:%M:%S %Y",
+    "%a %b %e %H:%M:%S %z %Y",
+    "%m/%d/%Y-%H:%M:%S",
+    "%m/%d/%Y, %I:%M:%S %p",
+    "%m/%d/%Y %I:%M:%S %p",
     "%b %e, %Y %I:%M:%S %p",
     "%b %e %Y %H:%M:%S",
     "%b %e %H:%M:%S",
@@ -60,7 +70,8 @@ _LAYOUTS = (
     (Field("time", "timestamp", time=Meaning.EPOCH), " ", _REST),
 )
 _TIMES = Variants(tuple(Layout(parts, samples=(), reason="no_timestamp") for parts in _LAYOUTS))
-_FIND_TIME = rf"\b(?:{'|'.join(_BEGINNINGS)})[0-9A-Za-z:.,/+ -]*"
+_FIND_TIME = rf"\b(?:{'|'.join(BEGINNINGS)})[0-9A-Za-z:.,/+ -]*"
+_APART = re.compile(f"([0-9]){_GAP}([0-9]{{2}}:)", re.ASCII)
 _UPPER = "|".join(word for word in LEVELS if word.isupper())
 _OTHER = "|".join(word for word in LEVELS if not word.isupper())
 _FIND_LEVEL = rf"(?:^|[^0-9A-Za-z_])((?:{_UPPER})(?:[^0-9A-Za-z_]|$)|(?:{_OTHER}) *[\]):>|\t])"
@@ -69,11 +80,26 @@ _time_in, _level_in = (re.compile(each, re.ASCII) for each in (_FIND_TIME, _FIND
 _find_time = _FIND_TIME.replace(r"\b", r"(?-u:\b)")  # as Polars calls what `re.ASCII` is
 
 
+def beginning(lines: Sequence[str]) -> str:
+    """A regular expression of how these lines begin, up to their time; empty: they differ.
+
+    It is one for `LOG_MULTILINE`.
+    """
+    for each in BEGINNINGS:
+        found = [re.search(each, line[:_NEAR], re.ASCII) for line in lines]
+        places = [one.start() for one in found if one]
+        if places and len(places) == len(lines) and max(places) <= _FAR:
+            return f".{{0,{max(places)}}}?{each}" if max(places) else each
+    return ""
+
+
 class Raw:
     """See the module's docstring."""
 
     def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
         self._times = _TIMES.make(time_zone)
+        names = NAMED.keys() - names_of(time_zone)
+        self._named = {" UTC": " +0000"} | {f" {name}": f" {NAMED[name]}" for name in names}
 
     def timeless(self) -> Format:
         """The same within lines that have a time themselves, which counts."""
@@ -85,11 +111,18 @@ class Raw:
         row: Row = {"timestamp": WHEN_SEEN, "message": text}
         if time := _time_in.search(near):
             with suppress(MalformedLine):  # it may only look like one
-                row["timestamp"] = self._times.line(time.group())["timestamp"]
+                row["timestamp"] = self._times.line(self._usual(time.group()))["timestamp"]
         if level := _level_in.search(near):
             word = re.sub(_BEHIND_LEVEL, "", level.group(1))
             row["level"] = MEANINGS.get(word, word)
         return row
+
+    def _usual(self, time: str) -> str:
+        """A time with one space in front of its clock, and its zone as an offset."""
+        time = _APART.sub(r"\1 \2", time, count=1)
+        for name, offset in self._named.items():
+            time = time.replace(name, offset)
+        return time
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are no text, or whose time is odd, are left open."""
@@ -97,7 +130,9 @@ class Raw:
         near = text.str.head(_NEAR)
         level = near.str.extract(_FIND_LEVEL).str.replace(_BEHIND_LEVEL, "").replace(MEANINGS)
         found = near.str.extract(_find_time, 0)
-        times = self._times.columns(Lines("".join(found.fill_null("") + "\n").encode()))
+        usual = found.fill_null("").str.replace(_APART.pattern, "${1} ${2}")
+        usual = usual.str.replace_many(self._named)
+        times = self._times.columns(Lines("".join(usual + "\n").encode()))
         is_timeless = found.is_null()
         moments = pl.repeat(WHEN_SEEN, len(text), eager=True, dtype=COLUMNS["timestamp"])
         if "timestamp" in times.columns:
@@ -143,5 +178,9 @@ FORMAT = Scanner(
     samples=(
         "worker 3 says at 2026-11-22 20:15:05.123: ERROR no answer from 203.0.113.7",
         "nothing but caf\u00e9 [warn] Nov 22 20:15:05",
+        "Sun Nov 22 20:15:05 CET 2026 GET /a",
+        "[GIN] 2026/11/22 - 20:15:05 | 200",
+        'date="2026-11-22" time="20:15:05" severity=high',
+        "11/22/2026, 8:15:05 PM [WRN] no answer",
     ),
 )

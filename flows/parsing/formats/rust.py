@@ -19,6 +19,7 @@ FORMAT = WithPairs(
                 "[{time} {level:5} {logger}] {message}",
                 "{time} {level:5} {logger}: {message}",
                 "{time} {level:5} {message}",
+                time="%Y-%m-%dT%H:%M:%S%z",
                 samples=("[2026-11-22T20:15:05Z INFO  shop::orders] order 4711 stored",),
             )
         )
