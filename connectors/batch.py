@@ -176,13 +176,18 @@ class Span:
 class Fit:
     """How many lines of one file, the empty ones excepted, were refused by the format.
 
-    `advice`, where the fit `is_poor`: why the first of them was refused, and what to try.
+    `advise`, where the fit `is_poor`, says why the first of them was refused, and what to try.
     """
 
     path: str
     lines: int
     refused: int
-    advice: str = ""
+    advise: Callable[[], str] | None = field(default=None, compare=False)  # it takes its time
+
+    @property
+    def advice(self) -> str:
+        """What it says; empty if there is nothing."""
+        return self.advise() if self.advise else ""
 
     @property
     def is_poor(self) -> bool:

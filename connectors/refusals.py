@@ -62,7 +62,7 @@ def _together(known: Fit, fit: Fit) -> Fit:
         known,
         lines=fit.lines + round(known.lines * share),
         refused=fit.refused + round(known.refused * share),
-        advice=known.advice or fit.advice,
+        advise=known.advise or fit.advise,
     )
 
 

@@ -292,7 +292,7 @@ def _mapped(texts: pl.Series, change: Instead) -> pl.Series:
 
 
 def _without_line(fit: Fit) -> Fit:
-    return replace(fit, advice=NO_LINE) if fit.advice else fit
+    return replace(fit, advise=lambda: NO_LINE) if fit.advise else fit
 
 
 assert set(_COLUMNS) <= COLUMNS.keys()

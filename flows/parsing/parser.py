@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -224,7 +224,8 @@ def _fits(
         fit = Fit(span.stream.name, asked_of, refused_of)
         if fit.is_poor:
             number, _, why = refused[wrong[at]]
-            fit = replace(fit, advice=readers[at].advise(batch.decoded(number)[0], why))
+            text = batch.decoded(number)[0]
+            fit = replace(fit, advise=cache(partial(readers[at].advise, text, why)))
         yield fit
 
 
