@@ -34,6 +34,7 @@ _KEPT = 200  # lines of a change that are looked at
 _FEW, _MANY = 5, 20  # refused lines that show a change, and that show a wrong choice
 _ALL = 0.9  # share of the lines that are refused since a change
 _SOME = 0.02  # share of them that makes a choice doubtful
+_FEW_TIMED = 0.1  # share of lines that go on with others and may have a time
 _SURE = 0.95  # share of them that another format has to take
 _CALM = 10_000  # lines without a refused one, after which those before are forgotten
 _MOST_FILES = 10_000
@@ -110,7 +111,9 @@ class Choices:
         if not others or not taken.any():
             return ""
         begin = ""
-        if others >= _SOME * len(lines):  # else they may be anything
+        left_out = np.flatnonzero(~taken).tolist()
+        timed = 0 if is_any else sum(has_time(lines[number], self._zone) for number in left_out)
+        if others >= _SOME * len(lines) and timed < _FEW_TIMED * others:  # else they are no rest
             begin = beginning([lines[number] for number in np.flatnonzero(taken).tolist()])
         data = "".join(f"{line}\n" for line in lines).encode(errors="replace")
         ends = UTF_8.ends(data)

@@ -527,7 +527,7 @@ def test_files_whose_lines_are_refused_are_problems(
     file = tmp_path / "a.log"
     file.touch()
     pipeline.source = SourceStatus(2, 100, 0.5, ("b.log: permission denied",))
-    pipeline.status.refusals.add([Fit(str(file), 4, 3, "'x' is no line")])
+    pipeline.status.refusals.add([Fit(str(file), 4, 3, lambda: "'x' is no line")])
 
     assert api.get("/health").json()["problems"] == [
         "b.log: permission denied",

@@ -352,6 +352,13 @@ def test_lines_without_a_time_go_on_with_the_one_before_where_others_have_one(
     assert frames.firsts.tolist() == [*range(0, len(lines), len(lines) // 9)]
 
 
+def test_a_single_line_with_a_time_makes_no_rest_of_those_before_it() -> None:
+    cef = "CEF:0|Security|threatmanager|1.0|100|worm stopped|10|src=203.0.113.7"
+    found = choose([cef, cef, f"Nov 22 20:15:05 web-1 {cef}"])
+    assert found
+    assert found.best.name != "syslog"
+
+
 def test_lines_are_no_events_where_times_stand_anywhere() -> None:
     lines = ["web-1  | started", "web-1  |   at 2026-11-22 20:15:05 it was", "web-1  | done"]
     assert Choices(Settings(log_format="auto")).events("raw", lines) == ""

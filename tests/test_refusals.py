@@ -15,6 +15,10 @@ JSON = '{"ts":"2026-11-01T12:00:00Z","path":"/a"}\n'
 ADVICE = "'x' is no line of LOG_FORMAT=json (bad_json), but one of LOG_FORMAT=combined."
 
 
+def advise() -> str:
+    return ADVICE
+
+
 class Told:
     """What is said of one file."""
 
@@ -27,7 +31,7 @@ class Told:
     def add(self, lines: int, refused: int) -> list[str]:
         """A batch; returns the problems there are then."""
         fit = Fit(str(self.file), lines, refused)
-        self.refusals.add([Fit(fit.path, lines, refused, ADVICE if fit.is_poor else "")])
+        self.refusals.add([Fit(fit.path, lines, refused, advise if fit.is_poor else None)])
         return self.refusals.problems
 
 
@@ -91,7 +95,7 @@ def test_many_files_are_told_of_by_their_number(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.log" for number in range(MOST_TOLD + 3)]
     for path in paths:
         path.touch()
-    refusals.add([Fit(str(path), 4, 4, ADVICE) for path in paths])
+    refusals.add([Fit(str(path), 4, 4, advise) for path in paths])
     assert len(said) == MOST_TOLD + 1
     assert said[-1] == "There are more such files."
     assert len(refusals.problems) == MOST_TOLD + 1
@@ -103,7 +107,7 @@ def test_of_many_files_the_newest_are_remembered(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.log" for number in range(MOST_FILES + 1)]
     for path in (paths[0], paths[-1]):
         path.touch()
-    refusals.add([Fit(str(path), 4, 4, ADVICE) for path in paths])
+    refusals.add([Fit(str(path), 4, 4, advise) for path in paths])
     (problem,) = refusals.problems
     assert str(paths[-1]) in problem
 

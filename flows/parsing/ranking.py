@@ -129,9 +129,9 @@ def choose(
         found.insert(0, _try(ANY, heads, zone) or Candidate(ANY, 0, len(heads), 0))
     if found[0].name == ANY or found[0].share < _INNER:
         timed = [line for line in heads if has_time(line, zone.key)]
-        others = None
-        if len(timed) < len(heads) and beginning(timed):
-            others = choose(timed, time_zone, headers={})
+        is_clear = timed[:1] == heads[:1] or len(timed) > 1  # else what has no time is no rest
+        is_some = is_clear and len(timed) < len(heads) and beginning(timed)
+        others = choose(timed, time_zone, headers={}) if is_some else None
         if others and others.best.name != ANY and others.best.share >= _INNER:
             return replace(others, has_events=True)
     return Choice(found[0], found[1] if len(found) > 1 else None, has_events)
