@@ -6,14 +6,14 @@ import random
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connectors.batch import Parsed
@@ -22,6 +22,7 @@ from connectors.errors import MalformedLine
 from connectors.sources.sense import headers_in
 from connectors.sources.tailed_file import Limits
 from flows.parsing.choice import described
+from flows.parsing.lines import Lines
 from flows.parsing.parser import parser
 from flows.parsing.ranking import choose
 from flows.steps import header_of
@@ -279,3 +280,21 @@ def test_try_shows_rows_behind_each_header(pipeline: Pipeline) -> None:
     assert "6 of 6 lines fit w3c" in said
     append(log.with_name("b.csv"), b"ts,level,msg\n" + table(0, 5))
     assert "5 of 5 lines fit csv" in run(pipeline, "try", str(log.with_name("b.csv")))
+
+
+@pytest.mark.parametrize("name", ["csv", "tsv", "w3c", "zeek"])
+@given(header=st.text("ab,;|\t\" \\'#:é", max_size=20), text=st.text('1a,;\t" é', max_size=20))
+@example(header='a,"b', text="1")
+@example(header="x" * 200_000, text="1")
+def test_whatever_stands_where_a_header_is_lines_are_rows_or_refused(
+    name: str, header: str, text: str
+) -> None:
+    form = described(name, header).make(ZoneInfo("UTC"))
+    assert len(form.columns(Lines(f"{text}\n".encode()))) == 1
+    with suppress(MalformedLine):
+        assert form.line(text)["timestamp"]
+
+
+def test_a_cell_may_be_as_long_as_a_line() -> None:
+    form = described("csv", "time,message").make(ZoneInfo("UTC"))
+    assert form.line(f'2026-11-22T20:15:05Z,"{"x" * 200_000}"')["message"] == "x" * 200_000

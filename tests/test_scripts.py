@@ -408,14 +408,14 @@ def test_lint_and_types_come_before_the_tests(started: Checkout, script: str) ->
         "ruff check .",
         "ruff format --check .",
         "mypy",
-        "python -m pytest -n3 --dist worksteal",
+        "python -m pytest -n4 --dist worksteal",
     ]
 
 
 def test_arguments_go_to_pytest(started: Checkout) -> None:
     started.run("run_tests.sh", "tests/test_x.py", "-k", "this or that")
     assert (
-        started.calls[-1] == "python -m pytest -n3 --dist worksteal tests/test_x.py -k this or that"
+        started.calls[-1] == "python -m pytest -n4 --dist worksteal tests/test_x.py -k this or that"
     )
 
 
@@ -472,7 +472,7 @@ def test_missing_servers_are_installed_with_fresh_lists(bare: Checkout) -> None:
     install = "apt-get install influxdb iproute2"
     installing = [call for call in bare.calls if call.startswith("apt-get")]
     assert installing == [install, "apt-get update", install]
-    assert bare.calls[-1] == "python -m pytest -n3 --dist worksteal"
+    assert bare.calls[-1] == "python -m pytest -n4 --dist worksteal"
 
     assert bare.run("run_tests.sh").returncode == 0
     assert not any("apt-get" in call for call in bare.calls)

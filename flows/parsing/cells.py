@@ -42,6 +42,9 @@ _TIME = pattern(f"{_DATE} {_CLOCK}")
 _WORD = re.compile(r'"((?:[^"]|"")*)"(?= |\Z)|([^ ]+)')
 
 
+csv.field_size_limit(2**31 - 1)  # the line is what has a limit
+
+
 @dataclass(frozen=True)
 class Columns:
     """What a header says.
@@ -261,6 +264,14 @@ def _moment(field: Field, text: str, zone: ZoneInfo) -> datetime:
     if _TIME.expression.fullmatch(text):
         return _TIME.read(text, zone)
     return any_time(text, zone)
+
+
+def names_in(header: str, separator: str) -> list[str]:
+    """The cells of a header, which may be any line."""
+    try:
+        return split(header, separator)
+    except MalformedLine:
+        return header.split(separator)
 
 
 def split(text: str, separator: str) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from flows.parsing.cells import CLOCK, Columns, HeadedFormat, named, split
+from flows.parsing.cells import CLOCK, Columns, HeadedFormat, named, names_in
 from flows.parsing.layout import Field
 
 _KNOWN = {
@@ -24,7 +24,7 @@ _KNOWN = {
 def columns(header: str, shift: int, separators: str = ",;|") -> Columns:
     """What the first line of a file says, whose separator is the one that it has most of."""
     separator = max(separators, key=header.count)
-    names = [name.strip() for name in split(header.removeprefix("#"), separator)]
+    names = [name.strip() for name in names_in(header.removeprefix("#"), separator)]
     lower = [name.lower() for name in names]
     known = _KNOWN if ("date", "time") in pairwise(lower) else {}
     return Columns(named(names, known, shift), separator)
