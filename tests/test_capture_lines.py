@@ -122,9 +122,9 @@ def test_no_field_of_a_page_can_be_taken_for_what_the_server_says(tmp_path: Path
     log = RequestLog(EventQueue(lambda *_: None, spill_dir=tmp_path), secret="of this test only")
     events = ("datetime", "visited_by", "ip_address", "user_agent", "path_info", "referrer")
     known = (*events, "method", "status_code")
-    said = {alias.column for alias in ALIASES if alias.key in known}
-    keys = [alias.key for alias in ALIASES if alias.column in said]
-    assert len(keys) > 30
+    ours = {alias.column: rank for rank, alias in enumerate(ALIASES) if alias.key in known}
+    keys = [alias.key for rank, alias in enumerate(ALIASES) if rank <= ours.get(alias.column, -1)]
+    assert len(keys) > 25
     for key in keys:
         with pytest.raises(SettingError, match="cannot be called"):
             PageEvents(log, {"event.seen": {key: str}})

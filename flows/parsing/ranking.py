@@ -145,10 +145,12 @@ def _mixed(best: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate |
     while len(names) < _MOST_MIXED:
         rest = [line for line in rest if not takes(names[-1], line, zone.key)]
         others = ranked(rest, zone.key, {}) if len(rest) >= _SOME * len(lines) else []
-        other = next((one for one in others if one.taken >= _SOME * len(lines)), None)
-        if not other or (other.name == ANY and not _have_times(rest, zone)):
+        many = [one for one in others if one.taken >= _SOME * len(lines)]
+        if many and many[0].name == ANY and not _have_times(rest, zone):
+            del many[0]
+        if not many:
             break
-        names.append(other.name)
+        names.append(many[0].name)
     return _try("|".join(names), lines, zone) if len(names) > 1 else None
 
 
