@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.parsing.choice import describe
+from flows.parsing.lines import Lines
 from tests.parsing_checks import certain, filled, mutated, refusal_of, row_of, utc
 
 UTC = ZoneInfo("UTC")
@@ -89,3 +90,14 @@ def test_what_is_compiled_agrees_with_the_definition(name: str, data: st.DataObj
     lines = st.sampled_from(LINES[name])
     edited = data.draw(st.lists(mutated(lines, '" \\[]{}:,-0n='), min_size=1, max_size=6))
     certain(describe(name).make(UTC), edited, spelled=True)
+
+
+@pytest.mark.parametrize("inner", ["go", "python", "app"])
+def test_colours_of_texts_within_others_are_no_part_of_them(inner: str) -> None:
+    sample = describe(inner).samples[0]
+    plain = f"2026-11-22T20:15:05Z stdout F {sample}"
+    coloured = f"2026-11-22T20:15:05Z stdout F \x1b[32m{sample}\x1b[0m"
+    form = describe(f"cri:{inner}").make(UTC)
+    rows = form.columns(Lines(f"{coloured}\n{plain}\n{coloured}\n".encode()))
+    assert len(rows) == 3
+    assert len(rows.unique()) == 1

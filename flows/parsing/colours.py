@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import polars as pl
 
 from flows.parsing.choice import Description
@@ -47,8 +46,5 @@ class _WithoutColours:
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
         if b"\x1b" in lines.data:
-            edges = lines.starts.tolist()
-            texts = [_COLOURS.sub(b"", lines.data[start:end]) for start, end in pairwise(edges)]
-            sizes = [len(text) for text in texts]
-            lines = Lines(b"".join(texts), np.cumsum([0, *sizes], dtype=np.int64))
+            lines = lines.changed(partial(_COLOURS.sub, b""))
         return self._plain.columns(lines)

@@ -7,22 +7,15 @@ what these are shortened to. Colours for a terminal (ECMA-48, SGR) are no part o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from zoneinfo import ZoneInfo
+from dataclasses import replace
 
-import polars as pl
-
-from flows.parsing.keys import COLOURS, without_colours
+from flows.parsing.colours import Coloured
 from flows.parsing.layout import Field, Layout, Maybe, Part, Variants
-from flows.parsing.lines import Lines
-from flows.parsing.parser import Format, Row
 from flows.parsing.times import ISO_8601
 from flows.parsing.translate.python import translate
 from native.lines import Shape
 
-_COLOURS = re.compile(COLOURS.encode())
 _NAMES = "info warn error debug warning trace fatal critical notice alert emergency emerg crit err"
 _OTHERS = "panic success information"
 MEANINGS = {
@@ -55,39 +48,6 @@ LEVELS = {
 """All that a level may be, the usual ones first, and what it means."""
 
 SLASHES = "%Y/%m/%d %H:%M:%S"
-
-
-@dataclass(frozen=True)
-class Coloured:
-    """Lines that may have colours for a terminal."""
-
-    plain: Variants
-
-    @property
-    def samples(self) -> tuple[str, ...]:
-        """See `Description`."""
-        return self.plain.samples
-
-    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
-        """See `Description`."""
-        return _WithoutColours(self.plain.make(time_zone, duration_shift))
-
-
-class _WithoutColours:
-    """See `Coloured`."""
-
-    def __init__(self, plain: Format) -> None:
-        self._plain = plain
-
-    def line(self, text: str) -> Row:
-        """One line. Raises `MalformedLine`."""
-        return self._plain.line(without_colours(text))
-
-    def columns(self, lines: Lines) -> pl.DataFrame:
-        """All lines at once; those that are not as usual are left open."""
-        if b"\x1b" in lines.data:
-            lines = Lines(_COLOURS.sub(b"", lines.data))
-        return self._plain.columns(lines)
 
 
 def texts(

@@ -6,7 +6,8 @@ of the message is not of the package, but of many programs.
 
 from __future__ import annotations
 
-from flows.parsing.formats.app import SLASHES, Coloured, texts
+from flows.parsing.colours import Coloured
+from flows.parsing.formats.app import SLASHES, texts
 from flows.parsing.layout import Variants
 
 FORMAT = Coloured(

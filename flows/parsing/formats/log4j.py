@@ -9,7 +9,8 @@ Solr; `logback.xml` of Cassandra; the defaults of WildFly, Quarkus, Jenkins and 
 
 from __future__ import annotations
 
-from flows.parsing.formats.app import SLASHES, Coloured, texts
+from flows.parsing.colours import Coloured
+from flows.parsing.formats.app import SLASHES, texts
 from flows.parsing.layout import Variants
 
 _LOGGED = (

@@ -5,7 +5,8 @@ By the documentation of loguru, "LOGURU_FORMAT"; `{name}:{function}:{line}` is t
 
 from __future__ import annotations
 
-from flows.parsing.formats.app import Coloured, texts
+from flows.parsing.colours import Coloured
+from flows.parsing.formats.app import texts
 from flows.parsing.layout import Variants
 
 FORMAT = Coloured(

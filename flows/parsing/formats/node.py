@@ -6,7 +6,8 @@ winston: `${timestamp} [${label}] ${level}: ${message}` by its README, "Formats"
 
 from __future__ import annotations
 
-from flows.parsing.formats.app import Coloured, texts
+from flows.parsing.colours import Coloured
+from flows.parsing.formats.app import texts
 from flows.parsing.layout import Variants
 
 FORMAT = Coloured(

@@ -5,7 +5,8 @@ By the documentation of the class Logger, "Format", and Logger::Formatter.
 
 from __future__ import annotations
 
-from flows.parsing.formats.app import LEVELS, Coloured, texts
+from flows.parsing.colours import Coloured
+from flows.parsing.formats.app import LEVELS, texts
 from flows.parsing.layout import Variants
 
 FORMAT = Coloured(

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from flows.parsing.formats.app import Coloured, texts
+from flows.parsing.colours import Coloured
+from flows.parsing.formats.app import texts
 from flows.parsing.formats.pairs import WithPairs
 from flows.parsing.layout import Variants
 

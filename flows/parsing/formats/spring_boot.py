@@ -6,7 +6,8 @@ correlation of traces, are there where they are set.
 
 from __future__ import annotations
 
-from flows.parsing.formats.app import Coloured, texts
+from flows.parsing.colours import Coloured
+from flows.parsing.formats.app import texts
 from flows.parsing.layout import Variants
 
 _BEGIN, _END = "{time} {level:5} {process} ---", "{logger:40} : {message}"

@@ -6,7 +6,8 @@ logger in brackets, are attributes. A value with spaces is written as Python doe
 
 from __future__ import annotations
 
-from flows.parsing.formats.app import Coloured, texts
+from flows.parsing.colours import Coloured
+from flows.parsing.formats.app import texts
 from flows.parsing.formats.pairs import WithPairs
 from flows.parsing.layout import Variants
 
