@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -209,13 +210,16 @@ class Block:
 
     `filler` NULs before lines were skipped. `in_doubt` names the earlier block that this batch
     repeats: the store may hold some of its records already; unless the batch `is_whole`, the rest
-    of the block cannot be read now. Whoever has stored the batch calls `acknowledge`.
+    of the block cannot be read now. A store records that it has the batch, or may have some of it,
+    `in_order`: it waits until that is so of those before it. Whoever has stored the batch calls
+    `acknowledge`.
     """
 
     spans: tuple[Span, ...]
     filler: int = field(default=0, kw_only=True)
     in_doubt: BlockId | None = field(default=None, kw_only=True)
     is_whole: bool = field(default=True, kw_only=True)
+    in_order: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, kw_only=True)
     acknowledge: Callable[[], None] = field(default=lambda: None, kw_only=True)
 
     @property

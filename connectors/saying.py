@@ -208,6 +208,11 @@ def prepare() -> None:
     threading.excepthook = lambda found: _overheard(found.exc_value)
 
 
+def is_ending() -> bool:
+    """Whether it was said why this process ends."""
+    return _last_words.locked()
+
+
 def _end_with(error: BaseException) -> None:
     global _err
     if isinstance(error, KeyboardInterrupt) or not _last_words.acquire(blocking=False):

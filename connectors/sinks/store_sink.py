@@ -1,6 +1,8 @@
-"""Sink: batches into a store, one after another on each worker."""
+"""Sink: batches into a store, one after another on each worker, while that makes the next one."""
 
 from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
@@ -8,52 +10,69 @@ from connectors.batch import Parsed
 from connectors.errors import StoreError
 from connectors.saying import in_words
 from connectors.status import Status
-from connectors.store import Store, Writer
+from connectors.store import Store
 
 
 class _Partition(StatelessSinkPartition[Parsed]):
-    def __init__(self, writer: Writer, status: Status) -> None:
-        self._writer = writer
+    def __init__(self, store: Store, status: Status) -> None:
+        self._thread = ThreadPoolExecutor(1, "write")
+        self._writer = self._thread.submit(store.writer).result()
         self._status = status
+        self._written: Future[None] | None = None  # the last batch
 
     @in_words
     def write_batch(self, items: list[Parsed]) -> None:
         for batch in items:
-            self._status.refusals.add(batch.fits)
-            has_letters = True  # of a write that failed, some may be stored
-            try:
-                stored = self._writer.write(batch)
-                has_letters = bool(stored.dead)
-            except StoreError as error:
-                self._status.report(str(error))
-                raise
-            finally:
-                self._status.answers.stored(batch.rows)  # of a write that failed, some may be
-                if has_letters:
-                    self._status.letter_counts.forget()
-            self._status.tail.stored(batch, stored)
-            batch.acknowledge()
-            self._status.file_rates.add(batch.spans, batch.rejected)
-            self._status.add(
-                lines=batch.records,
-                stored=stored.rows,
-                filler=batch.filler,
-                misfits=batch.misfits,
-                dropped=batch.dropped,
-                dead=stored.dead,
-            )
+            self._wait()
+            self._written = self._thread.submit(self._write, batch)
+
+    def _wait(self) -> None:
+        """Until the last batch is stored. Raises why it could not be."""
+        written, self._written = self._written, None
+        if written:
+            written.result()
+
+    @in_words
+    def _write(self, batch: Parsed) -> None:
+        self._status.refusals.add(batch.fits)
+        has_letters = True  # of a write that failed, some may be stored
+        try:
+            stored = self._writer.write(batch)
+            has_letters = bool(stored.dead)
+        except StoreError as error:
+            self._status.report(str(error))
+            raise
+        finally:
+            self._status.answers.stored(batch.rows)  # of a write that failed, some may be
+            if has_letters:
+                self._status.letter_counts.forget()
+        self._status.tail.stored(batch, stored)
+        batch.acknowledge()
+        self._status.file_rates.add(batch.spans, batch.rejected)
+        self._status.add(
+            lines=batch.records,
+            stored=stored.rows,
+            filler=batch.filler,
+            misfits=batch.misfits,
+            dropped=batch.dropped,
+            dead=stored.dead,
+        )
 
     @in_words
     def close(self) -> None:
-        self._status.count_worker(-1)
-        self._writer.close()
+        try:
+            self._wait()
+        finally:
+            self._status.count_worker(-1)
+            self._thread.submit(self._writer.close).result()
+            self._thread.shutdown()
 
 
 class StoreSink(DynamicSink[Parsed]):
     """Writes each batch to `store` and then acknowledges it; counts what was stored in `status`.
 
-    Guarantee: that of the store's writer. Nothing is buffered: when `write_batch` returns, the
-    batch is stored, and while the store is slow, nothing more is read.
+    Guarantee: that of the store's writer. A worker has one batch that is being stored, and makes
+    one more meanwhile; then it waits, so while the store is slow, nothing more is read.
     """
 
     def __init__(self, store: Store, status: Status | None = None) -> None:
@@ -64,6 +83,6 @@ class StoreSink(DynamicSink[Parsed]):
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
         """One writer a worker; called by Bytewax."""
         self._status.answers.is_told = self._status.letter_counts.is_told = True
-        partition = _Partition(self._store.writer(), self._status)
+        partition = _Partition(self._store, self._status)
         self._status.count_worker(1)
         return partition

@@ -84,7 +84,8 @@ class TransactionWriter:
                 self._table.record("block", batch.spans)
                 return self._table.insert_all(batch)
 
-        return self._retry(store, self._table.trouble)
+        with batch.in_order():
+            return self._retry(store, self._table.trouble)
 
     def close(self) -> None:
         """Nothing is left to say."""
@@ -108,8 +109,9 @@ class OverwritingWriter(ABC):
 
     def write(self, batch: Parsed) -> Stored:
         """Store the batch; when this returns, the store has acknowledged all of it."""
-        stored = self._begin(batch).insert_all(batch)
-        self._finish(batch)
+        with batch.in_order():
+            stored = self._begin(batch).insert_all(batch)
+            self._finish(batch)
         return stored
 
     def close(self) -> None:  # noqa: B027 - of nothing that is open
@@ -155,11 +157,12 @@ class TokenWriter(ABC):
             return stored
         if not self._stored:
             raise StoreError("The batch before this one is in doubt: restart to settle it.")
-        # By the time, so that of blocks of several writers the last one is known.
-        number = max(self._block.sequence + 1, time.time_ns())
-        self._block = BlockId(self._block.writer, number)
-        self._stored = False
-        self._record(self._block, "block", batch.spans)
+        with batch.in_order():
+            # By the time, so that of blocks of several writers the last one is known.
+            number = max(self._block.sequence + 1, time.time_ns())
+            self._block = BlockId(self._block.writer, number)
+            self._stored = False
+            self._record(self._block, "block", batch.spans)
         stored = self._insert_all(batch, self._block, None)
         self._stored = True
         return stored

@@ -22,6 +22,7 @@ from connectors.sources.names import Names
 from connectors.sources.records import Piece, taken
 from connectors.sources.sense import Sense
 from connectors.sources.tailed_file import Limits, TailedFile, read_head
+from connectors.sources.turns import Turn
 from connectors.status import FileStatus, SourceStatus
 from connectors.store import Ledger
 
@@ -57,10 +58,10 @@ class Positions(Known, Protocol):
 class Catalog:
     """The files of one process, shared by its workers; every method may be called from any thread.
 
-    A file is with one worker at a time, and its next bytes are handed out only after the last ones
-    are stored, so that the blocks of a file are written in order. Files whose lines have waited
-    longest go first. Which files there are: see `Files`. With a `claims` directory, processes
-    that name the same one share the files: a file is with one worker of one process at a time.
+    A file is read by one worker at a time. Its next bytes are handed out while the last ones are on
+    their way to the store, and its blocks are recorded in order all the same. Files whose lines
+    have waited longest go first. Which files there are: see `Files`. With a `claims` directory,
+    processes that name the same one share the files: a file is with one process at a time.
     """
 
     def __init__(
@@ -115,10 +116,11 @@ class Catalog:
         self._poll()
         block, files = self._choose_in_doubt() or (None, self._claim(self._choose()))
         try:
-            stale = [file for file in files if not self._claims.is_fresh(file.file_id)]
+            new = [file for file in files if not file.is_joined]
+            stale = [file for file in new if not self._claims.is_fresh(file.file_id)]
             if stale and self._is_shared:
                 self._catch_up(stale)
-            unmarked = [file for file in files if not self._mark(file)]
+            unmarked = [file for file in new if not self._mark(file)]
             if unmarked:
                 files = [file for file in files if file not in unmarked]
                 if block:
@@ -130,7 +132,7 @@ class Catalog:
                 self._put_off(file, error)
             return None
         except BaseException:
-            self._release(file for file in files if file.busy)
+            self._release(file for file in files if file.is_read)
             raise
 
     def _poll(self) -> None:
@@ -163,7 +165,7 @@ class Catalog:
             max(when + self._limits.seconds, file.not_before)
             for file in self._files
             if file.size > file.position
-            and not file.busy
+            and (file.is_on_way or not file.is_read)  # who reads on is soon done
             and file.is_readable
             and (when := file.waiting_since(file.position)) is not None
         ]
@@ -252,12 +254,18 @@ class Catalog:
                 self._in_doubt.pop(block, None)
 
     def _claim(self, files: Iterable[TailedFile], *, to_read: bool = True) -> list[TailedFile]:
-        """Those of these files that this process and worker can have; busy from now on.
+        """Those of these files that this process and worker can have, and reads from now on.
 
         `to_read`: only those in which a line still waits.
         """
         claimed = []
         for file in files:
+            if to_read and self._join(file):
+                if file.is_readable:
+                    claimed.append(file)
+                else:
+                    self._leave(file)
+                continue
             if not file.hold():
                 continue
             if not file.is_followed or (to_read and not file.is_readable):
@@ -265,7 +273,7 @@ class Catalog:
                 continue
             try:
                 if self._claims.take(file.file_id):
-                    file.busy = True
+                    file.claim()
                     claimed.append(file)
                 else:
                     file.not_before = time.monotonic() + RETRY_SECONDS
@@ -288,13 +296,29 @@ class Catalog:
         self._files.problems.cannot_claim(error, file)
         self._release([file])
 
+    def _join(self, file: TailedFile) -> bool:
+        """Read on in a file of which batches are on their way."""
+        if not file.is_on_way:
+            return False
+        with self._lock:
+            if any(s.stream.id == file.file_id for spans in self._in_doubt.values() for s in spans):
+                return False
+        return file.join()
+
     def _release(self, files: Iterable[TailedFile]) -> None:
-        """Let other workers and processes have these files."""
+        """Read these files no more."""
         for file in files:
-            file.busy = False
-            self._files.handles.opened(file)
-            self._claims.release(file.file_id, file.stored)
-            file.let_go()
+            self._leave(file)
+
+    def _leave(self, file: TailedFile) -> None:
+        if file.leave():
+            self._let_go(file)
+
+    def _let_go(self, file: TailedFile) -> None:
+        """Let other processes have a file, of which nothing is on its way."""
+        self._files.handles.opened(file)
+        self._claims.release(file.file_id, file.stored)
+        file.let_go()
 
     def _catch_up(self, files: Sequence[TailedFile]) -> None:
         """Learn how far others have come with claimed files, and what they left in doubt."""
@@ -445,7 +469,15 @@ class Catalog:
         now = time.monotonic()
         waiting: list[tuple[float, TailedFile]] = []
         for file in self._files:
-            if file.size <= file.position or file.not_before > now or not file.hold():
+            if file.size <= file.position or file.not_before > now:
+                continue
+            if self._join(file):
+                self._look_again(file, now)
+                if file.is_readable:
+                    waiting.append((file.waiting_since(file.position) or now, file))
+                self._leave(file)
+                continue
+            if not file.hold():
                 continue
             try:
                 if file.is_followed:
@@ -475,6 +507,15 @@ class Catalog:
                 or sum(file.lines for file in files) >= self._limits.lines
             )
         return self._as_many_as_fit(files) if is_due else []
+
+    def _look_again(self, file: TailedFile, now: float) -> None:
+        """See what has come to a file of which batches are on their way: no poll looks at it."""
+        try:
+            if not file.is_compressed:
+                file.grew(file.end_of(file.open()), now)
+            file.count(now)
+        except OSError:  # a poll says why, when all is stored
+            file.not_before = now + RETRY_SECONDS
 
     def _as_many_as_fit(self, files: Sequence[TailedFile]) -> list[TailedFile]:
         """No more files than one batch has room for: the others are for other workers."""
@@ -517,14 +558,19 @@ class Catalog:
                 if piece.missing:
                     break
         with_lines = {file for file, _ in read}
+        turn = Turn(file.turn for file, _ in read if file.turn)
         for file, piece in read:
             file.move_to(piece.span)
             file.served_at = time.monotonic()
             self._files.problems.overcome(file.path)
             self._files.handles.opened(file)
+            file.send(piece.span, turn)
         for failure, file in failed:
-            self._claims.release(file.file_id, file.stored)
-            self._files.failed(failure, file)
+            if file.leave():
+                self._claims.release(file.file_id, file.stored)
+                self._files.failed(failure, file)
+            else:  # the next poll says why, when all is stored
+                file.not_before = time.monotonic() + RETRY_SECONDS
         others = with_lines | {file for _, file in failed} | put_off
         self._release(file for file in files if file not in others)
         if not read:
@@ -534,6 +580,7 @@ class Catalog:
             self._encoding,
             self._limits.line_bytes,
             filler=filler,
+            in_order=turn.take,
             acknowledge=self._when_stored([(file, piece.span) for file, piece in read]),
         )
 
@@ -547,9 +594,9 @@ class Catalog:
     def _when_stored(self, read: list[tuple[TailedFile, Span]]) -> Callable[[], None]:
         def acknowledge() -> None:
             for file, span in read:
-                file.store(span)
                 self._files.problems.claimed(file)
-            self._release(file for file, _ in read)
+                if file.arrive(span):
+                    self._let_go(file)
             self._files.handles.limit()
 
         return acknowledge

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from connectors.batch import BlockId, DeadLetter, Numbers, Span, Stream, Taken
+from connectors.batch import DeadLetter, Numbers, Span, Stream, Taken
 from connectors.encodings import UTF_8, Encoding
 from connectors.errors import MalformedLine
 from connectors.sources.evidence import Evidence
@@ -159,11 +160,12 @@ def taken(
     longest: int,
     *,
     filler: int = 0,
-    in_doubt: BlockId | None = None,
-    is_whole: bool = True,
-    acknowledge: Callable[[], None] = lambda: None,
+    **of_block: Any,
 ) -> Taken:
-    """The records of these pieces as one batch; no line that is longer than `longest` is one."""
+    """The records of these pieces as one batch; no line that is longer than `longest` is one.
+
+    `of_block`: other fields of it, see `Block`.
+    """
     lines = [_Lines.of(piece, encoding) for piece in pieces]
     data = b"".join(some.data for some in lines)
     before = np.cumsum([0, *(len(some.data) for some in lines)]).tolist()
@@ -182,9 +184,7 @@ def taken(
         tuple(_unfit(lines, longest)),
         np.concatenate([some.counts for some in lines]) if has_events else None,
         filler=filler + sum(some.filler for some in lines),
-        in_doubt=in_doubt,
-        is_whole=is_whole,
-        acknowledge=acknowledge,
+        **of_block,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
 from connectors.batch import Taken
-from connectors.saying import in_words
+from connectors.saying import in_words, is_ending
 from connectors.status import SourceStatus
 
 POLL = timedelta(milliseconds=250)
@@ -25,7 +25,8 @@ class Source(Protocol):
     What is stored of each stream the ledger of the store says, at the start: the last span of every
     stream, behind which reading goes on, and the blocks in doubt. Such a block is handed out again
     first, as the very same records at the same places, with its name (`Taken.in_doubt`). The next
-    records of a stream are handed out only after the last ones are acknowledged.
+    records of a stream are handed out only after the last ones are acknowledged, or with an
+    `in_order` that waits until these are recorded.
     """
 
     def collect(self) -> Taken | None:
@@ -82,7 +83,7 @@ class _Partition(StatelessSourcePartition[Taken]):
     def next_batch(self) -> list[Taken]:
         # From the beginning: Bytewax adds to the wait what this call takes, minutes of an outage.
         begun = datetime.now(timezone.utc)
-        if self._stop.is_set():
+        if self._stop.is_set() or is_ending():
             raise StopIteration
         batch = self._source.collect()
         if batch:

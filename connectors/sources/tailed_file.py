@@ -22,6 +22,7 @@ from connectors.sources.framing import MOST_BYTES, MOST_LINES, QUIET_SECONDS, Fr
 from connectors.sources.names import of_record, recorded
 from connectors.sources.records import KEPT_OF_LONG, Events, Piece, line_ends, with_last
 from connectors.sources.sense import Chooser, Sense, header_before, headers_in
+from connectors.sources.turns import Turn
 
 FIRST = 64
 """Bytes of a file's beginning that are kept in memory."""
@@ -76,7 +77,9 @@ class State(Enum):
 class TailedFile:
     """A file and the state of reading it.
 
-    Whoever opens it, or changes anything of it, has to `hold` it; everybody may look at it.
+    Whoever opens it, or changes anything of it, has to `hold` it; everybody may look at it. It is
+    held until all batches of it that are on their way are stored; meanwhile workers may `join`, one
+    at a time, and read on.
 
     `name` is the path by which the globs covered it first, `path` where it is now, `place` the same
     without links at first sight, `key` its device and inode. Everything before `position` has been
@@ -84,8 +87,9 @@ class TailedFile:
     counted: `complete` is where the last whole line ends, `lines` how many wait before it; no line
     ends between `start` and `no_end_before`. Of events the last whole line ends at `ended`, and the
     last event begins at `opened` if it counts as whole although it may go on. `evidence` belongs to
-    `position`, `head` is that of the first look. While `busy`, a batch of it is on its way. Reading
-    goes on at `start`: behind the position and the filler that `begin` says is skipped. NULs before
+    `position`, `head` is that of the first look. While a worker reads it, it `is_read`, and
+    `is_joined` if batches were on their way already; `turn` is that of the last one. Reading goes
+    on at `start`: behind the position and the filler that `begin` says is skipped. NULs before
     `settled` stay, and `held` is where others begin. `is_final`: nobody is going to end its last
     line. `is_padded`: NULs follow its `size`. `is_copied`: another file has its bytes.
     `compressed`: size and time of the last change of a compressed file; `damage`: why it ends at
@@ -118,7 +122,9 @@ class TailedFile:
     opened: int = -1
     ended: int = -1
     lines: int = 0
-    busy: bool = False
+    is_read: bool = False
+    is_joined: bool = False
+    turn: Turn | None = None
     state: State = State.ABSENT
     is_link: bool = False
     is_final: bool = False
@@ -140,6 +146,8 @@ class TailedFile:
     format: str = ""
     header: str = ""
     _holding: threading.Lock = field(default_factory=threading.Lock)
+    _sending: threading.Lock = field(default_factory=threading.Lock)  # of what is on its way
+    _on_way: deque[tuple[Span, bool]] = field(default_factory=deque)
 
     @classmethod
     def at(cls, span: Span, limits: Limits, encoding: Encoding) -> TailedFile:
@@ -157,8 +165,48 @@ class TailedFile:
 
     def let_go(self) -> None:
         """Let others have the file; not only the thread that holds it may say so."""
-        self.busy = False
         self._holding.release()
+
+    def claim(self) -> None:
+        """Begin to read a file that is held."""
+        self.is_read, self.is_joined = True, False
+
+    def join(self) -> bool:
+        """Read on while batches are on their way; False: none is, or somebody else reads."""
+        with self._sending:
+            if self.is_read or not self._on_way:
+                return False
+            self.is_read = self.is_joined = True
+            return True
+
+    def send(self, span: Span, turn: Turn) -> None:
+        """What is read is on its way to the store; others may read on."""
+        with self._sending:
+            self._on_way.append((span, False))
+            self.turn = turn
+            self.is_read = False
+
+    def leave(self) -> bool:
+        """End reading; whether nothing is on its way: then the file is to be let go."""
+        with self._sending:
+            self.is_read = False
+            return not self._on_way
+
+    def arrive(self, span: Span) -> bool:
+        """Note that a batch is stored; whether it was the last, and nobody reads on.
+
+        What is stored is counted up to the first that is not.
+        """
+        with self._sending:
+            self._on_way = deque((sent, there or sent is span) for sent, there in self._on_way)
+            while self._on_way and self._on_way[0][1]:
+                self.store(self._on_way.popleft()[0])
+            return not (self._on_way or self.is_read)
+
+    @property
+    def is_on_way(self) -> bool:
+        """Whether batches of it are on their way to the store."""
+        return bool(self._on_way)
 
     @property
     def is_followed(self) -> bool:
