@@ -1,7 +1,8 @@
-"""Sink: batches into a store, one after another on each worker, while that makes the next one."""
+"""Sink: batches into a store. Each worker stores one while it makes the next, and two at most."""
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
@@ -12,25 +13,32 @@ from connectors.saying import in_words
 from connectors.status import Status
 from connectors.store import Store
 
+_AT_ONCE = 2  # batches of a worker
 
-class _Partition(StatelessSinkPartition[Parsed]):
+
+class _WriterThread:
+    """A writer in a thread of its own, which alone uses it, and the batch that it stores."""
+
     def __init__(self, store: Store, status: Status) -> None:
         self._thread = ThreadPoolExecutor(1, "write")
         self._writer = self._thread.submit(store.writer).result()
         self._status = status
-        self._written: Future[None] | None = None  # the last batch
+        self._written: Future[None] | None = None
 
-    @in_words
-    def write_batch(self, items: list[Parsed]) -> None:
-        for batch in items:
-            self._wait()
-            self._written = self._thread.submit(self._write, batch)
+    def start(self, batch: Parsed) -> None:
+        """Store a batch; the one before is stored."""
+        self._written = self._thread.submit(self._write, batch)
 
-    def _wait(self) -> None:
-        """Until the last batch is stored. Raises why it could not be."""
+    def wait(self) -> None:
+        """Until its batch is stored. Raises why it could not be."""
         written, self._written = self._written, None
         if written:
             written.result()
+
+    def close(self) -> None:
+        """Close the writer."""
+        self._thread.submit(self._writer.close).result()
+        self._thread.shutdown()
 
     @in_words
     def _write(self, batch: Parsed) -> None:
@@ -58,21 +66,35 @@ class _Partition(StatelessSinkPartition[Parsed]):
             dead=stored.dead,
         )
 
+
+class _Partition(StatelessSinkPartition[Parsed]):
+    def __init__(self, store: Store, status: Status) -> None:
+        self._writers = deque(_WriterThread(store, status) for _ in range(_AT_ONCE))
+        self._status = status
+
+    @in_words
+    def write_batch(self, items: list[Parsed]) -> None:
+        for batch in items:
+            self._writers[0].start(batch)
+            self._writers.rotate(-1)
+            self._writers[0].wait()
+
     @in_words
     def close(self) -> None:
         try:
-            self._wait()
+            for writer in self._writers:
+                writer.wait()
         finally:
             self._status.count_worker(-1)
-            self._thread.submit(self._writer.close).result()
-            self._thread.shutdown()
+            for writer in self._writers:
+                writer.close()
 
 
 class StoreSink(DynamicSink[Parsed]):
     """Writes each batch to `store` and then acknowledges it; counts what was stored in `status`.
 
-    Guarantee: that of the store's writer. A worker has one batch that is being stored, and makes
-    one more meanwhile; then it waits, so while the store is slow, nothing more is read.
+    Guarantee: that of the store's writer. A worker has two batches in hand at most: what it makes
+    and one that is being stored, or two that are. So while the store is slow, nothing more is read.
     """
 
     def __init__(self, store: Store, status: Status | None = None) -> None:
@@ -81,7 +103,7 @@ class StoreSink(DynamicSink[Parsed]):
 
     @in_words
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
-        """One writer a worker; called by Bytewax."""
+        """Two writers a worker; called by Bytewax."""
         self._status.answers.is_told = self._status.letter_counts.is_told = True
         partition = _Partition(self._store, self._status)
         self._status.count_worker(1)

@@ -109,8 +109,8 @@ class OverwritingWriter(ABC):
 
     def write(self, batch: Parsed) -> Stored:
         """Store the batch; when this returns, the store has acknowledged all of it."""
+        stored = self._begin(batch).insert_all(batch)
         with batch.in_order():
-            stored = self._begin(batch).insert_all(batch)
             self._finish(batch)
         return stored
 

@@ -16,11 +16,13 @@ from base64 import b64encode
 from collections import deque
 from email import message_from_bytes
 from pathlib import Path
+from queue import SimpleQueue
 from urllib.parse import quote_plus
 
 import clickhouse_connect
 import httpx
 from clickhouse_connect.driver._backend.models import QueryRuntime
+from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from tests.conftest import ROOT, find_port, wait_for
@@ -30,6 +32,7 @@ __all__ = ["Answer", "Delay", "Fault", "Reset", "Server", "ServerProcess", "refu
 
 INSERT_OF_DATA = re.compile(r"\s*INSERT\s+INTO\s+(.+?)\s+FORMAT\s+(\w+)\s*", re.I | re.S)
 MAX_FIELD = 131_072  # bytes: http_max_field_value_size
+_AT_ONCE = 4  # requests that are answered at a time
 STATUS = {60: 404, 81: 404, 62: 400, 516: 403}  # of error codes; else 500
 
 
@@ -66,15 +69,18 @@ class Server(FaultyServer):
         self._lately: deque[float] = deque()  # when there were inserts
         self.inserts = 0
         self._expected = "Basic " + b64encode(user.encode()).decode() if user else ""
-        self._engine = clickhouse_connect.get_client(interface="chdb", path=str(directory))
-        self._lock = threading.Lock()  # the engine is not closed in the middle of a query
+        self._lock = threading.Lock()  # of what was counted
+        self._engines = SimpleQueue[Client]()  # those that answer nobody at the moment
+        for _ in range(_AT_ONCE):
+            self._engine = clickhouse_connect.get_client(interface="chdb", path=str(directory))
+            self._engines.put(self._engine)
         super().__init__(port, ratio, seed, tls)
 
     def close(self) -> None:
         """Break every connection, free the port, close the engine."""
         super().close()
-        with self._lock:
-            self._engine.close()
+        for _ in range(_AT_ONCE):  # none in the middle of a query
+            self._engines.get().close()
 
     def next_fault(self) -> Fault | None:
         with self._lock:
@@ -126,21 +132,24 @@ class Server(FaultyServer):
     def _execute(self, statement: str, data: bytes, encoding: str, params: dict[str, str]) -> bytes:
         params = {**self.profile, **params}
         bound = {name: value for name, value in params.items() if name.startswith("param_")}
-        runtime = QueryRuntime(
-            database=params.get("database", "default"),
-            settings={k: v for k, v in params.items() if k in self._engine.server_settings},
-        )
-        with self._lock:
+        engine = self._engines.get()
+        try:
             if self.closing.is_set():
                 raise ConnectionAbortedError
-            backend = self._engine._backend
+            runtime = QueryRuntime(
+                database=params.get("database", "default"),
+                settings={k: v for k, v in params.items() if k in engine.server_settings},
+            )
             if found := INSERT_OF_DATA.fullmatch(statement):
                 target, fmt = found.groups()
-                backend.execute_raw_insert(target, None, data, fmt, encoding, runtime, None)
-                self.inserts += 1
+                engine._backend.execute_raw_insert(target, None, data, fmt, encoding, runtime, None)
+                with self._lock:
+                    self.inserts += 1
                 return b""
             query = statement.encode() + data
-            return backend.execute_raw_query(query, bound, None, runtime, None)
+            return engine._backend.execute_raw_query(query, bound, None, runtime, None)
+        finally:
+            self._engines.put(engine)
 
 
 class ServerProcess:
