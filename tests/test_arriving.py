@@ -62,6 +62,7 @@ class Arriving:
             ]
             frame = pl.DataFrame(rows, {name: COLUMNS[name] for name in rows[0]})
             self._sink.write_batch([Parsed((span(first, last),), rows=frame)])
+            self._sink.wait()
             self.acknowledged += rows
 
 

@@ -131,6 +131,7 @@ def test_an_answer_that_was_kept_says_how_complete_it_is_now(
     }
     assert running.get("/stats", **{"If-None-Match": tag}).status_code == 304
     running.sink.write_batch([letters(1000, LETTERS)])
+    running.sink.wait()
     assert told()["dead_letters"] == len(LETTERS)
     assert running.get("/stats?to_date=1999-12-31").json()["completeness"]["dead_letters"] == 0
     assert running.get("/stats", **{"If-None-Match": tag}).status_code == 304
@@ -139,6 +140,7 @@ def test_an_answer_that_was_kept_says_how_complete_it_is_now(
 def test_every_answer_about_rows_or_requests_says_it(running: Running) -> None:
     running.store_it("a", OK)
     running.sink.write_batch([letters(1000, LETTERS)])
+    running.sink.wait()
     ever = "from=1900-01-01&to=2200-01-01"
     for path in (
         *("/stats", "/customers/a/stats", "/customers/a/stats?interval=hour"),

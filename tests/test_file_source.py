@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from connectors.batch import BlockId, Span, Stream
+from connectors.batch import BlockId, Span, Stream, Taken
+from connectors.errors import StoreError
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
-from tests.conftest import wait_for
-from tests.tailing import Memory, append
+from tests.conftest import DEADLINE, wait_for
+from tests.tailing import SOON, Memory, append
 
 
 def test_reads_what_is_there_and_what_is_appended(tail, tmp_path):
@@ -253,17 +255,6 @@ def test_reads_a_large_file_in_whole_lines(tail, tmp_path, encoding, characters)
     assert tailed.is_quiet()
 
 
-def test_does_not_hand_out_the_next_bytes_of_a_file_before_the_last_are_stored(tail, tmp_path):
-    log = tmp_path / "a.log"
-    log.write_bytes(b"one\n")
-    tailed = tail(log)
-    (batch,) = tailed.partition.next_batch()
-    append(log, b"two\n")
-    assert tailed.is_quiet()
-    batch.acknowledge()
-    assert tailed.read(4) == b"two\n"
-
-
 def test_repeats_a_block_in_doubt_as_the_same_bytes_before_anything_else(tail, tmp_path):
     log = tmp_path / "a.log"
     log.write_bytes(b"one\ntwo\n")
@@ -331,25 +322,23 @@ def test_ends_when_told_to_stop(tail, tmp_path):
         tailed.batch()
 
 
-def test_two_workers_never_have_the_same_file_at_once(tmp_path):
+def test_two_workers_never_have_the_same_lines(tmp_path):
     for name in ("a.log", "b.log"):
         (tmp_path / name).write_bytes(b"line\n" * 1000)
     source = FileSource(
         [str(tmp_path / "*.log")], None, Limits(lines=10, bytes=1 << 20, seconds=0), follow=False
     )
     first, second = source.build("tail", 0, 2), source.build("tail", 1, 2)
-    total = 0
+    found: list[tuple[int, int]] = []
     while True:
         try:
             held = [*first.next_batch(), *second.next_batch()]
         except StopIteration:
             break
-        ids = [span.stream.id for batch in held for span in batch.spans]
-        assert len(ids) == len(set(ids))
-        for batch in held:
-            total += batch.records
+        for batch in reversed(held):
+            found += batch.identity.select("file_id", "offset").rows()
             batch.acknowledge()
-    assert total == 2000
+    assert len(found) == len(set(found)) == 2000
 
 
 def test_goes_on_seeing_growth_when_events_flood(tail, tmp_path):
@@ -402,3 +391,58 @@ def test_streams_of_other_sources_are_none_of_its_files(tail, tmp_path):
     tailed = tail(tmp_path / "*.log", memory)
     assert tailed.read(4) == b"one\n"
     assert tailed.problems == ""
+
+
+def test_what_follows_is_handed_out_before_the_batch_before_it_is_stored(tail, tmp_path) -> None:
+    lines = [b"%03d\n" % number for number in range(30)]
+    (tmp_path / "a.log").write_bytes(b"".join(lines))
+    tailed = tail(tmp_path / "a.log", limits=replace(SOON, lines=10))
+    first, second, third = [tailed.partition.next_batch()[0] for _ in range(3)]
+    assert first.data + second.data + third.data == b"".join(lines)
+    stored = tailed.source.files()[0].stored
+    third.acknowledge()
+    second.acknowledge()
+    assert tailed.source.files()[0].stored == stored == 0, "the first is not stored yet"
+    first.acknowledge()
+    assert tailed.source.files()[0].stored == 120
+
+
+def test_batches_of_a_file_are_recorded_in_order_whoever_stores_them(tail, tmp_path) -> None:
+    (tmp_path / "a.log").write_bytes(b"x\n" * 30)
+    tailed = tail(tmp_path / "a.log", limits=replace(SOON, lines=10))
+    batches = [tailed.partition.next_batch()[0] for _ in range(3)]
+    recorded: list[int] = []
+
+    def record(batch: Taken) -> None:
+        with batch.in_order():
+            recorded.append(batch.spans[0].start)
+
+    threads = [threading.Thread(target=record, args=[batch]) for batch in reversed(batches[1:])]
+    for thread in threads:
+        thread.start()
+    record(batches[0])
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert recorded == [0, 20, 40]
+
+
+def test_behind_a_batch_that_could_not_be_recorded_none_is(tail, tmp_path) -> None:
+    (tmp_path / "a.log").write_bytes(b"x\n" * 20)
+    tailed = tail(tmp_path / "a.log", limits=replace(SOON, lines=10))
+    first, second = [tailed.partition.next_batch()[0] for _ in range(2)]
+    with pytest.raises(StoreError, match="gone"), first.in_order():
+        raise StoreError("gone")
+    with pytest.raises(StoreError, match="The batch before this one"), second.in_order():
+        pytest.fail("it is recorded")
+
+
+def test_what_has_come_while_a_batch_is_stored_is_read_on(tail, tmp_path) -> None:
+    file = tmp_path / "a.log"
+    file.write_bytes(b"one\n")
+    tailed = tail(file)
+    (first,) = tailed.partition.next_batch()
+    with file.open("ab") as more:
+        more.write(b"two\n")
+    found: list[Taken] = []
+    wait_for(lambda: bool(found or found.extend(tailed.partition.next_batch())), "the second line")
+    assert (first.data, found[0].data) == (b"one\n", b"two\n")

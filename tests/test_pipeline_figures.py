@@ -55,6 +55,7 @@ def test_each_file_is_told_with_how_far_how_fast_and_how_well_it_is_stored(
         assert told()["busy.log"]["lag_bytes"] == len(3 * GOOD + BAD)
         assert told()["busy.log"]["dead_letter_share"] is None
         sink.write_batch([parse(first)])
+        sink.wait()
         found = told()
         assert found["busy.log"]["lag_bytes"] == found["busy.log"]["lag_seconds"] == 0
         assert found["busy.log"]["dead_letter_share"] == 0.25
@@ -70,6 +71,7 @@ def test_each_file_is_told_with_how_far_how_fast_and_how_well_it_is_stored(
         assert told()["busy.log"]["lag_bytes"] == len(GOOD)
         wait_for(lambda: told()["busy.log"]["lag_seconds"] > 0, "a lag")
         sink.write_batch([parse(taken)])
+        sink.wait()
         assert told()["busy.log"]["dead_letter_share"] == 0.2
         assert answer(app, "/pipeline", limit=1)["total"] == 2
         assert len(answer(app, "/pipeline", limit=1)["files"]) == 1

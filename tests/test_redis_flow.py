@@ -132,8 +132,7 @@ def test_redis_is_waited_for_and_health_says_what_is_wrong_and_how_much_waits(
         client.rpush("tasks", *[json.dumps({**EVENT, "n": number}) for number in range(20)])
         flow.wait_until_stored(20)
         flow.wait_until_healthy()
-        health = flow.get("/health").json()
-        assert health["lag_records"] == 0
+        wait_for(lambda: flow.get("/health").json()["lag_records"] == 0, "an empty list")
         assert "logwax_lag_records 0.0" in flow.get("/metrics").text
         assert flow.stop() == 0
     with closing(sqlite3.connect(tmp_path / "data" / "logwax.sqlite")) as stored:

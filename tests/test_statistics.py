@@ -70,6 +70,7 @@ class Running:
 
     def store_it(self, customer: str, *requests: tuple[str, int, float]) -> None:
         self.sink.write_batch([self.batch(customer, *requests)])
+        self.sink.wait()
 
 
 @pytest.fixture
@@ -127,6 +128,7 @@ def test_statistics_of_one_customer_by_hour(
     times = pl.Series([*hours, hours[-1]]).str.to_datetime(time_unit="us", time_zone="UTC")
     rows = made.rows.with_columns(timestamp=times)
     running.sink.write_batch([Parsed(made.spans, rows=rows, rejected=made.rejected)])
+    running.sink.wait()
 
     said = running.get("/customers/a/stats?interval=hour&from_date=1969-01-01").json()
 

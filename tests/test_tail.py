@@ -56,6 +56,7 @@ class Stored:
         part = span(self._next, self._next + len(rows))
         self._next += len(rows)
         self._sink.write_batch([Parsed((part,), rows=pl.DataFrame(rows, schema), **more)])
+        self._sink.wait()
 
     @contextmanager
     def told(self, filter_: str = "", since: str = "") -> Iterator[Iterator[Event]]:

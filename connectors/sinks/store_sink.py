@@ -79,15 +79,20 @@ class _Partition(StatelessSinkPartition[Parsed]):
             self._writers.rotate(-1)
             self._writers[0].wait()
 
+    def wait(self) -> None:
+        """Until all batches are stored. Raises why one could not be."""
+        for writer in self._writers:
+            writer.wait()
+
     @in_words
     def close(self) -> None:
         try:
-            for writer in self._writers:
-                writer.wait()
+            self.wait()
         finally:
             self._status.count_worker(-1)
             for writer in self._writers:
                 writer.close()
+            self._writers.clear()
 
 
 class StoreSink(DynamicSink[Parsed]):

@@ -469,7 +469,7 @@ class Catalog:
         now = time.monotonic()
         waiting: list[tuple[float, TailedFile]] = []
         for file in self._files:
-            if file.size <= file.position or file.not_before > now:
+            if file.not_before > now:
                 continue
             if self._join(file):
                 self._look_again(file, now)
@@ -477,7 +477,7 @@ class Catalog:
                     waiting.append((file.waiting_since(file.position) or now, file))
                 self._leave(file)
                 continue
-            if not file.hold():
+            if file.size <= file.position or not file.hold():
                 continue
             try:
                 if file.is_followed:

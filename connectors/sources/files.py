@@ -19,14 +19,14 @@ from connectors.store import Ledger
 class FileSource(SourceInput):
     """Tails the files that match `patterns` (globs), from where `positions` says they are stored.
 
-    Every worker takes the file whose lines have waited longest; one file is with one worker at a
+    Every worker takes the file whose lines have waited longest; one file is read by one worker at a
     time. A batch is emitted when `limits` says so, counted from the oldest unread line; until then
     the bytes stay in the file. A last line without its newline is held until it ends.
 
     Guarantee: a batch is emitted again after a crash, as the same bytes and under the same
     identity, until its sink has recorded it; with a sink that recognises identities each line is
     stored once. Without `positions` every start reads from the beginning. Whoever stores a batch
-    must call its `acknowledge`: the next bytes of its files come only then.
+    must call its `acknowledge`, and record what is stored `in_order`.
 
     `follow=False` reads what is there, the unfinished last line included, and ends. `from_end`
     skips what is there at the first start ever. Processes that name the same `claims` directory
