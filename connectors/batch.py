@@ -210,7 +210,7 @@ class Block:
 
     `filler` NULs before lines were skipped. `in_doubt` names the earlier block that this batch
     repeats: the store may hold some of its records already; unless the batch `is_whole`, the rest
-    of the block cannot be read now. A store records that it has the batch, or may have some of it,
+    of the block cannot be read now. A writer records that it has the batch, or may have some of it,
     `in_order`: it waits until that is so of those before it. Whoever has stored the batch calls
     `acknowledge`.
     """

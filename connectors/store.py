@@ -112,7 +112,11 @@ class Ranking:
 
 
 class Writer(Protocol):
-    """Writes batches, one after another; belongs to one worker thread."""
+    """Writes batches, one after another; belongs to one thread.
+
+    One that has `records_in_order` waits its turn (`Block.in_order`) where it records a batch. Any
+    other has its turn for as long as it writes.
+    """
 
     def write(self, batch: Parsed) -> Stored:
         """Store the batch's rows and rejected lines, each exactly once; return when they are.

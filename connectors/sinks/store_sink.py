@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
@@ -45,7 +46,9 @@ class _WriterThread:
         self._status.refusals.add(batch.fits)
         has_letters = True  # of a write that failed, some may be stored
         try:
-            stored = self._writer.write(batch)
+            orders = getattr(self._writer, "records_in_order", False)
+            with nullcontext() if orders else batch.in_order():
+                stored = self._writer.write(batch)
             has_letters = bool(stored.dead)
         except StoreError as error:
             self._status.report(str(error))

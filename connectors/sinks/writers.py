@@ -84,8 +84,7 @@ class TransactionWriter:
                 self._table.record("block", batch.spans)
                 return self._table.insert_all(batch)
 
-        with batch.in_order():
-            return self._retry(store, self._table.trouble)
+        return self._retry(store, self._table.trouble)
 
     def close(self) -> None:
         """Nothing is left to say."""
@@ -98,6 +97,8 @@ class OverwritingWriter(ABC):
     The position is recorded behind the lines. So after a crash reading goes on there, and writes
     again what may be there already: no block is ever in doubt.
     """
+
+    records_in_order = True
 
     @abstractmethod
     def _begin(self, batch: Parsed) -> Lines:
@@ -125,6 +126,8 @@ class TokenWriter(ABC):
     that it is. A block of which nobody said so is in doubt: the store is asked which of its lines
     it has, and the rest is inserted.
     """
+
+    records_in_order = True
 
     def __init__(self, instance: str) -> None:
         self._instance = instance

@@ -56,8 +56,7 @@ class ConsoleWriter(NullWriter):
     def write(self, batch: Parsed) -> Stored:
         """Show one batch. Raises `StoreError` where stdout refuses it, as on a full disk."""
         try:
-            with batch.in_order():
-                self._retry.bounded(lambda: self._show(batch))
+            self._retry.bounded(lambda: self._show(batch))
         except (BrokenPipeError, StoreError):
             # Nobody reads any more, or a stop does not wait for readers: both end in order.
             os.kill(os.getpid(), signal.SIGTERM)
