@@ -21,7 +21,7 @@ import polars as pl
 from connectors.errors import MalformedLine
 from flows.parsing.compiled import nothing, read_lines
 from flows.parsing.dialects import USUAL
-from flows.parsing.fields import encode, number
+from flows.parsing.fields import READ, encode, number
 from flows.parsing.keys import Table
 from flows.parsing.layout import Field, Layout, Part, put
 from flows.parsing.lines import Lines
@@ -167,6 +167,8 @@ class CellsFormat:
                 row["timestamp"] = _moment(one, " ".join([cell, *clock]), self._zone)
             elif one.column != CLOCK:
                 put(one, cell, self._zone, row, attributes)
+                if one.column in READ and one.column in attributes:  # it does not fit
+                    attributes[one.name] = attributes.pop(one.column)
         if "timestamp" not in row:
             named = "the line has no time" if self._columns.has_time else "no column is a time"
             raise MalformedLine("no_timestamp", named)

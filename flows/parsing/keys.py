@@ -80,7 +80,7 @@ class Table:
     def of(cls, dialect: Dialect) -> Table:
         """Its own keys, then the usual ones."""
         table = cls(dialect)
-        own = {alias.key for alias in dialect.aliases}
+        own = {alias.key for alias in dialect.aliases} | dialect.plain
         ranked = [*dialect.aliases, *(one for one in USUAL.aliases if one.key not in own)]
         for rank, alias in enumerate(ranked):
             for path in dict.fromkeys(((alias.key,), alias.path)):
@@ -136,7 +136,8 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: 
                 misfits.append(column)
             else:
                 row[column] = meant
-                _take(found, path)
+                if not (alias.address and isinstance(value, str) and "," in value):
+                    _take(found, path)
     if needs_time and "timestamp" not in row and (moment := _within(found, zone)):
         row["timestamp"] = moment
     if needs_time and "timestamp" not in row:
@@ -221,8 +222,10 @@ def _value(alias: Alias, value: object, zone: ZoneInfo, shift: int) -> object:
     text = value if isinstance(value, str) else encode(value)
     if text in alias.names:
         return alias.names[text]
-    if alias.port and (address := _WITH_PORT.fullmatch(text)):
-        return address.group(address.lastindex or 0)
+    if alias.address:
+        first = text.partition(",")[0]
+        address = _WITH_PORT.fullmatch(first)
+        return address.group(address.lastindex or 0) if address else first
     return without_colours(text) if alias.column == "level" else text
 
 
@@ -382,7 +385,7 @@ def _key(
     none = ("", "-") if alias.column in NUMBERS else ()
     if best is node.known:
         kind = _KINDS.get(alias.column, Kind.TEXT)
-        if alias.names or alias.port or alias.octets:
+        if alias.names or alias.address or alias.octets:
             kind = Kind.NAMED
         words = tuple(alias.names.items())
     else:
@@ -397,7 +400,7 @@ def _key(
         kind,
         alias.shift_or(shift),
         words,
-        alias.port,
+        alias.address,
         first,
         inside,
         numbers[best] if best else 0,
