@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli.samples import batch_of
 from flows.parsing import FORMATS
 from flows.parsing.choice import describe
+from flows.steps import parse_step
+from settings import Settings
 from tests.parsing_checks import SEEN, certain, filled, mutated, parse, refusal_of, row_of, utc
 
 UTC = ZoneInfo("UTC")
@@ -77,12 +80,29 @@ def test_what_is_made_of_combined_means_what_it_means_there(name: str) -> None:
 
 
 def test_vhost_combined_has_its_host_and_port() -> None:
-    first, second = (row_of("vhost_combined", line) for line in SAMPLES["vhost_combined"])
+    first, second = (row_of("vhost_combined", line) for line in SAMPLES["vhost_combined"][:2])
     assert (first["host"], attributes(first)) == (
         "www.example.com",
         {"port": "443", "protocol": "HTTP/1.1"},
     )
     assert (second["host"], attributes(second)) == ("::1", {"port": "80"})
+
+
+def test_a_user_with_a_space_is_no_virtual_host() -> None:
+    line = SAMPLES["combined"][1]
+    assert row_of("combined", line)["customer_id"] == "Jane Doe"
+    assert refusal_of("vhost_combined", line)[0] == "not_vhost_combined"
+
+
+def test_a_record_of_postgresql_may_have_several_lines() -> None:
+    chosen = Settings(log_format="postgresql_csv")
+    error, log = SAMPLES["postgresql_csv"]
+    statement = "select 1/0,\n\n  2\n from a where b = ''"
+    data = "\n".join([log, error.replace("select 1/0", statement), error, log]) + "\n"
+    parsed = parse_step(chosen)(batch_of("a.csv", data.encode(), "postgresql_csv", chosen))
+    assert parsed.rejected.is_empty()
+    found = [attributes(row).get("statement") for row in parsed.rows.to_dicts()]
+    assert sorted(found, key=str) == [None, None, "select 1/0", statement]
 
 
 def test_nginx_has_the_addresses_that_a_request_came_through() -> None:

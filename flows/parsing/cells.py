@@ -21,6 +21,7 @@ import polars as pl
 from connectors.errors import MalformedLine
 from flows.parsing.compiled import nothing, read_lines
 from flows.parsing.dialects import USUAL
+from flows.parsing.events import OPEN_QUOTE
 from flows.parsing.fields import READ, encode, number
 from flows.parsing.keys import Table
 from flows.parsing.layout import Field, Layout, Part, put
@@ -284,7 +285,7 @@ def split(text: str, separator: str) -> list[str]:
         except csv.Error as error:
             if "unexpected end of data" in str(error):
                 why = "a quote does not end: records over several lines are not read"
-                raise MalformedLine("open_quote", why) from None
+                raise MalformedLine(OPEN_QUOTE, why) from None
             if not is_strict:
                 raise MalformedLine("bad_csv", str(error)) from None
         else:

@@ -293,7 +293,7 @@ DIALECTS = (
         "postgresql",
         "error_severity",
         means("customer_id", "user"),
-        means("client_ip", "remote_host"),
+        means("client_ip", "remote_host", names={"[local]": ""}),
         means("level", "error_severity", names={"LOG": "info"}),
     ),
     # nginx with `log_format ... escape=json` and the names of its variables: ngx_http_log_module.

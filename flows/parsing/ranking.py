@@ -15,7 +15,7 @@ from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
 from connectors.sources.content import Content
 from connectors.sources.sense import FIRST_LINE, header_before, headers_in, is_directive
-from flows.parsing import ANY, FORMATS, OUTER
+from flows.parsing import ANY, EVENTS, FORMATS, OUTER
 from flows.parsing.choice import Headed, describe, described
 from flows.parsing.fields import MISFITS
 from flows.parsing.formats.raw import beginning
@@ -140,7 +140,7 @@ def choose(
 def _mixed(best: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
     """The best format together with those of the lines that it does not take, if these are some."""
     names, rest = [best.name], list(lines)
-    if best.header:
+    if best.header or best.name in EVENTS:
         return None
     while len(names) < _MOST_MIXED:
         rest = [line for line in rest if not takes(names[-1], line, zone.key)]

@@ -28,7 +28,7 @@ from flows.parsing.parser import Row
 from native.lines import Shape
 
 _TOOK = "duration: "
-_MILLISECONDS = rf"^{_TOOK}([0-9]{{1,12}})\.([0-9]{{3}}) ms"
+MILLISECONDS = rf"^{_TOOK}([0-9]{{1,12}})\.([0-9]{{3}}) ms"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _TimedFormat:
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
         row = self._inner.line(text)
-        if found := re.match(_MILLISECONDS, str(row["message"])):
+        if found := re.match(MILLISECONDS, str(row["message"])):
             row["duration"] = int("".join(found.groups())) / 1_000_000
         return row
 
@@ -61,7 +61,7 @@ class _TimedFormat:
         frame = self._inner.columns(lines)
         if "message" not in frame.columns or not frame["message"].str.starts_with(_TOOK).any():
             return frame
-        parts = [pl.col("message").str.extract(_MILLISECONDS, group) for group in (1, 2)]
+        parts = [pl.col("message").str.extract(MILLISECONDS, group) for group in (1, 2)]
         micros = pl.concat_str(parts).cast(pl.UInt64)
         return frame.with_columns(duration=(micros / 1_000_000).fill_null(0.0))
 
