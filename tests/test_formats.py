@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.samples import batch_of
-from flows.parsing import FORMATS
+from flows.parsing import FORMATS, OUTER
 from flows.parsing.choice import describe
 from flows.steps import parse_step
 from settings import Settings
@@ -77,6 +77,20 @@ def test_what_is_made_of_combined_means_what_it_means_there(name: str) -> None:
     }
     text = SAMPLES[name][0].replace(" cust_1 [", " cust_1 10.0.0.1 [")
     assert refusal_of(name, text)[0] == "not_combined"
+
+
+def test_every_format_may_be_within_another_one() -> None:
+    for outer in OUTER:
+        for inner in FORMATS:
+            describe(f"{outer}:{inner}").make(UTC)
+
+
+def test_events_of_cef_behind_a_header_without_a_year_are_within_syslog() -> None:
+    event = "CEF:0|Security|threatmanager|1.0|100|worm stopped|10|src=203.0.113.7 spt=1232"
+    row = row_of("syslog:cef", f"<134>Nov 22 20:15:05 fw-1 {event}")
+    assert row["timestamp"] == utc(2026, 11, 22, 20, 15, 5)
+    assert (row["host"], row["client_ip"], row["level"]) == ("fw-1", "203.0.113.7", "critical")
+    assert row["message"] == "worm stopped"
 
 
 def test_vhost_combined_has_its_host_and_port() -> None:
