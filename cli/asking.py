@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +13,29 @@ import httpx
 from cli.places import settings_of_a_command
 from connectors.api_token import token_for
 from connectors.errors import LogwaxError
+from connectors.saying import last_words, say
 from connectors.sinks.lock import holders_api
 
 _SECONDS = 90.0  # the API gives up after 60
+
+
+def watch(show: Callable[[httpx.Client], None]) -> int:
+    """Show what the pipeline does, until Ctrl-C or its end; return the exit code.
+
+    SIGTERM ends it in the same way, so that what is on the way out is done.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        with pipeline() as client:
+            show(client)
+        return 0
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:  # whoever reads what is shown has seen enough
+        raise
+    except (LogwaxError, OSError) as error:
+        say(last_words(error))
+        return 1
 
 
 @contextmanager

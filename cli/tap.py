@@ -5,41 +5,38 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from cli.asking import found, pipeline
+import httpx
+
+from cli.asking import found, watch
 from connectors.errors import LogwaxError
-from connectors.saying import last_words, say, shown
+from connectors.saying import say, shown
 from connectors.sinks.console.store import escaped
 
 
 def run(*, where: str) -> int:
     """Print rows until Ctrl-C, or until the pipeline ends; return the exit code."""
+    return watch(partial(_print, where))
+
+
+def _print(where: str, client: httpx.Client) -> None:
     is_terminal = sys.stdout.isatty()
-    try:
-        with pipeline() as client:
-            asked = client.stream("GET", "/logs/tail", params={"filter": where}, timeout=None)
-            with asked as answer:
-                if answer.status_code != 200:
-                    answer.read()
-                    found(answer)
-                say("Rows are shown as they are stored; Ctrl-C ends it.", level="info")
-                for kind, told in _events(answer.iter_lines()):
-                    if kind == "gap":
-                        missed = told["missed"]
-                        say(f"{'Some' if missed is None else f'{missed:,}'} rows are missing here.")
-                    else:
-                        for row in told:
-                            print(as_line(row) if is_terminal else escaped(json.dumps(row)))
-                        sys.stdout.flush()
-        raise LogwaxError("The pipeline has ended.")
-    except KeyboardInterrupt:
-        return 0
-    except BrokenPipeError:  # whoever reads what is shown has seen enough
-        raise
-    except (LogwaxError, OSError) as error:
-        say(last_words(error))
-        return 1
+    with client.stream("GET", "/logs/tail", params={"filter": where}, timeout=None) as answer:
+        if answer.status_code != 200:
+            answer.read()
+            found(answer)
+        say("Rows are shown as they are stored; Ctrl-C ends it.", level="info")
+        for kind, told in _events(answer.iter_lines()):
+            if kind == "gap":
+                missed = told["missed"]
+                say(f"{'Some' if missed is None else f'{missed:,}'} rows are missing here.")
+            else:
+                for row in told:
+                    print(as_line(row) if is_terminal else escaped(json.dumps(row)))
+                sys.stdout.flush()
+    raise LogwaxError("The pipeline has ended.")
 
 
 def as_line(row: Mapping[str, Any]) -> str:

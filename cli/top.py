@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
-from cli.asking import found, pipeline
+from cli.asking import found, watch
 from connectors.errors import LogwaxError
-from connectors.saying import last_words, say, shown
+from connectors.saying import shown
 
 _SECONDS = 2.0
 _FILES, _VALUES = 10, 10
@@ -26,30 +26,26 @@ _ALTERNATE, _USUAL, _HOME, _REST = (
 
 def run() -> int:
     """Show it until Ctrl-C, or once; return the exit code."""
-    is_terminal = sys.stdout.isatty()
+    return watch(_draw if sys.stdout.isatty() else _print)
+
+
+def _print(client: httpx.Client) -> None:
+    print("\n".join(screen(client)))
+
+
+def _draw(client: httpx.Client) -> None:
+    """Draw it anew for ever; the terminal is left as it was."""
+    sys.stdout.write(_ALTERNATE)
     try:
-        with pipeline() as client:
-            if not is_terminal:
-                print("\n".join(screen(client)))
-                return 0
-            sys.stdout.write(_ALTERNATE)
-            try:
-                while True:
-                    width, height = shutil.get_terminal_size()
-                    lines = [f"\x1b[K{line[:width]}" for line in screen(client)[: height - 1]]
-                    sys.stdout.write(_HOME + "\r\n".join(lines) + "\r\n" + _REST)
-                    sys.stdout.flush()
-                    time.sleep(_SECONDS)
-            finally:
-                sys.stdout.write(_USUAL)
-                sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 0
-    except BrokenPipeError:  # whoever reads what is shown has seen enough
-        raise
-    except (LogwaxError, OSError) as error:
-        say(last_words(error))
-        return 1
+        while True:
+            width, height = shutil.get_terminal_size()
+            lines = [f"\x1b[K{line[:width]}" for line in screen(client)[: height - 1]]
+            sys.stdout.write(_HOME + "\r\n".join(lines) + "\r\n" + _REST)
+            sys.stdout.flush()
+            time.sleep(_SECONDS)
+    finally:
+        sys.stdout.write(_USUAL)
+        sys.stdout.flush()
 
 
 def screen(client: httpx.Client) -> list[str]:

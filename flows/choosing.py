@@ -19,7 +19,7 @@ from connectors.saying import say, shown
 from connectors.sources.framing import PRESETS, frame
 from connectors.sources.samples import lines_of, sample
 from connectors.sources.sense import Sense, Unknown
-from flows.parsing import ANY, AUTO
+from flows.parsing import ANY, AUTO, EVENTS
 from flows.parsing.formats.raw import beginning
 from flows.parsing.parser import Row
 from flows.parsing.ranking import Candidate, Headers, choose, has_time, known_headers, takes
@@ -98,7 +98,7 @@ class Choices:
         It is the name of a preset, or how lines begin that have a time. It must leave no line out
         that the format takes; `raw` takes those with a time. Empty: there is none, or no need.
         """
-        if self._settings.log_multiline or header_of(name) is not None:
+        if self._settings.log_multiline or header_of(name) is not None or name in EVENTS:
             return ""
         is_any = name == ANY
         taken = np.array(

@@ -12,7 +12,7 @@ from flows.enrichment import chosen
 from flows.enrichment.enricher import enricher
 from flows.keeping import keeper
 from flows.labels import labelled
-from flows.parsing import AUTO
+from flows.parsing import AUTO, EVENTS
 from flows.parsing.choice import Headed, describe
 from flows.parsing.parser import parser
 from flows.pii import Rules
@@ -28,6 +28,7 @@ def framing_of(form: str, text: str) -> Framing | None:
     """What `LOG_MULTILINE` means where the format is `form`; of one with headers, each is one."""
     if header_of(form) is not None:
         return None
+    text = text or EVENTS.get(form, "")
     outer = form.partition(":")[0]
     return Framing.of(f"{outer}:{text}" if text and outer in CONTAINERS else text)
 

@@ -238,9 +238,7 @@ static const byte *put_value(Reading *reading, const Key *key, int64_t line, con
     }
     if (key->kind == TEXT || key->kind == NAMED) {
         const byte *stop = skip_plain(at, end);
-        if (stop)
-            put_named(reading, key, line, at, stop, &reading->lines);
-        return stop;
+        return stop && put_named(reading, key, line, at, stop, &reading->lines) ? stop : NULL;
     }
     at = read_number(at, end, &number);
     bool is_put = at && (key->kind == TIME ? micros_since_1970(&number, at, &micros) &&

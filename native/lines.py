@@ -50,10 +50,10 @@ class Kind(IntEnum):
 class Key(NamedTuple):
     """A key of a line and the column it means; of seconds, 10^shift of its units are one.
 
-    `words` of a `NAMED` one stand for others, of up to 12 bytes all; a port behind it is left out
-    if it `has_port`. Those that stand for an empty text are no value. `inside` keys from number
-    `first` on are within its values: they are behind all that are within none. A `LESSER` one is an
-    attribute where key number `main` has a value.
+    `words` of a `NAMED` one stand for others, of up to 12 bytes all; of one that `is_address` a
+    port is left out, and what is behind the first of several. Those that stand for an empty text
+    are no value. `inside` keys from number `first` on are within its values: they are behind all
+    that are within none. A `LESSER` one is an attribute where key number `main` has a value.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Key(NamedTuple):
     kind: Kind
     shift: int = 0
     words: tuple[tuple[str, str], ...] = ()
-    has_port: bool = False
+    is_address: bool = False
     first: int = 0
     inside: int = 0
     main: int = 0
@@ -244,7 +244,7 @@ class _Key(ctypes.Structure):
         ("words", ctypes.c_void_p),
         ("word_count", ctypes.c_int64),
         ("longest_word", ctypes.c_int64),
-        ("has_port", ctypes.c_int64),
+        ("is_address", ctypes.c_int64),
         ("first", ctypes.c_int64),
         ("count", ctypes.c_int64),
         ("main", ctypes.c_int64),
@@ -262,7 +262,7 @@ class _Key(ctypes.Structure):
             ctypes.addressof(_words(key.words)),
             len(key.words),
             max((len(word.encode()) for word, _ in key.words), default=-1),
-            key.has_port,
+            key.is_address,
             key.first,
             key.inside,
             key.main,

@@ -46,7 +46,7 @@ typedef struct {
 
 /*
  * What a value becomes; a STATUS is SMALL, from 100 to 599. A NAMED is a text that may be one of
- * some words, or have a port behind it. A LESSER is an attribute if the line has a value for the
+ * some words, or an address: see `put_named`. A LESSER is an attribute if the line has a value for the
  * key `main`; of NOTHING a line has none.
  */
 enum { TEXT, TIME, STATUS, SMALL, LARGE, SECONDS, ATTRIBUTE, NAMED, LESSER, NOTHING };
@@ -70,7 +70,7 @@ typedef struct {
     void *out;
     const Word *words;
     int64_t word_count, longest_word;
-    int64_t has_port;
+    int64_t is_address;
     int64_t first, count;
     int64_t main;
 } Key;
@@ -452,8 +452,11 @@ static inline bool put_text(Reading *reading, const Key *key, int64_t line, cons
 /* Whether a text stands for no value of a key. */
 bool is_none(const Key *key, const byte *at, const byte *end);
 
-/* A text that is `from` here as the value of a key that is NAMED. */
-void put_named(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
+/*
+ * A text that is `from` here as the value of a key that is NAMED; false if it is not as usual. A
+ * port behind an address is left out; of several addresses the first counts, and all are kept.
+ */
+bool put_named(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
                const Made *from);
 
 /* The text behind a quote as the value of a key; returns what follows, NULL if it is not usual. */

@@ -130,7 +130,7 @@ static void leave_out_port(const byte **begin, const byte **end)
     *end = last;
 }
 
-void put_named(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
+bool put_named(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
                const Made *from)
 {
     View *out = (View *)key->out + line;
@@ -140,11 +140,19 @@ void put_named(Reading *reading, const Key *key, int64_t line, const byte *at, c
         *out = *meaning;
         if (!meaning->size)
             reading->empty |= bit_of(reading, key);
-        return;
+        return true;
     }
-    if (key->has_port)
+    if (key->is_address) {
+        const byte *comma = memchr(at, ',', end - at);
+        bool is_top = key < reading->keys + reading->key_count; /* within others is an object */
+        if (comma &&
+            !(is_top && from == &reading->lines && append_member(reading, key, at, end)))
+            return false;
+        end = comma ? comma : end;
         leave_out_port(&at, &end);
+    }
     *out = view_of(at, end - at, from->buffer, from->data);
+    return true;
 }
 
 bool put_meaning(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end)
@@ -155,8 +163,7 @@ bool put_meaning(Reading *reading, const Key *key, int64_t line, const byte *at,
     case TIME:
         return put_moment(reading, key, line, at, end, read_moment);
     case NAMED:
-        put_named(reading, key, line, at, end, &reading->lines);
-        return true;
+        return put_named(reading, key, line, at, end, &reading->lines);
     case LESSER:
         return is_none(key, at, end) || append_member(reading, key, at, end);
     case NOTHING:
@@ -184,9 +191,10 @@ const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byt
     const Made *texts = &reading->texts;
     at = append_text(&reading->texts, at, end, true, false);
     if (key->kind == NAMED)
-        put_named(reading, key, line, texts->data + begin, texts->data + texts->size, texts);
-    else
-        ((View *)key->out)[line] = made_view(texts, begin);
+        return put_named(reading, key, line, texts->data + begin, texts->data + texts->size, texts)
+                   ? at
+                   : NULL;
+    ((View *)key->out)[line] = made_view(texts, begin);
     return at;
 }
 

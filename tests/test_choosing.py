@@ -128,6 +128,25 @@ def test_a_few_lines_show_their_format(name: str) -> None:
     assert (found.best.name, found.best.share) == (name, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "inner"),
+    [
+        ('{"level":"info","msg":"order 4711 stored"}', "json"),
+        ('level=info msg="order 4711 stored"', "logfmt"),
+        ("CEF:0|Security|threatmanager|1.0|100|worm stopped|10|src=203.0.113.7", "cef"),
+        ("listening on port 8080, level=info", ""),
+        ("error: no answer", ""),
+    ],
+)
+def test_what_is_within_a_line_that_has_the_time_needs_none(text: str, inner: str) -> None:
+    for outer, head in (
+        ("cri", "2026-11-22T20:15:05Z stdout F "),
+        ("syslog5424", "<38>1 2026-11-22T20:15:05Z web-1 app - - - "),
+    ):
+        found = choose([head + text] * 9)
+        assert found and found.best.name == (f"{outer}:{inner}" if inner else outer)
+
+
 def test_each_file_of_one_glob_is_read_by_its_own_format(auto: Auto, tmp_path: Path) -> None:
     for name, make in KINDS.items():
         append(tmp_path / f"{name.replace(':', '_')}.log", lines(make, 0, 100))

@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.parsing import FORMATS
+from cli.samples import batch_of
+from flows.parsing import FORMATS, OUTER
 from flows.parsing.choice import describe
+from flows.steps import parse_step
+from settings import Settings
 from tests.parsing_checks import SEEN, certain, filled, mutated, parse, refusal_of, row_of, utc
 
 UTC = ZoneInfo("UTC")
@@ -76,13 +79,44 @@ def test_what_is_made_of_combined_means_what_it_means_there(name: str) -> None:
     assert refusal_of(name, text)[0] == "not_combined"
 
 
+def test_every_format_may_be_within_another_one() -> None:
+    for outer in OUTER:
+        for inner in FORMATS:
+            describe(f"{outer}:{inner}").make(UTC)
+
+
+def test_events_of_cef_behind_a_header_without_a_year_are_within_syslog() -> None:
+    event = "CEF:0|Security|threatmanager|1.0|100|worm stopped|10|src=203.0.113.7 spt=1232"
+    row = row_of("syslog:cef", f"<134>Nov 22 20:15:05 fw-1 {event}")
+    assert row["timestamp"] == utc(2026, 11, 22, 20, 15, 5)
+    assert (row["host"], row["client_ip"], row["level"]) == ("fw-1", "203.0.113.7", "critical")
+    assert row["message"] == "worm stopped"
+
+
 def test_vhost_combined_has_its_host_and_port() -> None:
-    first, second = (row_of("vhost_combined", line) for line in SAMPLES["vhost_combined"])
+    first, second = (row_of("vhost_combined", line) for line in SAMPLES["vhost_combined"][:2])
     assert (first["host"], attributes(first)) == (
         "www.example.com",
         {"port": "443", "protocol": "HTTP/1.1"},
     )
     assert (second["host"], attributes(second)) == ("::1", {"port": "80"})
+
+
+def test_a_user_with_a_space_is_no_virtual_host() -> None:
+    line = SAMPLES["combined"][1]
+    assert row_of("combined", line)["customer_id"] == "Jane Doe"
+    assert refusal_of("vhost_combined", line)[0] == "not_vhost_combined"
+
+
+def test_a_record_of_postgresql_may_have_several_lines() -> None:
+    chosen = Settings(log_format="postgresql_csv")
+    error, log = SAMPLES["postgresql_csv"]
+    statement = "select 1/0,\n\n  2\n from a where b = ''"
+    data = "\n".join([log, error.replace("select 1/0", statement), error, log]) + "\n"
+    parsed = parse_step(chosen)(batch_of("a.csv", data.encode(), "postgresql_csv", chosen))
+    assert parsed.rejected.is_empty()
+    found = [attributes(row).get("statement") for row in parsed.rows.to_dicts()]
+    assert sorted(found, key=str) == [None, None, "select 1/0", statement]
 
 
 def test_nginx_has_the_addresses_that_a_request_came_through() -> None:

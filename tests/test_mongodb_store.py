@@ -35,6 +35,8 @@ from tests.kill_harness import Plan, kill_and_count
 from tests.servers.mongo_proxy import MongoProxy, validator_of
 from tests.test_audit import line, logwax, write_log
 from tests.test_clickhouse_store import batch, span
+from tests.test_keeping import audited, lines
+from tests.test_pii import SECRETS, write_secrets
 
 FILE = span(0, 1).stream.id
 EVENT = {"event_name": "event.home.view", "view_args": [], "view_kwargs": {}}
@@ -349,6 +351,25 @@ def test_commands_work_as_on_other_stores(pipeline: Pipeline, mongodb):
         assert expected in told.stdout
     redriven = logwax(pipeline, "redrive", LOG_FORMAT="json", **settings)
     assert "tried=1 stored=1 dead=0" in redriven.stdout, redriven.stderr
+
+
+def test_no_document_has_what_is_hidden_and_the_audit_balances_with_a_sample(
+    pipeline: Pipeline, mongodb, database
+):
+    settings = {name.upper(): value for name, value in mongodb.items()} | {"INSTANCE": "host"}
+    write_secrets(pipeline.directory, "a.log")
+    (pipeline.directory / "b.log").write_bytes(lines(range(300)))
+    pii = "email=mask,card=mask,token=drop,address=mask,attributes.customer=drop,customer_id=drop"
+    settings |= {"LOG_FORMAT": "json", "LOG_PATHS": "*.log"}
+    rules = {"PII": pii, "KEEP": "level != debug", "SAMPLE": "level = info: 0.1"}
+    done = pipeline.run(STREAM_MAX_SIZE=100, **settings, **rules)
+    documents = [one for name in database.list_collection_names() for one in database[name].find()]
+    told = repr(documents) + done.stdout + done.stderr
+    assert [secret for secret in SECRETS if secret in told] == []
+    code, found = audited(pipeline, **settings, **rules)
+    assert (code, found["lines"], found["dead"]) == (0, 312, 36)
+    assert found["dropped"] == 312 - 36 - found["stored"] > 100
+    assert database["logs"].count_documents({}) == found["stored"] > 90
 
 
 def test_has_every_line_once_though_processes_are_killed(mongodb, tmp_path, soak):

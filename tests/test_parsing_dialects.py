@@ -83,6 +83,40 @@ def test_dialects_may_stand_side_by_side(kind: str) -> None:
     certain(FORMS[kind], lines[::-1], spelled=True)
 
 
+REQUESTS = {
+    '"request":"GET /a HTTP/1.1"': {"method": "GET", "request_path": "/a"},
+    '"request":"GET /caf\u00e9 HTTP/2.0","method":"PUT"': {"method": "PUT"},
+    '"request":"GET /a HTTP/1.1","path":"/b"': {"request_path": "/b"},
+    '"request":"GET /a HTTP/1.1","protocol":"h2"': {},
+    '"request":"GET /a b HTTP/1.1"': {},
+    '"request":"7f3a"': {},
+    '"request":""': {},
+    '"request":null': {},
+    '"request":0': {},
+    '"request":{"line":"GET /a HTTP/1.1"}': {},
+}
+"""Members of a line, and what of a request line becomes a column."""
+
+
+@pytest.mark.parametrize("member", REQUESTS)
+def test_a_request_line_is_taken_apart_where_no_other_key_has_a_part(member: str) -> None:
+    line = f'{{"ts":"{NOON}",{member}}}'
+    row = row_of("json", line)
+    found = {name: row[name] for name in ("method", "request_path") if row.get(name)}
+    assert found == REQUESTS[member]
+    kept = json.loads(row["attributes"])
+    is_apart = found == {"method": "GET", "request_path": "/a"}
+    assert ("request" in kept) == (not is_apart and json.loads(line)["request"] not in ("", None))
+    assert ("protocol" in kept) == (is_apart or "protocol" in member)
+
+
+@pytest.mark.parametrize("usual", REQUESTS)
+def test_lines_with_and_without_a_request_line_stand_side_by_side(usual: str) -> None:
+    lines = [f'{{"ts":"{NOON}",{member}}}' for member in (*[usual] * 12, *REQUESTS)]
+    certain(FORMS["json"], lines, spelled=True)
+    certain(FORMS["json"], lines[::-1], spelled=True)
+
+
 def test_one_line_of_a_dialect_among_others_with_its_keys_is_read_by_itself() -> None:
     usual = [f'{{"ts":0,"level":3,"{key}":"1"}}' for key in ("version", "short_message")]
     special = '{"ts":0,"level":3,"version":"1","short_message":"1"}'

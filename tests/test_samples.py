@@ -22,7 +22,7 @@ from connectors.batch import PLACE
 from connectors.encodings import UTF_8
 from connectors.sources.sense import headers_in, is_directive
 from flows.parsing.choice import Headed, describe, described
-from tests.parsing_checks import certain, filled, mutated, parse
+from tests.parsing_checks import certain, filled, mutated, parse, row_of
 
 FOLDER = Path(__file__).parent / "formats"
 FILES = sorted(path.stem for path in FOLDER.glob("*.log"))
@@ -73,6 +73,12 @@ def test_lines_are_read_the_fast_way(file: str) -> None:
     lines, rows = lines_of(file), rows_of(file)
     fast = [not row.get("slow", False) for row in rows]
     assert certain(form, [*lines, *lines], spelled=True) == [*fast, *fast]
+
+
+def test_the_clock_of_a_network_load_balancer_is_utc() -> None:
+    (line, *_) = lines_of("nlb.definition")
+    row = row_of("nlb", line, "Europe/Berlin")
+    assert row["timestamp"].isoformat() == "2018-12-20T02:59:40+00:00"
 
 
 def test_a_format_that_has_samples_has_five() -> None:

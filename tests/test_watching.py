@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -90,6 +95,37 @@ def test_top_is_a_snapshot_in_a_pipe(pipeline: Pipeline, running: Path) -> None:
     assert f"9.1%  {running}" in done.stdout
     assert "  status  2xx 10" in done.stdout
     assert "10  /orders/:id" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_top_leaves_the_terminal_as_it_was(
+    pipeline: Pipeline, running: Path, number: signal.Signals
+) -> None:
+    terminal, its_end = pty.openpty()
+    top = subprocess.Popen(
+        [sys.executable, "-m", "cli", "top"],
+        cwd=pipeline.directory,
+        env=pipeline.environment(),
+        stdout=its_end,
+        stderr=its_end,
+    )
+    os.close(its_end)
+    drawn = b""
+    try:
+        while b"/orders/:id" not in drawn:
+            drawn += os.read(terminal, 65536)
+        top.send_signal(number)
+        with suppress(OSError):  # the terminal's way to say that nobody writes any more
+            while more := os.read(terminal, 65536):
+                drawn += more
+        assert top.wait(DEADLINE) == (0 if number == signal.SIGINT else 128 + number)
+        for mode in (b"7", b"25", b"1049"):
+            found = re.findall(rb"\x1b\[\?" + mode + rb"([hl])", drawn)
+            assert len(found) == 2 and found[0] != found[1]
+    finally:
+        top.kill()
+        top.wait()
+        os.close(terminal)
 
 
 @pytest.mark.parametrize("command", ["tap", "top"])

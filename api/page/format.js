@@ -72,11 +72,11 @@ export function tone(row) {
  */
 export function toneOf(value) {
   const name = value.toLowerCase();
-  if (/^(5xx|err|crit|fatal|emerg|alert|panic)/.test(name)) return "error";
+  if (/^(5xx|err|eror|severe|fail|crit|fatal|emerg|alert|d?panic)/.test(name)) return "error";
   if (/^(4xx|warn)/.test(name)) return "warn";
-  if (/^(2xx|info|notice)/.test(name)) return "info";
+  if (/^(2xx|info|notice|success)/.test(name)) return "info";
   if (/^3xx/.test(name)) return "calm";
-  if (/^(debug|trace|verbose)/.test(name)) return "debug";
+  if (/^(debug|dbug|config|fine|verbose|http|trace|trce|silly)/.test(name)) return "debug";
   return "plain";
 }
 

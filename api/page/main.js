@@ -7,6 +7,7 @@ import { signal } from "@preact/signals";
 import { AlertsView } from "./alerts.js";
 import { isLockedOut } from "./ask.js";
 import { ExplainView } from "./explain.js";
+import { toneOf } from "./format.js";
 import { LogsView, shown } from "./logs.js";
 import { PatternsView } from "./patterns.js";
 import { PipelineView } from "./pipeline.js";
@@ -76,7 +77,7 @@ function move(step, fits = () => true) {
   }
 }
 
-const isError = (/** @type {import("./format.js").Row} */ row) => /^(err|crit|fatal|emerg|alert|panic)/i.test(row.level ?? "") || row.status_code >= 500;
+const isError = (/** @type {import("./format.js").Row} */ row) => toneOf(row.level ?? "") === "error" || row.status_code >= 500;
 
 /** @type {Record<string, () => void>} */
 const ACTIONS = {

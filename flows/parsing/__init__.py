@@ -45,10 +45,12 @@ FORMATS: dict[str, str] = {
         "uwsgi",
         "django",
         "werkzeug",
+        "gin",
         # databases, queues, containers
         "klog",
         "redis",
         "postgresql",
+        "postgresql_csv",
         "mysql",
         "mysql_slow",
         "rabbitmq",
@@ -88,6 +90,9 @@ FORMATS: dict[str, str] = {
     )
 }
 """Value of `LOG_FORMAT` -> the module whose `FORMAT` describes it; a special one before others."""
+
+EVENTS = {"postgresql_csv": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} "}
+"""Formats of which a record may have several lines -> what `LOG_MULTILINE` is where nobody says."""
 
 ANY = "raw"
 """The format of lines that are of no other."""

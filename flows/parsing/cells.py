@@ -21,7 +21,8 @@ import polars as pl
 from connectors.errors import MalformedLine
 from flows.parsing.compiled import nothing, read_lines
 from flows.parsing.dialects import USUAL
-from flows.parsing.fields import encode, number
+from flows.parsing.events import OPEN_QUOTE
+from flows.parsing.fields import READ, encode, number
 from flows.parsing.keys import Table
 from flows.parsing.layout import Field, Layout, Part, put
 from flows.parsing.lines import Lines
@@ -167,6 +168,8 @@ class CellsFormat:
                 row["timestamp"] = _moment(one, " ".join([cell, *clock]), self._zone)
             elif one.column != CLOCK:
                 put(one, cell, self._zone, row, attributes)
+                if one.column in READ and one.column in attributes:  # it does not fit
+                    attributes[one.name] = attributes.pop(one.column)
         if "timestamp" not in row:
             named = "the line has no time" if self._columns.has_time else "no column is a time"
             raise MalformedLine("no_timestamp", named)
@@ -282,7 +285,7 @@ def split(text: str, separator: str) -> list[str]:
         except csv.Error as error:
             if "unexpected end of data" in str(error):
                 why = "a quote does not end: records over several lines are not read"
-                raise MalformedLine("open_quote", why) from None
+                raise MalformedLine(OPEN_QUOTE, why) from None
             if not is_strict:
                 raise MalformedLine("bad_csv", str(error)) from None
         else:

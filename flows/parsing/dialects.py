@@ -45,15 +45,15 @@ class Alias:
     """A key in a line and the column it means.
 
     Of durations, 10^shift of its unit are a second; None: the key does not say. Texts that are
-    `names` become what those say. With `port`, one behind an address is left out. With `octets`, it
-    may be a list of bytes.
+    `names` become what those say. With `address`, a port is left out; of several with commas
+    between the first counts, and the key stays. With `octets`, it may be a list of bytes.
     """
 
     key: str
     column: str
     shift: int | None = 0
     names: Mapping[str, str] = field(default_factory=dict, hash=False)
-    port: bool = False
+    address: bool = False
     octets: bool = False
 
     def shift_or(self, unsaid: int) -> int:
@@ -72,31 +72,36 @@ def means(
     unit: str | None = "s",
     names: Mapping[str, str] | None = None,
     *,
-    port: bool = False,
+    address: bool = False,
     octets: bool = False,
 ) -> list[Alias]:
     """Keys, the first that fits counts; the unit is that of durations (None: nobody says)."""
     shift = None if unit is None else _SHIFTS[unit]
-    return [Alias(key, column, shift, names or {}, port, octets) for key in keys.split()]
+    return [Alias(key, column, shift, names or {}, address, octets) for key in keys.split()]
 
 
 @dataclass(frozen=True, eq=False)
 class Dialect:
     """What a program's keys mean, by which of them its lines are known, and who says so.
 
-    A row of it without a level has the level `unsaid`.
+    A row of it without a level has the level `unsaid`. Of `plain` keys the usual meaning does not
+    count: they are attributes.
     """
 
     name: str
     tells: tuple[tuple[str, ...], ...]
     aliases: tuple[Alias, ...]
     unsaid: str = ""
+    plain: frozenset[str] = frozenset()
 
 
-def _dialect(name: str, tells: str, *meanings: list[Alias], unsaid: str = "") -> Dialect:
+def _dialect(
+    name: str, tells: str, *meanings: list[Alias], unsaid: str = "", plain: str = ""
+) -> Dialect:
     """`tells` are keys; between `|` stand others that would do."""
     known = tuple(tuple(each.split()) for each in tells.split("|") if each)
-    return Dialect(name, known, tuple(alias for each in meanings for alias in each), unsaid)
+    aliases = tuple(alias for each in meanings for alias in each)
+    return Dialect(name, known, aliases, unsaid, frozenset(plain.split()))
 
 
 USUAL = _dialect(
@@ -163,7 +168,7 @@ DIALECTS = (
         means("timestamp", "t.$date"),
         means("level", "s", names=MONGODB),
         means("duration", "attr.durationMillis", "ms"),
-        means("client_ip", "attr.remote attr.client", port=True),
+        means("client_ip", "attr.remote attr.client", address=True),
     ),
     # systemd's journal, `journalctl -o json`: systemd.journal-fields(7), and "Journal JSON Format"
     # of its documentation: a text that is not all printable is a list of bytes.
@@ -186,7 +191,8 @@ DIALECTS = (
         means("message", "eventName"),
         means("host", "eventSource"),
     ),
-    # Kubernetes: the reference of its API `audit.k8s.io/v1`, "Event".
+    # Kubernetes: the reference of its API `audit.k8s.io/v1`, "Event". `level` says how much of a
+    # request is logged.
     _dialect(
         "kubernetes_audit",
         "auditID stage",
@@ -197,6 +203,7 @@ DIALECTS = (
         means("status_code", "responseStatus.code"),
         means("client_ip", "sourceIPs.0"),
         means("user_agent", "userAgent"),
+        plain="level",
     ),
     # Fortinet: its FortiOS log reference, "Log field format"; `date` has no zone.
     _dialect(
@@ -261,7 +268,7 @@ DIALECTS = (
         means("request_path", "path x_envoy_original_path", names=NONE),
         means("status_code", "response_code"),
         means("duration", "duration", "ms"),
-        means("client_ip", "x_forwarded_for downstream_remote_address", names=NONE, port=True),
+        means("client_ip", "x_forwarded_for downstream_remote_address", names=NONE, address=True),
         means("user_agent", "user_agent", names=NONE),
         means("host", "authority", names=NONE),
     ),
@@ -281,13 +288,13 @@ DIALECTS = (
         means("host", "ClientRequestHost"),
     ),
     # PostgreSQL 15 and later, `log_destination = jsonlog`: its manual, table "Keys and Values of
-    # JSON Log Entries".
+    # JSON Log Entries"; "Message Severity Levels" says how severe LOG is.
     _dialect(
         "postgresql",
         "error_severity",
         means("customer_id", "user"),
-        means("client_ip", "remote_host"),
-        means("level", "error_severity"),
+        means("client_ip", "remote_host", names={"[local]": ""}),
+        means("level", "error_severity", names={"LOG": "info"}),
     ),
     # nginx with `log_format ... escape=json` and the names of its variables: ngx_http_log_module.
     _dialect(
@@ -308,7 +315,7 @@ DIALECTS = (
         "heroku",
         "dyno at connect",
         means("duration", "service", "ms"),
-        means("client_ip", "fwd"),
+        means("client_ip", "fwd", address=True),
         means("level", "at"),
     ),
     # Serilog.Formatting.Compact (CLEF): its README, and Serilog.AspNetCore's of requests.

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MESSAGE = "message"
 
+OPEN_QUOTE = "open_quote"
+"""Why a line is refused in which a quote does not end; it may in another line of the event."""
+
 
 def lines_of_events(text: bytes, counts: Numbers) -> Lines:
     """Events of so many lines each, of a text whose last line may lack its newline."""

@@ -28,7 +28,7 @@ from flows.parsing.fields import (
     seconds,
 )
 from flows.parsing.lines import Lines
-from flows.parsing.parser import Row
+from flows.parsing.parser import OK, Row
 from flows.parsing.times import any_time, epoch, instant
 from native.lines import MOST_KEYS, Form, Key, Keys, Kind, Tell
 
@@ -51,6 +51,9 @@ COLOURS = r"\x1b\[[0-?]*[ -/]*[@-~]"
 """What terminals take for colours and the like: control sequences (ECMA-48, section 5.4)."""
 
 _COLOURS = re.compile(COLOURS)
+REQUEST, _PROTOCOL = "request", "protocol"
+_ASKED = r"([A-Z]+) ([^ ]+) (HTTP/[0-9](?:\.[0-9])?)"
+_MAY_ASK = r'"request":(?:null|"(?:"|[A-Z]+ [^ ]+ HTTP/))'
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\]:[0-9]{1,5}|([^:\[\]]*):[0-9]{1,5}")
 _MISSING = object()
 _TIMES = {alias.key: alias for alias in USUAL.aliases if alias.column == "timestamp"}
@@ -80,7 +83,7 @@ class Table:
     def of(cls, dialect: Dialect) -> Table:
         """Its own keys, then the usual ones."""
         table = cls(dialect)
-        own = {alias.key for alias in dialect.aliases}
+        own = {alias.key for alias in dialect.aliases} | dialect.plain
         ranked = [*dialect.aliases, *(one for one in USUAL.aliases if one.key not in own)]
         for rank, alias in enumerate(ranked):
             for path in dict.fromkeys(((alias.key,), alias.path)):
@@ -136,11 +139,13 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: 
                 misfits.append(column)
             else:
                 row[column] = meant
-                _take(found, path)
+                if not (alias.address and isinstance(value, str) and "," in value):
+                    _take(found, path)
     if needs_time and "timestamp" not in row and (moment := _within(found, zone)):
         row["timestamp"] = moment
     if needs_time and "timestamp" not in row:
         raise no_time or MalformedLine("no_timestamp", "none of the keys that mean a time")
+    _take_request(table, found, row)
     if table.dialect.unsaid and not row.get("level"):
         row["level"] = table.dialect.unsaid
     if found:
@@ -148,6 +153,22 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: 
     if misfits:
         row[MISFITS] = tuple(misfits)
     return row
+
+
+def _take_request(table: Table, found: dict[str, object], row: Row) -> None:
+    """Method, path and protocol of `request`, as nginx has it, where no other key has a part.
+
+    A text that is no request line stays as it is; an empty one is none.
+    """
+    if REQUEST not in found or REQUEST in table.firsts or row.keys() & {"method", "request_path"}:
+        return
+    text = found[REQUEST]
+    asked = re.fullmatch(_ASKED, text) if isinstance(text, str) else None
+    if text is None or text == "":
+        del found[REQUEST]
+    elif asked and _PROTOCOL not in found:
+        del found[REQUEST]
+        row["method"], row["request_path"], found[_PROTOCOL] = asked.groups()
 
 
 def _within(found: Mapping[str, object], zone: ZoneInfo) -> datetime | None:
@@ -221,8 +242,10 @@ def _value(alias: Alias, value: object, zone: ZoneInfo, shift: int) -> object:
     text = value if isinstance(value, str) else encode(value)
     if text in alias.names:
         return alias.names[text]
-    if alias.port and (address := _WITH_PORT.fullmatch(text)):
-        return address.group(address.lastindex or 0)
+    if alias.address:
+        first = text.partition(",")[0]
+        address = _WITH_PORT.fullmatch(first)
+        return address.group(address.lastindex or 0) if address else first
     return without_colours(text) if alias.column == "level" else text
 
 
@@ -272,10 +295,20 @@ def columns_of(
     if not dialects:
         return nothing(lines)
     dialect = max(dialects, key=lambda each: sum(len(shapes[shape]) for shape in dialects[each]))
-    keys = _keys(dialect, {each: shapes[each] for each in dialects[dialect]}, shift)
+    mine = {each: shapes[each] for each in dialects[dialect]}
+    keys = _keys(dialect, mine, shift)
+    asks = REQUEST not in Table.of(dialect).firsts and any(
+        key.name == REQUEST for key in keys.all[: keys.top]
+    )
+    are_asked = asks and _are_asked(keys, mine)
+    if are_asked:
+        line = Key(REQUEST, REQUEST, Kind.TEXT)
+        keys = keys._replace(all=[line if key.name == REQUEST else key for key in keys.all])
     if needs_time and all(key.kind is not Kind.TIME for key in keys.all):
         return nothing(lines)
     frame = read_lines(form, lines, keys, zone)
+    if asks:
+        frame = (_with_request if are_asked else _without_request)(frame)
     if "level" in frame.columns and frame["level"].str.contains("\x1b", literal=True).any():
         frame = frame.with_columns(pl.col("level").str.replace_all(COLOURS, ""))
     if dialect.unsaid:
@@ -284,6 +317,48 @@ def columns_of(
             level=pl.when(said == "").then(pl.lit(dialect.unsaid)).otherwise(said)
         )
     return frame
+
+
+def _are_asked(keys: Keys, shapes: Mapping[tuple[str, ...], list[dict[str, Any]]]) -> bool:
+    """Whether most values of the key `request` are what is to be taken apart."""
+    columns = {key.column for key in keys.all}
+    if columns & {"method", "request_path"} or any(_PROTOCOL in shape for shape in shapes):
+        return False
+    texts = [line[REQUEST] for lines in shapes.values() for line in lines if line.get(REQUEST)]
+    asked = sum(isinstance(one, str) and bool(re.fullmatch(_ASKED, one)) for one in texts)
+    return 2 * asked > len(texts)
+
+
+def _with_request(frame: pl.DataFrame) -> pl.DataFrame:
+    """The parts of the column `request`; what is none of it is left open."""
+    if "attributes" not in frame.columns:
+        frame = frame.with_columns(attributes=pl.lit("{}"))
+    text, others = pl.col(REQUEST), pl.col("attributes")
+    asked = text.str.extract_groups(rf"\A{_ASKED}\z").struct
+    method, path, protocol = (asked.field(part) for part in ("1", "2", "3"))
+    added = pl.concat_str(
+        others.str.head(-1),
+        pl.when(others == "{}").then(pl.lit("")).otherwise(pl.lit(",")),
+        pl.lit(f'"{_PROTOCOL}":"'),
+        protocol,
+        pl.lit('"}'),
+    )
+    return frame.with_columns(
+        method.fill_null("").alias("method"),
+        path.fill_null("").alias("request_path"),
+        added.fill_null(others).alias("attributes"),
+        pl.col(OK) & (method.is_not_null() | (text == "")),
+    ).drop(REQUEST)
+
+
+def _without_request(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same where it is an attribute: those that `_take_request` would take are left open."""
+    if "attributes" not in frame.columns:
+        return frame
+    may_ask = pl.col("attributes").str.contains(_MAY_ASK)
+    for column in {"method", "request_path"} & {*frame.columns}:
+        may_ask &= pl.col(column) == ""
+    return frame.with_columns(pl.col(OK) & ~may_ask)
 
 
 class _Node:
@@ -382,7 +457,7 @@ def _key(
     none = ("", "-") if alias.column in NUMBERS else ()
     if best is node.known:
         kind = _KINDS.get(alias.column, Kind.TEXT)
-        if alias.names or alias.port or alias.octets:
+        if alias.names or alias.address or alias.octets:
             kind = Kind.NAMED
         words = tuple(alias.names.items())
     else:
@@ -397,7 +472,7 @@ def _key(
         kind,
         alias.shift_or(shift),
         words,
-        alias.port,
+        alias.address,
         first,
         inside,
         numbers[best] if best else 0,

@@ -65,8 +65,9 @@ class Field:
     what is behind may touch it. `empty`: texts that stand for none, two at most; `-` never means a
     number. `usual`: what is nearly always here, and not worth to be kept. `words`: what texts mean,
     of up to 12 bytes; others mean themselves. A line with one of two `odd` characters here is
-    decided by the definition. `choices`: all that it can be; if they are more than two, each has up
-    to 12 bytes. Of durations, 10^shift of the unit are a second.
+    decided by the definition; if a comma is one, what is before it counts, and all is an attribute.
+    `choices`: all that it can be; if they are more than two, each has up to 12 bytes. Of durations,
+    10^shift of the unit are a second.
     """
 
     name: str
@@ -213,6 +214,9 @@ def put(field: Field, text: str, zone: ZoneInfo, row: Row, attributes: dict[str,
     elif text != field.usual:
         meant = "" if text in field.empty else unescape(text, field.escapes)
         meant = "" if meant in field.empty else field.words.get(meant, meant)
+        if "," in field.odd and "," in meant:
+            attributes[field.name] = meant
+            meant = meant.partition(",")[0]
         if field.column:
             row[field.column] = meant
         elif meant:
@@ -236,7 +240,8 @@ def _put_request(field: Field, text: str, row: Row, attributes: dict[str, str]) 
 class Layout:
     """A format: what its lines consist of, in order, and lines that show it.
 
-    `is_spaced`: runs of spaces are as good as one, and none count around the line.
+    `is_spaced`: runs of spaces are as good as one, and none count around the line. Times without a
+    zone are in `zone` (None: that of the settings).
     """
 
     parts: tuple[Part | Maybe, ...]
@@ -244,6 +249,7 @@ class Layout:
     reason: str
     check: Callable[[Mapping[str, str]], None] | None = None
     is_spaced: bool = False
+    zone: ZoneInfo | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for what cannot be read."""
@@ -262,7 +268,7 @@ class Layout:
 
     def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> LayoutFormat:
         """The format; times without a zone are in `time_zone`; durations name their units."""
-        return LayoutFormat(self, time_zone)
+        return LayoutFormat(self, self.zone or time_zone)
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:

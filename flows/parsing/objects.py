@@ -30,13 +30,24 @@ _NAMED = re.compile(
 class Objects(JsonLines):
     """A format whose lines `members` makes objects of; keys mean what they mean in `json`."""
 
-    def __init__(self, members: Members, time_zone: ZoneInfo, duration_shift: int) -> None:
-        super().__init__(time_zone, duration_shift)
+    def __init__(
+        self,
+        members: Members,
+        time_zone: ZoneInfo,
+        duration_shift: int,
+        *,
+        needs_time: bool = True,
+    ) -> None:
+        super().__init__(time_zone, duration_shift, needs_time=needs_time)
         self._members = members
+
+    def timeless(self) -> Objects:
+        """The same for lines that may have no time."""
+        return Objects(self._members, self._zone, self._shift, needs_time=False)
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
-        return row_of(self._members(text), self._zone, self._shift)
+        return row_of(self._members(text), self._zone, self._shift, needs_time=self._needs_time)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""

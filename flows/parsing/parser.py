@@ -24,7 +24,15 @@ from connectors.errors import MalformedLine
 from connectors.sources.sense import is_directive
 from flows.parsing import ANY, AUTO
 from flows.parsing.choice import described
-from flows.parsing.events import Heads, lines_of_events, split, whole_text, whole_texts, with_rest
+from flows.parsing.events import (
+    OPEN_QUOTE,
+    Heads,
+    lines_of_events,
+    split,
+    whole_text,
+    whole_texts,
+    with_rest,
+)
 from flows.parsing.fields import MISFITS
 from flows.parsing.lines import Lines
 from flows.parsing.suggest import fitting
@@ -259,7 +267,7 @@ def _ask_one_by_one(
         text, is_all = batch.decoded(number)
         head, rest = (text, "") if batch.counts is None else split(whole_text(container, text))
         try:
-            row = with_rest(form.line(head), rest)
+            row = _row_of_event(form, head, rest)
         except MalformedLine as refusal:
             # A copy, for its traceback would hold all lines until garbage is looked for.
             copy = MalformedLine(refusal.reason, refusal.detail)
@@ -274,6 +282,16 @@ def _ask_one_by_one(
         good.append(number)
     present = {name: dtype for name, dtype in COLUMNS.items() if any(name in row for row in rows)}
     return pl.DataFrame(rows, schema=present).hstack(batch.identity[good]), refused
+
+
+def _row_of_event(form: Format, head: str, rest: str) -> Row:
+    """The row of an event; of one whose quote ends in another line, all is read as one line."""
+    try:
+        return with_rest(form.line(head), rest)
+    except MalformedLine as refusal:
+        if not rest or refusal.reason != OPEN_QUOTE:
+            raise
+    return form.line(f"{head}\n{rest}")
 
 
 def _with_bytes(attributes: str, raw: bytes) -> str:

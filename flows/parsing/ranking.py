@@ -15,11 +15,12 @@ from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
 from connectors.sources.content import Content
 from connectors.sources.sense import FIRST_LINE, header_before, headers_in, is_directive
-from flows.parsing import ANY, FORMATS, OUTER
+from flows.parsing import ANY, EVENTS, FORMATS, OUTER
 from flows.parsing.choice import Headed, describe, described
 from flows.parsing.fields import MISFITS
 from flows.parsing.formats.raw import beginning
 from flows.parsing.lines import Lines
+from flows.parsing.nested import Timeless
 from flows.parsing.parser import OK, Format, Row
 from flows.parsing.times import WHEN_SEEN
 
@@ -121,7 +122,7 @@ def choose(
         return Choice(kept, None, has_events)
     found = [one for one in ranked(heads, time_zone, headers) if one.name != ANY]
     outer = [one for one in found if one.name in OUTER and one.share >= _INNER]
-    found += [inner for one in outer if (inner := _inner(one, heads, zone))]
+    found = [inner for one in outer if (inner := _inner(one, heads, zone))] + found
     found.sort(key=lambda one: one.worth, reverse=True)
     if found and (mixed := _mixed(found[0], heads, zone)):
         found.insert(0, mixed)
@@ -140,7 +141,7 @@ def choose(
 def _mixed(best: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate | None:
     """The best format together with those of the lines that it does not take, if these are some."""
     names, rest = [best.name], list(lines)
-    if best.header:
+    if best.header or best.name in EVENTS:
         return None
     while len(names) < _MOST_MIXED:
         rest = [line for line in rest if not takes(names[-1], line, zone.key)]
@@ -197,10 +198,23 @@ def _inner(outer: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate 
         if row := takes(outer.name, line, zone.key):
             texts.append(str(row.get("message", "")).split("\n")[0])
     texts = [text for text in texts if text and not _CONTINUES.match(text)]
-    for one in ranked(texts, zone.key, {}) if texts else ():
+    for one in [*ranked(texts, zone.key, {}), *_timeless(texts, zone)] if texts else ():
         if one.name not in (ANY, *OUTER) and one.share >= _INNER:
             return _try(f"{outer.name}:{one.name}", lines, zone)
     return None
+
+
+def _timeless(lines: Sequence[str], zone: ZoneInfo) -> list[Candidate]:
+    """The formats that can do without a time, and that find a message or a request in lines."""
+    found = []
+    for name in FORMATS:
+        form = format_of(name, zone)
+        if isinstance(form, Timeless):
+            form = form.timeless()
+            rows = _rows(form, lines[:_PROBES])
+            if any(row.get("message") or row.get("method") for row in rows):
+                found.append(_fit(name, form, lines))
+    return sorted(filter(None, found), key=lambda one: one.worth, reverse=True)
 
 
 def _try(

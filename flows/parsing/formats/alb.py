@@ -38,6 +38,10 @@ FORMAT = Layout(
         Maybe(' "', quoted("targets"), '" "', quoted("target_status_codes"), '"'),
         Maybe(' "', quoted("classification"), '" "', quoted("classification_reason"), '"'),
         Maybe(" ", Field("conn_trace_id")),
+        Maybe(
+            ' "', quoted("transformed_host"), '" "', quoted("transformed_uri"), '" "',
+            quoted("request_transform_status"), '"',
+        ),
         Maybe(" ", Field("extra", shape=Shape.WORDS)),
     ),
     samples=(

@@ -26,8 +26,11 @@ MEANINGS = {
     "FINEST": "trace",
     "VERBOSE": "trace",
     "Verbose": "trace",
-    "verbose": "trace",
+    "verbose": "debug",
     "silly": "trace",
+    "trce": "trace",
+    "dbug": "debug",
+    "fail": "error",
     "ERRO": "error",
     "DEBG": "debug",
     "TRAC": "trace",
@@ -38,7 +41,8 @@ MEANINGS = {
     "VRB": "trace",
     "FTL": "fatal",
 }
-"""Levels of java.util.logging, winston, supervisord and Serilog that no scale has but theirs."""
+"""Levels that few programs have: those of java.util.logging, of winston (where `verbose` is above
+`debug`), of Microsoft.Extensions.Logging, supervisord and Serilog."""
 
 LEVELS = {
     name: name

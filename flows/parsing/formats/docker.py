@@ -37,7 +37,8 @@ class Docker(JsonLines):
         log = others.pop("log", None)
         if log is None or "message" in row:
             raise MalformedLine("not_docker", "no key log, or another text beside it")
-        row["message"] = (log if isinstance(log, str) else encode(log)).removesuffix("\n")
+        text = log if isinstance(log, str) else encode(log)
+        row["message"] = text.removesuffix("\n").removesuffix("\r")
         return {**row, "attributes": encode(others)} if others else row
 
     def columns(self, lines: Lines) -> pl.DataFrame:
@@ -46,7 +47,8 @@ class Docker(JsonLines):
         if "message" not in frame.columns:
             return frame
         text = pl.col("message")
-        return frame.with_columns(text.str.strip_suffix("\n"), pl.col(OK) & (text != ""))
+        bare = text.str.strip_suffix("\n").str.strip_suffix("\r")  # as terminals have it
+        return frame.with_columns(bare, pl.col(OK) & (text != ""))
 
 
 FORMAT = Scanner(

@@ -24,8 +24,9 @@ _BEGIN: tuple[Part, ...] = (
 _REST: tuple[Part, ...] = (
     Field("bytes_received"), " ", Field("bytes", "bytes_sent"), " ",
     Field("duration", "duration", shift=3), " ", Field("upstream_service_time"), ' "',
-    quoted("forwarded", "client_ip"), '" "', quoted("user agent", "user_agent"), '" "',
-    quoted("request_id"), '" "', quoted("authority", "host"), '" "', quoted("upstream_host"), '"',
+    Field("x_forwarded_for", "client_ip", Shape.WORDS, odd=","), '" "',
+    quoted("user agent", "user_agent"), '" "', quoted("request_id"), '" "',
+    quoted("authority", "host"), '" "', quoted("upstream_host"), '"',
 )
 _ISTIO: tuple[Part, ...] = (
     Field("response_code_details"), " ", Field("connection_termination_details"), ' "',

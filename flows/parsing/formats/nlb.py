@@ -2,11 +2,13 @@
 
 Fields in the order of the Elastic Load Balancing documentation, "Access logs for your Network Load
 Balancer", under their names there. The duration is the `connection_time`.
+Times are UTC.
 """
 
 from __future__ import annotations
 
 from flows.parsing.layout import Field, Layout, Maybe
+from flows.parsing.times import UTC
 from native.lines import Shape
 
 # fmt: off
@@ -36,5 +38,6 @@ FORMAT = Layout(
         "- - - caf\u00e9",
     ),
     reason="not_nlb",
+    zone=UTC,
 )
 # fmt: on

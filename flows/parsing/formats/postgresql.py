@@ -2,9 +2,10 @@
 
 PostgreSQL's documentation, "Error Reporting and Logging", describes `log_line_prefix`. It is
 `%m [%p] ` by default; `%m [%p] %q%u@%d `, earlier `%t [%p-%l] %q%u@%d `, in Debian
-(postgresql-common, createcluster.conf); `%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ` in the
-documentation of pgBadger; `%t:%r:%u@%d:[%p]:` in that of Amazon RDS. Behind it are a severity and a
-message, as elog.c (`send_message_to_server_log`) writes them.
+(postgresql-common, createcluster.conf); `%t [%p]: ` and `%t [%p]: [%l-1]
+user=%u,db=%d,app=%a,client=%h ` in the documentation of pgBadger, and what is like it;
+`%t:%r:%u@%d:[%p]:` in that of Amazon RDS; `%m [%p]: [%l-1] db=%d,user=%u ` in Google's Cloud SQL.
+Behind it are a severity and a message, as elog.c (`send_message_to_server_log`) writes them.
 
 The user is the customer, the database and the process are attributes. Lines of `DETAIL`, `HINT`,
 `QUERY`, `CONTEXT` and `STATEMENT` belong to the one before: these words are their level. `LOG` is
@@ -27,7 +28,7 @@ from flows.parsing.parser import Row
 from native.lines import Shape
 
 _TOOK = "duration: "
-_MILLISECONDS = rf"^{_TOOK}([0-9]{{1,12}})\.([0-9]{{3}}) ms"
+MILLISECONDS = rf"^{_TOOK}([0-9]{{1,12}})\.([0-9]{{3}}) ms"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class _TimedFormat:
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
         row = self._inner.line(text)
-        if found := re.match(_MILLISECONDS, str(row["message"])):
+        if found := re.match(MILLISECONDS, str(row["message"])):
             row["duration"] = int("".join(found.groups())) / 1_000_000
         return row
 
@@ -60,16 +61,17 @@ class _TimedFormat:
         frame = self._inner.columns(lines)
         if "message" not in frame.columns or not frame["message"].str.starts_with(_TOOK).any():
             return frame
-        parts = [pl.col("message").str.extract(_MILLISECONDS, group) for group in (1, 2)]
+        parts = [pl.col("message").str.extract(MILLISECONDS, group) for group in (1, 2)]
         micros = pl.concat_str(parts).cast(pl.UInt64)
         return frame.with_columns(duration=(micros / 1_000_000).fill_null(0.0))
 
 
-_USER = Field("user", "customer_id", Shape.WORDS)
-_DATABASE = Field("database", shape=Shape.WORDS)
+_UNKNOWN = ("[unknown]",)
+_USER = Field("user", "customer_id", Shape.WORDS, empty=_UNKNOWN)
+_DATABASE = Field("database", shape=Shape.WORDS, empty=_UNKNOWN)
+_APPLICATION = Field("application", shape=Shape.WORDS, empty=_UNKNOWN)
 _PID = Field("pid", shape=Shape.DIGITS)
 _NUMBER = Field("number", shape=Shape.DIGITS)
-_UNKNOWN = ("[unknown]",)
 _AT: tuple[Part | Maybe, ...] = (
     "] ",
     Maybe(
@@ -78,15 +80,22 @@ _AT: tuple[Part | Maybe, ...] = (
     ),
 )
 _NAMED: tuple[Part | Maybe, ...] = (
-    *("user=", _USER, ",db=", _DATABASE, Maybe(",app=", Field("application", shape=Shape.WORDS))),
+    *("user=", _USER, ",db=", _DATABASE, Maybe(",app=", _APPLICATION)),
     *(Maybe(",client=", Field("client", "client_ip", Shape.WORDS, empty=("[local]",))), " "),
 )
-_CLIENT = Maybe(Field("client", "client_ip"), "(", Field("port", shape=Shape.DIGITS), ")")
+_CLIENT: tuple[Part, ...] = (
+    *(Field("client", "client_ip"), "(", Field("port", shape=Shape.DIGITS), ")"),
+)
+_LINE = Maybe("[", _NUMBER, "-1] ")
 _PREFIXES: tuple[tuple[Part | Maybe, ...], ...] = (
     (" [", _PID, *_AT),
     (" [", _PID, "-", _NUMBER, *_AT),
-    (" [", _PID, "]: [", _NUMBER, "-1] ", *_NAMED),
-    (":", _CLIENT, ":", _USER, "@", _DATABASE, ":[", _PID, "]:"),
+    (" [", _PID, "]: ", _LINE, *_NAMED),
+    (" [", _PID, "]: ", _LINE, "db=", _DATABASE, ",user=", _USER, " "),
+    (" [", _PID, "]: ", _LINE),
+    (" [", _PID, "] [user=", _USER, ",db=", _DATABASE, ",app=", _APPLICATION, "] "),
+    (":", Maybe(*_CLIENT), ":", _USER, "@", _DATABASE, ":[", _PID, "]:"),
+    (":[local]:", _USER, "@", _DATABASE, ":[", _PID, "]:"),
 )
 _SAMPLES = (
     '2026-11-22 20:15:05.123 UTC [1234] shop@orders ERROR:  relation "a" does not exist',

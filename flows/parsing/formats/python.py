@@ -29,7 +29,7 @@ FORMAT = Coloured(
             "{time} {process} {level} {database} {logger}: {message}",
             "{time} [{logger:17}:{lineno}][{level:8}][{process}] {message}",
             "{time} p={process} u={user} n={logger} {level}| {message}",
-            "{level:8} {time} {logger} {process} {thread} {message}",
+            "{level:8} {time} {module} {process} {thread} {message}",
             samples=("2026-11-22 20:15:05,123 - shop.orders - WARNING - disk 91% full: /dev/sda1",),
         )
     )

@@ -32,6 +32,7 @@ _FIELDS = {
     "msg": _MESSAGE,
     "name": Field("logger"),
     "logger": Field("logger"),
+    "module": Field("module"),
     "process": Field("pid"),
     "lineno": Field("line", shape=Shape.DIGITS),
     "funcName": Field("function"),
