@@ -10,6 +10,8 @@ from rich.live import Live
 from cli.health import Health
 from connectors.saying import say, shown
 
+_FEW = 1_000_000  # bytes, which are stored before anybody has read how far that is
+
 
 class Progress:
     """Use it as a context; `seconds` is how often `show` is worth calling."""
@@ -19,7 +21,7 @@ class Progress:
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self.seconds = 1.0 if self._console.is_terminal else 10.0
         self._before: tuple[float, int] | None = None
-        self._past = 0  # bytes that waited at first
+        self._past = 0  # bytes that waited before anything was stored; 0 once they are
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -39,9 +41,12 @@ class Progress:
 
     def _line(self, health: Health) -> str:
         now, stored = time.monotonic(), health.lines_stored
+        if not (self._before and stored):
+            self._past = max(self._past, health.lag_bytes)
+        if health.lag_bytes < _FEW:  # of a file that grows, some always wait
+            self._past = 0
         before, stored_before = self._before or (now - self.seconds, stored)
         self._before = now, stored
-        self._past = self._past or health.lag_bytes
         done = 1 - health.lag_bytes / self._past if self._past else 1
         rate = (stored - stored_before) / (now - before)
         return (

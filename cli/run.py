@@ -71,11 +71,11 @@ def _run(
         raise LogwaxError("There is no page to open with --once, API_PORT=0, or this store.")
     told.pop("FOLLOW", "")
     remember(settings.data_dir, told | {"DATA_DIR": str(settings.data_dir.absolute())})
-    print(_said(settings, files, samples), flush=True)
     with ExitStack() as children:
         pipeline = children.enter_context(
             running("pipeline", "bytewax.run", "flows.main", loading=loading)
         )
+        print(_said(settings, files, samples), flush=True)  # it starts while formats are tried
         health = None
         if settings.api_url:
             health = HealthClient(settings)

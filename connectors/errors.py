@@ -13,7 +13,7 @@ A message says what happened, where, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 def deepest(error: BaseException) -> BaseException:
@@ -63,10 +63,19 @@ class MalformedLine(LogwaxError):  # noqa: N818 - an outcome of parsing
     """A line does not fit its format.
 
     `reason` is a short fixed word to count and filter by (`bad_timestamp`); `detail` says what was
-    found. Both are stored beside the line in `dead_letters`.
+    found. Both are stored beside the line in `dead_letters`. Where it takes long to say, `tell` is
+    a function: most lines are refused by formats that are only tried, and nobody asks why.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, tell: str | Callable[[], str]) -> None:
         self.reason = reason
-        self.detail = detail
-        super().__init__(f"{reason}: {detail}")
+        self.tell = tell
+        super().__init__(reason)
+
+    @property
+    def detail(self) -> str:
+        """What was found."""
+        return self.tell if isinstance(self.tell, str) else self.tell()
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"

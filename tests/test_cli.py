@@ -436,9 +436,27 @@ def test_only_a_data_directory_is_wiped(tmp_path: Path, place: str) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_progress_says_how_much_of_the_past_is_stored(capfd: pytest.CaptureFixture[str]) -> None:
+def ends_of_progress(capfd: pytest.CaptureFixture[str], *answers: tuple[int, int]) -> list[str]:
+    """The last part of each line, for lines stored and bytes that wait."""
     progress = Progress()
-    for lag in (1000, 250, 0):
-        progress.show(Health("ok", 1, 1, lag, 0.5, ""))
-    ends = [line.rpartition("| ")[2] for line in capfd.readouterr().out.splitlines()]
-    assert ends == ["0% of what was there", "75% of what was there", "lag 0 bytes, 0.5 s"]
+    for stored, lag in answers:
+        progress.show(Health("ok", stored, stored, lag, 0.5, ""))
+    return [line.rpartition("| ")[2] for line in capfd.readouterr().out.splitlines()]
+
+
+def test_progress_says_how_much_of_the_past_is_stored(capfd: pytest.CaptureFixture[str]) -> None:
+    answers = [(0, 0), (0, 10**9), (5, 25 * 10**7), (9, 300), (12, 10**9)]
+    assert ends_of_progress(capfd, *answers) == [
+        "lag 0 bytes, 0.5 s",
+        "0% of what was there",
+        "75% of what was there",
+        "lag 300 bytes, 0.5 s",
+        "lag 1,000,000,000 bytes, 0.5 s",
+    ]
+
+
+def test_progress_says_nothing_of_the_past_of_a_file_that_only_grows(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    ends = ends_of_progress(capfd, (0, 300), (3, 600), (6, 300))
+    assert ends == [f"lag {lag} bytes, 0.5 s" for lag in (300, 600, 300)]

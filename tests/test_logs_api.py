@@ -323,10 +323,18 @@ def test_pages_show_every_row_once_while_others_arrive(is_newest_first: bool, tm
     made.close()
 
 
-def test_pages_of_every_store_go_by_time_file_and_offset(app: FastAPI) -> None:
-    seen = [(one["timestamp"], one["file_id"]) for page in pages(app, limit=7) for one in page]
-    assert len(seen) == len(ROWS)
-    assert seen == sorted(seen, reverse=True)
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("limit", [3, 5, 7, 50])  # of a minute there are 8 rows at most
+@pytest.mark.parametrize("filter_", ["", "status_code >= 0"])
+def test_pages_of_every_store_go_by_time_file_and_offset(
+    app: FastAPI, order: str, limit: int, filter_: str
+) -> None:
+    found = [*pages(app, limit=limit, order=order, filter=filter_)]
+    assert {len(page) for page in found[:-1]} <= {limit}
+    seen = [(one["timestamp"], one["file_id"], one["offset"]) for page in found for one in page]
+    by_place = sorted(ROWS, key=lambda one: [one["timestamp"], one["file_id"], one["offset"]])
+    wanted = [one["offset"] for one in by_place]
+    assert [offset for *_, offset in seen] == (wanted if order == "oldest" else wanted[::-1])
 
 
 def test_the_range_is_the_last_hour_of_what_is_stored_by_default(app: FastAPI) -> None:

@@ -188,6 +188,38 @@ def test_an_answer_that_failed_half_way_leaves_nothing_in_the_next_one(ask: Ask)
         assert ask("SELECT 1").text == "1\n"
 
 
+def test_the_filters_of_a_dashboard_hold_behind_a_statement_and_beside_it(ask: Ask) -> None:
+    """As Grafana's plugin writes them, src/data/adHocFilter.ts."""
+    wanted = ask("SELECT count() FROM logs WHERE offset != 0").text
+    assert 0 < int(wanted) < int(ask("SELECT count() FROM logs").text)
+    filters = "{'logs' : ' offset != \\'0\\' AND message != \\'it\\\\\\'s 5 %\\''}"
+    behind = f"\nsettings additional_table_filters={filters}"
+    assert ask(f"SELECT count() FROM logs{behind}").text == wanted
+    assert ask(f"SELECT count() FROM logs{behind} FORMAT CSV").text == wanted
+    assert ask("SELECT count() FROM logs", additional_table_filters=filters).text == wanted
+    assert ask("SELECT count() FROM logs").text != wanted  # it holds for one question
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        "{'logs': 'file(\\'/etc/passwd\\') != \\'\\''}",
+        "{'logs': '1', 'logs': 'arrayMap(`file`, [\\'/etc/passwd\\']) != []'}",
+        "{'logs': '1 IN (SELECT a FROM url(\\'http://127.0.0.1:1/\\', \\'TSV\\', \\'a UInt8\\'))'}",
+        "{'logs': '1'}, readonly = 0",
+        "{'logs': '1'}, max_execution_time = 0",
+        "{'logs': '1 SETTINGS readonly = 0'}",
+        "1",
+    ],
+)
+def test_the_filters_of_a_dashboard_only_ask_what_is_stored(ask: Ask, filters: str) -> None:
+    behind = ask(f"SELECT count() FROM logs SETTINGS additional_table_filters = {filters}")
+    beside = ask("SELECT count() FROM logs", additional_table_filters=filters)
+    for refused in (behind, beside):
+        assert refused.status_code in (400, 403, 500), filters
+        assert refused.headers["X-ClickHouse-Exception-Code"] in ("62", "164", "170"), refused.text
+
+
 def test_nothing_that_is_asked_writes_or_reads_what_is_not_stored(
     asked: tuple[Pipeline, int], ask: Ask
 ) -> None:

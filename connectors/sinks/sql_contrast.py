@@ -60,10 +60,14 @@ class SqlContrast(SqlLogs):
         customer = "customer_id" if "customer_id" in fields else "''"
         values, selected, others, span = self._parts(chosen, baseline)
         most = self._adding(values)(_MOST)
+        # To sum what is not selected, too, takes a fifth longer.
+        rest_of, is_other = "count(*) - sum(is_selected)", ""
+        if baseline is not None:
+            rest_of, is_other = "sum(is_other)", f", ({others}) AS is_other"
         counted = await self._ask(
             f"SELECT customer, sel, oth, sum(sel) OVER (), sum(oth) OVER () FROM (SELECT customer, "
-            f"sum(is_selected) AS sel, sum(is_other) AS oth FROM (SELECT {customer} AS customer, "
-            f"{selected} AS is_selected, ({others}) AS is_other FROM {self.table} WHERE {span}) "
+            f"sum(is_selected) AS sel, {rest_of} AS oth FROM (SELECT {customer} AS customer, "
+            f"{selected} AS is_selected{is_other} FROM {self.table} WHERE {span}) "
             f"AS found GROUP BY customer) AS counted ORDER BY sel DESC, customer LIMIT {most}",
             values,
         )

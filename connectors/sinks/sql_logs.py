@@ -99,10 +99,15 @@ class SqlLogs(ABC):
         order = "DESC" if is_newest_first else "ASC"
         found = await self._ask(
             f"SELECT {', '.join(shown)} FROM {self.table} WHERE {where} "
-            f'ORDER BY timestamp {order}, file_id {order}, "offset" {order} LIMIT {add(most)}',
+            f'ORDER BY timestamp {order}, file_id {order}, "offset" {order} LIMIT {add(most)}'
+            f"{self.reading(chosen)}",
             values,
         )
         return [dict(zip(names, row, strict=True)) for row in found]
+
+    def reading(self, chosen: Selection) -> str:
+        """What a statement for `rows` says at its end of how they are read."""
+        return ""
 
     async def histogram(
         self, chosen: Selection, width: int, column: str

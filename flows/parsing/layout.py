@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -172,7 +172,7 @@ class Readers:
         """One line. Raises `MalformedLine`."""
         found = self.pattern.fullmatch(text)
         if not found:
-            raise MalformedLine(self.reason, self.misfit(text))
+            raise MalformedLine(self.reason, partial(self.misfit, text))
         texts = {
             field.name: text
             for field, text in zip(self.fields, found.groups(), strict=True)
@@ -527,13 +527,14 @@ class VariantsFormat:
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`: that of the layout that the line looks like."""
-        why: tuple[str, str] | None = None  # no error, whose traceback would hold all that is here
+        # No error, whose traceback would hold all that is here.
+        why: tuple[str, str | Callable[[], str]] | None = None
         for form in self._formats:
             try:
                 return form.line(text)
             except MalformedLine as error:
                 if why is None or form.matches(text):
-                    why = error.reason, error.detail
+                    why = error.reason, error.tell
         assert why
         raise MalformedLine(*why)
 

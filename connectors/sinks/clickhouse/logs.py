@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
+from functools import partial
 
 import polars as pl
 
 from connectors.contrast import LONGEST
 from connectors.filters import TYPES, And, Condition, Filter, Not, Or
-from connectors.logs import SHOWN, Selection
+from connectors.logs import SHOWN, Place, Row, Selection
 from connectors.sinks.clickhouse.tables import COUNTED, COUNTS, MICROSECONDS, PIECE, PIECE_OF_ROW
 from connectors.sinks.sql_contrast import SqlContrast
 from connectors.sinks.sql_logs import Values, known
@@ -54,9 +57,15 @@ SELECT toUnixTimestamp64Micro(max(timestamp)), count() FROM {table:Identifier}
 WHERE timestamp >= fromUnixTimestamp64Micro({start:Int64}, 'UTC')
     AND timestamp <= fromUnixTimestamp64Micro({end:Int64}, 'UTC')
 """
-_HOUR = 3600 * 10**6  # microseconds
+_MINUTE = 60 * 10**6  # microseconds
+_HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 _EVER = 2**62  # later than any time
+
+# Of a short time: to read many fresh parts in order costs more than to sort a few rows.
+_UNORDERED = "\nSETTINGS optimize_read_in_order = 0, optimize_use_projections = 0"
+
+_GOOD_FOR = 10.0  # seconds, that the columns of a table are taken for what they were
 
 
 class ClickHouseLogs(SqlContrast):
@@ -65,6 +74,7 @@ class ClickHouseLogs(SqlContrast):
     table = "{table:Identifier}"
     estimates_beyond = 500_000  # exact ones need all durations in memory
     _counts = False
+    _columns: tuple[float, Sequence[str]] = (0.0, ())
 
     def placeholder(self, name: str, value: str | int | float) -> str:
         """See `SqlLogs`."""
@@ -99,6 +109,28 @@ class ClickHouseLogs(SqlContrast):
     def bucket(self, width: str) -> str:
         """See `SqlLogs`."""
         return f"{MICROSECONDS} - positiveModulo({MICROSECONDS}, {width})"
+
+    async def rows(
+        self, chosen: Selection, most: int, *, is_newest_first: bool, after: Place | None
+    ) -> Sequence[Row]:
+        """See `Logs`. Where all are asked for, those of a minute are looked at first."""
+        rows = partial(super().rows, most=most, is_newest_first=is_newest_first, after=after)
+        if chosen.filter == And(()):
+            start, end = chosen.start, chosen.end
+            if is_newest_first:
+                end = min(end, after.time + 1) if after else end
+                start = max(start, end - _MINUTE)
+            else:
+                start = max(start, after.time) if after else start
+                end = min(end, start + _MINUTE)
+            found = await rows(replace(chosen, start=start, end=end))
+            if len(found) == most:
+                return found
+        return await rows(chosen)
+
+    def reading(self, chosen: Selection) -> str:
+        """See `SqlLogs`."""
+        return _UNORDERED if chosen.end - chosen.start <= _MINUTE else ""
 
     async def histogram(
         self, chosen: Selection, width: int, column: str
@@ -193,7 +225,12 @@ class ClickHouseLogs(SqlContrast):
 
     async def columns(self) -> Sequence[str]:
         """See `Logs`."""
-        return known([name for (name,) in await self._ask(_COLUMNS, {})])
+        asked, columns = self._columns
+        now = time.monotonic()
+        if not columns or now - asked > _GOOD_FOR:
+            columns = known([name for (name,) in await self._ask(_COLUMNS, {})])
+            self._columns = now, columns
+        return columns
 
     async def newest(self, now: int) -> int | None:
         """See `Logs`."""

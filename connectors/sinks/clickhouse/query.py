@@ -47,6 +47,15 @@ _DESCRIPTION = re.compile(
 _TOKEN = re.compile(rf"{_TEXT}|{_QUOTED_NAME}|\w+", re.DOTALL)
 _PLACEHOLDER = re.compile(rf"{_TEXT}|{_QUOTED_NAME}|\{{(\w+):([^}}]+)\}}", re.DOTALL)
 
+# The filters of a dashboard, of each table a condition: Grafana's plugin of ClickHouse puts them
+# behind a statement, or beside it.
+_FILTERS = "additional_table_filters"
+_FILTERED = re.compile(
+    rf" SETTINGS {_FILTERS} = (\{{{_TEXT}:{_TEXT}(?:, {_TEXT}:{_TEXT})*\}})(?= FORMAT `?\w+`?$|$)",
+    re.DOTALL,
+)
+_CONDITION = re.compile(rf"{_TEXT}:({_TEXT})", re.DOTALL)
+
 _READONLY, _CANNOT_PARSE_NUMBER, _UNKNOWN_FORMAT, _NO_CODE = 164, 72, 73, 1001
 
 _LIMITS = {"max_execution_time": SECONDS, "max_memory_usage": 1024**3, "max_threads": 2}
@@ -113,29 +122,36 @@ class Questions:
         Raises `RefusedError` for what `select` refuses, for a setting that is more than how an
         answer is written or a limit, and for all that the store refuses.
         """
-        own = _own_settings(question.settings)
+        try:
+            return self._ask(question)
+        except ClickHouseError as error:
+            code = error.code if isinstance(error, Error) else None
+            raise RefusedError(code or _NO_CODE, reason(error)) from error
+
+    def _ask(self, question: Question) -> Formatted:
+        sql, own = question.sql, _own_settings(question.settings)
+        if _FILTERS in sql or _FILTERS in own:
+            with self._client(question, {}) as client:
+                sql, filters = _filtered(client, sql, str(own.pop(_FILTERS, "")))
+            own |= {_FILTERS: filters} if filters else {}
         if question.most:
             own |= {
                 **_CUT,
                 "max_result_rows": question.most + 1,
                 "max_result_bytes": _MOST_BYTES_CUT,
             }
-        try:
-            with self._client(question, own) as client:
-                text = _parsed(client, question.sql)
-                asked = _FORMAT.search(text)
-                written = asked[1] if asked else question.format
-                if not re.fullmatch(r"\w+", written):
-                    why = f"Unknown format {written!r}. (UNKNOWN_FORMAT)"
-                    raise RefusedError(_UNKNOWN_FORMAT, why)
-                statement = _checked(client, text[: asked.start()] if asked else text)
-                parameters = _parameters(statement, question.parameters)
-                client.command("USE {name:Identifier}", {"name": question.database or "default"})
-                data = client.raw_query(statement, parameters, fmt=written)
-                return Formatted(data, written, *getattr(client, "has_read", (0, 0)))
-        except ClickHouseError as error:
-            code = error.code if isinstance(error, Error) else None
-            raise RefusedError(code or _NO_CODE, reason(error)) from error
+        with self._client(question, own) as client:
+            text = _parsed(client, sql)
+            asked = _FORMAT.search(text)
+            written = asked[1] if asked else question.format
+            if not re.fullmatch(r"\w+", written):
+                why = f"Unknown format {written!r}. (UNKNOWN_FORMAT)"
+                raise RefusedError(_UNKNOWN_FORMAT, why)
+            statement = _checked(client, text[: asked.start()] if asked else text)
+            parameters = _parameters(statement, question.parameters)
+            client.command("USE {name:Identifier}", {"name": question.database or "default"})
+            data = client.raw_query(statement, parameters, fmt=written)
+            return Formatted(data, written, *getattr(client, "has_read", (0, 0)))
 
     def give_up(self, question: Question, kill: Callable[[str], None]) -> None:
         """Have a question killed by its mark, if it is under way."""
@@ -192,7 +208,7 @@ def _own_settings(given: Mapping[str, str]) -> dict[str, object]:
     """What of a client's settings is kept: a limit only if it is a lower one."""
     kept: dict[str, object] = {}
     for name, value in given.items():
-        if name in _CLIENTS_OWN:
+        if name in _CLIENTS_OWN or name == _FILTERS:
             kept[name] = value
         elif name in _LIMITS_OF_BYTES:
             try:
@@ -214,6 +230,24 @@ def _parsed(client: Client, sql: str) -> str:
     """The statement as the engine's parser writes it: one, and without its comments."""
     [[statement]] = client.query(_FORMATTED, {"sql": sql}).result_rows
     return str(statement)
+
+
+def _filtered(client: Client, sql: str, filters: str) -> tuple[str, str]:
+    """A statement without the filters behind it, and these, or those that were beside it.
+
+    Each is a condition that only asks what is stored. Raises `RefusedError`.
+    """
+    text = _parsed(client, sql)
+    beside = _parsed(client, f"SELECT 1 SETTINGS {_FILTERS} = {filters}") if filters else ""
+    found = _FILTERED.search(text) or _FILTERED.search(beside)
+    if not found:
+        if filters:
+            raise RefusedError(_READONLY, f"{_FILTERS} is to be {{'table': 'condition'}}.")
+        return sql, ""
+    for condition in _CONDITION.findall(found[1]):
+        [[meant]] = client.query(f"SELECT {condition}").result_rows
+        _checked(client, _parsed(client, f"SELECT 1 WHERE {meant}"))
+    return _FILTERED.sub("", text), found[1]
 
 
 def _checked(client: Client, statement: str) -> str:
