@@ -32,6 +32,7 @@ FORMS = {name: describe(name).make(ZoneInfo("UTC")) for name in ("json", "logfmt
 NOON = "2026-11-01T12:00:00Z"
 SLOW = {
     *SAMPLES["log4j2.definition.json"][:4],  # a time in two numbers
+    *SAMPLES["sophos.definition.logfmt"],  # a day and a clock
     SAMPLES["google.definition.json"][4],
     SAMPLES["journald.definition.json"][3],  # a text in bytes
     SAMPLES["nginx.definition.json"][2],  # the time of access logs
