@@ -71,6 +71,16 @@ def test_a_dialect_is_told_by_its_keys(name: str) -> None:
         assert dialect_of(json.loads(line)).name == name.partition(".")[0]
 
 
+def test_a_level_of_ecs_that_came_through_logstash_is_one() -> None:
+    line = {"@version": "1", "@timestamp": NOON, "ecs": {}, "log": {"level": "warning"}}
+    assert row_of("json", json.dumps(line))["level"] == "warning"
+
+
+def test_a_message_of_logstash_itself_is_one() -> None:
+    line = {"loggerName": "a", "timeMillis": 0, "logEvent": {"message": "started"}}
+    assert row_of("json", json.dumps(line))["message"] == "started"
+
+
 def test_every_dialect_has_five_samples() -> None:
     for dialect in DIALECTS:
         lines = [SAMPLES[name] for name in SAMPLES if name.partition(".")[0] == dialect.name]

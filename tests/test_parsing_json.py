@@ -106,6 +106,8 @@ def test_a_known_key_that_is_null_is_as_good_as_missing() -> None:
         '{"EventTime":"2026-11-22T20:15:05Z"}',
         '{"record":"1","isotimestamp":"2026-11-22 20:15:05"}',
         '{"logged_ts":1795378505}',
+        '{"date_create":1795378505}',
+        '{"time":"11/22/2026 8:15:05 PM"}',
         '{"meta":{"eventCreationTime":1795378505000},"id":1}',
         '{"a":{"b":{"timestampUtc":"1795378505"}}}',
         '{"expirationDate":"2027-01-01T00:00:00Z","occurred_at":"2026-11-22T20:15:05Z"}',

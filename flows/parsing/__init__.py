@@ -49,6 +49,7 @@ FORMATS: dict[str, str] = {
         "klog",
         "redis",
         "postgresql",
+        "postgresql_csv",
         "mysql",
         "mysql_slow",
         "rabbitmq",

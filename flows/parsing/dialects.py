@@ -372,6 +372,7 @@ DIALECTS = (
     _dialect(
         "logstash",
         "@version",
+        means("level", "log.level"),
         means("request_path", "requested_uri"),
         means("duration", "elapsed_time", "ms"),
         means("client_ip", "remote_host"),

@@ -55,7 +55,7 @@ _WITH_PORT = re.compile(r"\[([^\[\]]*)\]:[0-9]{1,5}|([^:\[\]]*):[0-9]{1,5}")
 _MISSING = object()
 _TIMES = {alias.key: alias for alias in USUAL.aliases if alias.column == "timestamp"}
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_SAYS_TIME = re.compile(".*(?:time|stamp|date)|at|ts|utc|epoch|millis|created|published")
+_SAYS_TIME = re.compile(".*(?:time|stamp|date)|at|ts|utc|epoch|millis|created?|published|when")
 _SAYS_ANOTHER = re.compile(  # a time of something else, or how long something takes
     "expir|until|next|valid|birth|last|first|seen|updat|modif|end|boot|install|process|renew|"
     "up|run|life|real|elapsed|response|request|total|wait|cpu|duration|took"

@@ -106,6 +106,7 @@ _TEMPLATES = (
     "[{time}][{level}] {message}",
     "[{time}][{level}][{logger}] {message}",
     "[{time}][{logger}][{level}] {message}",
+    "[{time}] {level}/{logger}: {message}",
 )
 FORMAT = Coloured(
     Variants(
