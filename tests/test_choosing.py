@@ -371,6 +371,12 @@ def test_lines_without_a_time_go_on_with_the_one_before_where_others_have_one(
     assert frames.firsts.tolist() == [*range(0, len(lines), len(lines) // 9)]
 
 
+def test_words_behind_a_time_are_no_api_requests_where_the_values_do_not_fit() -> None:
+    line = "2026-11-22 20:15:05 203.0.113.7 12345 198.51.100.1 443 HTTP/1.1 GET /a 400 - URL -"
+    found = choose([line] * 8)
+    assert found and found.best.name == "raw"
+
+
 def test_a_single_line_with_a_time_makes_no_rest_of_those_before_it() -> None:
     cef = "CEF:0|Security|threatmanager|1.0|100|worm stopped|10|src=203.0.113.7"
     found = choose([cef, cef, f"Nov 22 20:15:05 web-1 {cef}"])

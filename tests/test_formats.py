@@ -194,10 +194,35 @@ def test_a_format_within_another_means_what_it_means_alone(outer: str, name: str
         "11/22/2026-20:15:05.000000  [**] [1:2200074:2]",
         "at [Sun, 22 Nov 2026 20:15:05.000000 UTC] with [NTLMv2]",
         "2026-11-22 21:15:05.000 CET [4711] LOG",
+        "22.11.2026, 20:15:05 no answer",
+        "22/11/2026 20:15:05 no answer",
+        "11/22/2026 20:15:05 no answer",
+        "22-11-2026 20:15:05 no answer",
+        "20261122 20:15:05 no answer",
+        "Nov 22 2026 15:15:05 EST: no answer",
+        "Info: 1795378505.000 42 203.0.113.7",
     ],
 )
 def test_a_raw_time_is_found_however_it_is_written(line: str) -> None:
     assert row_of("raw", line)["timestamp"] == utc(2026, 11, 22, 20, 15, 5)
+    certain(describe("raw").make(UTC), [line] * 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ('time=now level="warning" x', "warning"),
+        ("severity: Informational x", "Informational"),
+        ("pri=alert x", "alert"),
+        ("<12>%LINK-3-UPDOWN: ERROR", "err"),
+        ("<12>no word", "warning"),
+        ("<12>ERROR", "ERROR"),
+        ("no level=high", ""),
+        ("<999>no priority", ""),
+    ],
+)
+def test_a_raw_level_is_found_however_it_is_said(line: str, level: str) -> None:
+    assert row_of("raw", line).get("level", "") == level
     certain(describe("raw").make(UTC), [line] * 3)
 
 
@@ -219,6 +244,17 @@ def test_an_app_writes_its_time_and_level_as_it_likes(line: str) -> None:
     assert row["level"].lower() == "warn"
     assert row["message"] == "no answer"
     certain(describe("app").make(UTC), [line] * 3)
+
+
+def test_a_severity_of_cisco_is_a_level_unless_there_is_a_priority() -> None:
+    code = "Nov 22 2026 20:15:05 fw-1 app[7]: %ASA-4-106023: Deny tcp"
+    for line, level in ((code, "warning"), (f"<131>{code}", "err"), (code.replace("%", "#"), "")):
+        assert row_of("syslog", line).get("level", "") == level
+        assert all(certain(describe("syslog").make(UTC), [line] * 3))
+
+
+def test_a_percent_in_a_line_without_attributes_is_none_of_cisco() -> None:
+    assert all(certain(describe("syslog").make(UTC), ["Nov 22 20:15:05 web-1 disk 91% full"]))
 
 
 def test_a_raw_line_without_a_time_is_of_when_its_stream_was_seen_first() -> None:
@@ -268,3 +304,10 @@ def test_what_a_line_within_says_of_its_stream_counts() -> None:
     inner = json.dumps({"ts": 0, "stream": "mine"})
     found = row_of("cri:json", f"2026-11-22T20:15:05Z stdout F {inner}")
     assert attributes(found) == {"stream": "mine"}
+
+
+def test_a_message_of_postgresql_csv_may_go_on_in_the_next_lines() -> None:
+    head = describe("postgresql_csv").samples[0].partition('""caf')[0]
+    assert row_of("postgresql_csv", head)["message"] == "relation "
+    for line in (head.replace("ERROR", "odd"), head.replace(",", "\r"), head.partition("ERR")[0]):
+        assert refusal_of("postgresql_csv", line)[0] == "not_postgresql_csv"

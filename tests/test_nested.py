@@ -77,6 +77,12 @@ def test_a_layout_within_syslog_has_its_own_time_and_the_host_of_its_line() -> N
     assert (row["host"], row["level"], row["status_code"]) == ("web-1", "warning", 200)
 
 
+def test_a_text_without_any_known_key_is_left_to_the_definition() -> None:
+    line = HEADS["syslog"] + 'msg"started n=1'
+    assert not any(certain(describe("syslog:logfmt").make(UTC), [line]))
+    assert refusal_of("syslog:logfmt", line)[0] == "bad_logfmt"
+
+
 def test_colours_in_texts_are_removed() -> None:
     lines = [HEADS["syslog"] + f"\x1b[32mmsg=a{number} n=1\x1b[0m" for number in range(3)]
     certain(describe("syslog:logfmt").make(UTC), lines, spelled=True)

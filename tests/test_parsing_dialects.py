@@ -32,6 +32,7 @@ FORMS = {name: describe(name).make(ZoneInfo("UTC")) for name in ("json", "logfmt
 NOON = "2026-11-01T12:00:00Z"
 SLOW = {
     *SAMPLES["log4j2.definition.json"][:4],  # a time in two numbers
+    *SAMPLES["sophos.definition.logfmt"],  # a day and a clock
     SAMPLES["google.definition.json"][4],
     SAMPLES["journald.definition.json"][3],  # a text in bytes
     SAMPLES["nginx.definition.json"][2],  # the time of access logs
@@ -68,6 +69,16 @@ def test_lines_of_a_dialect_are_read_the_fast_way(name: str) -> None:
 def test_a_dialect_is_told_by_its_keys(name: str) -> None:
     for line in SAMPLES[name]:
         assert dialect_of(json.loads(line)).name == name.partition(".")[0]
+
+
+def test_a_level_of_ecs_that_came_through_logstash_is_one() -> None:
+    line = {"@version": "1", "@timestamp": NOON, "ecs": {}, "log": {"level": "warning"}}
+    assert row_of("json", json.dumps(line))["level"] == "warning"
+
+
+def test_a_message_of_logstash_itself_is_one() -> None:
+    line = {"loggerName": "a", "timeMillis": 0, "logEvent": {"message": "started"}}
+    assert row_of("json", json.dumps(line))["message"] == "started"
 
 
 def test_every_dialect_has_five_samples() -> None:

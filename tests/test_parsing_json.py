@@ -99,6 +99,48 @@ def test_a_known_key_that_is_null_is_as_good_as_missing() -> None:
     assert filled(row) == filled({"timestamp": utc(2026, 11, 1, 12), "status_code": 404})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"recordedAt":"2026-11-22T20:15:05Z"}',
+        '{"EventTime":"2026-11-22T20:15:05Z"}',
+        '{"record":"1","isotimestamp":"2026-11-22 20:15:05"}',
+        '{"logged_ts":1795378505}',
+        '{"date_create":1795378505}',
+        '{"time":"11/22/2026 8:15:05 PM"}',
+        '{"meta":{"eventCreationTime":1795378505000},"id":1}',
+        '{"a":{"b":{"timestampUtc":"1795378505"}}}',
+        '{"expirationDate":"2027-01-01T00:00:00Z","occurred_at":"2026-11-22T20:15:05Z"}',
+        '{"a":{"sent_at":"2026-11-22T20:15:06Z"},"creation_date":"2026-11-22T20:15:05Z"}',
+        '{"date":"2026-11-22","time":"20:15:05"}',
+        '{"date":"2026-11-22","time":"15:15:05","tz":"-0500"}',
+        '{"date":"2026-11-22","time":"21:15:05","timezone":"CET"}',
+        '{"date":"2026-11-22","time":"20:15:05","timezone":"nowhere"}',
+    ],
+)
+def test_a_key_that_says_a_time_by_its_words_gives_it(text: str) -> None:
+    row, misfits = misfits_of("json", text)
+    assert row["timestamp"] == utc(2026, 11, 22, 20, 15, 5)
+    assert not misfits
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"expires_at":"2026-11-22T20:15:05Z"}',
+        '{"valid_until_date":"2026-11-22T20:15:05Z"}',
+        '{"lastSeenTime":"2026-11-22T20:15:05Z"}',
+        '{"elapsedTime":1795378505}',
+        '{"responseTime":1795378505}',
+        '{"local_time":48.5}',
+        '{"format":"2026-11-22T20:15:05Z"}',
+        '{"date":"2026-11-22","clock":"20:15:05"}',
+    ],
+)
+def test_a_time_of_something_else_is_not_that_of_a_line(text: str) -> None:
+    assert refusal_of("json", text)[0] in ("no_timestamp", "bad_timestamp")
+
+
 def test_of_a_repeated_key_the_last_value_counts() -> None:
     text = '{"ts":1,"status":200,"a":1,"status":404,"a":"x","ts":1700000000}'
     row = row_of("json", text)

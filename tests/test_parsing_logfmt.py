@@ -306,6 +306,12 @@ def test_coloured_lines_are_read_the_fast_way() -> None:
     assert all(certain(UTC, [coloured, USUAL] * 300))
 
 
+def test_a_priority_in_front_is_the_level_of_a_line_that_says_none() -> None:
+    assert row_of("logfmt", "<134>ts=2026-11-22T20:15:05Z n=1")["level"] == "info"
+    assert row_of("logfmt", "<134>ts=2026-11-22T20:15:05Z level=warn")["level"] == "warn"
+    assert all(certain(UTC, [f"<{8 * 16 + 4}>{USUAL}", USUAL] * 300))
+
+
 def test_a_dead_letter_keeps_its_colours() -> None:
     raw = b"\x1b[31mTraceback\x1b[0m (most recent call last):"
     assert parse("logfmt", USUAL.encode() + b"\n" + raw).rejected["raw"].to_list() == [raw]

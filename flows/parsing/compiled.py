@@ -44,7 +44,8 @@ def read_apart(
         times, is_one = utc_of_clocks(clocks, zone, found.zone)
         frame = frame.with_columns(timestamp=pl.Series(times).cast(frame.schema["timestamp"]))
         ok = pl.Series(OK, found.ok & is_one)
-    return frame.hstack([ok]), found.others
+    # Not `hstack`: a frame without columns, of lines in which no key is known, has no height.
+    return pl.DataFrame([*frame.get_columns(), ok]), found.others
 
 
 def nothing(lines: Lines) -> pl.DataFrame:

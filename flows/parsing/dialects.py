@@ -208,12 +208,21 @@ DIALECTS = (
     # Fortinet: its FortiOS log reference, "Log field format"; `date` has no zone.
     _dialect(
         "fortinet",
-        "date time eventtime logid",
+        "date time eventtime logid | date time devname | date time device_id log_id pri",
         means("timestamp", "eventtime"),
+        means("level", "level pri"),
         means("client_ip", "srcip remip"),
         means("host", "devname"),
         means("message", "msg logdesc"),
         means("bytes_sent", "sentbyte"),
+    ),
+    # Sophos Firewall: its guide to syslog messages, "Log fields".
+    _dialect(
+        "sophos",
+        "date time log_type log_component",
+        means("level", "priority"),
+        means("client_ip", "src_ip"),
+        means("host", "device_name"),
     ),
     # Monolog, JsonFormatter: its documentation, "Handlers, Formatters and Processors".
     _dialect(
@@ -362,13 +371,15 @@ DIALECTS = (
     # Log4j 2: its manual, "JSON Layout".
     _dialect(
         "log4j2",
-        "loggerFqcn | endOfBatch | instant loggerName",
+        "loggerFqcn | endOfBatch | instant loggerName | timeMillis loggerName",
         means("timestamp", "instant timeMillis"),
+        means("message", "message logEvent.message"),
     ),
     # logstash-logback-encoder: its README, "Standard Fields" of events and of accesses.
     _dialect(
         "logstash",
         "@version",
+        means("level", "log.level"),
         means("request_path", "requested_uri"),
         means("duration", "elapsed_time", "ms"),
         means("client_ip", "remote_host"),

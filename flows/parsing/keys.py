@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -29,7 +29,7 @@ from flows.parsing.fields import (
 )
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Row
-from flows.parsing.times import any_time, epoch, instant
+from flows.parsing.times import any_time, epoch, instant, iso
 from native.lines import MOST_KEYS, Form, Key, Keys, Kind, Tell
 
 WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
@@ -57,6 +57,14 @@ _MAY_ASK = r'"request":(?:null|"(?:"|[A-Z]+ [^ ]+ HTTP/))'
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\]:[0-9]{1,5}|([^:\[\]]*):[0-9]{1,5}")
 _MISSING = object()
 _TIMES = {alias.key: alias for alias in USUAL.aliases if alias.column == "timestamp"}
+_WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SAYS_TIME = re.compile(".*(?:time|stamp|date)|at|ts|utc|epoch|millis|created?|published|when")
+_SAYS_ANOTHER = re.compile(  # a time of something else, or how long something takes
+    "expir|until|next|valid|birth|last|first|seen|updat|modif|end|boot|install|process|renew|"
+    "up|run|life|real|elapsed|response|request|total|wait|cpu|duration|took"
+)
+_DEPTH = 4  # objects within objects in which a time is looked for
+_LIKELY = (10**9, 4 * 10**9)  # seconds, from 2001 to 2096: other numbers are rather no time
 
 Path = tuple[str, ...]
 """The way to a value: keys of objects, and numbers of the elements of lists."""
@@ -141,8 +149,12 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: 
                 row[column] = meant
                 if not (alias.address and isinstance(value, str) and "," in value):
                     _take(found, path)
-    if needs_time and "timestamp" not in row and (moment := _within(found, zone)):
-        row["timestamp"] = moment
+    if needs_time and "timestamp" not in row:
+        moment = _date_and_time(found, zone)
+        if moment:
+            misfits = [column for column in misfits if column != "timestamp"]
+        if moment := moment or _within(found, zone) or _elsewhere(found, zone):
+            row["timestamp"] = moment
     if needs_time and "timestamp" not in row:
         raise no_time or MalformedLine("no_timestamp", "none of the keys that mean a time")
     _take_request(table, found, row)
@@ -183,6 +195,51 @@ def _within(found: Mapping[str, object], zone: ZoneInfo) -> datetime | None:
                     assert isinstance(moment, datetime)
                     return moment
     return None
+
+
+def _date_and_time(found: dict[str, object], zone: ZoneInfo) -> datetime | None:
+    """The time of a line that has a day, a clock, and maybe a zone; day and clock are taken out."""
+    day, clock = found.get("date"), found.get("time")
+    if not isinstance(day, str) or not isinstance(clock, str):
+        return None
+    offset = found.get("tz") or found.get("timezone")
+    for behind in (f" {offset}", "") if offset else ("",):
+        with suppress(MalformedLine):
+            moment = iso(f"{day} {clock}{behind}", zone)
+            del found["date"], found["time"]
+            return moment
+    return None
+
+
+def _elsewhere(found: Mapping[str, object], zone: ZoneInfo) -> datetime | None:
+    """The time under the first key whose words say that it is one, the outer objects first."""
+    objects: list[Mapping[str, object]] = [found]
+    for _ in range(_DEPTH):
+        for each in objects:
+            for key, value in each.items():
+                if isinstance(value, (str, int, float)) and _says_time(key):
+                    amount = _number(value)
+                    if amount is not None and not _is_likely(amount):
+                        continue
+                    with suppress(MalformedLine):
+                        return any_time(str(value), zone) if amount is None else epoch(amount)
+        objects = [value for each in objects for value in each.values() if isinstance(value, dict)]
+    return None
+
+
+@lru_cache(maxsize=10_000)
+def _says_time(key: str) -> bool:
+    """Whether a key such as `creationTime` means the time of a line, by its words."""
+    words = [word.lower() for word in _WORD.findall(key)]
+    if not words or not _SAYS_TIME.fullmatch(words[-1]):
+        return False
+    return not any(map(_SAYS_ANOTHER.match, words))
+
+
+def _is_likely(value: float) -> bool:
+    """Whether a number since 1970 is one of our days."""
+    first, end = _LIKELY
+    return any(first * unit <= value < end * unit for unit in (1, 10**3, 10**6, 10**9))
 
 
 def _at(found: object, path: Path) -> object:

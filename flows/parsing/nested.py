@@ -99,5 +99,6 @@ class Nested:
             inner = inner.with_columns(
                 pl.when(pl.col(name) == "").then(outer[name]).otherwise(pl.col(name)).alias(name)
             )
-        missing = [name for name in outer.columns if name not in inner.columns]
-        return inner.hstack(outer.select(missing)).hstack([certain.alias(OK)])
+        missing = [outer[name] for name in outer.columns if name not in inner.columns]
+        # A frame that has lost its last column has lost its rows, too.
+        return pl.DataFrame([*inner.get_columns(), *missing, certain.alias(OK)])

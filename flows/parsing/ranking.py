@@ -34,6 +34,7 @@ _INNER = 0.95  # the same of one within another
 _OF_ATTRIBUTES = 0.25  # what an attribute is worth beside a column
 _NOT_READ = '"extra":'  # what a format has left as it is
 _ODD = 2  # what a value is worth that does not fit its column, a level that is none
+_LOOSE = {"api_requests": 2}  # times as much: any words behind a time are of it, but for these
 _LEVEL = re.compile(
     "trace|debug|info|notice|warn|err|fatal|crit|alert|emerg|panic|severe|fine|config|verbose|"
     "success|log|statement|detail|hint|context|query|system|dpanic|unknown|audit|security",
@@ -274,8 +275,9 @@ def _fit(name: str, form: Format, lines: Sequence[str]) -> Candidate | None:
     if not taken:
         return None
     strike = _STRIKES.get(name.rpartition(":")[2], "\0")
+    odd = _ODD * _LOOSE.get(name, 1)
     typed = _typed(frame.filter(certain), strike) if sure else 0.0
-    typed += each * sum(_typed_in(row, strike) for row in others)
+    typed += each * sum(_typed_in(row, strike, odd) for row in others)
     return Candidate(name, taken, len(lines), typed / taken)
 
 
@@ -304,13 +306,13 @@ def _typed(rows: pl.DataFrame, strike: str) -> float:
     return count
 
 
-def _typed_in(row: Row, strike: str) -> float:
+def _typed_in(row: Row, strike: str, odd: int) -> float:
     misfits, attributes = row.get(MISFITS, ()), row.get("attributes", "")
     assert isinstance(misfits, tuple)
     assert isinstance(attributes, str)
     columns = {name for name, value in row.items() if value} - _APART
-    odd = _ODD * len(misfits)
-    return len(columns) + _level(row.get("level")) - odd + _members(attributes, strike)
+    named = len(columns) + _level(row.get("level")) + _members(attributes, strike)
+    return named - odd * len(misfits)
 
 
 _APART = {MISFITS, "timestamp", "attributes", "level"}

@@ -36,6 +36,9 @@ CLF = "%d/%b/%Y:%H:%M:%S %z"
 HAPROXY = "%d/%b/%Y:%H:%M:%S"
 """A `pattern`: HAProxy's `%t`, in no zone."""
 
+_OTHERS = (CLF, HAPROXY, "%m/%d/%Y %I:%M:%S %p")
+"""What a time under a key may be besides: .NET writes the last one where the culture is en-US."""
+
 YEARLESS = 4
 """The year of times that have none: a leap year, and before `FIRST`."""
 
@@ -330,7 +333,7 @@ def any_time(text: str, zone: ZoneInfo) -> datetime:
     """A time in one of the ways above. Raises `MalformedLine`."""
     if number(text) is not None:
         return epoch_text(text, zone)
-    for way in map(pattern, (CLF, HAPROXY)):
+    for way in map(pattern, _OTHERS):
         if way.expression.fullmatch(text):
             return way.read(text, zone)
     return iso(text, zone)

@@ -110,6 +110,7 @@ _TEMPLATES = (
     "[{time}][{level}] {message}",
     "[{time}][{level}][{logger}] {message}",
     "[{time}][{logger}][{level}] {message}",
+    "[{time}] {level}/{logger}: {message}",
 )
 FORMAT = Coloured(
     Variants(

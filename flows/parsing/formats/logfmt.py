@@ -10,6 +10,8 @@ grammar) and the decoder of go-logfmt take, and what writers make:
   which log/slog and logrus write. What means no character stays as it is.
 - A key alone is `true`, as kr/logfmt has it.
 - Colours for a terminal are no part of a line: logrus and others write them.
+- A priority of syslog (RFC 3164, section 4.1.1) in front, as firewalls write it, is the level of a
+  line that says none.
 
 Keys become columns as in JSON. There are no types, so every value is a text, in `attributes` too; a
 number is read from it where a column wants one. A known key without a value, or with the word
@@ -28,6 +30,7 @@ import polars as pl
 
 from connectors.errors import MalformedLine
 from flows.parsing.choice import Scanner
+from flows.parsing.dialects import SYSLOG
 from flows.parsing.keys import (
     COLOURS,
     Table,
@@ -55,6 +58,8 @@ _ESCAPE = re.compile(
 _NAMES = dict(zip(b'"\\/abfnrtv', b'"\\/\a\b\f\n\r\t\v', strict=True))
 _MISSING = ("", '""', "null")
 _COLOURS = re.compile(COLOURS.encode())
+_PRIORITY = re.compile("^<(1?[0-9]?[0-9])> *", re.MULTILINE | re.ASCII)
+_PRIORITIES = re.compile(_PRIORITY.pattern.encode(), re.MULTILINE)
 
 
 class Logfmt:
@@ -73,7 +78,7 @@ class Logfmt:
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
-        pairs = dict(_pairs(without_colours(text)))
+        pairs = dict(_pairs(_PRIORITY.sub(_level, without_colours(text), 1)))
         known = Table.of(dialect_of(pairs)).firsts
         found = {key: _meaning(value, key in known) for key, value in pairs.items()}
         return row_of(found, self._zone, self._shift, needs_time=self._needs_time)
@@ -82,9 +87,20 @@ class Logfmt:
         """All lines at once; those that are not as usual are left open."""
         if b"\x1b" in lines.data:  # of one byte, which is found far quicker than two
             lines = lines.changed(partial(_COLOURS.sub, b""))
+        if b"\n<" in lines.data or lines.data.startswith(b"<"):
+            lines = lines.changed(partial(_PRIORITIES.sub, _level_of_bytes))
         return columns_of(
             Form.LOGFMT, lines, _members, self._zone, self._shift, needs_time=self._needs_time
         )
+
+
+def _level(priority: re.Match[str]) -> str:
+    """A priority as a pair; of a repeated key, the last counts."""
+    return f"level={SYSLOG[str(int(priority.group(1)) % 8)]} "
+
+
+def _level_of_bytes(priority: re.Match[bytes]) -> bytes:
+    return _PRIORITY.sub(_level, priority.group().decode()).encode()
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str | None]]:

@@ -1,8 +1,10 @@
 """Format `raw`: any line. It is the message, whole; a time and a level are looked for in it.
 
 The time is the first that looks like one of those below in the first 128 characters; a line without
-one has the time at which its stream was seen first. The level is the first word there that is one,
-in capital letters, or in front of `:`, `]`, `)`, `>`, `|` or a tab in any.
+one has the time at which its stream was seen first. The level is that of a message of Cisco's
+(`%LINK-3-UPDOWN`: its "System Message Format"), else the first word there that is one, in capital
+letters, in front of `:`, `]`, `)`, `>`, `|` or a tab in any, or behind `level=` and the like; else
+that of a priority of syslog in front.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from connectors.batch import COLUMNS
 from connectors.errors import MalformedLine
 from flows.parsing.choice import Scanner
 from flows.parsing.formats.app import LEVELS, MEANINGS
+from flows.parsing.formats.syslog import LEVEL_OF, SEVERITY
 from flows.parsing.layout import Field, Layout, Variants
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, Row
@@ -34,32 +37,40 @@ BEGINNINGS = (
     f"[0-9]{{4}}[-/.][0-9]{{2}}[-/.][0-9]{{2}}(?:[Tt]|{_GAP})[0-9]{{2}}:[0-9]{{2}}:",
     "[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}[Tt ][0-9]{1,2}:",
     "[0-9]{2}/[0-9]{2}/[0-9]{4}-[0-9]{2}:",
-    "[0-9]{1,2}/[0-9]{1,2}/[0-9]{4},? [0-9]{1,2}:[0-9]{2}:[0-9]{2} [AP]M",
-    "[0-9]{8}-[0-9]{1,2}:",
-    f"[0-9]{{1,2}}[-/ ]{_MONTH}[-/ ][0-9]{{4}}[: ][0-9]{{1,2}}:",
+    "[0-9]{1,2}[/.][0-9]{1,2}[/.][0-9]{4},? [0-9]{1,2}:[0-9]{2}:[0-9]{2}(?: [AP]M)?",
+    "[0-9]{2}-[0-9]{2}-[0-9]{4} [0-9]{2}:",
+    "[0-9]{4}:[0-9]{1,2}:[0-9]{1,2}-[0-9]{2}:",
+    "[0-9]{8}[- ][0-9]{1,2}:",
+    f"[0-9]{{1,2}}[-/ ]{_MONTH}(?:[-/ ][0-9]{{4}})?[: ][0-9]{{1,2}}:",
     f"(?:{_DAY} )?{_MONTH} [ 0-9]?[0-9],? (?:[0-9]{{4}},? )?[0-9]{{1,2}}:",
     "[0-9]{2}/[0-9]{2}/[0-9]{2} [0-9]{1,2}:",
     "[0-9]{2}[-.][0-9]{2} [0-9]{2}:[0-9]{2}:",
     "[IWEF][0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}[.]",  # klog
     r"^[0-9]{10}(?:[0-9]{3})?(?:\.[0-9]+)? ",
+    r"1[0-9]{9}\.[0-9]{3,9} ",
 )
 _PATTERNS = (
     ISO_8601,
     "%Y/%m/%d %H:%M:%S%o",
     "%Y.%m.%d %H:%M:%S",
+    "%Y:%m:%d-%H:%M:%S",
     "%Y%m%d-%H:%M:%S:%f",
+    "%Y%m%d %H:%M:%S",
     "%d/%b/%Y:%H:%M:%S %z",
     "%d/%b/%Y:%H:%M:%S",
     "%d/%b/%Y %H:%M:%S",
     "%d-%b-%Y %H:%M:%S",
     "%d %b %Y %H:%M:%S%o",
+    "%d %b %H:%M:%S",
     "%a %b %e %H:%M:%S %Y",
     "%a %b %e %H:%M:%S %z %Y",
     "%m/%d/%Y-%H:%M:%S",
     "%m/%d/%Y, %I:%M:%S %p",
     "%m/%d/%Y %I:%M:%S %p",
+    *(f"{day}{gap} %H:%M:%S" for day in ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y") for gap in ("", ",")),
+    "%d-%m-%Y %H:%M:%S",
     "%b %e, %Y %I:%M:%S %p",
-    "%b %e %Y %H:%M:%S",
+    "%b %e %Y %H:%M:%S%o",
     "%b %e %H:%M:%S",
     "%y/%m/%d %H:%M:%S",
     "%m-%d %H:%M:%S",
@@ -74,11 +85,19 @@ _LAYOUTS = (
 _TIMES = Variants(tuple(Layout(parts, samples=(), reason="no_timestamp") for parts in _LAYOUTS))
 _FIND_TIME = rf"\b(?:{'|'.join(BEGINNINGS)})[0-9A-Za-z:.,/+ -]*"
 _APART = re.compile(f"([0-9]){_GAP}([0-9]{{2}}:)", re.ASCII)
-_UPPER = "|".join(word for word in LEVELS if word.isupper())
-_OTHER = "|".join(word for word in LEVELS if not word.isupper())
-_FIND_LEVEL = rf"(?:^|[^0-9A-Za-z_])((?:{_UPPER})(?:[^0-9A-Za-z_]|$)|(?:{_OTHER}) *[\]):>|\t])"
-_BEHIND_LEVEL = "[^A-Za-z]+$"
-_time_in, _level_in = (re.compile(each, re.ASCII) for each in (_FIND_TIME, _FIND_LEVEL))
+_WORDS = (*LEVELS, "INFORMATIONAL", "Informational", "informational")
+_UPPER = "|".join(word for word in _WORDS if word.isupper())
+_OTHER = "|".join(word for word in _WORDS if not word.isupper())
+_NAMED_LEVEL = r"(?:log_?)?(?:[Ll]evel|[Ss]everity|[Pp]riority|pri)\"?[=:] ?\"?"
+_FIND_LEVEL = (
+    rf"(?:^|[^0-9A-Za-z_])((?:{_UPPER})(?:[^0-9A-Za-z_]|$)|(?:{_OTHER}) *[\]):>|\t]"
+    rf"|{_NAMED_LEVEL}(?:{_OTHER})(?:[^0-9A-Za-z_]|$))"
+)
+_AROUND_LEVEL = rf"^{_NAMED_LEVEL}|[^A-Za-z]+$"
+_FIND_PRIORITY = "^<(1?[0-9]?[0-9])>"
+_time_in, _level_in, _number_in, _priority_in = (
+    re.compile(each, re.ASCII) for each in (_FIND_TIME, _FIND_LEVEL, SEVERITY, _FIND_PRIORITY)
+)
 _find_time = _FIND_TIME.replace(r"\b", r"(?-u:\b)")  # as Polars calls what `re.ASCII` is
 
 
@@ -114,9 +133,13 @@ class Raw:
         if time := _time_in.search(near):
             with suppress(MalformedLine):  # it may only look like one
                 row["timestamp"] = self._times.line(self._usual(time.group()))["timestamp"]
-        if level := _level_in.search(near):
-            word = re.sub(_BEHIND_LEVEL, "", level.group(1))
+        if number := _number_in.search(near):
+            row["level"] = LEVEL_OF[number.group(1)]
+        elif level := _level_in.search(near):
+            word = re.sub(_AROUND_LEVEL, "", level.group(1))
             row["level"] = MEANINGS.get(word, word)
+        elif priority := _priority_in.search(near):
+            row["level"] = LEVEL_OF.get(priority.group(1), "")
         return row
 
     def _usual(self, time: str) -> str:
@@ -130,7 +153,11 @@ class Raw:
         """All lines at once; those that are no text, or whose time is odd, are left open."""
         text = _texts(lines)
         near = text.str.head(_NEAR)
-        level = near.str.extract(_FIND_LEVEL).str.replace(_BEHIND_LEVEL, "").replace(MEANINGS)
+        word = near.str.extract(_FIND_LEVEL).str.replace_all(_AROUND_LEVEL, "").replace(MEANINGS)
+        number, priority = (
+            near.str.extract(each).replace_strict(LEVEL_OF, default=None, return_dtype=pl.String)
+            for each in (SEVERITY, _FIND_PRIORITY)
+        )
         found = near.str.extract(_find_time, 0)
         usual = found.fill_null("").str.replace(_APART.pattern, "${1} ${2}")
         usual = usual.str.replace_many(self._named)
@@ -143,7 +170,7 @@ class Raw:
         return pl.DataFrame(
             {
                 "timestamp": moments,
-                "level": level.fill_null(""),
+                "level": pl.select(pl.coalesce(number, word, priority, pl.lit(""))).to_series(),
                 "message": text,
                 OK: (is_timeless | times[OK]) & ~is_odd,
             }
@@ -184,5 +211,8 @@ FORMAT = Scanner(
         "[GIN] 2026/11/22 - 20:15:05 | 200",
         'date="2026-11-22" time="20:15:05" severity=high',
         "11/22/2026, 8:15:05 PM [WRN] no answer",
+        "22.11.2026 20:15:05 level=warning",
+        "<134>1 1795378505.123456789 web-1 events",
+        "Nov 22 2026 20:15:05 EST: %ASA-4-106023: Deny tcp",
     ),
 )

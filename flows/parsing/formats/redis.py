@@ -1,8 +1,9 @@
 """Format `redis`: the log of Redis and Valkey.
 
-`pid:role time level message`, by server.c (`serverLogRaw`) of Redis since 3.0; before, the process
-was in brackets, and the time had no year. The levels are signs: `.` debug, `-` verbose, `*` notice,
-`#` warning. Roles are `C`, a child, `M`, `S`, a replica, and `X`, a sentinel.
+`pid:role time level message`, by server.c (`serverLogRaw`) of Redis since 5.0; before, the time had
+no year, before 3.0 the process was in brackets, and before 2.4 there was none. The levels are
+signs: `.` debug, `-` verbose, `*` notice, `#` warning. Roles are `C`, a child, `M`, `S`, a replica,
+and `X`, a sentinel.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from flows.parsing.layout import Field, Layout, Part, Variants
 from native.lines import Shape
 
 _PID = Field("pid", shape=Shape.DIGITS)
+_ROLE: tuple[Part, ...] = (_PID, ":", Field("role", width=1), " ")
 _LEVELS = {".": "debug", "-": "info", "*": "notice", "#": "warning"}
 _END: tuple[Part, ...] = (
     " ",
@@ -27,7 +29,7 @@ def _layout(head: tuple[Part, ...], time: str, *samples: str) -> Layout:
 FORMAT = Variants(
     (
         _layout(
-            (_PID, ":", Field("role", width=1), " "),
+            _ROLE,
             "%d %b %Y %H:%M:%S",
             "1234:M 22 Nov 2026 20:15:05.123 * Ready to accept connections",
             "1234:C 22 Nov 2026 20:15:05.123 # caf\u00e9",
@@ -37,5 +39,7 @@ FORMAT = Variants(
             "%d %b %H:%M:%S",
             "[1234] 22 Nov 20:15:05.123 - Accepted 203.0.113.7:50122",
         ),
+        _layout(_ROLE, "%d %b %H:%M:%S"),
+        _layout((), "%d %b %H:%M:%S"),
     )
 )

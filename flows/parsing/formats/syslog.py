@@ -6,27 +6,38 @@
 BusyBox's syslogd and OpenWrt's logread, which add `facility.severity`. So auth.log, kern.log,
 mail.log, messages and the like are of this format.
 
-The time lacks its year in most of them. A priority in front of it gives the level. Some daemons
-write no host, some no program; launchd of macOS names a service behind the program, routers of
-Cisco have a colon in front of it.
+The time lacks its year in most of them. A priority in front of it gives the level, else the
+severity in a message of Cisco's (`%LINK-3-UPDOWN: ...`, by its "System Message Format"). Some
+daemons write no host, some no program; launchd of macOS names a service behind the program, routers
+of Cisco have a colon in front of it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import polars as pl
 
 from connectors.errors import MalformedLine
 from flows.parsing.dialects import SYSLOG
-from flows.parsing.layout import SPACES, Field, Layout, Maybe, Part, Variants
+from flows.parsing.layout import SPACES, Field, Layout, Maybe, Part, Variants, VariantsFormat
+from flows.parsing.lines import Lines
+from flows.parsing.parser import Row
 from native.lines import Shape
 
-PRIORITY = Field(
-    "priority",
-    "level",
-    Shape.DIGITS,
-    words={str(priority): SYSLOG[str(priority % 8)] for priority in range(24 * 8)},
-)
-"""8 * facility + severity, as RFC 5424 numbers them in section 6.2.1."""
+LEVEL_OF = {str(priority): SYSLOG[str(priority % 8)] for priority in range(24 * 8)}
+"""8 * facility + severity, as RFC 5424 numbers them in section 6.2.1 -> the level."""
+
+PRIORITY = Field("priority", "level", Shape.DIGITS, words=LEVEL_OF)
+
+SEVERITY = "%[A-Z][0-9A-Z_]*(?:-[0-9A-Za-z_]+)?-([0-7])-[0-9A-Z_]+"
+"""A regular expression of what Cisco's messages begin with, and of their severity."""
+
+_severity_in = re.compile(SEVERITY, re.ASCII)
+_NEAR = 64  # characters in which a severity is: a time of its own may stand in front of it
 
 _Parts = tuple[Part | Maybe, ...]
 _BSD = "%b %e %H:%M:%S"
@@ -48,15 +59,15 @@ _TAG: _Parts = (
     ":",
     Maybe(" ", _MESSAGE),
 )
-_SEVERITY: tuple[Part, ...] = (Field("facility"), ".", Field("level", "level"), " ")
+_FACILITY: tuple[Part, ...] = (Field("facility"), ".", Field("level", "level"), " ")
 _OF_HOST: tuple[_Parts, ...] = (
     (_HOST, " ", *_TAG),
-    (_HOST, " ", *_SEVERITY, *_TAG),
+    (_HOST, " ", *_FACILITY, *_TAG),
     (_HOST, SPACES, Field("program", shape=Shape.WORDS), *_PID, ": ", _MESSAGE),
 )
 _RARE: tuple[tuple[str, _Parts], ...] = (
     (_BSD, _TAG),
-    ("%a %b %e %H:%M:%S %Y", (*_SEVERITY, *_TAG)),
+    ("%a %b %e %H:%M:%S %Y", (*_FACILITY, *_TAG)),
     (_BSD, ("--- ", _MESSAGE, " ---")),
     (
         _BSD,
@@ -86,9 +97,57 @@ def _layout(time: str, parts: _Parts) -> Layout:
     return Layout((*head, *parts), _SAMPLES if is_usual else (), "not_syslog", _check)
 
 
-FORMAT = Variants(
-    (
-        *(_layout(time, parts) for time in _TIMES for parts in _OF_HOST),
-        *(_layout(time, parts) for time, parts in _RARE),
+@dataclass(frozen=True)
+class _Severe:
+    """Layouts in whose messages there are severities."""
+
+    layouts: Variants
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        return self.layouts.samples
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> _SevereFormat:
+        return _SevereFormat(self.layouts.make(time_zone))
+
+
+class _SevereFormat:
+    def __init__(self, inner: VariantsFormat) -> None:
+        self._inner = inner
+
+    def line(self, text: str) -> Row:
+        """One line. Raises `MalformedLine`."""
+        row = self._inner.line(text)
+        if "%" in text and not row.get("level"):
+            for name in ("message", "attributes"):  # a program is the first of the attributes
+                if found := _severity_in.search(str(row.get(name, ""))[:_NEAR]):
+                    row["level"] = SYSLOG[found.group(1)]
+                    break
+        return row
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        frame = self._inner.columns(lines)
+        near = [
+            pl.col(name).str.head(_NEAR)
+            for name in ("message", "attributes")
+            if name in frame.columns
+        ]
+        if b"%" not in lines.data or not near:
+            return frame
+        found = (
+            each.str.extract(SEVERITY).replace_strict(SYSLOG, default=None, return_dtype=pl.String)
+            for each in near
+        )
+        said = pl.col("level").replace({"": None}) if "level" in frame.columns else pl.lit(None)
+        return frame.with_columns(level=pl.coalesce(said, *found, pl.lit("")))
+
+
+FORMAT = _Severe(
+    Variants(
+        (
+            *(_layout(time, parts) for time in _TIMES for parts in _OF_HOST),
+            *(_layout(time, parts) for time, parts in _RARE),
+        )
     )
 )
