@@ -1,4 +1,4 @@
-"""What following costs: many quiet files, and a line that does not end; beside the idle process."""
+"""What following costs: quiet files, files with little in each, and a line that does not end."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from pathlib import Path
 
 import clickhouse_connect
 
-from benchmarks.measure import MB, BenchmarkError, Effort, Figure, Process
+from benchmarks.job import free_port
+from benchmarks.measure import MB, BenchmarkError, Effort, Figure, Process, Wanted
 
 FILES, LINES_A_SECOND, SECONDS = 2_000, 100, 60
+QUIET = {1: 0.5, 10_000: 5.0}
+"""Files in which nothing is written, and the most wanted, in per cent of a core."""
+
 LONG_LINE = 2 * 1024**3
 _LINE = "2026-11-01 10:00:00 cust_1 /x/%d 200 0.5\n"
 
@@ -44,8 +48,8 @@ class _Follower:
 
 
 @contextmanager
-def _following() -> Iterator[tuple[_Follower, Path]]:
-    settings = {"LOG_PATHS": "logs/*.log", "API_PORT": "0"}
+def _following(port: int = 0) -> Iterator[tuple[_Follower, Path]]:
+    settings = {"LOG_PATHS": "logs/**/*.log", "API_PORT": str(port)}
     command = (sys.executable, "-m", "bytewax.run", "flows.main")
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
@@ -82,6 +86,24 @@ def _many_files() -> Iterator[Figure]:
     yield follower.memory(name)
 
 
+def _quiet_files(files: int) -> Iterator[Figure]:
+    """Follow files in which nothing is written, with the API on."""
+    with _following(free_port()) as (follower, logs):
+        for number in range(files):
+            directory = logs / str(number % 100)
+            directory.mkdir(exist_ok=True)
+            (directory / f"{number}.log").write_text(_LINE % number)
+        follower.process.rest(30)
+        cpu, began = follower.process.cpu, time.monotonic()
+        follower.process.rest(SECONDS)
+        share = (follower.process.cpu - cpu) / (time.monotonic() - began)
+        follower.process.stop()
+        if (stored := follower.ask("SELECT count() FROM logs")) != files:
+            raise BenchmarkError(f"{files} lines were written, {stored} are stored")
+    wanted = [Wanted(QUIET[files], "% of a core")]
+    yield Figure("files", f"{files:,} quiet", "% of a core", [100 * share], "", [], wanted)
+
+
 def _long_line() -> Iterator[Figure]:
     """Follow a file with a line of `LONG_LINE` bytes, and an ordinary one behind it."""
     with _following() as (follower, logs):
@@ -102,7 +124,9 @@ def _long_line() -> Iterator[Figure]:
 
 
 def measure(effort: Effort, scratch: Path) -> Iterator[Figure]:
-    """Both; nothing if it is to be brief."""
+    """All; nothing if it is to be brief."""
     if not effort.brief:
+        for files in QUIET:
+            yield from _quiet_files(files)
         yield from _many_files()
         yield from _long_line()

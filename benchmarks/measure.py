@@ -81,8 +81,8 @@ class Figure:
 
     @property
     def ratios(self) -> list[float]:
-        """Ours / theirs, of neighbours."""
-        return [our / their for our, their in zip(self.ours, self.theirs, strict=False)]
+        """Ours / theirs, of neighbours; none where theirs is nothing."""
+        return [our / their for our, their in zip(self.ours, self.theirs, strict=False) if their]
 
     @property
     def ratio(self) -> float | None:
@@ -157,12 +157,21 @@ class Process:
         trace: TracebackType | None,
     ) -> None:
         """Kill it, unless it has ended."""
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended; it cannot be asked for anything any more."""
         self._ended.set()
         if self._popen.returncode is None:
             self._popen.kill()
             self._popen.wait()
         self._stdout.close()
         self._stderr.close()
+
+    @property
+    def pid(self) -> int:
+        """Its id, as the system knows it."""
+        return self._popen.pid
 
     @property
     def cpu(self) -> float:

@@ -39,9 +39,9 @@ class Noise:
     def remark(self, figures: Iterable[Figure]) -> str:
         """A sentence if it was not quiet, else nothing."""
         samples = [
-            values for figure in figures for values in (figure.ours, figure.theirs) if values
+            values for figure in figures for values in (figure.ours, figure.theirs) if any(values)
         ]
-        spread = max((max(values) / min(values) for values in samples), default=1.0)
+        spread = max((max(values) / min(filter(None, values)) for values in samples), default=1.0)
         if self.share() <= _QUIET_SHARE and spread <= _QUIET_SPREAD:
             return ""
         return (

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import peers, throughput
+from benchmarks import memory, peers, throughput
 from benchmarks.__main__ import main
 from benchmarks.job import STORES, Log, cost_of_a_line, make_log, run_job
 from benchmarks.limits import IMPORTS
@@ -186,3 +186,23 @@ def test_the_peak_is_that_of_the_process_and_not_of_the_one_that_started_it(
     with Process(sys.executable, "-c", "import time; time.sleep(9)", directory=tmp_path) as process:
         process.wait_for(lambda: len(process.resident) > 1, "two looks at its memory")
         assert 0 < process.peak < len(held)
+
+
+def test_there_is_no_ratio_to_nothing() -> None:
+    assert Figure("", "", "lines", [0.0, 3.0], "", [0.0, 2.0]).ratios == [1.5]
+
+
+def test_resident_memory_is_of_a_file_or_written_to() -> None:
+    smaps = """\
+7f0000000000-7f0000100000 r-xp 00000000 fe:00 17 /site-packages/chdb/_chdb.abi3.so
+Rss:                 100 kB
+Anonymous:            10 kB
+7f0000200000-7f0000300000 rw-p 00000000 00:00 0
+Rss:                  30 kB
+Anonymous:            30 kB
+7f0000400000-7f0000500000 r--p 00000000 fe:00 18 /usr/lib/libc.so.6
+Rss:                   5 kB
+Anonymous:             1 kB
+"""
+    parts = [size // 1024 for size in memory._parts(smaps).values()]
+    assert parts == [90, 4, 41]  # the engine's file, other files, written to

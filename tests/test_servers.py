@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -216,3 +217,12 @@ def test_the_sink_of_benchmarks_counts_writes_bytes_and_lines() -> None:
             assert httpx.post(f"{server.url}/api/v2/write", content=content).status_code == 204
         httpx.post(f"{server.url}/query", data={"q": "SELECT 1"})
         assert server.counts() == {"writes": 2, "bytes": 2 * len(body) - 1, "lines": 2_000_000}
+
+
+def test_the_sink_of_benchmarks_counts_lines_over_tcp_and_keeps_what_came(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    with SinkServer(kept) as server:
+        with socket.create_connection(("127.0.0.1", int(server.tcp))) as connection:
+            connection.sendall(b"one\ntwo\n")
+        wait_for(lambda: server.counts()["lines"] == 2, "both lines")
+    assert kept.read_bytes() == b"one\ntwo\n"
