@@ -84,7 +84,7 @@ class ApiServer:
         Takes a fraction of a second, at most `STOP_SECONDS`: a request that hangs is left behind.
         """
         if self._server:
-            self._server.should_exit = True
+            self._server.end()
             self._server.thread.join(STOP_SECONDS)
         self._socket.close()
 
@@ -135,6 +135,8 @@ class _Server(uvicorn.Server):
         )
         self.settled = threading.Event()  # it accepts requests, or has failed
         self.failure = "see the error above"
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
         self._most = share(1 / 16, 1024)  # the files that are read need descriptors, too
 
     def _serve_on(self, listening: socket.socket) -> None:
@@ -149,7 +151,8 @@ class _Server(uvicorn.Server):
         (listening,) = sockets or []
         listening.listen(self.config.backlog)
         listening.setblocking(False)
-        asyncio.get_running_loop().set_exception_handler(_overheard)
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_overheard)
         await self.lifespan.startup()
         self.servers = []  # asyncio's would accept without end
         self._accepting = asyncio.create_task(self._accept(listening))
@@ -162,12 +165,21 @@ class _Server(uvicorn.Server):
             await self._accepting
         await super().shutdown(sockets)
 
-    async def on_tick(self, counter: int) -> bool:
-        if counter % 10 == 0:
+    def end(self) -> None:
+        """Have it end soon; from any thread."""
+        self.should_exit = True
+        with suppress(RuntimeError):  # it has ended already
+            if self._loop:
+                self._loop.call_soon_threadsafe(self._ending.set)
+
+    async def main_loop(self) -> None:
+        """As often as answers need another date: uvicorn's own looks ten times a second."""
+        while not await self.on_tick(0):
             for connection in self._idle_for(IDLE_SECONDS):
                 connection.transport.close()
             self._give_up_closing()
-        return await super().on_tick(counter)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), 1)
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()

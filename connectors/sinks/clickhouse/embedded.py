@@ -42,7 +42,7 @@ def open_store(settings: Settings, retry: Retry) -> ClickHouseStore:
     def connect() -> Client:
         try:
             os.environ["TZ"] = "UTC"  # the engine knows no zones of POSIX, such as CET-1CEST
-            client = clickhouse_connect.get_client(interface="chdb", path=path)
+            client = clickhouse_connect.get_client(interface="chdb", path=path + _OPTIONS)
             return cast(Client, _Client(client)) if hasattr(os, "memfd_create") else client
         except ImportError as error:
             raise StoreError(
@@ -81,6 +81,8 @@ def _plain_path(data_dir: Path, lock: int) -> tuple[str, Callable[[], None]]:
 
     return f"file:/proc/self/fd/{descriptor}/{EMBEDDED.kept_in}", release
 
+
+_OPTIONS = "?memory_worker_period_ms=1000"  # its own 50 take 0.2 % of a core for nothing
 
 _AT_ONCE = 3
 
