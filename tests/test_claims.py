@@ -6,6 +6,7 @@ import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from connectors.sources import catalog, file_list
 from settings import Settings
 from tests.conftest import wait_for
 from tests.rights import no_more_than_others
-from tests.tailing import append
+from tests.tailing import SOON, append
 
 
 @pytest.fixture(autouse=True)
@@ -203,3 +204,15 @@ def test_few_files_are_open_where_few_may_be(tail, tmp_path):
         wait_for(are_all_read, "all files")
         assert len(tailed.source._catalog._files.handles) == min(few // 4, 220)
         assert tailed.problems == ""
+
+
+def test_a_busy_file_is_free_for_other_processes_after_each_batch(tail, tmp_path):
+    log, claims = tmp_path / "a.log", tmp_path / "claims"
+    log.write_bytes(b"one\ntwo\n")
+    first = tail(log, claims=claims, limits=replace(SOON, lines=1))
+    (batch,) = first.partition.next_batch()
+    assert first.is_quiet(), "it does not read on, or it would keep the file"
+    first.memory.record(batch)
+    batch.acknowledge()
+    second = tail(log, first.memory, claims=claims)
+    assert second.read(4) == b"two\n"

@@ -61,7 +61,8 @@ class Catalog:
     A file is read by one worker at a time. Its next bytes are handed out while the last ones are on
     their way to the store, and its blocks are recorded in order all the same. Files whose lines
     have waited longest go first. Which files there are: see `Files`. With a `claims` directory,
-    processes that name the same one share the files: a file is with one process at a time.
+    processes that name the same one share the files: a file is with one worker of one process at a
+    time, until what it has read is stored.
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class Catalog:
             max(when + self._limits.seconds, file.not_before)
             for file in self._files
             if file.size > file.position
-            and (file.is_on_way or not file.is_read)  # who reads on is soon done
+            and (not self._is_shared if file.is_on_way else not file.is_read)
             and file.is_readable
             and (when := file.waiting_since(file.position)) is not None
         ]
@@ -297,8 +298,11 @@ class Catalog:
         self._release([file])
 
     def _join(self, file: TailedFile) -> bool:
-        """Read on in a file of which batches are on their way."""
-        if not file.is_on_way:
+        """Read on in a file of which batches are on their way.
+
+        Not where processes share files: who always reads on would keep a busy file for ever.
+        """
+        if not file.is_on_way or self._is_shared:
             return False
         with self._lock:
             if any(s.stream.id == file.file_id for spans in self._in_doubt.values() for s in spans):
