@@ -427,13 +427,14 @@ def test_batches_of_a_file_are_recorded_in_order_whoever_stores_them(tail, tmp_p
 
 
 def test_behind_a_batch_that_could_not_be_recorded_none_is(tail, tmp_path) -> None:
-    (tmp_path / "a.log").write_bytes(b"x\n" * 20)
+    (tmp_path / "a.log").write_bytes(b"x\n" * 30)
     tailed = tail(tmp_path / "a.log", limits=replace(SOON, lines=10))
-    first, second = [tailed.partition.next_batch()[0] for _ in range(2)]
+    (first,) = tailed.partition.next_batch()
     with pytest.raises(StoreError, match="gone"), first.in_order():
         raise StoreError("gone")
-    with pytest.raises(StoreError, match="The batch before this one"), second.in_order():
-        pytest.fail("it is recorded")
+    for later in [tailed.partition.next_batch()[0] for _ in range(2)]:
+        with pytest.raises(StoreError, match="The batch before this one"), later.in_order():
+            pytest.fail("it is recorded")
 
 
 def test_what_has_come_while_a_batch_is_stored_is_read_on(tail, tmp_path) -> None:

@@ -304,10 +304,3 @@ def test_what_a_line_within_says_of_its_stream_counts() -> None:
     inner = json.dumps({"ts": 0, "stream": "mine"})
     found = row_of("cri:json", f"2026-11-22T20:15:05Z stdout F {inner}")
     assert attributes(found) == {"stream": "mine"}
-
-
-def test_a_message_of_postgresql_csv_may_go_on_in_the_next_lines() -> None:
-    head = describe("postgresql_csv").samples[0].partition('""caf')[0]
-    assert row_of("postgresql_csv", head)["message"] == "relation "
-    for line in (head.replace("ERROR", "odd"), head.replace(",", "\r"), head.partition("ERR")[0]):
-        assert refusal_of("postgresql_csv", line)[0] == "not_postgresql_csv"

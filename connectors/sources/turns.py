@@ -17,8 +17,8 @@ class Turn:
 
     def __init__(self, before: Iterable[Turn]) -> None:
         self._is_over = threading.Event()
-        self._before = [turn for turn in before if not turn._is_over.is_set()]
         self._has_failed = False
+        self._before = [turn for turn in before if turn._has_failed or not turn._is_over.is_set()]
 
     @contextmanager
     def take(self) -> Iterator[None]:
