@@ -81,6 +81,8 @@ class _Partition(StatelessSinkPartition[Parsed]):
             self._writers[0].start(batch)
             self._writers.rotate(-1)
             self._writers[0].wait()
+            if batch.in_order is nullcontext:  # nothing follows until it is stored
+                self.wait()
 
     def wait(self) -> None:
         """Until all batches are stored. Raises why one could not be."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -166,7 +167,7 @@ class Catalog:
             max(when + self._limits.seconds, file.not_before)
             for file in self._files
             if file.size > file.position
-            and (not self._is_shared if file.is_on_way else not file.is_read)
+            and (file.is_on_way or not file.is_read)  # who reads on is soon done
             and file.is_readable
             and (when := file.waiting_since(file.position)) is not None
         ]
@@ -584,7 +585,7 @@ class Catalog:
             self._encoding,
             self._limits.line_bytes,
             filler=filler,
-            in_order=turn.take,
+            in_order=nullcontext if self._is_shared else turn.take,
             acknowledge=self._when_stored([(file, piece.span) for file, piece in read]),
         )
 
