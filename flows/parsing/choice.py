@@ -32,6 +32,23 @@ class Description(Protocol):
 
 
 @dataclass(frozen=True)
+class Wrapped:
+    """A description whose format another one completes: `wrap` makes that of it."""
+
+    plain: Description
+    wrap: Callable[[Format], Format]
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """See `Description`."""
+        return self.plain.samples
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
+        """See `Description`."""
+        return self.wrap(self.plain.make(time_zone, duration_shift))
+
+
+@dataclass(frozen=True)
 class Scanner:
     """A format that is no layout: what reads it, given a zone and a shift."""
 

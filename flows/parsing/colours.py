@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import partial
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from flows.parsing.choice import Description
+from flows.parsing.choice import Wrapped
 from flows.parsing.keys import COLOURS, without_colours
 from flows.parsing.lines import Lines
 from flows.parsing.parser import Format, Row
 
 _COLOURS = re.compile(COLOURS.encode())
-
-
-@dataclass(frozen=True)
-class Coloured:
-    """A format, with or without colours."""
-
-    plain: Description
-
-    @property
-    def samples(self) -> tuple[str, ...]:
-        """See `Description`."""
-        return self.plain.samples
-
-    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
-        """See `Description`."""
-        return _WithoutColours(self.plain.make(time_zone, duration_shift))
 
 
 class _WithoutColours:
@@ -48,3 +30,7 @@ class _WithoutColours:
         if b"\x1b" in lines.data:
             lines = lines.changed(partial(_COLOURS.sub, b""))
         return self._plain.columns(lines)
+
+
+Coloured = partial(Wrapped, wrap=_WithoutColours)
+"""A format, with or without colours."""

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from itertools import islice
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from flows.parsing.choice import Description
+from flows.parsing.choice import Wrapped
 from flows.parsing.fields import encode
 from flows.parsing.formats.app import texts
 from flows.parsing.layout import Variants
@@ -28,24 +26,8 @@ _MOST_TRIED = 32
 _decode = json.JSONDecoder().raw_decode
 
 
-@dataclass(frozen=True)
-class _Monolog:
-    """Lines behind whose message there is JSON."""
-
-    plain: Description
-
-    @property
-    def samples(self) -> tuple[str, ...]:
-        """See `Description`."""
-        return self.plain.samples
-
-    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
-        """See `Description`."""
-        return _MonologFormat(self.plain.make(time_zone, duration_shift))
-
-
 class _MonologFormat:
-    """See `_Monolog`."""
+    """Lines behind whose message there is JSON."""
 
     def __init__(self, plain: Format) -> None:
         self._plain = plain
@@ -86,7 +68,7 @@ def _split(text: str) -> tuple[str, dict[str, object]]:
     return text, {}
 
 
-FORMAT = _Monolog(
+FORMAT = Wrapped(
     Variants(
         texts(
             "not_monolog",
@@ -96,5 +78,6 @@ FORMAT = _Monolog(
                 '[2026-11-22 20:15:05] production.ERROR: caf\u00e9 closed {"order":4711} ',
             ),
         )
-    )
+    ),
+    _MonologFormat,
 )

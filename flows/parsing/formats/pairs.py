@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import re
-from dataclasses import dataclass
-from zoneinfo import ZoneInfo
+from functools import partial
 
 import polars as pl
 
-from flows.parsing.choice import Description
+from flows.parsing.choice import Wrapped
 from flows.parsing.fields import encode
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, Row
@@ -20,22 +19,6 @@ _PAIR = re.compile(rf" +([A-Za-z_][\w.-]*)=({_VALUE})", re.ASCII)
 _MESSAGE = re.compile(
     rf"(.*?)(?: +\[([\w.:$-]+)\])?((?: +[A-Za-z_][\w.-]*=(?:{_VALUE}))*) *", re.DOTALL | re.ASCII
 )
-
-
-@dataclass(frozen=True)
-class WithPairs:
-    """Lines whose message is followed by a logger in brackets and pairs, which are attributes."""
-
-    plain: Description
-
-    @property
-    def samples(self) -> tuple[str, ...]:
-        """See `Description`."""
-        return self.plain.samples
-
-    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> Format:
-        """See `Description`."""
-        return _PairsFormat(self.plain.make(time_zone, duration_shift))
 
 
 class _PairsFormat:
@@ -73,3 +56,7 @@ def _plain(value: str) -> str:
         return str(ast.literal_eval(value))
     except (ValueError, SyntaxError):
         return value
+
+
+WithPairs = partial(Wrapped, wrap=_PairsFormat)
+"""Lines whose message is followed by a logger in brackets and pairs, which are attributes."""

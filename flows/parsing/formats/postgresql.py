@@ -17,48 +17,35 @@ a message begin with a tab: `LOG_MULTILINE=indent`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from flows.parsing.layout import Field, Layout, Maybe, Part, Variants, VariantsFormat
+from flows.parsing.choice import Wrapped
+from flows.parsing.layout import Field, Layout, Maybe, Part, Variants
 from flows.parsing.lines import Lines
-from flows.parsing.parser import Row
+from flows.parsing.parser import Format, Row
 from native.lines import Shape
 
 _TOOK = "duration: "
 MILLISECONDS = rf"^{_TOOK}([0-9]{{1,12}})\.([0-9]{{3}}) ms"
 
 
-@dataclass(frozen=True)
-class _Timed:
-    """Layouts in whose messages there are durations."""
-
-    layouts: Variants
-
-    @property
-    def samples(self) -> tuple[str, ...]:
-        return self.layouts.samples
-
-    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> _TimedFormat:
-        return _TimedFormat(self.layouts.make(time_zone))
-
-
 class _TimedFormat:
-    def __init__(self, inner: VariantsFormat) -> None:
-        self._inner = inner
+    """Lines in whose messages there are durations."""
+
+    def __init__(self, plain: Format) -> None:
+        self._plain = plain
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
-        row = self._inner.line(text)
+        row = self._plain.line(text)
         if found := re.match(MILLISECONDS, str(row["message"])):
             row["duration"] = int("".join(found.groups())) / 1_000_000
         return row
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        frame = self._inner.columns(lines)
+        frame = self._plain.columns(lines)
         if "message" not in frame.columns or not frame["message"].str.starts_with(_TOOK).any():
             return frame
         parts = [pl.col("message").str.extract(MILLISECONDS, group) for group in (1, 2)]
@@ -114,4 +101,4 @@ def _layout(prefix: tuple[Part | Maybe, ...]) -> Layout:
     return Layout(parts, samples, "not_postgresql")
 
 
-FORMAT = _Timed(Variants(tuple(map(_layout, _PREFIXES))))
+FORMAT = Wrapped(Variants(tuple(map(_layout, _PREFIXES))), _TimedFormat)

@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from connectors.errors import MalformedLine
+from flows.parsing.choice import Wrapped
 from flows.parsing.dialects import SYSLOG
-from flows.parsing.layout import SPACES, Field, Layout, Maybe, Part, Variants, VariantsFormat
+from flows.parsing.layout import SPACES, Field, Layout, Maybe, Part, Variants
 from flows.parsing.lines import Lines
-from flows.parsing.parser import Row
+from flows.parsing.parser import Format, Row
 from native.lines import Shape
 
 LEVEL_OF = {str(priority): SYSLOG[str(priority % 8)] for priority in range(24 * 8)}
@@ -97,27 +96,15 @@ def _layout(time: str, parts: _Parts) -> Layout:
     return Layout((*head, *parts), _SAMPLES if is_usual else (), "not_syslog", _check)
 
 
-@dataclass(frozen=True)
-class _Severe:
-    """Layouts in whose messages there are severities."""
-
-    layouts: Variants
-
-    @property
-    def samples(self) -> tuple[str, ...]:
-        return self.layouts.samples
-
-    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> _SevereFormat:
-        return _SevereFormat(self.layouts.make(time_zone))
-
-
 class _SevereFormat:
-    def __init__(self, inner: VariantsFormat) -> None:
-        self._inner = inner
+    """Lines in whose messages there are severities."""
+
+    def __init__(self, plain: Format) -> None:
+        self._plain = plain
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
-        row = self._inner.line(text)
+        row = self._plain.line(text)
         if "%" in text and not row.get("level"):
             for name in ("message", "attributes"):  # a program is the first of the attributes
                 if found := _severity_in.search(str(row.get(name, ""))[:_NEAR]):
@@ -127,7 +114,7 @@ class _SevereFormat:
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        frame = self._inner.columns(lines)
+        frame = self._plain.columns(lines)
         near = [
             pl.col(name).str.head(_NEAR)
             for name in ("message", "attributes")
@@ -143,11 +130,12 @@ class _SevereFormat:
         return frame.with_columns(level=pl.coalesce(said, *found, pl.lit("")))
 
 
-FORMAT = _Severe(
+FORMAT = Wrapped(
     Variants(
         (
             *(_layout(time, parts) for time in _TIMES for parts in _OF_HOST),
             *(_layout(time, parts) for time, parts in _RARE),
         )
-    )
+    ),
+    _SevereFormat,
 )
