@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from connectors.batch import Span, Stream
 from connectors.errors import StoreError
 from connectors.sinks.retry import Retry
 from connectors.sinks.sqlite.store import SqliteStore
@@ -109,6 +110,29 @@ def test_a_batch_waits_while_somebody_else_writes(store, file, status):
     writing.join()
     assert store.ledger().files == [span(0, 5)]
     assert not status.last_error
+
+
+def test_an_answer_knows_what_was_stored_before_it_was_asked_for_whoever_asks_beside(store):
+    others = [Span(Stream(number, "/var/log/b.log"), 0, 9, 0, 1) for number in range(1, 2000)]
+    store._append("position", others)  # so that a question takes its time
+    writer = store.writer()
+    is_over = threading.Event()
+
+    def ask() -> None:
+        while not is_over.is_set():
+            store.ledger()
+
+    asking = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    try:
+        for end in range(5, 255, 5):
+            writer.write(batch(end - 5, end))
+            assert [span.end for span in store.ledger([2**63 - 1]).files] == [end]
+    finally:
+        is_over.set()
+        for thread in asking:
+            thread.join()
 
 
 def test_a_file_that_has_been_gone_for_long_is_forgotten_and_old_blocks_are(store, file):

@@ -70,7 +70,7 @@ def path_of(settings: Settings) -> Path:
 
 
 def connect(path: Path, *, make: bool = False, enrichers: Iterable[str] = ()) -> sqlite3.Connection:
-    """A connection whose commits are on disk when they return; any one thread may use it.
+    """A connection whose commits are on disk when they return; for one thread at a time.
 
     Who may make the tables also adds the columns that they lack, those of `enrichers` among them.
     Raises `StoreError` if there is no such store, unless it shall be made.
@@ -97,7 +97,7 @@ def connect(path: Path, *, make: bool = False, enrichers: Iterable[str] = ()) ->
 
 
 class Database(TransactionTable):
-    """One connection to the file of a store. Any one thread may use it."""
+    """One connection to the file of a store, for any thread, but one at a time."""
 
     def __init__(self, settings: Settings, *, make: bool = False) -> None:
         self._instance = settings.instance

@@ -7,6 +7,7 @@ together, or not at all. So no block is ever in doubt. A commit returns when it 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
@@ -44,6 +45,7 @@ class SqliteStore(SqlStore):
         except OSError as error:
             raise StoreError(f"Cannot use {settings.data_dir}: {error.strerror}") from error
         self._db = Database(settings, make=True)
+        self._asking = threading.Lock()
         self.reader: Reader | None = SqliteReader(path_of(settings))
 
     def writer(self) -> TransactionWriter:
@@ -62,7 +64,12 @@ class SqliteStore(SqlStore):
         self._in_transaction(lambda db: db.record(kind, spans))
 
     def _ask(self, statement: str, **values: object) -> Sequence[Sequence[Any]]:
-        return self._retry(lambda: self._db.run(statement, values).fetchall(), self._db.trouble)
+        def ask() -> Sequence[Sequence[Any]]:
+            # One at a time: a second one on a connection sees what was there when the first began.
+            with self._asking:
+                return self._db.run(statement, values).fetchall()
+
+        return self._retry(ask, self._db.trouble)
 
     def _change(self, statement: str, **values: object) -> None:
         self._in_transaction(lambda db: db.run(statement, values))
