@@ -87,7 +87,7 @@ class Logfmt:
         """All lines at once; those that are not as usual are left open."""
         if b"\x1b" in lines.data:  # of one byte, which is found far quicker than two
             lines = lines.changed(partial(_COLOURS.sub, b""))
-        if b"<" in lines.data and re.search(rb"(?:\A|\n)<", lines.data):
+        if len(lines.beginning_with(ord("<"))):
             lines = lines.changed(partial(_PRIORITIES.sub, _level_of_bytes))
         return columns_of(
             Form.LOGFMT, lines, _members, self._zone, self._shift, needs_time=self._needs_time
