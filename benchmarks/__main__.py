@@ -22,6 +22,7 @@ from benchmarks import (
     files,
     latency,
     listeners,
+    loss,
     memory,
     patterns,
     peers,
@@ -36,6 +37,7 @@ from benchmarks.report import Noise, Report
 BENCHMARKS: dict[str, Benchmark] = {
     "throughput": throughput.measure,
     "peers": peers.measure,
+    "loss": loss.measure,
     "latency": latency.measure,
     "scaling": scaling.measure,
     "memory": memory.measure,
