@@ -241,10 +241,12 @@ static const byte *put_value(Reading *reading, const Key *key, int64_t line, con
         return stop && put_named(reading, key, line, at, stop, &reading->lines) ? stop : NULL;
     }
     at = read_number(at, end, &number);
-    bool is_put = at && (key->kind == TIME ? micros_since_1970(&number, at, &micros) &&
-                                                 put_time(reading, key, line, micros, true)
-                                           : put_number(key, line, &number));
-    return is_put ? at : NULL;
+    if (!at || key->kind != TIME)
+        return at && put_number(key, line, &number) ? at : NULL;
+    if (!micros_since_1970(&number, at, &micros))
+        return NULL;
+    put_time(reading, key, line, micros, true);
+    return at;
 }
 
 bool read_json(Reading *reading, int64_t line, const byte *at, const byte *end)

@@ -1,7 +1,8 @@
 /*
- * Lines of a layout to columns: fields, and the literals around them, as flows/parsing/layout.py
- * says. A field ends where something that may be behind it comes first, hence where its lazy
- * regular expression ends first; whatever does not fit then is left open.
+ * Lines of layouts to columns: fields, and the literals around them, as flows/parsing/layout.py
+ * says. First a line is taken apart as the regular expression of its layout does it: a field ends
+ * where something that may be behind it comes first; if the rest does not fit, where it comes next.
+ * Then the values of its fields are read.
  */
 
 #include "native.h"
@@ -64,33 +65,13 @@ static const byte *end_of_width(const Step *step, const byte *begin, const byte 
     return stop == begin + step->width ? stop : NULL;
 }
 
-/* Where the field ends that begins here; NULL if there is none. */
-static inline const byte *end_of_field(const Step *step, const byte *begin, const byte *end,
-                                       bool *has_escapes)
+/* Where a field of words ends next, from here on; NULL if nowhere. */
+static inline const byte *next_end(const Step *step, const byte *from, const byte *end)
 {
-    const byte *from = begin, *stop;
+    const byte *stop;
 
-    if (step->shape == ESCAPED) {
-        stop = end_of_escaped(begin, end, has_escapes);
-        stop = stop || step->end_count ? stop : end;
-        return stop && may_end(step, stop, end) ? stop : NULL;
-    }
-    if (step->shape == DIGITS) {
-        for (stop = begin; stop < end && is_digit(*stop); stop++)
-            ;
-        return stop > begin && may_end(step, stop, end) ? stop : NULL;
-    }
-    if (step->shape == TWO_WORDS) {
-        from = find(from, end, ' ', ' ', 0);
-        from = from && from > begin ? from + 1 : end;
-    }
-    if (step->shape < WORDS) {
-        if (from >= end || *from == ' ')
-            return NULL;
-        from++;
-    } else if (!step->end_count) {
-        return end;
-    }
+    if (!step->end_count)
+        return step->shape == WORDS || !find(from, end, ' ', ' ', 0) ? end : NULL;
     if (step->is_byte) {
         stop = find(from, end, step->until[0], step->until[0], 0);
         bool is_any = !stop || step->shape == WORDS || step->until[0] == ' ';
@@ -103,6 +84,34 @@ static inline const byte *end_of_field(const Step *step, const byte *begin, cons
             return NULL;
     }
     return step->may_be_last ? end : NULL;
+}
+
+/* Where the field that begins here ends first; NULL if it has no end. */
+static inline const byte *end_of_field(const Step *step, const byte *begin, const byte *end,
+                                       bool *has_escapes)
+{
+    const byte *stop = begin;
+
+    if (step->shape == ESCAPED) {
+        stop = end_of_escaped(begin, end, has_escapes);
+        stop = stop || step->end_count ? stop : end;
+        return stop && may_end(step, stop, end) ? stop : NULL;
+    }
+    if (step->shape == DIGITS) {
+        while (stop < end && is_digit(*stop))
+            stop++;
+        return stop > begin && may_end(step, stop, end) ? stop : NULL;
+    }
+    if (step->shape == TWO_WORDS) {
+        stop = find(begin, end, ' ', ' ', 0);
+        stop = stop && stop > begin ? stop + 1 : end;
+    }
+    if (step->shape < WORDS) {
+        if (stop >= end || *stop == ' ')
+            return NULL;
+        stop++;
+    }
+    return next_end(step, stop, end);
 }
 
 static bool unescape(Reading *reading, const Step *step, Text *text)
@@ -137,13 +146,32 @@ static inline void put_part(const Key *key, int64_t line, const Text *text, cons
     ((View *)key->out)[line] = view_of(at, end - at, text->in->buffer, text->in->data);
 }
 
-/* `method path protocol`: of three keys. */
-static bool put_request(Reading *reading, const Key *key, int64_t line, const Text *request)
+/* A request line without a protocol: of HTTP/0.9, or kept whole as the last of four keys. */
+static bool put_other_request(Reading *reading, const Step *step, int64_t line, const Text *request)
 {
+    const Key *key = &reading->keys[step->key];
+    const byte *at = request->at, *end = request->end, *path;
+
+    if (at == end || (end - at == 1 && *at == '-') || is_one_of(step->words, at, end))
+        return request->in == &reading->lines; /* with escapes it is not nothing */
+    while (at < end && *at >= 'A' && *at <= 'Z')
+        at++;
+    path = at + 1;
+    if (at == request->at || path >= end || *at != ' ' || find(path, end, ' ', ' ', 0))
+        return append_member(reading, key + 3, request->at, end);
+    put_part(key, line, request, request->at, at);
+    put_part(key + 1, line, request, path, end);
+    return true;
+}
+
+/* `method path protocol`: of three keys. */
+static bool put_request(Reading *reading, const Step *step, int64_t line, const Text *request)
+{
+    const Key *key = &reading->keys[step->key];
     const byte *protocol, *at = request->at, *end = request->end;
 
     if (!find_protocol(at, end, &protocol))
-        return false;
+        return put_other_request(reading, step, line, request);
     while (at < protocol && *at >= 'A' && *at <= 'Z')
         at++;
     const byte *path = at + 1;
@@ -189,7 +217,7 @@ static inline bool put_field(Reading *reading, const Step *step, int64_t line, T
     if (key->kind != TEXT && key->kind != ATTRIBUTE)
         return put_amount(key, line, text->at, text->end);
     if (step->meaning == REQUEST)
-        return put_request(reading, key, line, text);
+        return put_request(reading, step, line, text);
     if (text->end - text->at <= step->longest_empty && is_one_of(step->words, text->at, text->end))
         text->end = text->at;
     const View *meaning = key->word_count ? meaning_of(key, text->at, text->end) : NULL;
@@ -209,13 +237,13 @@ static bool goes_on(const byte *at, const byte *end)
 }
 
 /* Reads a time that ends by itself, which often is the one of the line before. */
-static inline const byte *put_pattern(Reading *reading, const Step *step, int64_t line,
-                                      const byte *at, const byte *end, bool *is_none)
+static inline const byte *end_of_time(Reading *reading, const Step *step, const byte *at,
+                                      const byte *end, bool *is_none)
 {
     const int64_t size = reading->time_size;
     const byte *stop = at + size;
 
-    if (!size || end - at < size || goes_on(stop, end) ||
+    if (!size || reading->codes != step->codes || end - at < size || goes_on(stop, end) ||
         !is_same(at, reading->time, size)) {
         uint64_t zone = 0;
         reading->time_size = 0;
@@ -224,21 +252,20 @@ static inline const byte *put_pattern(Reading *reading, const Step *step, int64_
         if (!stop || (zone && reading->zone && zone != reading->zone))
             return NULL;
         reading->zone |= zone;
+        reading->codes = step->codes;
         reading->time = at;
         reading->time_size = stop - at;
     }
-    bool is_put =
-        put_time(reading, &reading->keys[step->key], line, reading->micros, reading->is_zoned);
-    return is_put ? stop : NULL;
+    return stop;
 }
 
 /*
  * Where something else ends than a field that ends by what is behind it; NULL if it is not here,
- * unless `is_odd` leaves the line open. Puts a time into its column.
+ * unless `is_odd` leaves the line open.
  */
 static __attribute__((noinline)) const byte *end_of_other(Reading *reading, const Step *step,
-                                                          int64_t line, const byte *begin,
-                                                          const byte *end, bool *is_odd)
+                                                          const byte *begin, const byte *end,
+                                                          bool *is_odd)
 {
     const byte *stop = begin;
     bool is_none = false;
@@ -252,54 +279,209 @@ static __attribute__((noinline)) const byte *end_of_other(Reading *reading, cons
             stop++;
         return stop > begin ? stop : NULL;
     }
-    stop = put_pattern(reading, step, line, begin, end, &is_none);
+    stop = end_of_time(reading, step, begin, end, &is_none);
     if (step->shape != MOMENT && stop && !may_end(step, stop, end))
         stop = NULL;
     *is_odd = !stop && (step->shape != MOMENT || !is_none);
     return stop;
 }
 
-bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end)
+/* Where a part ends that is here; NULL if it is not, unless `is_odd` leaves the line open. */
+static inline const byte *end_of_part(Reading *reading, const Step *step, const byte *at,
+                                      const byte *end, Span *span, bool *is_odd)
 {
-    const Step *last = reading->steps + reading->step_count;
-    bool is_sure = true; /* that there is no other way to read what was read */
+    const byte *begin = at + step->before.size, *stop;
 
-    for (const Step *step = reading->steps; step < last; step++) {
-        bool has_escapes = false;
-        const byte *begin = at + step->before.size, *stop = NULL;
-        if (!step->before.size || is_here(&step->before, at, end)) {
-            bool is_odd = false;
-            if (step->is_found)
-                stop = end_of_field(step, begin, end, &has_escapes);
-            else
-                stop = end_of_other(reading, step, line, begin, end, &is_odd);
-            if (is_odd)
-                return false;
+    if (step->before.size && !is_here(&step->before, at, end))
+        return NULL;
+    span->at = begin;
+    span->has_escapes = false;
+    if (!step->is_found)
+        return end_of_other(reading, step, begin, end, is_odd);
+    stop = end_of_field(step, begin, end, &span->has_escapes);
+    if (stop && step->is_choice && !is_chosen(step, &reading->keys[step->key], begin, stop)) {
+        *is_odd = !step->is_fixed;
+        return NULL;
+    }
+    return stop;
+}
+
+/* How a line fits a layout: only the definition knows; it is of no such layout; it is of it. */
+typedef enum { UNKNOWN, NEVER, SURELY } Fit;
+
+/* Whether all lines have what is before this part. */
+static bool is_needed(const Path *path, const Step *step)
+{
+    const Step *at = path->steps;
+
+    while (at < step)
+        at += at->together ? at->together : 1;
+    return at == step && step->before.size && !step->together;
+}
+
+/* Where the text before this part, without which no line is, is last; the end if nobody knows. */
+static const byte *last_place(const Path *path, const Step *step, const byte *begin,
+                              const byte *end)
+{
+    const byte *at = end;
+
+    if (step == path->steps + path->count || !is_needed(path, step))
+        return end;
+    while (at >= begin && !is_here(&step->before, at, end))
+        at--;
+    return at;
+}
+
+/*
+ * The next way to take a line apart, before this part: a field that may end later, or parts that
+ * may be left out. Moves `step` and `at` behind it. No way begins behind `limit`.
+ */
+static __attribute__((noinline)) Fit go_back(const Path *path, Span *spans, const Step **step,
+                                             const byte **at, const byte *end, const byte *limit)
+{
+    while ((*step)-- > path->steps) {
+        const Step *last = *step;
+        Span *span = &spans[last - path->steps];
+        if (!span->at || span->at - last->before.size > limit)
+            continue;
+        if (!last->is_fixed) {
+            const byte *stop = NULL;
+            if (last->shape == SPACES)
+                stop = span->end - 1 > span->at ? span->end - 1 : NULL;
+            else if (last->is_guess || !last->is_found || last->is_choice || last->shape == ESCAPED)
+                return UNKNOWN;
+            else if (span->end < end && (*span->end != ' ' || last->shape == WORDS))
+                stop = next_end(last, span->end + 1, end);
+            if (stop) {
+                span->end = stop;
+                *at = stop + last->behind;
+                *step += 1;
+                return SURELY;
+            }
         }
-        if (!stop && step->together && !step->is_guess) {
+        if (last->together) {
+            *at = span->at - last->before.size;
+            for (int64_t left = 0; left < last->together; left++)
+                span[left].at = NULL;
+            *step += last->together;
+            return SURELY;
+        }
+    }
+    return NEVER;
+}
+
+/* Takes a line apart: where each part is, NULL of those that are left out. */
+static inline Fit take_apart(Reading *reading, const Path *path, const byte *at, const byte *end)
+{
+    enum { FEW_WAYS = 4, MOST_WAYS = 100 };
+    const byte *begin = at;
+    const Step *step = path->steps, *last = step + path->count;
+    Span *spans = reading->spans;
+
+    for (int ways = 0;;) {
+        bool is_odd = false;
+        if (step == last && at == end)
+            return SURELY;
+        Span *span = &spans[step - path->steps];
+        const byte *stop = step < last ? end_of_part(reading, step, at, end, span, &is_odd) : NULL;
+        if (is_odd)
+            return UNKNOWN;
+        if (stop) {
+            span->end = stop;
+            at = stop + step->behind;
+            step++;
+            continue;
+        }
+        if (step < last && step->is_guess)
+            return UNKNOWN;
+        if (step < last && step->together) {
+            for (int64_t left = 0; left < step->together; left++)
+                span[left].at = NULL;
+            step += step->together;
+            continue;
+        }
+        if (ways++ == MOST_WAYS)
+            return UNKNOWN;
+        const byte *limit = ways > FEW_WAYS ? last_place(path, step, begin, end) : end;
+        Fit fit = go_back(path, spans, &step, &at, end, limit);
+        if (fit != SURELY)
+            return fit;
+    }
+}
+
+/* Reads the value of a part, if it has any; false if it is not as usual. */
+static inline bool put_value(Reading *reading, const Step *step, int64_t line, const Span *span)
+{
+    if (!step->is_found && !step->width) {
+        if (step->shape != LITERAL && step->shape != SPACES)
+            put_time(reading, &reading->keys[step->key], line, reading->micros, reading->is_zoned);
+        return true;
+    }
+    if (step->is_watched && !is_usual(step, span->at, span->end))
+        return false;
+    Text text = {span->at, span->end, &reading->lines};
+    if (span->has_escapes && !unescape(reading, step, &text))
+        return false;
+    return put_field(reading, step, line, &text);
+}
+
+/* Reads a line, as nearly all are, whose fields end where they may end first. */
+static inline bool read_straight(Reading *reading, int64_t line, const byte *at, const byte *end)
+{
+    const Path *path = reading->paths;
+
+    for (const Step *step = path->steps; step < path->steps + path->count; step++) {
+        bool is_odd = false;
+        Span span;
+        span.end = end_of_part(reading, step, at, end, &span, &is_odd);
+        if (!span.end) {
+            if (is_odd || step->is_guess || !step->together)
+                return false;
             step += step->together - 1;
             continue;
         }
-        if (!stop) {
-            reading->is_other = is_sure && !step->is_guess;
+        if (!put_value(reading, step, line, &span))
             return false;
-        }
-        if (step->is_choice && !is_chosen(step, &reading->keys[step->key], begin, stop)) {
-            reading->is_other = is_sure && step->is_fixed && !step->together;
-            return false;
-        }
-        is_sure &= step->is_fixed;
-        if (step->is_found || step->width) {
-            if (step->is_watched && !is_usual(step, begin, stop))
-                return false;
-            Text text = {begin, stop, &reading->lines};
-            if (has_escapes && !unescape(reading, step, &text))
-                return false;
-            if (!put_field(reading, step, line, &text))
-                return false;
-        }
-        at = stop + step->behind;
+        at = span.end + step->behind;
     }
-    reading->is_other = is_sure && at != end;
     return at == end;
+}
+
+/* Makes the columns of a line as they were before it was read. */
+static void forget(Reading *reading, int64_t line)
+{
+    static const int64_t SIZES[] = {[TEXT] = sizeof(View), [TIME] = sizeof(int64_t),
+                                    [STATUS] = sizeof(uint16_t), [SMALL] = sizeof(uint16_t),
+                                    [LARGE] = sizeof(uint64_t), [SECONDS] = sizeof(double),
+                                    [ATTRIBUTE] = 0};
+    reading->objects.size = reading->object;
+    reading->has_time = false;
+    for (const Key *key = reading->keys; key < reading->keys + reading->key_count; key++)
+        if (key->out)
+            memset((byte *)key->out + line * SIZES[key->kind], 0, SIZES[key->kind]);
+}
+
+bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end)
+{
+    const int64_t texts = reading->texts.size;
+
+    if (reading->path_count == 1) {
+        if (read_straight(reading, line, at, end))
+            return true;
+        reading->texts.size = texts;
+        forget(reading, line);
+    }
+    for (const Path *path = reading->paths; path < reading->paths + reading->path_count; path++) {
+        Fit fit = take_apart(reading, path, at, end);
+        if (fit == NEVER)
+            continue;
+        if (fit == UNKNOWN)
+            return false;
+        const Span *span = reading->spans;
+        for (const Step *step = path->steps; step < path->steps + path->count; step++, span++)
+            if (span->at && !put_value(reading, step, line, span))
+                return false;
+        return true;
+    }
+    return false;
 }

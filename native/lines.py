@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -142,7 +142,7 @@ class Step(NamedTuple):
     A line is left open if the field has one of two `odd` bytes; if it `is_even`, so is one with
     more than a space between words. Two `words` stand for none, or are all there are, if it
     `is_choice`. `is_guess`: a line may be of the layout all the same if an end is not here. A step
-    that `is_fixed` can be read in one way only.
+    that `is_fixed` ends in one place only.
     """
 
     key: int
@@ -192,21 +192,25 @@ class Step(NamedTuple):
         return bool(self.odd or self.is_even)
 
 
-class Read(NamedTuple):
-    """The columns of all lines, and of which lines they are certain; `others` are of no such line.
+Paths: TypeAlias = tuple[tuple[Step, ...], ...]
+"""The steps of layouts."""
 
-    `timestamp` is UTC if times are `zoned`; else it is what the lines say, clocks of the `zone` of
-    which they have the name, if they have any.
+
+class Read(NamedTuple):
+    """The columns of all lines, and of which lines they are certain.
+
+    `timestamp` is UTC but for lines whose time has no zone: it is what the `clocks` say of the
+    `zone` of which they have the name, if they have any.
     """
 
     columns: pl.DataFrame
     ok: npt.NDArray[np.bool_]
-    others: npt.NDArray[np.bool_]
-    zoned: bool
+    clocks: npt.NDArray[np.bool_]
     zone: str
 
 
-_OTHER = 2  # beside 0 and 1, for a line left open: it is of no such layout
+_CLOCK = 2  # beside 0 and 1, for a line whose time is of no zone
+_SPAN = 24  # bytes
 _View = np.dtype("V16")
 MOST_HERE = 12
 """Bytes of a text that a view has itself."""
@@ -360,9 +364,14 @@ class _Step(ctypes.Structure):
         )
 
 
+class _Path(ctypes.Structure):
+    _fields_ = (("steps", ctypes.POINTER(_Step)), ("count", ctypes.c_int64))
+
+
 @cache
-def _path(steps: tuple[Step, ...]) -> ctypes.Array[_Step]:
-    return (_Step * len(steps))(*map(_Step.of, steps))
+def _paths(paths: Paths) -> ctypes.Array[_Path]:
+    tables = [(_Step * len(steps))(*map(_Step.of, steps)) for steps in paths]
+    return (_Path * len(paths))(*(_Path(table, len(table)) for table in tables))
 
 
 class _Made(ctypes.Structure):
@@ -389,17 +398,17 @@ class _Reading(ctypes.Structure):
         ("tell_count", ctypes.c_int64),
         ("untold", ctypes.c_int64),
         ("lesser", ctypes.c_uint64),
-        ("steps", ctypes.c_void_p),
-        ("step_count", ctypes.c_int64),
+        ("paths", ctypes.c_void_p),
+        ("path_count", ctypes.c_int64),
+        ("spans", ctypes.c_void_p),
         ("room", ctypes.c_int64),
         ("attributes", ctypes.c_void_p),
         ("lines", _Made),
         ("texts", _Made),
         ("objects", _Made),
         ("timeless", ctypes.c_int64),
-        ("zoned", ctypes.c_int64),
         ("zone", ctypes.c_uint64),
-        ("progress", ctypes.c_int64 * 8),
+        ("progress", ctypes.c_int64 * 9),
     )
 
 
@@ -451,10 +460,11 @@ def _letters(word: int) -> str:
     return word.to_bytes(8, "little").rstrip(b"\0").decode()
 
 
-def can_read(text: bytes, count: int, keys: Sequence[Key]) -> bool:
+def can_read(text: bytes, count: int, keys: Sequence[Key], form: Form) -> bool:
     """Whether these lines can be read here at all; without keys there is nothing to read."""
-    is_usual = 0 < len(keys) <= MOST_KEYS and _room(len(text), count, keys) <= _MOST_BYTES
-    return native.library is not None and is_usual
+    is_usual = form is Form.LAYOUT or 0 < len(keys) <= MOST_KEYS
+    is_small = _room(len(text), count, keys) <= _MOST_BYTES
+    return native.library is not None and is_usual and is_small
 
 
 def _room(size: int, count: int, keys: Sequence[Key]) -> int:
@@ -486,28 +496,30 @@ def read(
     text: bytes,
     starts: npt.NDArray[np.int64],
     keys: Keys,
-    steps: tuple[Step, ...] = (),
+    paths: Paths = (),
 ) -> Read:
     """Lines of this format; what is no column's goes into the column `attributes`, if any is.
 
-    Lines of a layout are read by its steps.
+    Lines of layouts are read by the steps of the first of them that fits.
     """
     assert native.library
     count = len(starts) - 1
-    typed = {
-        number: _DTYPES[key.kind] for number, key in enumerate(keys.all) if key.kind in _DTYPES
-    }
+    typed = {key.column: _DTYPES[key.kind] for key in keys.all if key.kind in _DTYPES}
     types = [dtype for dtype, _ in typed.values()]
     *cells, attributes, ok = _zeros(count, [*types, _View, np.dtype(np.uint8)])
     values = dict(zip(typed, cells, strict=True))
     names = [f'{{"{key.name}":'.encode() for key in keys.all]
-    outs = {number: cell.ctypes.data for number, cell in values.items()}
+    outs = {column: cell.ctypes.data for column, cell in values.items()}
     table = (_Key * len(keys.all))(
-        *(_Key.of(key, names[number], outs.get(number)) for number, key in enumerate(keys.all))
+        *(
+            _Key.of(key, name, outs.get(key.column))
+            for key, name in zip(keys.all, names, strict=True)
+        )
     )
     tells = (_Tell * len(keys.tells))(*map(_Tell.of, keys.tells))
-    has_attributes = len(values) < len(keys.all)
-    path = _path(steps)
+    has_attributes = any(key.kind not in _DTYPES for key in keys.all)
+    table_of_paths = _paths(paths)
+    spans = np.empty((max(map(len, paths), default=0), _SPAN), np.uint8)
     reading = _Reading(
         keys=ctypes.addressof(table),
         key_count=keys.top,
@@ -515,12 +527,12 @@ def read(
         tell_count=len(tells),
         untold=keys.untold,
         lesser=_bits(n for n, key in enumerate(keys.all) if key.kind is Kind.LESSER),
-        steps=ctypes.addressof(path),
-        step_count=len(steps),
+        paths=ctypes.addressof(table_of_paths),
+        path_count=len(paths),
+        spans=spans.ctypes.data,
         room=_room_beside(keys.all),
         attributes=attributes.ctypes.data if has_attributes else None,
         timeless=all(key.kind is not Kind.TIME for key in keys.all),
-        zoned=-1,
     )
     some = False
     call = native.library.logwax_read
@@ -548,11 +560,8 @@ def read(
         share = 1
         some |= reading.objects.size > 0
     columns = {
-        keys.all[number].column: array_of(dtype, values[number], texts)
-        for number, (_, dtype) in typed.items()
+        column: array_of(dtype, values[column], texts) for column, (_, dtype) in typed.items()
     }
     if some:
         columns["attributes"] = array_of(pa.string_view(), attributes, texts)
-    return Read(
-        frame_of(columns), ok == 1, ok == _OTHER, reading.zoned != 0, _letters(reading.zone)
-    )
+    return Read(frame_of(columns), ok > 0, ok == _CLOCK, _letters(reading.zone))

@@ -114,6 +114,18 @@ typedef struct {
     byte odd[2];          /* with any of which the definition is asked */
 } Step;
 
+/* A layout. */
+typedef struct {
+    const Step *steps;
+    int64_t count;
+} Path;
+
+/* Where a part of a line is. */
+typedef struct {
+    const byte *at, *end;
+    bool has_escapes;
+} Span;
+
 /*
  * The reading of lines: what Python says of it, then how far it is, which begins with 0. The last
  * time is often found again.
@@ -125,14 +137,14 @@ typedef struct {
     int64_t tell_count;
     int64_t untold;  /* what counts if there is none */
     uint64_t lesser; /* a bit for each key that is LESSER */
-    const Step *steps; /* of a layout */
-    int64_t step_count;
+    const Path *paths; /* of layouts: a line is of the first that fits */
+    int64_t path_count;
+    Span *spans;         /* as many as the longest of them has steps */
     int64_t room;        /* what an object takes beside two bytes for each of its line */
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made lines;          /* themselves */
     Made texts, objects; /* unescaped texts, and objects of JSON */
     int64_t timeless;    /* whether lines need no time */
-    int64_t zoned;       /* whether times carry their zone: -1 until the first one tells */
     uint64_t zone;       /* the letters of its name, if it is not UTC; 0 until the first one tells */
     uint64_t seen;       /* a bit for each key of this line */
     uint64_t empty;      /* those that have no value */
@@ -140,8 +152,9 @@ typedef struct {
     int64_t object;      /* where the one of this line begins */
     const byte *time;    /* the last one, of which there may be none */
     int64_t time_size, micros;
-    bool is_zoned, has_time; /* the last time, this line */
-    bool is_other;           /* this line is certainly of no such layout */
+    const byte *codes;        /* how it was written; NULL: in no pattern */
+    bool is_zoned, has_time;  /* the last time, this line */
+    bool is_clock;            /* the time of this line is of no zone */
 } Reading;
 
 /* Reads one line, less its line end; false leaves it open. */
@@ -420,8 +433,8 @@ static inline uint64_t bit_of(const Reading *reading, const Key *key)
     return 1ULL << (key - reading->keys);
 }
 
-/* The time as the value of a key; false if others differ in whether they carry their zone. */
-bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned);
+/* The time as the value of a key. */
+void put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned);
 
 /* Appends `"name":` to the attributes of the line. */
 void begin_member(Reading *reading, const Key *key);

@@ -33,13 +33,11 @@ const Key *find_key(Reading *reading, const byte *at, const byte *end, byte clos
     return NULL;
 }
 
-bool put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned)
+void put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bool is_zoned)
 {
     ((int64_t *)key->out)[line] = micros;
     reading->has_time = true;
-    if (reading->zoned < 0)
-        reading->zoned = is_zoned;
-    return reading->zoned == is_zoned;
+    reading->is_clock = !is_zoned;
 }
 
 void begin_member(Reading *reading, const Key *key)
@@ -85,14 +83,17 @@ bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, 
 {
     int64_t size = end - at;
 
-    if (!size || size != reading->time_size || !is_same(at, reading->time, size)) {
+    if (!size || size != reading->time_size || reading->codes ||
+        !is_same(at, reading->time, size)) {
         reading->time_size = 0;
+        reading->codes = NULL;
         if (!read(at, end, &reading->micros, &reading->is_zoned))
             return false;
         reading->time = at;
         reading->time_size = size;
     }
-    return put_time(reading, key, line, reading->micros, reading->is_zoned);
+    put_time(reading, key, line, reading->micros, reading->is_zoned);
+    return true;
 }
 
 const View *meaning_of(const Key *key, const byte *at, const byte *end)
@@ -240,8 +241,9 @@ static bool has_room(const Reading *reading, int64_t size)
 
 /*
  * Reads the lines from number `first` to before `last`, of which line i is lines[starts[i]] to
- * before lines[starts[i + 1]], into the columns of up to 64 keys; lines of a layout by its steps.
- * `ok` is 1 for lines of which all is in the columns, 2 for those that are of no such layout. 16 bytes behind the room of `texts` and `objects`
+ * before lines[starts[i + 1]], into the columns of up to 64 keys, or, of layouts, of any number.
+ * `ok` is 1 for lines of which all is in the columns, 2 if their time is of no zone. 16 bytes
+ * behind the room of `texts` and `objects`
  * may be written. Returns the number of the line for which there is not enough room any more.
  */
 int64_t logwax_read(int64_t form, Reading *reading, const int64_t *starts, int64_t first,
@@ -259,11 +261,11 @@ int64_t logwax_read(int64_t form, Reading *reading, const int64_t *starts, int64
         reading->object = reading->objects.size;
         reading->seen = reading->empty = 0;
         reading->likely = 0;
-        reading->is_other = false;
         reading->has_time = reading->timeless;
+        reading->is_clock = false;
         bool is_read =
             FORMS[form](reading, line, at, end) && reading->has_time && are_right(reading);
-        ok[line] = is_read ? 1 : 2 * reading->is_other;
+        ok[line] = is_read ? 1 + reading->is_clock : 0;
         if (reading->attributes)
             end_object(reading, line);
     }

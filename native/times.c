@@ -308,7 +308,7 @@ const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int
     if ((has_year && !is_of_years(parts[YEAR])) || !micros_of(parts, micros))
         return NULL;
     *micros += fraction;
-    *is_zoned = zone;
+    *is_zoned = zone || !has_year; /* what has no year gets a zone with it */
     if (!is_name)
         return !zone || subtract_offset(zone, at, micros) ? at : NULL;
     if (at - zone != 3 || (memcmp(zone, "UTC", 3) && memcmp(zone, "GMT", 3))) {

@@ -122,6 +122,35 @@ def test_several_parts_may_be_left_out_anywhere(line: str, expected: dict[str, s
     assert read(form, line) == {**expected, "message": "a"}
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("a: b: 7|1", {"text": "a: b", "code": "7"}),  # a field that ends later
+        ("a: [b: 7|1", {"text": "a: [b", "code": "7"}),  # ... than parts that may be left out
+        ("a:   b: 7|1", {"text": "a:   b", "code": "7"}),
+        ("a: [x] [y] 7|1", {"text": "a", "in": "x] [y", "code": "7"}),
+    ],
+)
+def test_a_line_is_taken_apart_in_another_way_if_the_first_does_not_fit(
+    line: str, expected: dict[str, str]
+) -> None:
+    form = layout(
+        Field("text", shape=Shape.WORDS),
+        ":",
+        SPACES,
+        Maybe("[", Field("in", shape=Shape.WORDS), "] "),
+        Field("code", shape=Shape.DIGITS),
+    )
+    assert read(form, line) == expected
+
+
+def test_a_line_that_is_taken_apart_in_very_many_ways_is_left_to_the_definition() -> None:
+    fields = (Field(name, shape=Shape.WORDS) for name in "abcd")
+    form = layout(*(part for field in fields for part in (field, " ")), "=")
+    many = f"{'x ' * 25}|1"
+    assert refused(form, many) == "not_it"
+
+
 @pytest.mark.parametrize("many", ["", ", 1: a", ", 3: a, 5: b", ", 0: a, 1: b, 6: c"])
 def test_many_parts_may_be_left_out_one_after_another(many: str) -> None:
     names = "0123456"
@@ -156,12 +185,14 @@ def test_of_variants_the_first_that_fits_counts() -> None:
     assert refused(form, new.replace("2026-11", "2026-13")) == "bad_timestamp"
 
 
-def test_a_line_that_an_earlier_variant_takes_slowly_is_not_given_to_a_later_one() -> None:
+def test_a_line_that_an_earlier_variant_takes_at_a_second_attempt_is_not_given_to_a_later_one() -> (
+    None
+):
     text = Field("text", shape=Shape.WORDS)
     first = Layout((text, ": ", Field("code", shape=Shape.DIGITS), "|", TIME), (), "no_first")
     form = Variants((first, Layout((Field("all", shape=Shape.WORDS), "|", TIME), (), "no_second")))
     assert read(form, "a: 1|1") == {"text": "a", "code": "1"}
-    assert read(form, "a: b: 1|1", is_fast=False) == {"text": "a: b", "code": "1"}
+    assert read(form, "a: b: 1|1") == {"text": "a: b", "code": "1"}
     assert read(form, "a: b|1") == {"all": "a: b"}
 
 

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from connectors.errors import MalformedLine
-from flows.parsing.compiled import nothing, read_lines
+from flows.parsing.compiled import nothing
 from flows.parsing.dialects import USUAL
 from flows.parsing.events import OPEN_QUOTE
 from flows.parsing.fields import READ, encode, number
@@ -28,7 +28,7 @@ from flows.parsing.layout import Field, Layout, Part, put
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Row
 from flows.parsing.times import any_time, pattern
-from native.lines import MOST_HERE, MOST_KEYS, Form, Meaning, Shape
+from native.lines import MOST_HERE, MOST_KEYS, Meaning, Shape
 
 QUERY = "query"
 """What a path goes on with behind a `?`: a column on the way."""
@@ -207,7 +207,7 @@ class CellsFormat:
         layout = self._kernel(separator, self._way(first))
         if not layout:
             return nothing(lines)
-        frame = read_lines(Form.LAYOUT, lines, layout.keys, self._zone, layout.steps)
+        frame = layout.make(self._zone).columns(lines)
         if QUERY in frame.columns:
             query, path = pl.col(QUERY), pl.col("request_path")
             whole = pl.when(query == "").then(path).otherwise(path + "?" + query)

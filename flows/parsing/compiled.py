@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from flows.parsing.lines import Flags, Lines
+from flows.parsing.lines import Lines
 from flows.parsing.parser import OK
 from flows.parsing.times import utc_of_clocks
-from native.lines import Form, Key, Keys, Step, can_read, read
+from native.lines import Form, Key, Keys, Paths, can_read, read
 
 
 def read_lines(
@@ -19,33 +19,21 @@ def read_lines(
     lines: Lines,
     keys: Sequence[Key] | Keys,
     zone: ZoneInfo,
-    steps: tuple[Step, ...] = (),
+    paths: Paths = (),
 ) -> pl.DataFrame:
     """The frame that `Format.columns` returns; where nothing is compiled, no line is certain."""
-    return read_apart(form, lines, keys, zone, steps)[0]
-
-
-def read_apart(
-    form: Form,
-    lines: Lines,
-    keys: Sequence[Key] | Keys,
-    zone: ZoneInfo,
-    steps: tuple[Step, ...] = (),
-) -> tuple[pl.DataFrame, Flags]:
-    """The same, and which lines are certainly not of the layout of these steps."""
     if not isinstance(keys, Keys):
         keys = Keys(keys, len(keys))
-    if not can_read(lines.text, len(lines), keys.all):
-        return nothing(lines), np.zeros(len(lines), np.bool_)
-    found = read(form, lines.text, lines.starts, keys, steps)
-    frame, ok = found.columns, pl.Series(OK, found.ok)
-    if not found.zoned and (zone.key != "UTC" or found.zone):
-        clocks = frame["timestamp"].to_physical().to_numpy()
-        times, is_one = utc_of_clocks(clocks, zone, found.zone)
+    if not can_read(lines.text, len(lines), keys.all, form):
+        return nothing(lines)
+    found = read(form, lines.text, lines.starts, keys, paths)
+    frame, ok, clocks = found.columns, found.ok, found.clocks
+    if (zone.key != "UTC" or found.zone) and clocks.any():
+        times = frame["timestamp"].to_physical().to_numpy().copy()
+        times[clocks], ok[clocks] = utc_of_clocks(times[clocks], zone, found.zone)
         frame = frame.with_columns(timestamp=pl.Series(times).cast(frame.schema["timestamp"]))
-        ok = pl.Series(OK, found.ok & is_one)
     # Not `hstack`: a frame without columns, of lines in which no key is known, has no height.
-    return pl.DataFrame([*frame.get_columns(), ok]), found.others
+    return pl.DataFrame([*frame.get_columns(), pl.Series(OK, ok)])
 
 
 def nothing(lines: Lines) -> pl.DataFrame:

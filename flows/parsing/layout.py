@@ -2,8 +2,8 @@
 
 From a layout come the definition, which is a regular expression and the readers of the values, and
 the steps of the compiled part. Every field is as short as what is behind it allows: the compiled
-part takes what such an expression tries first, and leaves the line open where that does not fit.
-A field of a fixed width, and a time in a pattern, end by themselves.
+part tries what such an expression tries, in the same order. A field of a fixed width, and a time in
+a pattern, end by themselves.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from functools import cached_property, partial
 from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import polars as pl
 
 from connectors.errors import MalformedLine
-from flows.parsing.compiled import nothing, read_apart
+from flows.parsing.compiled import read_lines
 from flows.parsing.fields import NO_VALUE, READ, Escapes, encode, put_numbers, unescape
-from flows.parsing.lines import Flags, Lines
-from flows.parsing.parser import OK, Row, filled
-from flows.parsing.times import UTC, pattern, reader_of
-from native.lines import MOST_HERE, Form, Key, Kind, Meaning, Shape, Step
+from flows.parsing.lines import Lines
+from flows.parsing.parser import Row
+from flows.parsing.times import pattern, reader_of
+from native.lines import MOST_HERE, Form, Key, Kind, Meaning, Paths, Shape, Step
 
 REQUEST = "request"
 """The column of a request line: method, path and `attributes.protocol`."""
@@ -47,7 +46,6 @@ _KINDS = {
     "duration": Kind.SECONDS,
     "": Kind.ATTRIBUTE,
 }
-_NUMBER = "number"
 _MOST_WORDS = 2  # that a step has itself
 _REQUEST = re.compile(
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ](?:.*[^ ])?) (HTTP/\d(?:\.\d)?)|"
@@ -104,19 +102,22 @@ class Field:
             return f"({pattern(str(self.time)).shape})"
         return _BETWEEN_BRACKETS if self.is_pattern else _PATTERNS[self.shape]
 
-    def read_as(self) -> Iterator[Key]:
+    @property
+    def read_as(self) -> tuple[Key, ...]:
         """What the compiled part makes of it."""
         if self.column == REQUEST:
-            yield Key("method", "method", Kind.TEXT)
-            yield Key("request_path", "request_path", Kind.TEXT)
-            yield Key("protocol", "attributes", Kind.ATTRIBUTE)
-        else:
-            kind = _KINDS.get(self.column, Kind.TEXT)
-            meanings = self.words
-            if len(self.choices) > _MOST_WORDS:
-                meanings = {word: meanings.get(word, word) for word in self.choices}
-            words = tuple(meanings.items())
-            yield Key(self.name, self.column or "attributes", kind, self.shift, words)
+            return (
+                Key("method", "method", Kind.TEXT),
+                Key("request_path", "request_path", Kind.TEXT),
+                Key("protocol", "attributes", Kind.ATTRIBUTE),
+                Key(self.name, "attributes", Kind.ATTRIBUTE),  # of another shape
+            )
+        kind = _KINDS.get(self.column, Kind.TEXT)
+        meanings = self.words
+        if len(self.choices) > _MOST_WORDS:
+            meanings = {word: meanings.get(word, word) for word in self.choices}
+        words = tuple(meanings.items())
+        return (Key(self.name, self.column or "attributes", kind, self.shift, words),)
 
 
 class Spaces(Enum):
@@ -264,11 +265,21 @@ class Layout:
             words = (word for pair in one.words.items() for word in pair)
             if any(len(word.encode()) > MOST_HERE for word in words):
                 raise ValueError(f"{one.name}: words have up to {MOST_HERE} bytes")
-        assert self.steps  # which raises where no field can end
+        assert self._alone.paths  # which raises where no field can end
 
     def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> LayoutFormat:
         """The format; times without a zone are in `time_zone`; durations name their units."""
-        return LayoutFormat(self, self.zone or time_zone)
+        return self._alone.make(time_zone)
+
+    @cached_property
+    def _alone(self) -> Variants:
+        return Variants((self,))
+
+    def row(self, text: str, zone: ZoneInfo) -> Row:
+        """One line. Raises `MalformedLine`."""
+        if self.is_spaced:
+            text = " ".join(filter(None, text.split(" ")))
+        return self.readers.row(text, zone)
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
@@ -277,36 +288,18 @@ class Layout:
         return tuple(part for parts in found for part in parts if isinstance(part, Field))
 
     @cached_property
-    def has_year(self) -> bool:
-        """Whether its times say their year."""
-        (time,) = (field.time for field in self.fields if field.column == "timestamp")
-        return not isinstance(time, str) or pattern(time).has_year
-
-    @cached_property
     def readers(self) -> Readers:
         """The definition."""
         expression = re.compile("".join(map(_pattern, self.parts)), re.DOTALL)
         return Readers(expression, self.fields, self.reason, self._misfit, self.check)
 
-    @cached_property
-    def keys(self) -> list[Key]:
-        """What the compiled part makes of all fields."""
-        return [key for field in self.fields for key in field.read_as()]
-
-    @cached_property
-    def steps(self) -> tuple[Step, ...]:
-        """How the compiled part reads a line."""
-        keys: dict[str, int] = {}
-        count = 0
-        for each in self.fields:
-            keys[each.name] = count
-            count += len(list(each.read_as()))
-        steps = _steps(_tokens(self.parts), _End(may_be_last=True), keys)
+    def steps(self, numbers: Mapping[tuple[Key, ...], int]) -> tuple[Step, ...]:
+        """How the compiled part reads a line, to which the keys have these numbers."""
+        keys = {field.name: numbers[field.read_as] for field in self.fields}
+        steps = _steps(_tokens(self.parts), (), keys)
         if not self.is_spaced:
             return tuple(steps)
-        return tuple(
-            step._replace(is_even=step.shape is Shape.WORDS, is_fixed=False) for step in steps
-        )
+        return tuple(step._replace(is_even=step.shape is Shape.WORDS) for step in steps)
 
     def _misfit(self, text: str) -> str:
         """Which field of a line is the first that does not fit."""
@@ -384,10 +377,10 @@ class _End(NamedTuple):
     field: str = ""
 
 
-def _behind(tokens: Sequence[_Token], after: _End) -> _End:
-    """What these tokens, behind which there is `after`, may begin with."""
+def _behind(tokens: Sequence[_Token]) -> _End:
+    """What these tokens, behind which the line ends, may begin with."""
     if not tokens:
-        return after
+        return _End(may_be_last=True)
     token = tokens[0]
     if isinstance(token, _Text):
         return _End((token.text,), is_guess=token.is_guess)
@@ -395,7 +388,7 @@ def _behind(tokens: Sequence[_Token], after: _End) -> _End:
         return _End((" ",))
     if isinstance(token, Field):
         return _End(field=token.name)
-    one, other = _behind(_tokens(token.parts), after), _behind(tokens[1:], after)
+    one, other = _behind(_tokens(token.parts)), _behind(tokens[1:])
     return _End(
         tuple(dict.fromkeys(one.texts + other.texts)),
         one.may_be_last or other.may_be_last,
@@ -404,19 +397,21 @@ def _behind(tokens: Sequence[_Token], after: _End) -> _End:
     )
 
 
-def _steps(tokens: Sequence[_Token], after: _End, keys: Mapping[str, int]) -> Iterator[Step]:
+def _steps(
+    tokens: Sequence[_Token], after: Sequence[_Token], keys: Mapping[str, int]
+) -> Iterator[Step]:
     """The steps of these tokens. Raises `ValueError` for a field of which nobody knows the end."""
     before = _Text("")
     number = 0
     while number < len(tokens):
-        token, rest = tokens[number], tokens[number + 1 :]
+        token, rest = tokens[number], [*tokens[number + 1 :], *after]
         number += 1
         if isinstance(token, _Text):
             before = token
             continue
         if isinstance(token, Field):
-            step = _step(token, _End() if token.ends_itself else _behind(rest, after), keys)
-            if step.ends and isinstance(rest[0] if rest else None, _Text):
+            step = _step(token, _End() if token.ends_itself else _behind(rest), keys)
+            if step.ends and number < len(tokens) and isinstance(rest[0], _Text):
                 step = step._replace(takes_end=True)
                 number += 1
             yield _with(step, before)
@@ -425,25 +420,28 @@ def _steps(tokens: Sequence[_Token], after: _End, keys: Mapping[str, int]) -> It
         else:
             if before.text:
                 yield _with(Step(0, Shape.LITERAL, is_fixed=True), before)
-            inner = list(_steps(_tokens(token.parts), _behind(rest, after), keys))
-            is_fixed = token.parts == (SPACES,) and _is_clear(rest)
-            yield inner[0]._replace(together=len(inner), is_fixed=is_fixed)
+            inner = list(_steps(_tokens(token.parts), rest, keys))
+            yield inner[0]._replace(together=len(inner))
             yield from inner[1:]
         before = _Text("")
     if before.text:
         yield _with(Step(0, Shape.LITERAL, is_fixed=True), before)
 
 
-def _with(step: Step, before: _Text) -> Step:
-    return step._replace(before=before.text, is_guess=before.is_guess or step.is_guess)
-
-
-def _is_clear(rest: Sequence[_Token]) -> bool:
-    """Whether none of these begins with a space."""
-    token = rest[0] if rest else _Text("")
+def _is_clear(behind: Sequence[_Token]) -> bool:
+    """Whether a space more in front of these tokens would make no difference to the others."""
+    token = behind[0] if behind else _Text("")
     if isinstance(token, _Text):
         return token.text[:1] != " "
-    return isinstance(token, Field) and token.shape < Shape.WORDS and not token.is_pattern
+    if not isinstance(token, Field) or token.ends_itself:
+        return False
+    if token.choices:
+        return all(choice[:1] != " " for choice in token.choices)
+    return token.shape < Shape.WORDS or all(text[0] != " " for text in _behind(behind[1:]).texts)
+
+
+def _with(step: Step, before: _Text) -> Step:
+    return step._replace(before=before.text, is_guess=before.is_guess or step.is_guess)
 
 
 def _step(field: Field, end: _End, keys: Mapping[str, int]) -> Step:
@@ -453,9 +451,10 @@ def _step(field: Field, end: _End, keys: Mapping[str, int]) -> Step:
     if field.shape is Shape.DIGITS and any(text[:1].isdigit() for text in end.texts):
         raise ValueError(f"a digit follows the digits of {field.name}")
     sign = {Shape.ESCAPED: '"'}.get(field.shape, " ")
-    is_word = field.shape is not Shape.WORDS and all(text[0] == sign for text in end.texts)
     firsts = {text[0] for text in end.texts}
+    is_word = field.shape is not Shape.WORDS and firsts <= {sign}
     is_chosen = bool(field.choices) and firsts.isdisjoint("".join(field.choices))
+    is_bracketed = field.is_pattern and firsts <= {"[", "]"}
     is_request = field.column == REQUEST
     meaning = field.time if isinstance(field.time, Meaning) else Meaning.ISO
     return Step(
@@ -471,36 +470,10 @@ def _step(field: Field, end: _End, keys: Mapping[str, int]) -> Step:
         is_json=field.escapes is Escapes.JSON,
         is_choice=bool(field.choices),
         is_guess=end.is_guess,
-        is_fixed=field.ends_itself or field.shape is Shape.DIGITS or is_word or is_chosen,
+        is_fixed=is_bracketed
+        or is_word
+        or (is_chosen if field.choices else field.ends_itself or field.shape is Shape.DIGITS),
     )
-
-
-class LayoutFormat:
-    """A layout with the zone of its times."""
-
-    def __init__(self, layout: Layout, zone: ZoneInfo) -> None:
-        self._layout = layout
-        # A time without a year is in no zone yet: see flows/parsing/times.py.
-        self._zone = zone if layout.has_year else UTC
-
-    def line(self, text: str) -> Row:
-        """One line. Raises `MalformedLine`."""
-        if self._layout.is_spaced:
-            text = " ".join(filter(None, text.split(" ")))
-        return self._layout.readers.row(text, self._zone)
-
-    def columns(self, lines: Lines) -> pl.DataFrame:
-        """All lines at once; those that are not as usual are left open."""
-        return self.apart(lines)[0]
-
-    def apart(self, lines: Lines) -> tuple[pl.DataFrame, Flags]:
-        """The same, and which lines are certainly not of this layout."""
-        layout = self._layout
-        return read_apart(Form.LAYOUT, lines, layout.keys, self._zone, layout.steps)
-
-    def matches(self, text: str) -> bool:
-        """Whether a line looks like one of this layout."""
-        return not self._layout.is_spaced and bool(self._layout.readers.pattern.fullmatch(text))
 
 
 @dataclass(frozen=True)
@@ -514,49 +487,47 @@ class Variants:
         """Lines of all of them, those of the first before others."""
         return tuple(sample for layout in self.layouts for sample in layout.samples)
 
-    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> VariantsFormat:
+    @cached_property
+    def keys(self) -> dict[tuple[Key, ...], int]:
+        """What the compiled part makes of all fields, and the number of the first of these keys."""
+        found: dict[tuple[Key, ...], int] = {}
+        for layout in self.layouts:
+            for one in layout.fields:
+                found.setdefault(one.read_as, sum(map(len, found)))
+        return found
+
+    @cached_property
+    def paths(self) -> Paths:
+        """How the compiled part reads a line."""
+        return tuple(layout.steps(self.keys) for layout in self.layouts)
+
+    def make(self, time_zone: ZoneInfo, duration_shift: int = 0) -> LayoutFormat:
         """The format; times without a zone are in `time_zone`; durations name their units."""
-        return VariantsFormat([layout.make(time_zone) for layout in self.layouts])
+        (zone,) = {layout.zone for layout in self.layouts}
+        return LayoutFormat(self, zone or time_zone)
 
 
-class VariantsFormat:
-    """See `Variants`."""
+class LayoutFormat:
+    """Layouts with the zone of their times."""
 
-    def __init__(self, formats: Sequence[LayoutFormat]) -> None:
-        self._formats = formats
+    def __init__(self, variants: Variants, zone: ZoneInfo) -> None:
+        self._variants = variants
+        self._zone = zone
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`: that of the layout that the line looks like."""
         # No error, whose traceback would hold all that is here.
         why: tuple[str, str | Callable[[], str]] | None = None
-        for form in self._formats:
+        for layout in self._variants.layouts:
             try:
-                return form.line(text)
+                return layout.row(text, self._zone)
             except MalformedLine as error:
-                if why is None or form.matches(text):
+                if why is None or layout.readers.pattern.fullmatch(text):
                     why = error.reason, error.tell
         assert why
         raise MalformedLine(*why)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
-        """All lines at once; each layout is asked for those that are not of the ones before."""
-        frames: list[pl.DataFrame] = []
-        numbers = np.arange(len(lines))
-        for form in self._formats:
-            frame, others = form.apart(lines)
-            certain = frame[OK].to_numpy()
-            for number in np.flatnonzero(~certain & ~others).tolist():
-                others[number] = not form.matches(lines.raw(number).decode(errors="replace"))
-            left = np.flatnonzero(others)
-            if len(left) == len(lines):
-                continue
-            mine = frame.with_columns(pl.Series(_NUMBER, numbers))
-            frames.append(mine.filter(~others) if len(left) else mine)
-            if not len(left):
-                break
-            lines, numbers = lines.only(left), numbers[left]
-        else:
-            frames.append(nothing(lines).with_columns(pl.Series(_NUMBER, numbers)))
-        if len(frames) == 1:
-            return frames[0].drop(_NUMBER)
-        return filled(pl.concat(frames, how="diagonal").sort(_NUMBER).drop(_NUMBER))
+        """All lines at once; those that are not as usual are left open."""
+        keys = [key for keys in self._variants.keys for key in keys]
+        return read_lines(Form.LAYOUT, lines, keys, self._zone, self._variants.paths)
