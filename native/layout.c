@@ -2,7 +2,7 @@
  * Lines of layouts to columns: fields, and the literals around them, as flows/parsing/layout.py
  * says. First a line is taken apart as the regular expression of its layout does it: a field ends
  * where something that may be behind it comes first; if the rest does not fit, where it comes next.
- * Then the values of its fields are read.
+ * Then the values of its fields are read; of nearly all lines of a single layout, at once.
  */
 
 #include "native.h"
@@ -49,7 +49,7 @@ static inline bool may_end(const Step *step, const byte *at, const byte *end)
     return step->may_be_last && at == end;
 }
 
-/* Where a field of a fixed width ends; NULL if its characters are others. */
+/* Where a field of a fixed width ends; NULL if its characters are others, or odd. */
 static const byte *end_of_width(const Step *step, const byte *begin, const byte *end, bool *is_odd)
 {
     const byte *stop = begin + step->width;
@@ -57,8 +57,10 @@ static const byte *end_of_width(const Step *step, const byte *begin, const byte 
     if (stop > end)
         stop = end;
     for (const byte *at = begin; at < stop; at++)
-        if (*at >= 0x80) /* a part of a character */
+        if (*at >= 0x80) { /* a part of a character */
             *is_odd = true;
+            return NULL;
+        }
     for (const byte *at = begin; at < stop; at++)
         if (step->shape == DIGITS ? !is_digit(*at) : step->shape == WORD && *at == ' ')
             return NULL;
@@ -409,8 +411,9 @@ static inline Fit take_apart(Reading *reading, const Path *path, const byte *at,
     }
 }
 
-/* Reads the value of a part, if it has any; false if it is not as usual. */
-static inline bool put_value(Reading *reading, const Step *step, int64_t line, const Span *span)
+/* Reads the value of a part, if it has one; false if it is not as usual. */
+__attribute__((always_inline)) static inline bool put_value(Reading *reading, const Step *step,
+                                                            int64_t line, const Span *span)
 {
     if (!step->is_found && !step->width) {
         if (step->shape != LITERAL && step->shape != SPACES)
@@ -428,21 +431,21 @@ static inline bool put_value(Reading *reading, const Step *step, int64_t line, c
 /* Reads a line, as nearly all are, whose fields end where they may end first. */
 static inline bool read_straight(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
-    const Path *path = reading->paths;
+    const Step *last = reading->paths->steps + reading->paths->count;
 
-    for (const Step *step = path->steps; step < path->steps + path->count; step++) {
+    for (const Step *step = reading->paths->steps; step < last; step++) {
         bool is_odd = false;
         Span span;
         span.end = end_of_part(reading, step, at, end, &span, &is_odd);
-        if (!span.end) {
-            if (is_odd || step->is_guess || !step->together)
+        if (span.end) {
+            at = span.end + step->behind;
+            if (!put_value(reading, step, line, &span))
                 return false;
-            step += step->together - 1;
             continue;
         }
-        if (!put_value(reading, step, line, &span))
+        if (is_odd || step->is_guess || !step->together)
             return false;
-        at = span.end + step->behind;
+        step += step->together - 1;
     }
     return at == end;
 }
@@ -455,22 +458,16 @@ static void forget(Reading *reading, int64_t line)
                                     [LARGE] = sizeof(uint64_t), [SECONDS] = sizeof(double),
                                     [ATTRIBUTE] = 0};
     reading->objects.size = reading->object;
-    reading->has_time = false;
+    reading->has_time = reading->timeless;
     for (const Key *key = reading->keys; key < reading->keys + reading->key_count; key++)
         if (key->out)
             memset((byte *)key->out + line * SIZES[key->kind], 0, SIZES[key->kind]);
 }
 
-bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end)
+/* Reads a line of the first layout that fits. */
+static __attribute__((noinline)) bool read_anyhow(Reading *reading, int64_t line, const byte *at,
+                                                  const byte *end)
 {
-    const int64_t texts = reading->texts.size;
-
-    if (reading->path_count == 1) {
-        if (read_straight(reading, line, at, end))
-            return true;
-        reading->texts.size = texts;
-        forget(reading, line);
-    }
     for (const Path *path = reading->paths; path < reading->paths + reading->path_count; path++) {
         Fit fit = take_apart(reading, path, at, end);
         if (fit == NEVER)
@@ -484,4 +481,17 @@ bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end
         return true;
     }
     return false;
+}
+
+bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end)
+{
+    const int64_t texts = reading->texts.size;
+
+    if (reading->path_count == 1) {
+        if (read_straight(reading, line, at, end))
+            return true;
+        reading->texts.size = texts;
+        forget(reading, line);
+    }
+    return read_anyhow(reading, line, at, end);
 }

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.errors import MalformedLine
+from flows.parsing.fields import Escapes
 from flows.parsing.layout import SPACES, Field, Layout, Maybe, Part, Variants
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK
@@ -142,6 +143,22 @@ def test_a_line_is_taken_apart_in_another_way_if_the_first_does_not_fit(
         Field("code", shape=Shape.DIGITS),
     )
     assert read(form, line) == expected
+
+
+def test_what_a_first_attempt_has_found_is_not_in_the_row_of_a_second_one() -> None:
+    host, size = Field("host", "host"), Field("size", "bytes_sent", Shape.DIGITS)
+    ident = Field("ident", escapes=Escapes.JSON, shape=Shape.ESCAPED)
+    level = Field("level", "level")
+    form = layout(
+        Maybe(host, " ", size, ' "', ident, '" '),
+        level,
+        ": ",
+        Field("text", "message", Shape.WORDS),
+    )
+    whole = {"host": "a", "bytes_sent": 7, "ident": '"', "level": "b", "message": "c"}
+    assert read(form, r'a 7 "\"" b: c|1') == whole
+    assert refused(form, r'a 7 "\"" b c|1') == "not_it"
+    assert read(form, r'a: 7 "\"" b c|1') == {"level": "a", "message": r'7 "\"" b c'}
 
 
 def test_a_line_that_is_taken_apart_in_very_many_ways_is_left_to_the_definition() -> None:
