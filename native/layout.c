@@ -127,6 +127,22 @@ static bool unescape(Reading *reading, const Step *step, Text *text)
     return true;
 }
 
+/* Makes one quote of two. */
+static void halve_quotes(Reading *reading, Text *text)
+{
+    Made *made = &reading->texts;
+    int64_t begin = made->size;
+    const byte *quote;
+
+    for (const byte *at = text->at; at < text->end; at = quote + 2) {
+        quote = find(at, text->end, '"', '"', 0);
+        append(made, at, (quote ? quote + 1 : text->end) - at);
+        if (!quote)
+            break;
+    }
+    *text = (Text){made->data + begin, made->data + made->size, made};
+}
+
 /* Whether the text ends with ` HTTP/1.1` or ` HTTP/2`; `protocol` is where the space is. */
 static bool find_protocol(const byte *at, const byte *end, const byte **protocol)
 {
@@ -288,6 +304,14 @@ static __attribute__((noinline)) const byte *end_of_other(Reading *reading, cons
     return stop;
 }
 
+/* Where a cell ends in whose quotes a quote is doubled (RFC 4180); NULL if that is not as usual. */
+static const byte *end_of_cell(const Step *step, const byte *at, const byte *end, bool *has_escapes)
+{
+    for (at++; (at = find(at, end, '"', '"', 0)) && end - at > 1 && at[1] == '"'; at += 2)
+        *has_escapes = true;
+    return at && may_end(step, at + 1, end) ? at + 1 : NULL;
+}
+
 /* Where a part ends that is here; NULL if it is not, unless `is_odd` leaves the line open. */
 static inline const byte *end_of_part(Reading *reading, const Step *step, const byte *at,
                                       const byte *end, Span *span, bool *is_odd)
@@ -300,6 +324,11 @@ static inline const byte *end_of_part(Reading *reading, const Step *step, const 
     span->has_escapes = false;
     if (!step->is_found)
         return end_of_other(reading, step, begin, end, is_odd);
+    if (step->is_cell && begin < end && *begin == '"') {
+        stop = end_of_cell(step, begin, end, &span->has_escapes);
+        *is_odd = !stop;
+        return stop;
+    }
     stop = end_of_field(step, begin, end, &span->has_escapes);
     if (stop && step->is_choice && !is_chosen(step, &reading->keys[step->key], begin, stop)) {
         *is_odd = !step->is_fixed;
@@ -420,11 +449,16 @@ __attribute__((always_inline)) static inline bool put_value(Reading *reading, co
             put_time(reading, &reading->keys[step->key], line, reading->micros, reading->is_zoned);
         return true;
     }
-    if (step->is_watched && !is_usual(step, span->at, span->end))
-        return false;
     Text text = {span->at, span->end, &reading->lines};
-    if (span->has_escapes && !unescape(reading, step, &text))
+    if (step->is_cell && text.at < text.end && *text.at == '"') {
+        text.at++;
+        text.end--;
+        if (span->has_escapes)
+            halve_quotes(reading, &text);
+    } else if ((step->is_watched && !is_usual(step, text.at, text.end)) ||
+               (span->has_escapes && !unescape(reading, step, &text))) {
         return false;
+    }
     return put_field(reading, step, line, &text);
 }
 

@@ -142,7 +142,7 @@ class Step(NamedTuple):
     A line is left open if the field has one of two `odd` bytes; if it `is_even`, so is one with
     more than a space between words. Two `words` stand for none, or are all there are, if it
     `is_choice`. `is_guess`: a line may be of the layout all the same if an end is not here. A step
-    that `is_fixed` ends in one place only.
+    that `is_fixed` ends in one place only. One that `is_cell` may be in quotes (RFC 4180).
     """
 
     key: int
@@ -162,6 +162,7 @@ class Step(NamedTuple):
     is_choice: bool = False
     is_guess: bool = False
     is_fixed: bool = False
+    is_cell: bool = False
 
     @property
     def until(self) -> bytes:
@@ -325,6 +326,7 @@ class _Step(ctypes.Structure):
         ("is_fixed", ctypes.c_bool),
         ("is_byte", ctypes.c_bool),
         ("is_found", ctypes.c_bool),
+        ("is_cell", ctypes.c_bool),
         ("least", ctypes.c_uint8),
         ("until", ctypes.c_uint8 * 2),
         ("odd", ctypes.c_uint8 * 2),
@@ -358,6 +360,7 @@ class _Step(ctypes.Structure):
             step.is_fixed,
             step.is_byte,
             step.is_found,
+            step.is_cell,
             step.least,
             (ctypes.c_uint8 * 2)(*step.until),
             odd,

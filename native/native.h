@@ -109,7 +109,7 @@ typedef struct {
     int64_t key, shape, meaning, longest_empty;
     int64_t end_count, behind, width, together;
     bool may_be_last, is_json, is_even, is_choice, is_watched, is_guess, is_fixed, is_byte,
-        is_found;
+        is_found, is_cell;
     byte least, until[2]; /* where an end may be */
     byte odd[2];          /* with any of which the definition is asked */
 } Step;

@@ -1,9 +1,8 @@
 """Formats whose columns a line of the file names: cells with a separator between them.
 
 Of a header come the fields, of these the layout that the one kernel reads, and the definition: a
-line is taken apart at the separator, and what is in quotes as RFC 4180 has it. A line with a quote
-is left to the definition. Cells that a line lacks are empty, and what it has more of is
-`attributes.extra`: a line is refused if it has no time.
+line is taken apart at the separator, and what is in quotes as RFC 4180 has it. Cells that a line
+lacks are empty, and what it has more of is `attributes.extra`: a line is refused if it has no time.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from flows.parsing.events import OPEN_QUOTE
 from flows.parsing.fields import READ, encode, number
 from flows.parsing.keys import Table
 from flows.parsing.layout import Field, Layout, Part, put
-from flows.parsing.lines import Lines
+from flows.parsing.lines import QUOTE, Lines
 from flows.parsing.parser import OK, Row
 from flows.parsing.times import any_time, pattern
 from native.lines import MOST_HERE, MOST_KEYS, Meaning, Shape
@@ -199,7 +198,7 @@ class CellsFormat:
         return split(text, separator)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
-        """All lines at once; those with quotes, or another number of cells, are left open."""
+        """All lines at once; those with another number of cells, or odd quotes, are left open."""
         if not len(lines):
             return nothing(lines)
         first = lines.raw(0).decode(errors="replace")
@@ -208,6 +207,9 @@ class CellsFormat:
         if not layout:
             return nothing(lines)
         frame = layout.make(self._zone).columns(lines)
+        for other in self._columns.separators.partition(separator)[0].encode():
+            if other in lines.data:
+                frame = frame.with_columns(pl.col(OK) & ~lines.having(other))
         if QUERY in frame.columns:
             query, path = pl.col(QUERY), pl.col("request_path")
             whole = pl.when(query == "").then(path).otherwise(path + "?" + query)
@@ -215,8 +217,11 @@ class CellsFormat:
         for column, decode in self._columns.decode.items():
             texts = frame.filter(OK)[column].unique().to_list() if column in frame.columns else []
             if texts:
-                meant = {text: decode(text) for text in texts}
-                frame = frame.with_columns(pl.col(column).replace(meant))
+                text = pl.col(column)
+                meant = text.replace({text: decode(text) for text in texts})
+                if self._columns.is_quoted and b'"' in lines.data:
+                    meant = pl.when(lines.having(QUOTE)).then(text).otherwise(meant)
+                frame = frame.with_columns(meant.alias(column))
         return frame
 
     def _way(self, text: str) -> Meaning:
@@ -250,14 +255,13 @@ class CellsFormat:
                 time = f"{_DATE}{separator}{_CLOCK}"
                 parts.append(Field(one.name, "timestamp", time=time))
                 continue
-            odd = '"' if self._columns.is_quoted else "\\"
-            if separator == " ":
-                shape, odd = Shape.WORD, odd + "\t"
-            else:
-                shape = Shape.WORDS
-                odd += separator if behind is None else ""
+            shape = Shape.WORD if separator == " " else Shape.WORDS
+            odd = "\r" if self._columns.is_quoted else "\\"  # of which `csv` has its own opinion
+            odd += separator if behind is None and shape is Shape.WORDS else ""
             is_time = one.column == "timestamp"
-            parts.append(replace(one, shape=shape, odd=odd[:2], time=way if is_time else one.time))
+            way_of = way if is_time else one.time
+            is_cell = self._columns.is_quoted
+            parts.append(replace(one, shape=shape, odd=odd, time=way_of, is_cell=is_cell))
         return Layout(tuple(parts), (), "")
 
 

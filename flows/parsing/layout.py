@@ -65,7 +65,8 @@ class Field:
     of up to 12 bytes; others mean themselves. A line with one of two `odd` characters here is
     decided by the definition; if a comma is one, what is before it counts, and all is an attribute.
     `choices`: all that it can be; if they are more than two, each has up to 12 bytes. Of durations,
-    10^shift of the unit are a second.
+    10^shift of the unit are a second. What `is_cell` may be in quotes, which only the compiled part
+    knows: it is for `cells.py`.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Field:
     shift: int = 0
     words: Mapping[str, str] = field(default_factory=dict)
     width: int = 0
+    is_cell: bool = False
 
     @property
     def is_pattern(self) -> bool:
@@ -470,7 +472,9 @@ def _step(field: Field, end: _End, keys: Mapping[str, int]) -> Step:
         is_json=field.escapes is Escapes.JSON,
         is_choice=bool(field.choices),
         is_guess=end.is_guess,
-        is_fixed=is_bracketed
+        is_cell=field.is_cell,
+        is_fixed=field.is_cell
+        or is_bracketed
         or is_word
         or (is_chosen if field.choices else field.ends_itself or field.shape is Shape.DIGITS),
     )

@@ -7,10 +7,11 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from connectors.encodings import UTF_8
 
-NEWLINE, CARRIAGE_RETURN = 10, 13
+NEWLINE, CARRIAGE_RETURN, QUOTE = 10, 13, 34
 
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -77,6 +78,11 @@ class Lines:
         if not len(data):
             return _NONE
         return np.flatnonzero(data.take(self.starts[:-1], mode="clip") == byte)
+
+    def having(self, byte: int) -> pl.Series:
+        """Which lines, all of which have an end, have this byte."""
+        is_it = np.frombuffer(self.data, np.uint8) == byte
+        return pl.Series(np.logical_or.reduceat(is_it, self.starts[:-1]))
 
     def changed(self, change: Callable[[bytes], bytes]) -> Lines:
         """Each line as `change` makes it, which is told of one or more, and keeps their ends."""
