@@ -45,8 +45,11 @@ def check(texts: Mapping[str, str]) -> None:
         raise MalformedLine("not_combined", found)
 
 
+HOST = Field("host", "client_ip", odd=",")
+"""The client."""
+
 BEGIN: tuple[Field | str, ...] = (
-    Field("host", "client_ip", odd=","),
+    HOST,
     " ",
     Field("ident", escapes=Escapes.APACHE, usual="-"),
     " ",

@@ -11,16 +11,18 @@ lines are of this format only where nothing is known of the user but the name, a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from connectors.errors import MalformedLine
 from flows.parsing.formats import combined
-from flows.parsing.formats.combined import BEGIN, CLIENT
+from flows.parsing.formats.combined import BEGIN, CLIENT, HOST
 from flows.parsing.layout import Field, Layout, Part, Variants
 from native.lines import Shape
 
 _REASON = "not_vhost_combined"
 _HOST = Field("virtual host", "host")
 _PORT = Field("port", shape=Shape.DIGITS)
+_BEGIN = (replace(HOST, odd=",-"), *BEGIN[1:])  # whether `-` may be here, `_check` says
 
 
 def _check(texts: Mapping[str, str]) -> None:
@@ -36,7 +38,7 @@ def _layout(*parts: Part, samples: tuple[str, ...]) -> Layout:
 FORMAT = Variants(
     (
         _layout(
-            *(_HOST, ":", _PORT, " ", *BEGIN, *CLIENT),
+            *(_HOST, ":", _PORT, " ", *_BEGIN, *CLIENT),
             samples=(
                 "www.example.com:443 203.0.113.7 - cust_1 [22/Nov/2026:20:15:05 +0000] "
                 '"GET /a?b=c HTTP/1.1" 200 512 "-" "curl/8.7.1"',
@@ -44,21 +46,21 @@ FORMAT = Variants(
             ),
         ),
         _layout(
-            *(_HOST, " ", *BEGIN, *CLIENT),
+            *(_HOST, " ", *_BEGIN, *CLIENT),
             samples=(
                 "www.example.com 203.0.113.7 - cust_1 [22/Nov/2026:20:15:05 +0000] "
                 '"GET /a?b=c HTTP/1.1" 200 512 "-" "caf\u00e9"',
             ),
         ),
         _layout(
-            *(_HOST, " ", *BEGIN),
+            *(_HOST, " ", *_BEGIN),
             samples=(
                 "www.example.com 203.0.113.7 - cust_1 [22/Nov/2026:20:15:05 +0000] "
                 '"GET /caf\u00e9 HTTP/1.1" 200 512',
             ),
         ),
         _layout(
-            *(_HOST, ":", _PORT, " ", *BEGIN),
+            *(_HOST, ":", _PORT, " ", *_BEGIN),
             samples=(
                 "www.example.com:443 203.0.113.7 - cust_1 [22/Nov/2026:20:15:05 +0000] "
                 '"GET /caf\u00e9 HTTP/1.1" 200 512',
