@@ -298,3 +298,12 @@ def test_whatever_stands_where_a_header_is_lines_are_rows_or_refused(
 def test_a_cell_may_be_as_long_as_a_line() -> None:
     form = described("csv", "time,message").make(ZoneInfo("UTC"))
     assert form.line(f'2026-11-22T20:15:05Z,"{"x" * 200_000}"')["message"] == "x" * 200_000
+
+
+def test_any_number_of_columns_is_read_the_fast_way_and_cells_in_quotes_are() -> None:
+    header = ",".join(["timestamp", *(f"c{number}" for number in range(100))])
+    line = ",".join(["2026-11-22T20:15:05Z", *100 * ['"a ""b"", c"']])
+    read = described("csv", header).make(ZoneInfo("UTC"))
+    assert certain(read, [line, line.replace('"a ', "a "), line], spelled=True) == [
+        *(True, False, True)
+    ]

@@ -27,7 +27,7 @@ from flows.parsing.layout import Field, Layout, Part, put
 from flows.parsing.lines import QUOTE, Lines
 from flows.parsing.parser import OK, Row
 from flows.parsing.times import any_time, pattern
-from native.lines import MOST_HERE, MOST_KEYS, Meaning, Shape
+from native.lines import MOST_HERE, Meaning, Shape
 
 QUERY = "query"
 """What a path goes on with behind a `?`: a column on the way."""
@@ -240,7 +240,7 @@ class CellsFormat:
         names = [one.name for one in fields]
         columns = {one.column for one in fields}
         is_alone = len(fields) == 1 and len(self._columns.separators) > 1  # there is none to see
-        if is_alone or len(fields) > MOST_KEYS or any(encode(name)[1:-1] != name for name in names):
+        if is_alone or any(encode(name)[1:-1] != name for name in names):
             return None
         if "timestamp" not in columns or (QUERY in columns and "request_path" not in columns):
             return None
