@@ -452,6 +452,18 @@ def test_requests_that_are_too_large_are_cut(open_it, influxd):
         server.close()
 
 
+def test_lines_that_a_server_had_no_time_for_are_written_again_as_they_were(open_it):
+    server = ScriptedInfluxDB()
+    try:
+        store = open_it(server.url)
+        server.faults.extend([None, Answer(500, '{"error":"timeout"}')])
+        store.writer().write(batch(0, 8))
+        bodies = [body for body in server.written if body.startswith(b"api_requests")]
+        assert [body.count(b"\n") for body in bodies] == [8, 8]
+    finally:
+        server.close()
+
+
 def test_a_line_that_a_proxy_calls_too_large_once_is_no_dead_letter(open_it, influxd, faulty):
     given = {"influxdb_api": "v2", "influxdb_token": "secret", "influxdb_org": "us"}
     writer = open_it(faulty.url, **given).writer()

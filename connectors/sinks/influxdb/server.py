@@ -25,6 +25,7 @@ _TIMEOUT = urllib3.Timeout(connect=3, read=60)  # seconds
 
 # What says nothing about the points: no answer, or what passes, or what somebody has to put right.
 _PASSING = (0, 408, 425, 429, 502, 503, 504)
+_LATE = "timeout"  # what 1.x says, with status 500, of a write that it may end all the same
 _OF_ALL_POINTS = (401, 402, 403, 404, 405, 407, 411, 415, 507)
 
 
@@ -46,9 +47,14 @@ class InfluxError(StoreError):
         super().__init__(f"status {status}: {words}" if status else words)
 
     @property
+    def passes(self) -> bool:
+        """Whether the same request is going to be taken: the server was away, or had no time."""
+        return self.status in _PASSING or (self.words == _LATE and self.is_its_own)
+
+    @property
     def may_be_rows(self) -> bool:
         """Whether other rows, or fewer, might be taken: whatever is not known to be of no rows."""
-        if self.status < 400 or self.status in _PASSING:
+        if self.status < 400 or self.passes:
             return False
         # A wall in between may stop a request for what is in some line of it.
         return self.status not in _OF_ALL_POINTS or (self.status == 403 and not self.is_its_own)
@@ -220,7 +226,7 @@ def lasting(error: Exception) -> Trouble | None:
     """The same of a request that has no rows of anybody: it is never at fault itself."""
     if not isinstance(error, InfluxError):
         return None
-    passes = error.status in _PASSING or (error.status >= 500 and error.status != 507)
+    passes = error.passes or (error.status >= 500 and error.status != 507)
     return Trouble(str(error), error.retry_after, needs_help=not passes)
 
 
