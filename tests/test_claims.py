@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from connectors import preflight
+from connectors.batch import Taken
 from connectors.errors import LogwaxError
 from connectors.sources import catalog, file_list
 from settings import Settings
 from tests.conftest import wait_for
 from tests.rights import no_more_than_others
-from tests.tailing import SOON, append
+from tests.tailing import SOON, Memory, Tail, append
 
 
 @pytest.fixture(autouse=True)
@@ -206,13 +207,70 @@ def test_few_files_are_open_where_few_may_be(tail, tmp_path):
         assert tailed.problems == ""
 
 
-def test_a_busy_file_is_free_for_other_processes_after_each_batch(tail, tmp_path):
-    log, claims = tmp_path / "a.log", tmp_path / "claims"
-    log.write_bytes(b"one\ntwo\n")
-    first = tail(log, claims=claims, limits=replace(SOON, lines=1))
-    (batch,) = first.partition.next_batch()
-    assert first.is_quiet(), "it does not read on, or it would keep the file"
-    first.memory.record(batch)
-    batch.acknowledge()
-    second = tail(log, first.memory, claims=claims)
-    assert second.read(4) == b"two\n"
+def take(tailed: Tail) -> Taken:
+    """The next batch, which is on its way then."""
+    found: list[Taken] = []
+    wait_for(lambda: bool(found or found.extend(tailed.partition.next_batch())), "a batch")
+    return found[0]
+
+
+def store(tailed: Tail, *batches: Taken) -> None:
+    for batch in batches:
+        tailed.memory.record(batch)
+        batch.acknowledge()
+
+
+@pytest.fixture
+def many_lines(tail, tmp_path, monkeypatch) -> Callable[..., Tail]:
+    """Makes processes that share a file of many lines, and read one at a time."""
+    monkeypatch.setattr(catalog, "TENURE_SECONDS", 0.0)
+    log = tmp_path / "a.log"
+    log.write_bytes(b"".join(b"%03d\n" % number for number in range(1000)))
+
+    def make(memory: Memory | None = None) -> Tail:
+        return tail(log, memory, claims=tmp_path / "claims", limits=replace(SOON, lines=1))
+
+    return make
+
+
+def test_who_has_a_file_that_nobody_else_asks_for_reads_on_while_its_batches_are_stored(many_lines):
+    alone = many_lines()
+    batches = [take(alone) for _ in range(4)]
+    assert b"".join(batch.data for batch in batches) == b"000\n001\n002\n003\n"
+    store(alone, *batches)
+    assert take(alone).data == b"004\n"
+
+
+def test_who_has_a_file_that_another_asks_for_gives_it_up_when_all_it_has_read_is_stored(
+    many_lines,
+):
+    first = many_lines()
+    batches = [take(first), take(first)]
+    second = many_lines(first.memory)
+    assert second.is_quiet(), "the first has it"
+    assert first.is_quiet()
+    store(first, batches[0])
+    assert first.is_quiet()
+    assert second.is_quiet()
+    store(first, batches[1])
+    assert first.is_quiet(), "it is the other's turn"
+    assert take(second).data == b"002\n"
+    assert take(second).data == b"003\n"
+
+
+def test_who_has_a_file_reads_on_in_it_for_a_while_before_another_gets_it(many_lines, monkeypatch):
+    monkeypatch.setattr(catalog, "TENURE_SECONDS", 3600.0)
+    first = many_lines()
+    take(first)
+    assert many_lines(first.memory).is_quiet()
+    assert [take(first).data for _ in range(3)] == [b"001\n", b"002\n", b"003\n"]
+
+
+def test_nothing_is_left_of_who_asked_for_a_file_and_is_gone(many_lines, tmp_path):
+    first = many_lines()
+    batch = take(first)
+    (file_id,) = (file.file_id for file in first.source.files())
+    assert many_lines(first.memory).is_quiet()  # and it is not heard of again
+    store(first, batch)
+    assert [take(first).data for _ in range(3)] == [b"001\n", b"002\n", b"003\n"]
+    assert {path.name for path in (tmp_path / "claims").iterdir()} == {str(file_id), "minted"}

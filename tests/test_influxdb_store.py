@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -227,6 +228,20 @@ def test_after_a_crash_reading_goes_on_where_all_is_stored_and_the_rest_overwrit
     assert again.ledger().files == [span(5, 12)]
 
 
+def test_a_dead_letter_that_begins_a_batch_waits_for_the_time_of_the_row_before(open_it, influxd):
+    store = open_it()
+
+    @contextmanager
+    def in_order() -> Iterator[None]:
+        store.writer().write(batch(0, 5))  # by another worker, which has taken its time
+        yield
+
+    store.writer().write(replace(batch(5, 9, bad=(5,)), in_order=in_order))
+    influxd.query('DROP MEASUREMENT "logwax_positions"')
+    open_it().writer().write(batch(0, 9, bad=(5,)))
+    assert offsets(influxd, "dead_letters") == [5]
+
+
 def test_a_position_that_arrives_late_does_not_lead_to_another_point(open_it, influxd):
     writer = open_it().writer()
     for start, end, bad in ((0, 5, (3,)), (5, 9, (6,))):
@@ -318,6 +333,27 @@ def test_a_tag_with_too_many_values_becomes_a_field_and_no_point_is_lost(
     ]
     assert status.demoted_tags == {"customer_id"}
     assert "customer_id has more than INFLUXDB_MAX_TAG_VALUES=3 values" in capfd.readouterr().err
+
+
+def test_a_tag_becomes_a_field_when_what_was_written_before_is_recorded(
+    open_it, influxd, monkeypatch
+):
+    store = open_it(influxdb_max_tag_values=2)
+    first = with_customers(batch(0, 2), ["a", "b"])
+    second = with_customers(batch(2, 4), ["c", "d"])
+    die_writing(store, first, monkeypatch)
+
+    @contextmanager
+    def in_order() -> Iterator[None]:
+        raise StoreError("The batch before this one is not stored.")
+        yield
+
+    with pytest.raises(StoreError, match="The batch before"):
+        store.writer().write(replace(second, in_order=in_order))
+    writer = open_it(influxdb_max_tag_values=2).writer()
+    for one in (first, second):
+        writer.write(one)
+    assert offsets(influxd) == [0, 1, 2, 3]
 
 
 def test_a_tag_that_became_a_field_stays_one_and_others_are_counted_on(open_it, influxd, status):

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -186,6 +187,22 @@ def test_processes_of_a_host_go_on_while_one_of_them_dies_and_comes_back(
         lines = written(writer)["lines"]
     store_the_rest(host, **on(server))
     assert counted(host, lines, **on(server)) == EXACT
+
+
+def test_processes_take_turns_with_one_busy_file_while_one_of_them_dies(
+    host: Path, server: ServerProcess, start: Start
+) -> None:
+    with writing(host / "logs", replace(PLAN, files=1, rotate_every=1e9)) as writer:
+        processes = [start(host, **on(server)) for _ in range(2)]
+        for _ in range(3):
+            wait_until_all_store(processes)
+        kill(processes.pop(), random.Random(4))
+        wait_until_all_store(processes)
+        assert processes[0].stop() == 0
+        lines = written(writer)["lines"]
+    store_the_rest(host, **on(server))
+    assert counted(host, lines, **on(server)) == EXACT
+    assert len(list((host / "data" / "claims").iterdir())) == 2, "one claim, and all ids"
 
 
 def test_counts_of_workers_and_processes_may_change_at_every_start(

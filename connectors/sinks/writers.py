@@ -9,10 +9,10 @@ from __future__ import annotations
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from hashlib import blake2b
 
 import polars as pl
@@ -95,14 +95,19 @@ class OverwritingWriter(ABC):
     """A line that is written again overwrites itself.
 
     The position is recorded behind the lines. So after a crash reading goes on there, and writes
-    again what may be there already: no block is ever in doubt.
+    again what may be there already: no block is ever in doubt. Several blocks of a stream may be
+    written at a time, each so that it does not matter how far the ones before it are, or when they
+    are recorded: see `_begin`.
     """
 
     records_in_order = True
 
     @abstractmethod
-    def _begin(self, batch: Parsed) -> Lines:
-        """Record that lines of this batch may be there from now on; returns where they go."""
+    def _begin(self, batch: Parsed, in_order: Callable[[], object]) -> Lines:
+        """Record that lines of this batch may be there from now on; returns where they go.
+
+        `in_order` returns when the batches before it are recorded.
+        """
 
     @abstractmethod
     def _finish(self, batch: Parsed) -> None:
@@ -110,8 +115,10 @@ class OverwritingWriter(ABC):
 
     def write(self, batch: Parsed) -> Stored:
         """Store the batch; when this returns, the store has acknowledged all of it."""
-        stored = self._begin(batch).insert_all(batch)
-        with batch.in_order():
+        with ExitStack() as turn:
+            in_order = cache(lambda: turn.enter_context(batch.in_order()))
+            stored = self._begin(batch, in_order).insert_all(batch)
+            in_order()
             self._finish(batch)
         return stored
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +28,9 @@ from connectors.store import Ledger
 
 RETRY_SECONDS = 0.25
 """When a file that another process has is asked for again."""
+
+TENURE_SECONDS = 1.0
+"""How long a process may read on in a file that another asks for."""
 
 PUT_OFF_SECONDS = 2.0
 """When a claim that could not be written is tried again."""
@@ -62,8 +64,8 @@ class Catalog:
     A file is read by one worker at a time. Its next bytes are handed out while the last ones are on
     their way to the store, and its blocks are recorded in order all the same. Files whose lines
     have waited longest go first. Which files there are: see `Files`. With a `claims` directory,
-    processes that name the same one share the files: a file is with one worker of one process at a
-    time, until what it has read is stored.
+    processes that name the same one share the files: a file is with one process at a time, until
+    what it has read is stored. Who has one that others ask for gives it up now and then.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class Catalog:
         try:
             new = [file for file in files if not file.is_joined]
             stale = [file for file in new if not self._claims.is_fresh(file.file_id)]
-            if stale and self._is_shared:
+            if stale:
                 self._catch_up(stale)
             unmarked = [file for file in new if not self._mark(file)]
             if unmarked:
@@ -270,7 +272,8 @@ class Catalog:
                 continue
             if not file.hold():
                 continue
-            if not file.is_followed or (to_read and not file.is_readable):
+            is_due = file.is_readable and file.not_before <= time.monotonic()
+            if not file.is_followed or (to_read and not is_due):
                 file.let_go()
                 continue
             try:
@@ -299,16 +302,22 @@ class Catalog:
         self._release([file])
 
     def _join(self, file: TailedFile) -> bool:
-        """Read on in a file of which batches are on their way.
-
-        Not where processes share files: who always reads on would keep a busy file for ever.
-        """
-        if not file.is_on_way or self._is_shared:
+        """Read on in a file of which batches are on their way, and that no other process wants."""
+        if not file.is_on_way:
             return False
         with self._lock:
             if any(s.stream.id == file.file_id for spans in self._in_doubt.values() for s in spans):
                 return False
-        return file.join()
+        if file.join():
+            if not self._is_wanted(file):
+                return True
+            self._leave(file)
+        return False
+
+    def _is_wanted(self, file: TailedFile) -> bool:
+        """Whether a file that cannot be let go meanwhile was here for long, and others ask."""
+        is_late = time.monotonic() - file.had_since > TENURE_SECONDS
+        return is_late and self._claims.is_wanted(file.file_id)
 
     def _release(self, files: Iterable[TailedFile]) -> None:
         """Read these files no more."""
@@ -320,14 +329,19 @@ class Catalog:
             self._let_go(file)
 
     def _let_go(self, file: TailedFile) -> None:
-        """Let other processes have a file, of which nothing is on its way."""
+        """Let other processes have a file, of which nothing is on its way: one that asks, first."""
         self._files.handles.opened(file)
+        if self._is_wanted(file):
+            file.had_since = time.monotonic()
+            file.not_before = file.had_since + 2 * RETRY_SECONDS
         self._claims.release(file.file_id, file.stored)
         file.let_go()
 
     def _catch_up(self, files: Sequence[TailedFile]) -> None:
         """Learn how far others have come with claimed files, and what they left in doubt."""
         by_id = {file.file_id: file for file in files}
+        for file in files:
+            file.had_since = time.monotonic()
         with self._lock:
             before = set(self._in_doubt)
         ledger = self._positions.ledger(by_id)
@@ -585,7 +599,7 @@ class Catalog:
             self._encoding,
             self._limits.line_bytes,
             filler=filler,
-            in_order=nullcontext if self._is_shared else turn.take,
+            in_order=turn.take,
             acknowledge=self._when_stored([(file, piece.span) for file, piece in read]),
         )
 

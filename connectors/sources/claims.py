@@ -34,21 +34,23 @@ class Claims:
 
     A lock is free the moment its process dies. What a lock file holds is a note of its last holder:
     how far the file was stored by then. The same note as one's own says that nobody else has had
-    the file since. A note is written over in place, since that needs no room on a full disk.
+    the file since. A note is written over in place, since that needs no room on a full disk. Who
+    cannot have a file touches its lock file: its holder sees that by the time of the last change,
+    and nothing is left of who asked and died.
 
-    Every method may raise `ClaimError`, except `release`.
+    Every method may raise `ClaimError`, except `is_wanted` and `release`.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._held: dict[int, int] = {}
         self._notes: dict[int, bytes] = {}
-        self._marked: set[int] = set()
+        self._marked: dict[int, int] = {}  # when, as the lock file says
         self._self = secrets.token_bytes(8)
         self._count = 0
 
     def take(self, file_id: int) -> bool:
-        """Claim a file; False: another process has it."""
+        """Claim a file; False: another process has it, and is asked for it."""
         lock = self._lock(str(file_id), fcntl.LOCK_EX | fcntl.LOCK_NB)
         if lock is None:
             return False
@@ -70,8 +72,15 @@ class Claims:
     def mark(self, file_id: int) -> None:
         """Say that something is about to happen to a claimed file."""
         with self._trouble():
-            _write(self._held[file_id], bytes(_NOTE), 0)
-        self._marked.add(file_id)
+            lock = self._held[file_id]
+            _write(lock, bytes(_NOTE), 0)
+            self._marked[file_id] = os.fstat(lock).st_mtime_ns
+
+    def is_wanted(self, file_id: int) -> bool:
+        """Whether another process has asked for a file since it was marked; False: it is not."""
+        with suppress(KeyError, OSError):
+            return os.fstat(self._held[file_id]).st_mtime_ns != self._marked[file_id]
+        return False
 
     def release(self, file_id: int, stored: int) -> None:
         """Let others have a file, if it is claimed, which is `stored` up to there."""
@@ -79,8 +88,7 @@ class Claims:
         if lock is None:
             return
         try:
-            if file_id in self._marked:
-                self._marked.remove(file_id)
+            if self._marked.pop(file_id, None) is not None:
                 self._count += 1
                 count, end = (number.to_bytes(8, "little") for number in (self._count, stored))
                 note = self._self + count + end
@@ -157,7 +165,10 @@ class Claims:
                     if os.fstat(lock).st_nlink:  # else somebody has deleted it meanwhile
                         return lock
                 except BlockingIOError:
-                    os.close(lock)
+                    try:
+                        os.utime(lock)
+                    finally:
+                        os.close(lock)
                     return None
                 except OSError:
                     os.close(lock)
@@ -189,6 +200,10 @@ class NoClaims:
 
     def mark(self, file_id: int) -> None:
         """Nobody needs to know."""
+
+    def is_wanted(self, file_id: int) -> bool:
+        """Nobody else is there."""
+        return False
 
     def release(self, file_id: int, stored: int) -> None:
         """Nobody waits."""

@@ -94,9 +94,10 @@ class TailedFile:
     line. `is_padded`: NULs follow its `size`. `is_copied`: another file has its bytes.
     `compressed`: size and time of the last change of a compressed file; `damage`: why it ends at
     `size` too early. `moved_at`: when it left its name; `lost_at`: when it was gone; `grown_at`,
-    `served_at`: when it grew and was read last; it is not asked `not_before` then. `has_cut`: it
-    was said that an event was cut. `sense`: how its lines are meant (None: nobody has said yet);
-    `format` and `header` are what the last span was read by.
+    `served_at`: when it grew and was read last; it is not asked `not_before` then. `had_since`:
+    when this process got it of another, or gave it up. `has_cut`: it was said that an event was
+    cut. `sense`: how its lines are meant (None: nobody has said yet); `format` and `header` are
+    what the last span was read by.
     """
 
     file_id: int
@@ -138,6 +139,7 @@ class TailedFile:
     lost_at: float = 0.0
     not_before: float = 0.0
     served_at: float = 0.0
+    had_since: float = 0.0
     grown_at: float = 0.0
     place: str = ""
     content: Content | None = None

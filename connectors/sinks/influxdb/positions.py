@@ -96,6 +96,7 @@ class InfluxLedger(LedgerStore):
         # Positions can be lost: files that are known must not pass for those of a first start.
         self._was_here = (settings.data_dir / "claims" / "minted").exists()
         self._lock = threading.Lock()
+        self._beginning = threading.Lock()  # so that the furthest is recorded last
         self._stored: dict[int, Position] = {}
         self._begun: dict[int, Begun] = {}
 
@@ -140,11 +141,33 @@ class InfluxLedger(LedgerStore):
         marked = {id: replace(one, gone_since=since) for id, one in known.items()}
         self._send(lambda: self._points(marked, {}, _MARKED))
 
-    def begin(self, spans: Sequence[Span], demoted: frozenset[str]) -> dict[int, Plan]:
+    def begin(
+        self,
+        spans: Sequence[Span],
+        demoted: frozenset[str],
+        in_order: Callable[[], object] = lambda: None,
+    ) -> dict[int, Plan]:
         """Record how far lines are about to be written; returns how, for each file.
 
-        `demoted` holds from where nobody has written yet: before, it is as it was then.
+        `demoted` holds from where nobody has written yet: before, it is as it was then. `in_order`
+        returns when all before is stored: it is waited for where `demoted` is new, since what is
+        recorded of a file is the same for all that is not stored.
         """
+        with self._beginning:
+            is_new = any(self._is_new(span, demoted) for span in spans)
+            if not is_new:
+                return self._begin(spans, demoted)
+        in_order()
+        with self._beginning:
+            return self._begin(spans, demoted)
+
+    def _is_new(self, span: Span, demoted: frozenset[str]) -> bool:
+        with self._lock:
+            before = self._begun.get(span.stream.id, _NOTHING)
+        is_behind = self._end_of(span.stream.id) < before.reach <= span.start
+        return is_behind and before.demoted != demoted
+
+    def _begin(self, spans: Sequence[Span], demoted: frozenset[str]) -> dict[int, Plan]:
         now, plans, begun = time.time_ns(), {}, {}
         with self._lock:
             for span in spans:

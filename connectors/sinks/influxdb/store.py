@@ -10,7 +10,7 @@ again, with the same columns as tags (docs/influxdb.md).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -143,10 +143,12 @@ class InfluxWriter(OverwritingWriter):
         self._tags = tags
         self._retry = retry
 
-    def _begin(self, batch: Parsed) -> _Points:
+    def _begin(self, batch: Parsed, in_order: Callable[[], object]) -> _Points:
         rows = batch.rows
         tags = {name: distinct(rows[name]) for name in self._tags if name in rows.columns}
-        plans = self._ledger.begin(batch.spans, self._guard.demoted(tags))
+        if len(batch.rejected) and _with_events(batch.rejected, rows)["event"].null_count():
+            in_order()  # dead letters stand at the time of the row before
+        plans = self._ledger.begin(batch.spans, self._guard.demoted(tags), in_order)
         return _Points(self, rows, self._tags, tags, plans)
 
     def _finish(self, batch: Parsed) -> None:

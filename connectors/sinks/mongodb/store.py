@@ -7,7 +7,7 @@ which changes nothing: no block is ever in doubt (docs/mongodb.md).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
@@ -156,7 +156,7 @@ class MongoWriter(OverwritingWriter, Lines):
         """Store dead letters."""
         self._server.insert_letters(letters, self._server.insist)
 
-    def _begin(self, batch: Parsed) -> MongoWriter:
+    def _begin(self, batch: Parsed, in_order: Callable[[], object]) -> MongoWriter:
         return self
 
     def _finish(self, batch: Parsed) -> None:
