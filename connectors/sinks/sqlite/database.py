@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,9 +98,16 @@ def connect(path: Path, *, make: bool = False, enrichers: Iterable[str] = ()) ->
 
 
 class Database(TransactionTable):
-    """One connection to the file of a store, for any thread, but one at a time."""
+    """One connection to the file of a store, for any thread, but one at a time.
 
-    def __init__(self, settings: Settings, *, make: bool = False) -> None:
+    Those with the same lock, `writing`, wait for each other's transactions without asking again and
+    again as SQLite does.
+    """
+
+    def __init__(
+        self, settings: Settings, writing: threading.Lock | None = None, *, make: bool = False
+    ) -> None:
+        self._writing = writing or threading.Lock()
         self._instance = settings.instance
         self._keep = settings.ledger_keep_days * _DAY
         self.connection = connect(path_of(settings), make=make, enrichers=settings.enricher_names)
@@ -107,16 +115,18 @@ class Database(TransactionTable):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """See `TransactionTable`. Raises `StoreError` for what does not pass by itself."""
-        try:
-            self.connection.execute("BEGIN IMMEDIATE")
-            yield
-            self.connection.execute("COMMIT")
-        except BaseException as error:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.OperationalError):
-                raise StoreError(f"SQLite refuses: {error}.") from error
-            raise
+        with self._writing:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException as error:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                passes = isinstance(error, sqlite3.OperationalError)
+                if isinstance(error, sqlite3.Error) and not passes:
+                    raise StoreError(f"SQLite refuses: {error}.") from error
+                raise
 
     def trouble(self, error: Exception) -> Trouble | None:
         """Why to try a transaction again: another one is at work, or the disk is full, say."""

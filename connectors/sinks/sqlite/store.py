@@ -46,11 +46,12 @@ class SqliteStore(SqlStore):
             raise StoreError(f"Cannot use {settings.data_dir}: {error.strerror}") from error
         self._db = Database(settings, make=True)
         self._asking = threading.Lock()
+        self._writing = threading.Lock()
         self.reader: Reader | None = SqliteReader(path_of(settings))
 
     def writer(self) -> TransactionWriter:
         """A writer with a connection of its own."""
-        return TransactionWriter(Database(self._settings), self._retry)
+        return TransactionWriter(Database(self._settings, self._writing), self._retry)
 
     def accounts(self) -> SqliteAccounts:
         """What commands ask and change, by a connection of its own."""
@@ -76,7 +77,7 @@ class SqliteStore(SqlStore):
 
     def _in_transaction(self, work: Callable[[Database], object]) -> None:
         def change() -> None:
-            with closing(Database(self._settings)) as db, db.transaction():
+            with closing(Database(self._settings, self._writing)) as db, db.transaction():
                 work(db)
 
         self._retry(change, self._db.trouble)
