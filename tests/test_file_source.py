@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -447,3 +449,21 @@ def test_what_has_come_while_a_batch_is_stored_is_read_on(tail, tmp_path) -> Non
     found: list[Taken] = []
     wait_for(lambda: bool(found or found.extend(tailed.partition.next_batch())), "the second line")
     assert (first.data, found[0].data) == (b"one\n", b"two\n")
+
+
+def test_a_look_at_all_names_asks_once_of_each_file_that_is_as_it_was(tail, tmp_path, monkeypatch):
+    quiet = [tmp_path / f"{number}.log" for number in range(20)]
+    for file in quiet:
+        file.write_bytes(b"line\n")
+    tailed = tail(tmp_path / "*.log")
+    tailed.read(100)
+    asked = Counter[str]()
+    stat = os.stat
+
+    def counted(path: Path | str, **options: Any) -> os.stat_result:
+        asked[str(path)] += 1
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", counted)
+    assert tailed.is_quiet()
+    assert {asked[str(file)] for file in quiet} == {1}

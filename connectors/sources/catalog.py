@@ -169,7 +169,7 @@ class Catalog:
             max(when + self._limits.seconds, file.not_before)
             for file in self._files
             if file.size > file.position
-            and (file.is_on_way or not file.is_read)  # who reads on is soon done
+            and (file.on_way or not file.is_read)  # who reads on is soon done
             and file.is_readable
             and (when := file.waiting_since(file.position)) is not None
         ]
@@ -303,7 +303,7 @@ class Catalog:
 
     def _join(self, file: TailedFile) -> bool:
         """Read on in a file of which batches are on their way, and that no other process wants."""
-        if not file.is_on_way:
+        if not file.on_way:
             return False
         with self._lock:
             if any(s.stream.id == file.file_id for spans in self._in_doubt.values() for s in spans):
@@ -487,7 +487,7 @@ class Catalog:
         """The files that make the next batch, if a line is due or there are enough of them."""
         now = time.monotonic()
         waiting: list[tuple[float, TailedFile]] = []
-        for file in self._files:
+        for file in self._files.unread():
             if file.not_before > now:
                 continue
             if self._join(file):

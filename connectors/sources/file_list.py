@@ -100,6 +100,13 @@ class Files:
     def __len__(self) -> int:
         return len(self._by_key)
 
+    def unread(self) -> list[TailedFile]:
+        """Those with bytes that nobody has read, and those of which batches are on their way.
+
+        Of thousands of quiet files each costs a fraction of a microsecond here, in every poll.
+        """
+        return [file for file in self if file.size > file.position or file.on_way]
+
     def find(self, file_ids: Collection[int]) -> dict[int, TailedFile]:
         """Those of these files that are there."""
         found = {id: self._by_id.get(id) for id in file_ids}
@@ -172,9 +179,9 @@ class Files:
         else:
             self._look_at_growth(grown, now)
         # 4. Files that have left their names.
-        for file in self:
-            if file.has_moved:
-                self._look_after(file, now)
+        followed = State.FOLLOWED  # of thousands, looking up this name would take longest
+        for file in [file for file in self if file.state is not followed]:
+            self._look_after(file, now)
         # 5. Files that are gone, and do not turn up.
         for file in list(self._lost.values()):
             if now - file.lost_at > GRACE_SECONDS or not self._follow:
@@ -210,10 +217,13 @@ class Files:
         blind = self._watcher is None or self._watcher.blind
         if any(p not in self._by_path and self._names.cover(p) for p in grown):
             self.poll_soon()  # an empty file, or another name of a known one
-        for path, file in list(self._by_path.items()):
-            # The target of a link has another name; bytes in a mapping are no event.
-            if blind or path in grown or file.is_link or file.is_padded:
-                self._look_at(file, grown.get(path, now))
+        # The target of a link has another name; bytes in a mapping are no event.
+        for path, file in [
+            (path, file)
+            for path, file in self._by_path.items()
+            if blind or file.is_link or file.is_padded or path in grown
+        ]:
+            self._look_at(file, grown.get(path, now))
 
     def _scan(self, now: float, refresh: Callable[[], None]) -> None:
         """Look at all names."""
@@ -231,10 +241,12 @@ class Files:
             except OSError as error:
                 if not isinstance(error, FileNotFoundError):  # which files may well be
                     self._report(error)
-        paths = {(found.st_dev, found.st_ino): path for path, found in sorted(there.items())}
+        keys = {path: (found.st_dev, found.st_ino) for path, found in there.items()}
+        paths = {keys[path]: path for path in sorted(there)}
         # 2. Known files first: what they leave behind may be the beginning of a new one.
         for file in self:
-            self._look_at(file, now, paths)
+            if keys.get(file.path) != file.key or not file.is_as_it_was(there[file.path]):
+                self._look_at(file, now, paths)
         # 3. The others.
         unknown = self._recogniser.begin(
             {key: path for key, path in paths.items() if key not in self._by_key}, there

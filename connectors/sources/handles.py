@@ -37,7 +37,7 @@ class Handles:
         """A held file may have been opened to be read; a compressed one is done with at its end."""
         self._problems.damaged(file)
         is_done = file.start >= file.size or (file.damage and not file.is_readable)
-        if file.content and file.is_compressed and is_done and not (file.is_read or file.is_on_way):
+        if file.content and file.is_compressed and is_done and not (file.is_read or file.on_way):
             self._endings.learn(file.content)
             self.close(file)
         elif file.content:

@@ -88,16 +88,16 @@ class TailedFile:
     ends between `start` and `no_end_before`. Of events the last whole line ends at `ended`, and the
     last event begins at `opened` if it counts as whole although it may go on. `evidence` belongs to
     `position`, `head` is that of the first look. While a worker reads it, it `is_read`, and
-    `is_joined` if batches were on their way already; `turn` is that of the last one. Reading goes
-    on at `start`: behind the position and the filler that `begin` says is skipped. NULs before
-    `settled` stay, and `held` is where others begin. `is_final`: nobody is going to end its last
-    line. `is_padded`: NULs follow its `size`. `is_copied`: another file has its bytes.
-    `compressed`: size and time of the last change of a compressed file; `damage`: why it ends at
-    `size` too early. `moved_at`: when it left its name; `lost_at`: when it was gone; `grown_at`,
-    `served_at`: when it grew and was read last; it is not asked `not_before` then. `had_since`:
-    when this process got it of another, or gave it up. `has_cut`: it was said that an event was
-    cut. `sense`: how its lines are meant (None: nobody has said yet); `format` and `header` are
-    what the last span was read by.
+    `is_joined` if batches were on their way already; `turn` is that of the last one, and `on_way`
+    are those that are, each with whether it is stored, and one before it not. Reading goes on at
+    `start`: behind the position and the filler that `begin` says is skipped. NULs before `settled`
+    stay, and `held` is where others begin. `is_final`: nobody is going to end its last line.
+    `is_padded`: NULs follow its `size`. `is_copied`: another file has its bytes. `compressed`: size
+    and time of the last change of a compressed file; `damage`: why it ends at `size` too early.
+    `moved_at`: when it left its name; `lost_at`: when it was gone; `grown_at`, `served_at`: when it
+    grew and was read last; it is not asked `not_before` then. `had_since`: when this process got it
+    of another, or gave it up. `has_cut`: it was said that an event was cut. `sense`: how its lines
+    are meant (None: nobody has said yet); `format` and `header` are what the last span was read by.
     """
 
     file_id: int
@@ -144,12 +144,12 @@ class TailedFile:
     place: str = ""
     content: Content | None = None
     noticed: deque[tuple[int, float]] = field(default_factory=deque)
+    on_way: deque[tuple[Span, bool]] = field(default_factory=deque)
     sense: Sense | None = None
     format: str = ""
     header: str = ""
     _holding: threading.Lock = field(default_factory=threading.Lock)
     _sending: threading.Lock = field(default_factory=threading.Lock)  # of what is on its way
-    _on_way: deque[tuple[Span, bool]] = field(default_factory=deque)
 
     @classmethod
     def at(cls, span: Span, limits: Limits, encoding: Encoding) -> TailedFile:
@@ -176,7 +176,7 @@ class TailedFile:
     def join(self) -> bool:
         """Read on while batches are on their way; False: none is, or somebody else reads."""
         with self._sending:
-            if self.is_read or not self._on_way:
+            if self.is_read or not self.on_way:
                 return False
             self.is_read = self.is_joined = True
             return True
@@ -184,7 +184,7 @@ class TailedFile:
     def send(self, span: Span, turn: Turn) -> None:
         """What is read is on its way to the store; others may read on."""
         with self._sending:
-            self._on_way.append((span, False))
+            self.on_way.append((span, False))
             self.turn = turn
             self.is_read = False
 
@@ -192,7 +192,7 @@ class TailedFile:
         """End reading; whether nothing is on its way: then the file is to be let go."""
         with self._sending:
             self.is_read = False
-            return not self._on_way
+            return not self.on_way
 
     def arrive(self, span: Span) -> bool:
         """Note that a batch is stored; whether it was the last, and nobody reads on.
@@ -200,15 +200,10 @@ class TailedFile:
         What is stored is counted up to the first that is not.
         """
         with self._sending:
-            self._on_way = deque((sent, there or sent is span) for sent, there in self._on_way)
-            while self._on_way and self._on_way[0][1]:
-                self.store(self._on_way.popleft()[0])
-            return not (self._on_way or self.is_read)
-
-    @property
-    def is_on_way(self) -> bool:
-        """Whether batches of it are on their way to the store."""
-        return bool(self._on_way)
+            self.on_way = deque((sent, there or sent is span) for sent, there in self.on_way)
+            while self.on_way and self.on_way[0][1]:
+                self.store(self.on_way.popleft()[0])
+            return not (self.on_way or self.is_read)
 
     @property
     def is_followed(self) -> bool:
@@ -227,6 +222,12 @@ class TailedFile:
         except OSError:
             return False
         return (found.st_dev, found.st_ino) == self.key
+
+    def is_as_it_was(self, found: os.stat_result) -> bool:
+        """Whether what is found where it is has nothing new."""
+        if self.is_compressed:
+            return self.compressed == (found.st_size, found.st_mtime_ns)
+        return self.size == found.st_size
 
     @property
     def has_moved(self) -> bool:
