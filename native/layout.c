@@ -298,6 +298,10 @@ static __attribute__((noinline)) const byte *end_of_other(Reading *reading, cons
         return stop > begin ? stop : NULL;
     }
     stop = end_of_time(reading, step, begin, end, &is_none);
+    if (stop && step->odd[0] && !is_usual(step, begin, stop)) {
+        *is_odd = true;
+        return NULL;
+    }
     if (step->shape != MOMENT && stop && !may_end(step, stop, end))
         stop = NULL;
     *is_odd = !stop && (step->shape != MOMENT || !is_none);

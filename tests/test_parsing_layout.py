@@ -18,7 +18,7 @@ from flows.parsing.lines import Lines
 from flows.parsing.parser import OK
 from native.lines import Shape
 from tests.layouts import ALL, COLUMNS, KLOG, NEW_SYSLOG, OLD_SYSLOG
-from tests.parsing_checks import certain, mutated, utc
+from tests.parsing_checks import certain, mutated, parse, refusal_of, utc
 
 UTC = ZoneInfo("UTC")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -211,6 +211,11 @@ def test_a_line_that_an_earlier_variant_takes_at_a_second_attempt_is_not_given_t
     assert read(form, "a: 1|1") == {"text": "a", "code": "1"}
     assert read(form, "a: b: 1|1") == {"text": "a: b", "code": "1"}
     assert read(form, "a: b|1") == {"all": "a: b"}
+
+
+def test_a_time_with_an_odd_sign_is_left_to_the_definition() -> None:
+    assert refusal_of("mongod", "2026-11-22T20:15:05.123Z [conn1] end")[0] == "not_mongod"
+    assert parse("mongod", b"2026-11-22T20:15:05.123+0000 [conn1] end\n").rows.height == 1
 
 
 def test_variants_have_the_samples_of_all_of_them() -> None:
