@@ -133,7 +133,7 @@ def _of_peer(peer: Peer, happens: Happens, directory: Path) -> _Outcome:
 
         written, process = _run(start, lambda: server.lines() > 0, happens, logs)
         with process:
-            _wait_until_quiet(server.lines)
+            _wait_until_quiet(process, server.lines)
             process.stop()
         return _outcome(written, Counter(re.findall(r"/seq/(\d+)", server.text())))
 
@@ -183,10 +183,11 @@ def _run(
     return writer.lines, process
 
 
-def _wait_until_quiet(lines: Callable[[], int]) -> None:
+def _wait_until_quiet(process: Process, lines: Callable[[], int]) -> None:
+    """Raises `BenchmarkError` if it ends meanwhile: that is no quiet."""
     last, since, began = lines(), time.monotonic(), time.monotonic()
     while time.monotonic() < min(since + _QUIET_SECONDS, began + _MOST_SECONDS):
-        time.sleep(0.2)
+        process.rest(0.2)
         if (found := lines()) != last:
             last, since = found, time.monotonic()
 
