@@ -127,12 +127,12 @@ class Background:
     def send_all(self) -> None:
         """Send what is in memory now, then what was spilled; returns when it is."""
         while batch := self._next():
-            self._deliver(batch, False)
+            if not self._deliver(batch, False):
+                return  # it stays in hand, for whoever closes
             self._in_hand = ()
         if self._spill is not None:
             for batch in self._spill.take(max(self._size, _MOST_AT_ONCE)):
-                self._deliver(batch, True)
-                if self._is_closed:
+                if not self._deliver(batch, True):
                     return
 
     def flush(self, seconds: float) -> bool:
@@ -168,18 +168,17 @@ class Background:
                 taken.append(self._waiting.popleft())
         return taken
 
-    def _deliver(self, batch: Sequence[Entry], is_again: bool) -> None:
+    def _deliver(self, batch: Sequence[Entry], is_again: bool) -> bool:
+        """Send the batch, however long that takes; False: it was closed before that."""
         pause, was_refused = 0.1, False
         while not self._is_closed:
             try:
                 self._send(batch, is_again)
             except RefusedError as error:
                 if len(batch) > 1 or was_refused:
-                    self._split(batch, error)
-                    return
-                was_refused = (
-                    True  # or it is there: an attempt that seemed lost has come to its end
-                )
+                    return self._split(batch, error)
+                # Or it is there: an attempt that seemed lost has come to its end.
+                was_refused = True
             except Exception as error:  # whatever it is: the thread outlives it
                 self.failed += 1
                 logger.warning(
@@ -188,21 +187,21 @@ class Background:
                 )
             else:
                 self.sent += len(batch)
-                return
+                return True
             is_again = True
             end = time.monotonic() + pause * random.uniform(0.5, 1)
             while not self._is_closed and (rest := end - time.monotonic()) > 0:
                 time.sleep(min(rest, 0.1))
             pause = min(2 * pause, _LONGEST_PAUSE)
+        return False
 
-    def _split(self, batch: Sequence[Entry], error: RefusedError) -> None:
+    def _split(self, batch: Sequence[Entry], error: RefusedError) -> bool:
         if len(batch) > 1:
             middle = len(batch) // 2
-            self._deliver(batch[:middle], True)
-            self._deliver(batch[middle:], True)
-            return
+            return self._deliver(batch[:middle], True) and self._deliver(batch[middle:], True)
         self.refused += 1
         logger.error("%s: an entry is refused, and is lost: %s: %r", self.name, error, batch[0])
+        return True
 
     def _start_spilling(self) -> None:
         if self._spiller.is_alive():

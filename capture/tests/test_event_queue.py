@@ -8,16 +8,18 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis_server import Redis
 
+from logwax_capture.background import Background
 from logwax_capture.errors import SettingError
 from logwax_capture.event_queue import EventQueue, RedisStream
 from logwax_capture.ids import next_id
+from logwax_capture.spill import Entry, Spill
 
 redis = pytest.importorskip("redis")
 
@@ -122,6 +124,27 @@ def test_while_redis_is_away_events_are_spilled_and_another_process_brings_them(
             assert sorted(event["number"] for event in events(client)) == list(range(1001))
     finally:
         server.close()
+
+
+def test_what_fails_while_the_queue_is_closed_is_spilled(tmp_path: Path) -> None:
+    """The thread gives up as soon as it sees the end, before or after what is left is spilled."""
+
+    class Slow(Background):
+        def _set_all_aside(self) -> None:
+            self._thread.join(30)
+            super()._set_all_aside()
+
+    def fail(entries: Sequence[Entry], is_again: bool) -> None:
+        raise OSError("away")
+
+    spill = Spill(tmp_path, 1 << 20)
+    queue = Slow("test", fail, size=1, interval=0.1, bound=5000, spill=spill)
+    for number in range(3000):
+        queue.put({"id": str(number)})
+    queue.close(0.5)
+    [own] = tmp_path.iterdir()
+    ids = [json.loads(line)["id"] for line in own.read_text().splitlines()]
+    assert ids == [str(number) for number in range(3000)]
 
 
 def test_a_redis_that_hangs_stops_no_caller(
