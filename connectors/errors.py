@@ -59,6 +59,10 @@ class UnanswerableError(StoreError):
     """The store has no answer to such a question, however often it is asked."""
 
 
+Why = tuple[str, str | Callable[[], str]]
+"""Why a line is refused: what a `MalformedLine` is made of."""
+
+
 class MalformedLine(LogwaxError):  # noqa: N818 - an outcome of parsing
     """A line does not fit its format.
 
@@ -71,6 +75,11 @@ class MalformedLine(LogwaxError):  # noqa: N818 - an outcome of parsing
         self.reason = reason
         self.tell = tell
         super().__init__(reason)
+
+    @property
+    def why(self) -> Why:
+        """What to keep of it. The traceback of the error itself would hold a whole batch."""
+        return self.reason, self.tell
 
     @property
     def detail(self) -> str:

@@ -8,7 +8,10 @@ line that is read one by one says `"slow": true`.
 
 from __future__ import annotations
 
+import gc
 import json
+import re
+import weakref
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,10 @@ from hypothesis import strategies as st
 from connectors.batch import PLACE
 from connectors.encodings import UTF_8
 from connectors.sources.sense import headers_in, is_directive
+from flows.parsing import FORMATS
 from flows.parsing.choice import Headed, describe, described
-from tests.parsing_checks import certain, filled, mutated, parse, row_of
+from flows.parsing.parser import parser
+from tests.parsing_checks import batch, certain, filled, mutated, parse, row_of
 
 FOLDER = Path(__file__).parent / "formats"
 FILES = sorted(path.stem for path in FOLDER.glob("*.log"))
@@ -95,3 +100,24 @@ def test_what_is_compiled_agrees_with_the_definition(file: str, data: st.DataObj
     form = described(format_of(file), header_of(file)).make(ZoneInfo("UTC"))
     lines = mutated(st.sampled_from(lines_of(file)), '" \\[]{}():,-+0n=/|.\t')
     certain(form, data.draw(st.lists(lines, min_size=1, max_size=6)), spelled=True)
+
+
+@pytest.mark.parametrize("name", sorted({*FORMATS, *map(format_of, FILES)}))
+def test_a_bad_line_keeps_nothing_of_its_batch_in_memory(name: str) -> None:
+    """What only the collector of garbage would find stays for many batches."""
+    files = [file for file in FILES if format_of(file) == name]
+    good = [line for file in files for line in lines_of(file)]
+    bad = [re.sub(r"[0-9]", digit, line) for line in good for digit in "9x"]
+    bad += [line[: len(line) // 2] for line in good] + ["", "{}", "a=b", "\1" * 64, "caf\xe9"]
+    header = header_of(files[0]) if files else ""
+    gc.collect()
+    gc.disable()
+    try:
+        lines = batch("\n".join([*good, *bad]).encode(), header=header)
+        kept = weakref.ref(lines)
+        parsed = parser(name, "UTC")(lines)
+        assert len(parsed.rows) + len(parsed.rejected)
+        del lines, parsed
+        assert kept() is None
+    finally:
+        gc.enable()

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from connectors.errors import MalformedLine
+from connectors.errors import MalformedLine, Why
 from flows.parsing.compiled import nothing, read_lines
 from flows.parsing.dialects import DIALECTS, USUAL, Alias, Dialect
 from flows.parsing.fields import (
@@ -131,7 +131,7 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: 
     table = Table.of(dialect_of(found))
     row: Row = {}
     misfits: list[str] = []
-    no_time: MalformedLine | None = None
+    no_time: Why | None = None
     for _, path, alias in table.places(found):
         column, value = alias.column, _at(found, path)
         if value is _MISSING:
@@ -142,7 +142,7 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: 
             try:
                 meant = _value(alias, value, zone, shift)
             except MalformedLine as refusal:
-                meant, no_time = None, no_time or refusal
+                meant, no_time = None, no_time or refusal.why
             if meant is None:
                 misfits.append(column)
             else:
@@ -156,7 +156,7 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: 
         if moment := moment or _within(found, zone) or _elsewhere(found, zone):
             row["timestamp"] = moment
     if needs_time and "timestamp" not in row:
-        raise no_time or MalformedLine("no_timestamp", "none of the keys that mean a time")
+        raise MalformedLine(*(no_time or ("no_timestamp", "none of the keys that mean a time")))
     _take_request(table, found, row)
     if table.dialect.unsaid and not row.get("level"):
         row["level"] = table.dialect.unsaid

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from connectors.errors import MalformedLine
+from connectors.errors import MalformedLine, Why
 from flows.parsing.compiled import read_lines
 from flows.parsing.fields import NO_VALUE, READ, Escapes, encode, put_numbers, unescape
 from flows.parsing.lines import Lines
@@ -520,14 +520,13 @@ class LayoutFormat:
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`: that of the layout that the line looks like."""
-        # No error, whose traceback would hold all that is here.
-        why: tuple[str, str | Callable[[], str]] | None = None
+        why: Why | None = None
         for layout in self._variants.layouts:
             try:
                 return layout.row(text, self._zone)
             except MalformedLine as error:
                 if why is None or layout.readers.pattern.fullmatch(text):
-                    why = error.reason, error.tell
+                    why = error.why
         assert why
         raise MalformedLine(*why)
 

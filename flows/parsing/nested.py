@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
-from connectors.errors import MalformedLine
+from connectors.errors import MalformedLine, Why
 from flows.parsing.compiled import nothing
 from flows.parsing.fields import encode
 from flows.parsing.lines import Lines
@@ -37,13 +37,14 @@ class Mixed:
 
     def line(self, text: str) -> Row:
         """One line. Raises the `MalformedLine` of the first format if none takes it."""
-        refusals = []
+        why: Why | None = None
         for form in self._formats:
             try:
                 return form.line(text)
             except MalformedLine as refusal:
-                refusals.append(refusal)
-        raise refusals[0]
+                why = why or refusal.why
+        assert why
+        raise MalformedLine(*why)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual in the first format are left open."""
