@@ -138,8 +138,9 @@ def test_a_few_lines_show_their_format(name: str) -> None:
         ("error: no answer", ""),
     ],
 )
-def test_what_is_within_a_line_that_has_the_time_needs_none(text: str, inner: str) -> None:
+def test_what_is_within_a_line_of_another_format_needs_no_time(text: str, inner: str) -> None:
     for outer, head in (
+        ("raw", ""),  # any line: its time is that at which it was seen
         ("cri", "2026-11-22T20:15:05Z stdout F "),
         ("syslog5424", "<38>1 2026-11-22T20:15:05Z web-1 app - - - "),
     ):

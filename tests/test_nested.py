@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flows.parsing.choice import describe
 from flows.parsing.lines import Lines
-from tests.parsing_checks import certain, filled, mutated, refusal_of, row_of, utc
+from tests.parsing_checks import SEEN, certain, filled, mutated, refusal_of, row_of, utc
 
 UTC = ZoneInfo("UTC")
 HEADS = {
@@ -107,3 +107,10 @@ def test_colours_of_texts_within_others_are_no_part_of_them(inner: str) -> None:
     rows = form.columns(Lines(f"{coloured}\n{plain}\n{coloured}\n".encode()))
     assert len(rows) == 3
     assert len(rows.unique()) == 1
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_lines_without_a_time_are_of_that_at_which_they_were_seen(name: str) -> None:
+    row = row_of(f"raw:{name}", TEXTS[name][0])
+    assert row["timestamp"].timestamp() * 1e6 == SEEN
+    assert (row["message"], [*attributes(row)], row.get("level", "")) == ("started", ["n"], "")

@@ -104,6 +104,7 @@ _SYSLOG = ("program", "pid", "service", "facility", "version", "msgid", "structu
 OUTER: dict[str, tuple[str, ...]] = {
     "cri": ("stream", "tags"),
     "docker": ("stream", "attrs"),
+    "raw": (),
     "syslog": _SYSLOG,
     "syslog5424": _SYSLOG,
 }

@@ -128,7 +128,8 @@ def choose(
     if found and (mixed := _mixed(found[0], heads, zone)):
         found.insert(0, mixed)
     if not found or found[0].share < _ENOUGH:
-        found.insert(0, _try(ANY, heads, zone) or Candidate(ANY, 0, len(heads), 0))
+        any_line = _try(ANY, heads, zone) or Candidate(ANY, 0, len(heads), 0)
+        found.insert(0, _inner(any_line, heads, zone) or any_line)
     if found[0].name == ANY or found[0].share < _INNER:
         timed = [line for line in heads if has_time(line, zone.key)]
         is_clear = timed[:1] == heads[:1] or len(timed) > 1  # else what has no time is no rest
