@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from cli.samples import LOOKED_AT, how_they_fit, newest_files, newest_lines
+from cli.samples import LOOKED_AT, how_they_fit, newest_files, newest_lines, settings_of
 from connectors import preflight
 from connectors.encodings import Encoding
 from connectors.errors import SettingsError
@@ -48,7 +48,7 @@ def _show_samples(console: Console, settings: Settings) -> None:
             console.print(f"Warning: {shown(path)}: cannot read it: {error.strerror}.")
             continue
         if lines:
-            text = how_they_fit(lines, settings)
+            text = how_they_fit(lines, settings_of(path, settings))
             warning = "Warning: " if ";" in text else ""
             console.print(f"{warning}{shown(path)}: {text}.")
 

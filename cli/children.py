@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from cli.loading import Loading, stop_with_parent
+from cli.loading import Loading, running, stop_with_parent
 from connectors.errors import LogwaxError
 from settings import read_env_file
 
@@ -36,7 +36,7 @@ class Child:
             self._process = loading.run(environment, *arguments)
             return
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            running(*arguments),
             env=environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,

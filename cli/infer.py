@@ -74,7 +74,9 @@ def _run(paths: Sequence[str]) -> int:
     with open(RULES_FILE, "x", encoding="utf-8") as file:
         file.write(_BEGIN)
         file.writelines(_entry(stem, found) for stem, found in sorted(groups.items()))
-    print(f"{RULES_FILE} has {len(groups):,} [[files]]: read it, then run `logwax check`.")
+    print(
+        f"{RULES_FILE} has {len(groups):,} [[files]]: read it, then `logwax check` and `logwax run`."
+    )
     return 0
 
 

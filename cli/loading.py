@@ -18,6 +18,12 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 
+# As `-m` does it, but for the directory that one is in: a checkout there is not what is installed.
+_RUN_MODULE = """
+import runpy, sys
+del sys.path[0], sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
 _LIBC = ctypes.CDLL(None)  # not loaded below, since little is safe between fork and exec
 _PR_SET_PDEATHSIG = 1
 
@@ -27,7 +33,7 @@ class Loading:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli.loading"],
+            running("cli.loading"),
             stdin=subprocess.PIPE,
             start_new_session=True,
             preexec_fn=stop_with_parent if sys.platform == "linux" else None,
@@ -42,6 +48,11 @@ class Loading:
             self.process.stdin.write(f"{told}\n")
             self.process.stdin.close()
         return self.process
+
+
+def running(*arguments: str) -> list[str]:
+    """The command that runs a module with these arguments in it, as this process would find it."""
+    return [sys.executable, "-c", _RUN_MODULE, *arguments]
 
 
 def stop_with_parent() -> None:

@@ -25,7 +25,10 @@ def _before() -> None:
 
 @app.command()
 def run(
-    paths: Annotated[list[str], typer.Argument(help="Files, directories, or globs in quotes.")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, directories, or globs in quotes. Default: logwax.toml."),
+    ] = None,
     form: Annotated[
         str, typer.Option("--format", help="Format of the lines. Default: LOG_FORMAT, or found.")
     ] = "",
@@ -41,7 +44,7 @@ def run(
     loading = Loading()  # before what takes time here, too
     from cli.run import run
 
-    raise typer.Exit(run(paths, loading, form=form, store=store, once=once, browse=browse))
+    raise typer.Exit(run(paths or (), loading, form=form, store=store, once=once, browse=browse))
 
 
 @app.command()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from connectors.errors import LogwaxError
-from connectors.saying import say
+from connectors.saying import say, shown
 from connectors.sinks import STORES
 from connectors.sinks.clickhouse import EMBEDDED
 from connectors.sinks.lock import holder
@@ -98,8 +98,11 @@ def _meant(default: Path) -> Path:
     running = [path for path in there if holder(path)]
     choice = running or there or [default]
     if len(choice) > 1 and default not in choice:
-        names = "".join(f"\n  DATA_DIR={path}" for path in choice)
-        raise LogwaxError(f"There are several stores: choose one of these.{names}")
+        told = {path: recall(path).get("LOG_PATHS", "") for path in choice}
+        names = "".join(
+            f"\n  DATA_DIR={path}" + (f"  # {shown(of)}" if of else "") for path, of in told.items()
+        )
+        raise LogwaxError(f"There are several stores: put one in front of the command.{names}")
     meant = default if default in choice else choice[0]
     if meant != default or len(there) > 1:
         say(f"DATA_DIR={meant}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import threading
 import webbrowser
@@ -12,7 +13,14 @@ from cli.health import HealthClient
 from cli.loading import Loading
 from cli.places import given, of_files, pattern_of, recall, remember
 from cli.port import take_a_free_port
-from cli.samples import LOOKED_AT, chosen, how_they_fit, newest_files, newest_lines
+from cli.samples import (
+    LOOKED_AT,
+    chosen,
+    how_they_fit,
+    newest_files,
+    newest_lines,
+    settings_of,
+)
 from cli.up import StopRequest, ending, running, wait_until_healthy, watch
 from connectors import preflight
 from connectors.encodings import Encoding
@@ -46,7 +54,7 @@ def _run(
     browse: bool,
     stop: StopRequest,
 ) -> None:
-    patterns = [pattern_of(path) for path in paths]
+    patterns = [pattern_of(path) for path in paths] or _patterns_of_settings()
     files = newest_files(patterns)
     told = {"LOG_PATHS": ",".join(patterns), "LOG_FORMAT": form, "STORE": store}
     told["FOLLOW"] = "false" if once else ""
@@ -65,8 +73,10 @@ def _run(
     settings = load()
     if problems := preflight.problems(settings):
         raise LogwaxError("\n".join(problems))
-    if not files and once:
-        raise LogwaxError(f"There is no such file: {', '.join(map(shown, paths))}.")
+    is_new = not settings.data_dir.exists()  # else the file was there before
+    missing = [path for path in paths if not os.path.lexists(path) and not glob.has_magic(path)]
+    if not files and (once or (missing and is_new)):
+        raise LogwaxError(f"There is no such file: {', '.join(map(shown, paths or patterns))}.")
     if browse and not settings.api_url:
         raise LogwaxError("There is no page to open with --once, API_PORT=0, or this store.")
     told.pop("FOLLOW", "")
@@ -84,6 +94,14 @@ def _run(
             threading.Thread(target=_open, args=[settings.api_url], daemon=True).start()
         watch(pipeline, health, stop)
     print("Stopped. The same command goes on where this one has stopped.", flush=True)
+
+
+def _patterns_of_settings() -> list[str]:
+    """The files that `logwax.toml` or the settings name. Raises `LogwaxError` if none do."""
+    settings = load()
+    if not given(settings, "log_paths"):
+        raise LogwaxError("Name files or directories: logwax run PATH, or write logwax.toml.")
+    return list(settings.patterns)
 
 
 def _open(url: str) -> None:
@@ -110,14 +128,20 @@ def _samples(files: Sequence[str], encoding: Encoding) -> dict[str, list[str]]:
 def _fits(settings: Settings, samples: dict[str, list[str]]) -> list[str]:
     """How the lines fit the format of the settings, or those that are found out for the files."""
     samples = {path: lines for path, lines in samples.items() if lines}
-    choices = {path: chosen(lines, settings) for path, lines in samples.items()}
-    if len({choice and choice.best.name for choice in choices.values()}) > 1:
+    names = set()
+    for path, lines in samples.items():
+        of_file = settings_of(path, settings)
+        found = chosen(lines, of_file)
+        names.add(found.best.name if found else of_file.log_format)
+    if len(names) > 1:
         return [
-            f"{how_they_fit(lines, settings)}: {shown(path)}"
+            f"{how_they_fit(lines, settings_of(path, settings))}: {shown(path)}"
             for path, lines in list(samples.items())[:_SHOWN]
         ]
     lines = [line for sample in samples.values() for line in sample]
-    return [how_they_fit(lines, settings) if lines else settings.log_format]
+    if not lines:
+        return [settings.log_format]
+    return [how_they_fit(lines, settings_of(next(iter(samples)), settings))]
 
 
 def _said(settings: Settings, files: Sequence[str], samples: dict[str, list[str]]) -> str:

@@ -67,6 +67,15 @@ def newest_lines(path: str, encoding: Encoding) -> list[str]:
     return [*headers.values(), *lines[-NEWEST:]]
 
 
+def settings_of(path: str, settings: Settings) -> Settings:
+    """The settings as `logwax.toml` has them for a file."""
+    rule = settings.rules.of(path)
+    if not rule or settings.log_format != AUTO:
+        return settings
+    of_rule = {"log_format": rule.format, "log_timezone": rule.time_zone}
+    return settings.model_copy(update={name: value for name, value in of_rule.items() if value})
+
+
 def chosen(lines: list[str], settings: Settings) -> Choice | None:
     """The format that is found out for such lines; None: the settings name one."""
     return choose(lines, settings.log_timezone) if settings.log_format == AUTO else None

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from cli.dead import as_letter
 from cli.places import given
-from cli.samples import batch_of, better, chosen, first_lines
+from cli.samples import batch_of, better, chosen, first_lines, settings_of
 from connectors.encodings import Encoding
 from connectors.errors import LogwaxError
 from connectors.saying import say
@@ -43,6 +43,7 @@ def _run(path: str) -> int:
     settings = load()
     if not given(settings, "log_format"):
         settings = settings.model_copy(update={"log_format": AUTO})
+    settings = settings_of(path, settings)
     encoding = Encoding(settings.log_encoding)
     data = first_lines(path, encoding, _SIZE)
     lines = lines_of(data, encoding)[:_LOOKED_AT]

@@ -36,7 +36,7 @@ class Person:
     ) -> subprocess.Popen[str]:
         given = {name: str(value) for name, value in variables.items()}
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli", *arguments],
+            [Path(sys.executable).with_name("logwax"), *arguments],
             cwd=self.here,
             env={
                 "PATH": os.environ["PATH"],
@@ -145,6 +145,8 @@ def test_what_rotation_adds_to_a_command_line_is_no_other_set_of_files(person: P
     ("arguments", "sentence"),
     [
         (["nowhere.log", "--once", "--format", "json"], "There is no such file: nowhere.log."),
+        (["nowhere/logs"], "There is no such file: nowhere/logs."),
+        ([], "Name files or directories: logwax run PATH, or write logwax.toml."),
         (["prose.txt", "--format", "morse"], "'morse' is unknown; known are"),
         (["prose.txt", "--format", "json", "--store", "paper"], "'paper' is unknown; known are"),
         (["prose.txt", "--format", "json", "--once", "--open"], "There is no page to open"),
@@ -159,6 +161,25 @@ def test_what_cannot_be_run_is_said_and_leaves_nothing(
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert person.data() == []
+
+
+def test_without_paths_a_run_reads_what_the_rules_name_by_their_formats(person: Person) -> None:
+    person.write("timed.log", '10.0.0.1 [22/Nov/2026:20:15:05 +0000] "GET /a" 0.25\n')
+    timed = '$remote_addr [$time_local] "$request" $request_time'
+    rule = f"[[files]]\npaths = ['timed.log']\nformat = '{timed}'\n"
+    person.write("logwax.toml", rule)
+    done = person.logwax("run", "--once")
+    assert f"1 of 1 lines fit {timed}" in done.stdout
+    assert column(person.logwax("query", "SELECT duration FROM logs"), "duration") == [0.25]
+
+
+def test_the_installed_package_runs_in_a_directory_that_has_one_of_its_names(
+    person: Person,
+) -> None:
+    person.write("access.log", ACCESS.format(200))
+    for package in ("flows", "connectors", "native"):
+        person.write(f"{package}/__init__.py", "raise SystemExit('not this one')\n")
+    assert "stored=1" in person.logwax("run", "access.log", "--once").stdout
 
 
 def test_options_win_over_settings_which_count_where_none_is_given(person: Person) -> None:
@@ -264,7 +285,10 @@ def test_of_several_stores_one_has_to_be_chosen(person: Person) -> None:
     done = person.logwax("dead")
     assert done.returncode == 1
     one, two = person.data()
-    assert done.stderr.splitlines()[1:] == [f"  DATA_DIR={one}", f"  DATA_DIR={two}"]
+    assert done.stderr.splitlines()[1:] == [
+        f"  DATA_DIR={data}  # {person.here / name}"
+        for data, name in ((one, "one.log"), (two, "two.log"))
+    ]
     assert person.logwax("dead", DATA_DIR=one).stdout == "There are no dead letters.\n"
     audit = person.logwax("audit", DATA_DIR=two)  # it knows the files and their format
     assert "total of 1 files: lines=1 stored=1" in audit.stdout

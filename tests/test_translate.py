@@ -67,6 +67,31 @@ def test_the_formats_of_nginx_and_apache_mean_what_combined_means() -> None:
     assert filled(row_of(APACHE, COMBINED)) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "log_format main '$remote_addr - $remote_user [$time_local] \"$request\" '\n"
+        '    \'$status $body_bytes_sent "$http_referer" "$http_user_agent"\';',
+        f'LogFormat "{APACHE}" combined',
+    ],
+)
+def test_a_format_may_be_as_it_stands_in_the_configuration(text: str) -> None:
+    assert filled(row_of(text, COMBINED)) == filled(row_of("combined", COMBINED))
+
+
+def test_escapes_are_those_that_a_log_format_names() -> None:
+    line = r'"a\tb" [22/Nov/2026:20:15:05 +0000]'
+    for escape, user in (("json", "a\tb"), ("none", r"a\tb")):
+        text = f"log_format a escape={escape} '\"$remote_user\" [$time_local]';"
+        assert row_of(text, line)["customer_id"] == user
+
+
+def test_a_refusal_names_the_words_that_a_line_lacks() -> None:
+    line = "10.0.0.1 [22/Nov/2026:20:15:05 +0000] 200 12"
+    _, detail = refusal_of("$remote_addr [$time_local] status $body_bytes_sent", line)
+    assert detail.startswith("status body_bytes_sent is missing")
+
+
 def test_what_is_no_column_is_an_attribute_of_its_name() -> None:
     row = row_of(TIMED, LINES[TIMED])
     assert row["duration"] == 0.25
@@ -242,6 +267,8 @@ def test_a_group_that_a_line_leaves_out_is_empty_but_for_the_time() -> None:
         ("$remote_addr$status $time_local", "nothing is before the field at 13"),
         ("$status $status $time_local", "the field at 9 is here a second time"),
         ("$remote_addr $status", "no field is a time"),
+        ('log_format a escape=json \'{"a":"$msec"}\';', "its lines are JSON: LOG_FORMAT=json"),
+        ("log_format a escape=odd '$msec';", "escape=odd is none of default, json, none"),
         ("$status $ $time_local", r"\$ at 9 is no variable"),
         ("%h %t %{%Y}t", "%{%Y}t at 7 cannot be read"),
         ("%h %t %Z", "%Z at 7 cannot be read"),

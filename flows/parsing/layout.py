@@ -331,6 +331,9 @@ class Layout:
             if isinstance(part, Field):
                 is_enclosed = opening.endswith(('"', "["))
                 title = f"{opening[-1]}{part.name}{closing[:1]}" if is_enclosed else part.name
+                words = opening[: -1 if is_enclosed else None].strip()
+                if re.search(r"\w", words):
+                    title = f"{words} {title}"
                 found.append((title, re.compile(pattern, re.DOTALL)))
         return found
 

@@ -1,7 +1,7 @@
 r"""Apache's `LogFormat` to a layout: `%h %l %u %t "%r" %>s %b`.
 
 By the documentation of mod_log_config; inside of its fields `"`, `\` and control characters are
-escaped.
+escaped. It may be as it stands in the configuration: `LogFormat "%h %l %u %t" timed`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from native.lines import Meaning, Shape
 _DIRECTIVE = re.compile(
     r"%U%q|%(?:!?\d{3}(?:,\d{3})*)?[<>]?(?:\{([^}]*)\})?[<>]?(\^t[io]|[A-Za-z%])|(%)"
 )
+_LOG_FORMAT = re.compile(r'\s*LogFormat\s+"((?:[^"\\]|\\.)*)"(?:\s+\S+)?\s*')
 _FIELDS = {
     "h": Field("host", "client_ip"),
     "a": Field("client", "client_ip"),
@@ -55,9 +56,9 @@ _KINDS = {"i": "", "o": "sent_", "C": "cookie_", "e": "env_", "n": "note_"}
 
 def translate(text: str) -> Layout:
     """The layout of a `LogFormat`. Raises `ValueError` for what it cannot mean, with the place."""
-    return layout_of(
-        _parts(text.replace('\\"', '"').replace("\\t", "\t")), "not_log_format", Escapes.APACHE
-    )
+    whole = _LOG_FORMAT.fullmatch(text)
+    format = (whole.group(1) if whole else text).replace('\\"', '"').replace("\\t", "\t")
+    return layout_of(_parts(format), "not_log_format", Escapes.APACHE)
 
 
 def _parts(text: str) -> Iterator[Part]:

@@ -1,7 +1,8 @@
 r"""nginx's `log_format` to a layout: `$remote_addr [$time_local] "$request" $status`.
 
 By ngx_http_log_module and the variables of ngx_http_core_module and ngx_http_upstream_module. With
-`escape=default` nginx writes `"`, `\`, and what is no printable ASCII, as `\xHH`.
+`escape=default` nginx writes `"`, `\`, and what is no printable ASCII, as `\xHH`. It may be as
+it stands in nginx.conf: `log_format timed '$remote_addr [$time_local] ' '"$request" $status';`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from flows.parsing.times import CLF
 from flows.parsing.translate.parts import Part, layout_of, pieces
 from native.lines import Meaning, Shape
 
+_QUOTED = r"\s*(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
+_DIRECTIVE = re.compile(rf"\s*log_format\s+\S+(?:\s+escape=(\w+))?((?:{_QUOTED})+)\s*;?\s*")
 _VARIABLE = re.compile(r"\$(?:\{([a-z0-9_]+)\}|([a-z0-9_]+))|(\$)", re.IGNORECASE)
 _COLUMNS = {
     "remote_addr": "client_ip",
@@ -33,6 +36,7 @@ _COLUMNS = {
     "server_name": "host",
     "http_host": "host",
 }
+_ESCAPES = {"default": Escapes.APACHE, "json": Escapes.JSON, "none": Escapes.NONE}
 _TIMES = {"time_iso8601": Meaning.ISO, "msec": Meaning.EPOCH}
 # What may have spaces where no quotes are around it.
 _SEVERAL = re.compile("remote_user|request|upstream_.*|http_.*|sent_http_.*|cookie_.*|arg_.*|args")
@@ -40,7 +44,23 @@ _SEVERAL = re.compile("remote_user|request|upstream_.*|http_.*|sent_http_.*|cook
 
 def translate(text: str) -> Layout:
     """The layout of a `log_format`. Raises `ValueError` for what it cannot mean, with the place."""
-    return layout_of(_parts(text), "not_log_format", Escapes.APACHE)
+    escape, format = _taken_apart(text)
+    return layout_of(_parts(format), "not_log_format", _ESCAPES[escape])
+
+
+def _taken_apart(text: str) -> tuple[str, str]:
+    """How a `log_format` escapes, and its strings in one; other text is taken as these."""
+    directive = _DIRECTIVE.fullmatch(text)
+    if not directive:
+        return "default", text
+    strings = [each.strip()[1:-1] for each in re.findall(_QUOTED, directive.group(2))]
+    format = re.sub(r"\\(['\"\\])", r"\1", "".join(strings))
+    escape = directive.group(1) or "default"
+    if escape == "json" and format.lstrip().startswith("{"):
+        raise ValueError("its lines are JSON: LOG_FORMAT=json")
+    if escape not in _ESCAPES:
+        raise ValueError(f"escape={escape} is none of {', '.join(_ESCAPES)}")
+    return escape, format
 
 
 def _parts(text: str) -> Iterator[Part]:
