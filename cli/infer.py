@@ -75,7 +75,8 @@ def _run(paths: Sequence[str]) -> int:
         file.write(_BEGIN)
         file.writelines(_entry(stem, found) for stem, found in sorted(groups.items()))
     print(
-        f"{RULES_FILE} has {len(groups):,} [[files]]: read it, then `logwax check` and `logwax run`."
+        f"{RULES_FILE} has {len(groups):,} [[files]]:"
+        " read it, then `logwax check` and `logwax run`."
     )
     return 0
 

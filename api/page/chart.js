@@ -39,8 +39,17 @@ export function Lines(props) {
   const most = series.map((one) => `${one.name} up to ${unit(Math.max(0, ...one.values.map((value) => value ?? 0)))}`);
   return html`<${Plot} ...${props} of=${series} says=${most} values=${series.map((one) => one.values)} unit=${unit} width=${0} hasLegend
     look=${(/** @type {string} */ colour) => ({
-      stroke: colour, width: 2, spanGaps: false, value: (/** @type {any} */ _, /** @type {number | null} */ value) => (value === null ? "–" : unit(value)),
+      stroke: colour, width: 2, spanGaps: false, points: { show: false, filter: alone }, value: (/** @type {any} */ _, /** @type {number | null} */ value) => (value === null ? "–" : unit(value)),
     })} />`;
+}
+
+/**
+ * The points with no others beside them, through which no line goes.
+ * @param {uPlot} plot @param {number} of
+ */
+function alone(plot, of) {
+  const values = /** @type {(number | null)[]} */ (plot.data[of]);
+  return values.flatMap((value, i) => (value !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null ? [i] : []));
 }
 
 /** @param {any} props */

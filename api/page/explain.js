@@ -32,7 +32,7 @@ export function ExplainView() {
     ${filter
       ? html`<${Panel} title="What these rows have more of" answer=${wrong || wrongBaseline ? { ...answer, error: null } : answer} aside=${data && html`<span class="quiet">${counted(data.selected, "row")} compared with ${whole(data.baseline)}</span>`}>
           <${Completeness} of=${data} />
-          ${data && !findings.length && html`<p class="empty">Nothing stands out: these rows are like the others.</p>`}
+          ${data && !findings.length && html`<p class="empty">${data.selected ? "Nothing stands out: these rows are like the others." : "There are no such rows: widen the time range, or take something out of the filter."}</p>`}
           ${findings.length > 0 && html`<div class="wide" tabindex="0" role="group" aria-label="Findings"><table class="figures"><thead><tr><th scope="col">field</th><th scope="col" class="text">value</th><th scope="col">of these</th><th scope="col">of the others</th><th scope="col">times as often</th><th scope="col">weight</th></tr></thead>
             <tbody>${findings.map((one) => html`<tr key=${`${one.field} ${one.value}`}><td>${one.field}</td>
               <td class="text"><button class="link" title="Only these rows" onClick=${() => go({ view: "logs", filter: narrowed(filter, one.field, one.value) })}>${String(one.value) || "none"}</button></td>
@@ -41,7 +41,7 @@ export function ExplainView() {
               <td><i class="meter" style=${{ width: `${Math.round((60 * one.score) / most)}px` }}></i></td></tr>`)}</tbody></table></div>`}
         <//>`
       : html`<p class="empty">Say which rows are to be explained, such as <button class="link" onClick=${() => go({ filter: "status_code >= 500" })}>status_code ${">="} 500</button>
-          or <button class="link" onClick=${() => go({ filter: "level = ERROR" })}>level = ERROR</button>. They are compared with all others of the range.</p>`}
+          ${" or "}<button class="link" onClick=${() => go({ filter: "severity >= error" })}>severity ${">="} error</button>. They are compared with all others of the range.</p>`}
   </div>`;
 }
 

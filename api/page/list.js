@@ -75,7 +75,7 @@ export function List({ list }) {
   const news = list.waiting.value.length;
   const columns = chosen();
   return html`<div class="list">
-    ${columns.length > 0 && html`<div class="names" style=${{ "--columns": columns.length }}>${columns.map((name) => html`<span key=${name}>${name}
+    ${columns.length > 0 && html`<div class="names ${few(columns)}" style=${{ "--columns": columns.length }}>${columns.map((name) => html`<span key=${name}>${name}
       <button aria-label=${`Without the column ${name}`} title="Without it" onClick=${() => showColumn(name)}>×</button></span>`)}</div>`}
     ${news > 0 && html`<button class="news" onClick=${toTop}>${news >= MOST ? `more than ${MOST}` : news} new ${news === 1 ? "row" : "rows"} ↑</button>`}
     <div class="scroll" ref=${place} onScroll=${onScroll} tabindex="0" role="listbox" aria-label="Rows"
@@ -90,6 +90,9 @@ export function List({ list }) {
   </div>`;
 }
 
+/** Whether there is room for the text of a row beside these columns: a class. @param {string[]} columns */
+const few = (columns) => (columns.length < 4 ? "few" : "");
+
 /** @param {{ row: import("./format.js").Row, index: number, count: number, y: number, isOpen: boolean, columns: string[] }} props */
 function Line({ row, index, count, y, isOpen, columns }) {
   const level = row.level || (row.status_code ? String(row.status_code) : "");
@@ -97,6 +100,7 @@ function Line({ row, index, count, y, isOpen, columns }) {
     aria-posinset=${index + 1} aria-setsize=${count} style=${{ transform: `translateY(${y}px)` }}
     onClick=${() => go({ row: placeOf(row) }, true)}>
     <time>${clock(row.timestamp)}</time><b>${level}</b>
-    ${columns.length ? html`<span class="cells" style=${{ "--columns": columns.length }}>${columns.map((name) => html`<i key=${name}>${fieldOf(row, name)}</i>`)}</span>` : html`<span>${text(row)}</span>`}
+    ${columns.length > 0 && html`<span class="cells ${few(columns)}" style=${{ "--columns": columns.length }}>${columns.map((name) => html`<i key=${name}>${fieldOf(row, name)}</i>`)}</span>`}
+    ${(!columns.length || few(columns)) && html`<span>${text(row)}</span>`}
   </div>`;
 }

@@ -5,7 +5,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { isAsking, url, useAnswer } from "./ask.js";
 import { Detail } from "./detail.js";
 import { FilterBox, columns, values } from "./filter.js";
-import { attribute, attributes, narrowed, short, whole } from "./format.js";
+import { attribute, attributes, counted, narrowed, short } from "./format.js";
 import { Histogram, Legend } from "./histogram.js";
 import { List } from "./list.js";
 import { Completeness, Panel, Problem } from "./panel.js";
@@ -97,11 +97,11 @@ function FacetsPanel({ answer }) {
     ${isOpen && facets.map(([name, facet]) => html`<div class="facet" key=${name}><h3>${name}</h3>
       <ul>${facet.values.slice(0, 8).map(({ value, count }) => html`<li key=${String(value)}>
         <button class="value" title=${`Only ${name} = ${value}`} onClick=${() => go({ filter: narrowed(state.value.filter, name, value) })}>
-          <span>${value === "" || value === null ? "none" : String(value)}</span><small>${short(count)}</small>
+          <span class=${name === "source" ? "path" : ""}><bdi>${value === "" || value === null ? "none" : String(value)}</bdi></span><small>${short(count)}</small>
           <i style=${{ width: `${(100 * count) / Math.max(1, total)}%` }}></i></button>
         <button class="not" title=${`Without ${name} = ${value}`} aria-label=${`Without ${name} = ${value}`} onClick=${() => go({ filter: narrowed(state.value.filter, name, value, "!=") })}>−</button>
       </li>`)}</ul>
-      ${facet.others > 0 && html`<p class="quiet">${whole(facet.others)} others</p>`}</div>`)}
+      ${facet.others > 0 && html`<p class="quiet">${counted(facet.others, "row")} with others</p>`}</div>`)}
     ${isOpen && answer.data && !facets.length && html`<p class="quiet">Nothing to count.</p>`}
   <//>`;
 }
@@ -109,7 +109,7 @@ function FacetsPanel({ answer }) {
 /** @param {{ question: any }} props */
 function Export({ question }) {
   if (!question) return null;
-  return html`<details class="menu"><summary>More</summary><div>
+  return html`<details class="menu" name="menu"><summary>More</summary><div>
     <a href=${address({ view: "explain" })} onClick=${(/** @type {Event} */ event) => { event.preventDefault(); go({ view: "explain" }); }}>Explain these rows</a>
     ${["csv", "ndjson", "arrow"].map((format) => html`<a key=${format} href=${url("/logs/export", { ...question, format })} download>Export as ${format}</a>`)}
   </div></details>`;

@@ -98,8 +98,18 @@ const ACTIONS = {
   "?": () => void (isHelpOpen.value = true),
 };
 
+/** Close the menus that are open, but for one that has this place; whether there were any. @param {Node} [place] */
+function closeMenus(place) {
+  const open = [...document.querySelectorAll("details.menu[open]")].filter((menu) => !place || !menu.contains(place));
+  for (const menu of open) menu.removeAttribute("open");
+  return open.length > 0;
+}
+
+addEventListener("click", (event) => void closeMenus(/** @type {Node} */ (event.target)));
+
 addEventListener("keydown", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
+  if (event.key === "Escape" && closeMenus()) return;
   if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea, dialog")) return;
   if (event.key.startsWith("Arrow") && target.closest(".detail, .facets")) return;
   const view = VIEWS[Number(event.key) - 1];

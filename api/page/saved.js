@@ -16,7 +16,7 @@ export function Saved() {
     setName("");
     close();
   };
-  return html`<details class="menu saved" ref=${menu}><summary>Saved</summary><div>
+  return html`<details class="menu saved" name="menu" ref=${menu}><summary>Saved</summary><div>
     ${views.value.map((one) => html`<span key=${one.name}><a href=${one.address} onClick=${(/** @type {MouseEvent} */ event) => { if (!event.metaKey && !event.ctrlKey) { event.preventDefault(); close(); goTo(one.address); } }}>${one.name}</a>
       <button aria-label=${`Forget ${one.name}`} title="Forget it" onClick=${() => keepView(one.name, null)}>×</button></span>`)}
     <form onSubmit=${save}><input aria-label="Name of this view" placeholder="Save this view as …" maxlength="60" value=${name} onInput=${(/** @type {any} */ event) => setName(event.target.value)} />
