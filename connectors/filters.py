@@ -62,7 +62,8 @@ class Field:
             raise FilterError("attr. needs a key, such as attr.user", place)
         if name in columns:
             return cls(name)
-        near = get_close_matches(name, columns, 1)
+        meant = _ALSO_CALLED.get(name.lower(), "")
+        near = [meant] if meant in columns else get_close_matches(name, columns, 1)
         hint = f"did you mean {near[0]}?" if near else f"attributes are named attr.{name}."
         raise FilterError(
             f"there is no column {name!r}; {hint} Text to look for stands in quotes", place
@@ -145,7 +146,19 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|ms|us)")
+_EXPONENTS = {"s": 0, "ms": -3, "us": -6}
 _TRUTH = {"true": 1, "false": 0, "1": 1, "0": 0}
+_ALSO_CALLED = {
+    "ip": "client_ip",
+    "latency": "duration",
+    "path": "request_path",
+    "request_time": "duration",
+    "status": "status_code",
+    "time": "timestamp",
+    "url": "request_path",
+    "user": "customer_id",
+}
 
 
 @dataclass(frozen=True)
@@ -382,6 +395,9 @@ def _fitting(field: Field, text: str) -> Value:
         return _TRUTH[text.lower()]
     if isinstance(dtype, pl.Datetime):
         return microseconds(text)
+    if field.column == "duration" and (spelled := _DURATION.fullmatch(text)):
+        number, unit = spelled.groups()
+        return float(f"{number}e{_EXPONENTS[unit]}")
     if not _NUMBER.fullmatch(text):
         raise ValueError("must be a number")
     return _number(text)

@@ -523,6 +523,12 @@ def test_facets_are_typed_and_name_attributes(app: FastAPI) -> None:
     assert {"value": "back\\slash", "count": 6} in found['attr."odd \\"key"']["values"]
 
 
+@pytest.mark.parametrize("text", ["0.5", "500ms", "0.5s", "500000us"])
+def test_a_duration_may_have_a_unit(app: FastAPI, text: str) -> None:
+    found = answer(app, "/logs", filter=f"duration = {text}", **EVER)["rows"]
+    assert {one["duration"] for one in found} == {0.5}
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_value_is_but_a_value(app: FastAPI, text: str) -> None:
     found = answer(app, "/logs", filter=f"customer_id = {quoted(text)}", **EVER)["rows"]
@@ -581,6 +587,8 @@ def test_a_store_that_answers_nothing_about_rows_says_so() -> None:
     ("text", "place", "said"),
     [
         ("status_code >= x", 16, "must be a number"),
+        ("status_code >= 1ms", 16, "must be a number"),
+        ("ip = ::1", 1, "did you mean client_ip?"),
         ("(level = a", 1, "not closed"),
         ("level = a)", 10, "too much"),
         ("level =", 8, "needs a value, not the end"),
