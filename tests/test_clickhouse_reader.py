@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from statistics import fmean
-from typing import cast
+from typing import Any, cast
 
 import clickhouse_connect
 import pytest
@@ -21,6 +21,7 @@ from connectors.errors import StoreError
 from connectors.filters import parse
 from connectors.logs import Selection
 from connectors.sinks.clickhouse import reader as clickhouse_reader
+from connectors.sinks.clickhouse.logs import ClickHouseLogs
 from connectors.sinks.clickhouse.reader import (
     ESTIMATES_OF_ALL,
     ESTIMATES_OF_ONE,
@@ -29,6 +30,7 @@ from connectors.sinks.clickhouse.reader import (
 )
 from connectors.sinks.clickhouse.store import ClickHouseStore
 from connectors.sinks.clickhouse.tables import REQUEST, prepare_tables
+from connectors.sinks.sql_logs import Values
 from connectors.store import Figures, Statistics, open_store
 from settings import Settings
 from tests.conftest import DEADLINE, wait_for
@@ -487,6 +489,24 @@ def test_a_customer_and_counts_by_time_are_not_looked_for_in_all_rows(
     chosen = Selection(["level"], parse("level != x", ["level"]), start + 1, start + 2 * day)
     asyncio.run(reader.logs.histogram(chosen, 1800 * 10**6, "level"))
     assert "ReadFromMergeTree (rows_by_time)" in read()
+
+
+def test_the_newest_row_is_found_without_reading_the_hour(store: ClickHouseStore) -> None:
+    store._client.command(
+        "INSERT INTO logs (timestamp) "
+        "SELECT toDateTime64('2024-01-01', 6, 'UTC') + toIntervalMillisecond(number) "
+        "FROM numbers(100000)"
+    )
+    read: list[int] = []
+
+    async def ask(sql: str, values: Values) -> Sequence[Sequence[object]]:
+        found = store._client.query(sql, {**values, "table": "logs"}).result_rows
+        read.append(cast(Any, store._client).has_read[0])
+        return found
+
+    last = 1_704_067_200 * 10**6 + 99_999_000
+    assert asyncio.run(ClickHouseLogs(ask).newest(last + 10**6)) == last
+    assert sum(read) <= 3 * 2048  # rows that lie together
 
 
 @pytest.mark.parametrize(
