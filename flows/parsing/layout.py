@@ -281,7 +281,22 @@ class Layout:
         """One line. Raises `MalformedLine`."""
         if self.is_spaced:
             text = " ".join(filter(None, text.split(" ")))
+        if not self._may_be(text):
+            raise MalformedLine(self.reason, partial(self._misfit, text))
         return self.readers.row(text, zone)
+
+    def has_parts(self, text: str) -> bool:
+        """Whether a line has all parts, whatever their values."""
+        return self._may_be(text) and bool(self.readers.pattern.fullmatch(text))
+
+    def _may_be(self, text: str) -> bool:
+        """False for most lines of other formats: for these, nothing large has to be compiled."""
+        literals = (part for part in self.parts if isinstance(part, str))
+        return all(part in text for part in literals) and bool(self._first.match(text))
+
+    @cached_property
+    def _first(self) -> re.Pattern[str]:
+        return re.compile(_pattern(self.parts[0]), re.DOTALL)
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
@@ -528,7 +543,7 @@ class LayoutFormat:
             try:
                 return layout.row(text, self._zone)
             except MalformedLine as error:
-                if why is None or layout.readers.pattern.fullmatch(text):
+                if why is None or layout.has_parts(text):
                     why = error.why
         assert why
         raise MalformedLine(*why)
