@@ -15,6 +15,7 @@ import pytest
 
 from connectors.batch import BlockId, Span, Stream, Taken
 from connectors.errors import StoreError
+from connectors.sources.catalog import FIRST_LINES
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
 from tests.conftest import DEADLINE, wait_for
@@ -28,6 +29,13 @@ def test_reads_what_is_there_and_what_is_appended(tail, tmp_path):
     assert tailed.read(4) == b"one\n"
     append(log, b"two\n")
     assert tailed.read(4) == b"two\n"
+
+
+def test_of_many_lines_a_few_come_first_so_that_rows_are_there_soon(tail, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_bytes(b"x\n" * (3 * FIRST_LINES))
+    tailed = tail(log, limits=Limits(seconds=0.0))
+    assert [tailed.batch().records for _ in range(2)] == [FIRST_LINES, 2 * FIRST_LINES]
 
 
 def test_holds_a_last_line_until_it_ends(tail, tmp_path):

@@ -38,6 +38,9 @@ PUT_OFF_SECONDS = 2.0
 FILES_AT_ONCE = 128
 """Files in a batch, at most, as each takes two descriptors; fewer where there are few of these."""
 
+FIRST_LINES = 10_000
+"""Lines in the first batch, at most: whoever has just started sees the first rows sooner."""
+
 SLOW_SECONDS = 1.0
 """How long a poll may take before others look at the files that it does not have at the moment."""
 
@@ -83,6 +86,7 @@ class Catalog:
     ) -> None:
         self._positions = positions
         self._limits = limits
+        self._most_lines = min(limits.lines, FIRST_LINES)
         self._encoding = encoding
         self._follow = follow
         self._polling = threading.Lock()
@@ -550,7 +554,8 @@ class Catalog:
     def _read_next(self, files: list[TailedFile]) -> Taken | None:
         filler = 0
         read: list[tuple[TailedFile, Piece]] = []
-        room_bytes, room_lines = self._limits.bytes, self._limits.lines
+        room_bytes, room_lines = self._limits.bytes, self._most_lines
+        self._most_lines = self._limits.lines
         failed: list[tuple[OSError, TailedFile]] = []
         put_off: set[TailedFile] = set()
         for file in files:
