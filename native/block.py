@@ -32,20 +32,20 @@ def can_write(columns: pl.DataFrame) -> bool:
     return native.library is not None and known and not columns.is_empty()
 
 
-def write_block(columns: pl.DataFrame) -> list[bytes | memoryview]:
-    """The pieces of the block; no column has nulls.
+def write_block(columns: pl.DataFrame) -> Iterator[bytes | memoryview]:
+    """The pieces of the block, each made when it is asked for; no column has nulls.
 
     Texts of which there are few are numbered, so that ClickHouse need not look at each of them.
     """
-    pieces: list[bytes | memoryview] = [_varint(columns.width) + _varint(columns.height)]
+    yield _varint(columns.width) + _varint(columns.height)
     for column in columns.iter_columns():
         if column.dtype in _TYPES:
             type_, dtype = _TYPES[column.dtype]
             values = np.ascontiguousarray(column.to_physical().to_numpy(), dtype)
-            pieces += [_texts(column.name, type_), values.view(np.uint8).data]
+            yield _texts(column.name, type_)
+            yield values.view(np.uint8).data
         else:
-            pieces += _write_texts(column)
-    return pieces
+            yield from _write_texts(column)
 
 
 def _write_texts(column: pl.Series) -> Iterator[bytes | memoryview]:

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 import native
-from native.text import SLACK, array_of, frame_of
+from native.text import SLACK, array_of, frame_of, shrunk
 
 MOST_KEYS = 64
 """Keys that can be read at once."""
@@ -386,11 +386,9 @@ class _Made(ctypes.Structure):
     )
 
     @classmethod
-    def of(cls, room: int, buffers: list[pa.Buffer]) -> _Made:
-        """So much room, as one more of the buffers."""
-        memory = np.empty(room + SLACK, np.uint8)
-        buffers.append(pa.py_buffer(memory))
-        return cls(memory.ctypes.data, 0, room, len(buffers) - 1)
+    def of(cls, memory: npt.NDArray[np.uint8], buffer: int) -> _Made:
+        """All of this memory, which is to be the buffer of this number."""
+        return cls(memory.ctypes.data, 0, len(memory) - SLACK, buffer)
 
 
 class _Reading(ctypes.Structure):
@@ -550,8 +548,10 @@ def read(
         size = len(text) - int(starts[line])
         is_safe = line < safe
         reading.lines.data = _address(text) if is_safe else _address(rest) - int(starts[safe])
-        reading.objects = _Made.of(_room(size, count - line, keys.all) // share, texts)
-        reading.texts = _Made.of(size // share, texts)
+        objects = np.empty(_room(size, count - line, keys.all) // share + SLACK, np.uint8)
+        others = np.empty(size // share + SLACK, np.uint8)
+        reading.objects = _Made.of(objects, len(texts))
+        reading.texts = _Made.of(others, len(texts) + 1)
         line = call(
             ctypes.c_int64(form),
             ctypes.byref(reading),
@@ -561,6 +561,7 @@ def read(
             ctypes.c_void_p(ok.ctypes.data),
         )
         share = 1
+        texts += [shrunk(objects, reading.objects.size), shrunk(others, reading.texts.size)]
         some |= reading.objects.size > 0
     columns = {
         column: array_of(dtype, values[column], texts) for column, (_, dtype) in typed.items()

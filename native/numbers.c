@@ -85,10 +85,10 @@ static byte *mask(byte *to, const byte *at, int64_t size)
 /*
  * Fills in each of `count` texts with `<*>` in the place of every word that has a digit. What has
  * none stays where it is, the others are in `made`, which is buffer number `made_is` and has room
- * for twice the bytes of all texts, and 64 more.
+ * for twice the bytes of all texts, and 64 more. Returns how many bytes these are.
  */
-void logwax_mask_numbers(const View *texts, const byte *const *buffers, int64_t count, View *masked,
-                         byte *made, int32_t made_is)
+int64_t logwax_mask_numbers(const View *texts, const byte *const *buffers, int64_t count,
+                            View *masked, byte *made, int32_t made_is)
 {
     byte *to = made;
 
@@ -99,4 +99,5 @@ void logwax_mask_numbers(const View *texts, const byte *const *buffers, int64_t 
         masked[row] = end > to ? view_of(to, end - to, made_is, made) : *view;
         to = end;
     }
+    return to - made;
 }

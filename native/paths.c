@@ -125,10 +125,10 @@ static View shortened(const View *view, const byte *text, int64_t size)
 /*
  * Fills in each of `count` paths less its query, with `:id` in the place of every segment that is
  * an id. What is not in the paths as it is, is in `made`, which is buffer number `made_is` and has
- * room for twice the bytes of all paths, and 16 more.
+ * room for twice the bytes of all paths, and 16 more. Returns how many bytes that is.
  */
-void logwax_mask_ids(const View *paths, const byte *const *buffers, int64_t count, View *masked,
-                     byte *made, int32_t made_is)
+int64_t logwax_mask_ids(const View *paths, const byte *const *buffers, int64_t count, View *masked,
+                        byte *made, int32_t made_is)
 {
     byte *to = made;
 
@@ -140,4 +140,5 @@ void logwax_mask_ids(const View *paths, const byte *const *buffers, int64_t coun
         masked[row] = to > begin ? view_of(begin, to - begin, made_is, made)
                                  : shortened(view, path, size);
     }
+    return to - made;
 }

@@ -110,7 +110,9 @@ def _masked(texts: pl.Series, function: str) -> pl.Series:
     masked = np.zeros(len(texts), "V16")
     made = np.empty(2 * views.size() + SLACK, np.uint8)
     views.buffers[len(views.data)] = made.ctypes.data
-    getattr(native.library, function)(
+    call = getattr(native.library, function)
+    call.restype = ctypes.c_int64
+    size = call(
         ctypes.c_void_p(views.values),
         views.buffers,
         ctypes.c_int64(len(texts)),
@@ -118,7 +120,13 @@ def _masked(texts: pl.Series, function: str) -> pl.Series:
         ctypes.c_void_p(made.ctypes.data),
         ctypes.c_int32(len(views.data)),
     )
-    return texts_of(masked, [*views.data, pa.py_buffer(made)])
+    return texts_of(masked, [*views.data, shrunk(made, size)])
+
+
+def shrunk(memory: npt.NDArray[np.uint8], size: int) -> pa.Buffer:
+    """What was made in the first `size` bytes of this memory, most of which is given back."""
+    memory.resize(size + SLACK, refcheck=False)
+    return pa.py_buffer(memory)
 
 
 _SECRETS = (ctypes.c_uint64 * 2)(secrets.randbits(64), secrets.randbits(64))

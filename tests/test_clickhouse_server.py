@@ -333,6 +333,24 @@ def test_only_an_answer_of_clickhouse_says_that_lines_are_stored(server, open_at
     assert status.last_error == ""
 
 
+OF_MANY = {
+    name: fault
+    for name, fault in (FAULTS | NO_ANSWERS).items()
+    if isinstance(fault, Reset | Half)
+    or name in ("status 503", "a page", "nothing")
+    or name.startswith("a page that")
+}
+
+
+@pytest.mark.parametrize("fault", OF_MANY.values(), ids=OF_MANY)
+def test_many_lines_are_made_anew_for_each_attempt_to_send_them(server, open_at, fault):
+    store = open_at(server.url)
+    server.faults.extend([None, fault])  # the block, the rows
+    store.writer().write(batch(0, 3000))
+    assert not server.faults
+    assert counted(server) == (3000, 3000)
+
+
 class Login(Server):
     """Answers questions about the ledger, or inserts, with a redirect to a page that notes all."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -130,16 +130,18 @@ class _Client:
         self,
         table: str,
         column_names: Sequence[str],
-        insert_block: bytes,
+        insert_block: bytes | Iterable[bytes | memoryview],
         settings: Mapping[str, object],
         fmt: str,
     ) -> None:
         with ExitStack() as open_file:
             try:
                 file = open_file.enter_context(os.fdopen(os.memfd_create("insert"), "wb", 0))
-                rest = memoryview(insert_block)
-                while rest:
-                    rest = rest[file.write(rest) :]
+                pieces = (insert_block,) if isinstance(insert_block, bytes) else insert_block
+                for piece in pieces:
+                    rest = memoryview(piece)
+                    while rest:
+                        rest = rest[file.write(rest) :]
             except OSError as error:  # no memory, no descriptor: it may pass, as in a server
                 raise OperationalError(str(error)) from error
             names = ", ".join(map(quote_identifier, column_names))

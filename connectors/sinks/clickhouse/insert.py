@@ -12,7 +12,7 @@ after a crash sends what may still be under way under the same token again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Protocol, cast
 
 import polars as pl
@@ -33,7 +33,7 @@ from native.block import can_write, write_block
 
 _PART = ":part:"
 _WORDS = 1000  # characters of what the store says: it repeats the line
-_FEW = 1024  # lines that are rehearsed again without a single one of them
+_FEW = 1024  # lines that are sent at once, and rehearsed again without a single one of them
 
 _FREE = "min_free_disk_bytes_to_perform_insert"
 _NOT_ENOUGH_SPACE = 243
@@ -166,17 +166,20 @@ def insert_columns(
 ) -> None:
     """Insert lines as one block."""
     lines = lines.drop("line", strict=False)  # the offset is identity enough here
+    pieces: Iterable[bytes | memoryview]
     if can_write(lines):
-        data, form = b"".join(write_block(lines)), "Native"
+        pieces, form = write_block(lines), "Native"
     else:
-        data, form = _arrow(lines), "ArrowStream"
+        pieces, form = [_arrow(lines)], "ArrowStream"
+    # Few are sent at once: the client sends them again if the server has closed the connection.
+    data = b"".join(pieces) if len(lines) <= _FEW else cast(Generator[bytes, None, None], pieces)
     client.raw_insert(table, lines.columns, data, settings=settings, fmt=form)
 
 
-def _arrow(lines: pl.DataFrame) -> bytes:
+def _arrow(lines: pl.DataFrame) -> memoryview:
     # Texts are views into the lines of the whole batch: as such they would be written with it.
     columns = lines.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, columns.schema) as stream:
         stream.write_table(columns)
-    return cast(bytes, memoryview(sink.getvalue()))  # which the client takes as well
+    return memoryview(sink.getvalue())

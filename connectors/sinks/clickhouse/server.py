@@ -166,7 +166,7 @@ class _Pool:
                 "CLICKHOUSE_URL must lead to ClickHouse itself"
             )
         if 200 <= response.status < 300:
-            self._refuse_other_answers(response, options)
+            self._refuse_other_answers(response, arguments[1], options)
         if response.status in (429, 503):
             seconds = seconds_asked(response.headers.get("Retry-After"))
             if seconds:
@@ -174,7 +174,9 @@ class _Pool:
                 raise _BusyError(f"status {response.status} {text}".strip(), seconds)
         return response
 
-    def _refuse_other_answers(self, response: BaseHTTPResponse, options: dict[str, Any]) -> None:
+    def _refuse_other_answers(
+        self, response: BaseHTTPResponse, url: str, options: dict[str, Any]
+    ) -> None:
         """Raise if this is not what ClickHouse says when it has done what it was asked for."""
         is_clickhouse = any(name.lower().startswith("x-clickhouse-") for name in response.headers)
         if is_clickhouse and not options.get("preload_content", True):
@@ -184,8 +186,11 @@ class _Pool:
         failed = re.match(r"\s*Code: (\d+)\. DB::Exception", text)
         if is_clickhouse and failed:
             raise DatabaseError(text, code=int(failed[1]))
-        statement = bytes(options.get("body") or b"")[:_WORDS].lstrip()
-        if not is_clickhouse or (text.strip() and statement[:6].upper() == b"INSERT"):
+        statement = dict(parse_qsl(urlsplit(url).query)).get("query", "")  # or it is the body
+        body = options.get("body")
+        if isinstance(body, bytes) and not statement:
+            statement = body[:_WORDS].decode(errors="replace")
+        if not is_clickhouse or (text.strip() and statement.lstrip()[:6].upper() == "INSERT"):
             raise OperationalError(
                 f"{self._address} answers status {response.status}, but not as ClickHouse does: "
                 f"{text[:100]!r}"
