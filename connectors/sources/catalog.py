@@ -164,7 +164,7 @@ class Catalog:
         return self._polling.locked() and time.monotonic() - self._poll_began > SLOW_SECONDS
 
     def read(self, patterns: Sequence[str]) -> None:
-        """Cover what these globs do; those who poll look at all names every 2 seconds."""
+        """Cover what these globs do; those who poll look at all names every few seconds."""
         self._names.use(patterns)
 
     def due_in(self) -> float | None:

@@ -29,10 +29,13 @@ from connectors.sources.watcher import Watcher
 from connectors.sources.writers import Writers
 
 SCAN_SECONDS = 2.0
-"""How often all names and sizes are looked at, whatever the events say."""
+"""How often all names and sizes are looked at, whatever the events say; less often if it costs."""
 
 GRACE_SECONDS = 10.0
 """How long a file that is gone with unread bytes may take to turn up under another name."""
+
+_SHARE = 50  # looking takes no more than so small a share of the time, where events are seen
+_LONGEST = 8.0  # seconds between two looks, all the same: not all file systems have events
 
 
 class Files:
@@ -91,6 +94,7 @@ class Files:
         self._lost: dict[int, TailedFile] = {}  # with unread bytes, by id
         self._failed: list[tuple[OSError, TailedFile]] = []  # held since reading them failed
         self._postponed: dict[str, float] = {}  # what grew while it was held, and when
+        self._pause = SCAN_SECONDS
         self._next_scan = 0.0
         self._watcher = Watcher() if follow else None
 
@@ -163,7 +167,7 @@ class Files:
     def poll(self, refresh: Callable[[], None] = lambda: None) -> None:
         """See which files grew, moved, came or went; `refresh` is called before new ones get ids.
 
-        Without events to go by, and every `SCAN_SECONDS`, all names are looked at.
+        Without events to go by, and every `SCAN_SECONDS` or later, all names are looked at.
         """
         now = time.monotonic()
         # 1. What could not be read.
@@ -174,7 +178,7 @@ class Files:
         self._postponed.clear()
         # 3. All names, or the files that grew.
         if renamed or now >= self._next_scan:
-            self._next_scan = now + SCAN_SECONDS
+            self._next_scan = now + self._pause
             self._scan(now, refresh)
         else:
             self._look_at_growth(grown, now)
@@ -213,8 +217,13 @@ class Files:
                     self.handles.opened(file)
                     file.let_go()
 
+    @property
+    def _is_blind(self) -> bool:
+        """Whether no events tell of what happens to files."""
+        return self._watcher is None or self._watcher.blind
+
     def _look_at_growth(self, grown: dict[str, float], now: float) -> None:
-        blind = self._watcher is None or self._watcher.blind
+        blind = self._is_blind
         if any(p not in self._by_path and self._names.cover(p) for p in grown):
             self.poll_soon()  # an empty file, or another name of a known one
         # The target of a link has another name; bytes in a mapping are no event.
@@ -227,6 +236,7 @@ class Files:
 
     def _scan(self, now: float, refresh: Callable[[], None]) -> None:
         """Look at all names."""
+        began = time.thread_time()
         self.problems.begin()
         self._watch()
         # 1. What is there.
@@ -243,6 +253,8 @@ class Files:
                     self._report(error)
         keys = {path: (found.st_dev, found.st_ino) for path, found in there.items()}
         paths = {keys[path]: path for path in sorted(there)}
+        cost = 0.0 if self._is_blind else time.thread_time() - began
+        self._pause = max(SCAN_SECONDS, min(_SHARE * cost, _LONGEST))
         # 2. Known files first: what they leave behind may be the beginning of a new one.
         for file in self:
             if keys.get(file.path) != file.key or not file.is_as_it_was(there[file.path]):
