@@ -110,6 +110,7 @@ class Catalog:
         ledger = positions.ledger().of("file")
         self._files.know(ledger.files)
         self._in_doubt: dict[BlockId, Sequence[Span]] = dict(ledger.in_doubt)
+        self._unread: list[TailedFile] = []  # when somebody chose of them last
         self._settled_in_part: set[BlockId] = set()
         self._unreadable: dict[tuple[BlockId, int], float] = {}  # until when not to try again
         self._files.poll()
@@ -171,7 +172,7 @@ class Catalog:
         """Seconds until a batch may be due by its age; None: nothing is waiting."""
         since = [
             max(when + self._limits.seconds, file.not_before)
-            for file in self._files
+            for file in self._unread
             if file.size > file.position
             and (file.on_way or not file.is_read)  # who reads on is soon done
             and file.is_readable
@@ -491,7 +492,8 @@ class Catalog:
         """The files that make the next batch, if a line is due or there are enough of them."""
         now = time.monotonic()
         waiting: list[tuple[float, TailedFile]] = []
-        for file in self._files.unread():
+        self._unread = self._files.unread()
+        for file in self._unread:
             if file.not_before > now:
                 continue
             if self._join(file):

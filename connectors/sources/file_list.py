@@ -92,6 +92,7 @@ class Files:
         )
         self._elsewhere = Elsewhere(names)
         self._lost: dict[int, TailedFile] = {}  # with unread bytes, by id
+        self._moved: set[TailedFile] = set()  # and read on, some that have been found again
         self._failed: list[tuple[OSError, TailedFile]] = []  # held since reading them failed
         self._postponed: dict[str, float] = {}  # what grew while it was held, and when
         self._pause = SCAN_SECONDS
@@ -183,8 +184,8 @@ class Files:
         else:
             self._look_at_growth(grown, now)
         # 4. Files that have left their names.
-        followed = State.FOLLOWED  # of thousands, looking up this name would take longest
-        for file in [file for file in self if file.state is not followed]:
+        self._moved = {file for file in self._moved if file.has_moved}
+        for file in tuple(self._moved):
             self._look_after(file, now)
         # 5. Files that are gone, and do not turn up.
         for file in list(self._lost.values()):
@@ -426,6 +427,7 @@ class Files:
         if not file.has_moved:
             file.moved_at = when
         file.state = state
+        self._moved.add(file)
 
     def _look_after(self, file: TailedFile, now: float) -> None:
         """Read a file that has left its name to its end; give up its handle when that was it."""
