@@ -248,7 +248,7 @@ const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int
             at += 2;
             break;
         case FRACTION:
-            if (end - at < 2 || (*at != '.' && *at != ',') || !is_digit(at + 1, end))
+            if (end - at < 2 || !is_digit(at + 1, end) || (*at == ',' && *codes & EXACT))
                 break;
             at = add_fraction(at, end, &fraction);
             break;

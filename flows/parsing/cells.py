@@ -244,15 +244,14 @@ class CellsFormat:
             return None
         if "timestamp" not in columns or (QUERY in columns and "request_path" not in columns):
             return None
-        if CLOCK in columns and separator in ".,":  # a fraction of a second might begin with it
-            return None
         parts: list[Part] = []
         for one, behind in zip(fields, [*fields[1:], None], strict=True):
             if one.column == CLOCK:
                 continue
             parts += [separator] if parts else []
             if behind and behind.column == CLOCK:
-                time = f"{_DATE}{separator}{_CLOCK}"
+                fraction = "%q" if separator == "," else ""  # the next cell is none
+                time = f"{_DATE}{separator}{_CLOCK}{fraction}"
                 parts.append(Field(one.name, "timestamp", time=time))
                 continue
             shape = Shape.WORD if separator == " " else Shape.WORDS

@@ -210,9 +210,11 @@ _DIRECTIVES = {
     ),
     "t": (Part.SEPARATOR, "[Tt ]"),
     "s": (Part.UNIX, f"[0-9]{{1,11}}{_NO_MORE}"),
+    "q": (Part.FRACTION, ""),
 }
 """Directives -> the part of a time, and what it looks like: each text in one way only."""
 _FRACTION = f"(?:[.,](?P<{Part.FRACTION.name}>[0-9]+{_NO_MORE})|(?![.,][0-9]))"
+_BEHIND_POINT = _FRACTION.replace("[.,]", "[.]")
 _NUMERIC = tuple("%" + name for name in "YymdeHIMSs")
 ISO_8601 = "%Y-%m-%d%t%H:%M:%S%o"
 """The pattern of times that are ISO 8601, or nearly."""
@@ -225,7 +227,8 @@ class Pattern:
     """A way to write times: what it looks like, and what the compiled part is told of it.
 
     `shape` is a regular expression without groups. `codes` are literals and, from 128 on, the
-    numbers of parts of a time: 32 more if they are exactly two digits, 64 more if others follow.
+    numbers of parts of a time: 32 more if they are exactly two digits, or a fraction is behind a
+    point only, 64 more if others follow.
     """
 
     text: str
@@ -283,8 +286,9 @@ def pattern(text: str) -> Pattern:
     `%Y %y %m %b %d %e %a %H %I %p %M %S %f %z %Z %s`. Days, months and clocks may have one digit,
     unless others touch them. `%S` and `%s` take a fraction behind `.` or `,`, unless there is a
     `%f`, its digits behind something else. `%Z` is a name or an offset. Names are English. Ours are
-    `%t`, which is `T` or a space, and, at the end, `%o`: a zone if there is one, which may be `Z`,
-    an offset, or UTC behind a space. Raises `ValueError` for what is no time of a day.
+    `%t`, which is `T` or a space, `%q`, a fraction behind a point only, if there is one, and, at
+    the end, `%o`: a zone if there is one, which may be `Z`, an offset, or UTC behind a space.
+    Raises `ValueError` for what is no time of a day.
     """
     pieces = _PIECE.findall(text)
     names = "".join(piece[1:] for piece in pieces)
@@ -309,13 +313,17 @@ def pattern(text: str) -> Pattern:
             codes += piece.encode()
             continue
         part, look = _DIRECTIVES[piece[1:]]
+        if part is Part.FRACTION:
+            expression += _BEHIND_POINT
+            codes += bytes([_ABOVE_LITERALS + part + _EXACT])
+            continue
         is_joined = behind in _NUMERIC
         is_exact = is_joined or before in _NUMERIC
         if is_exact:
             look = look.replace(_DIGITS, f"[0-9]{{2}}{_NO_MORE}")
         expression += f"(?P<{part.name}>{look.removesuffix(_NO_MORE) if is_joined else look})"
         codes += bytes([_ABOVE_LITERALS + part + _JOINED * is_joined + _EXACT * is_exact])
-        if piece[1:] in "Ss" and "f" not in names:
+        if piece[1:] in "Ss" and not {*"fq"} & {*names}:
             expression += _FRACTION
             codes += bytes([_ABOVE_LITERALS + Part.FRACTION])
     shape = re.sub(r"\(\?P<[A-Z_]+>", "(?:", expression)
