@@ -72,7 +72,7 @@ static const Key *find_inside(const Inside *inside, const byte *at, const byte *
     const Key *key = inside->reading->keys + inside->key->first, *stop = key + inside->key->count;
 
     for (; key < stop; key++)
-        if (key->size < end - at && at[key->size] == closing && is_same(at, key->name + 2, key->size))
+        if (key->size < end - at && at[key->size] == closing && is_same(at, key->label, key->size))
             return key;
     return NULL;
 }

@@ -13,12 +13,6 @@ typedef struct {
     const Made *in;
 } Text;
 
-static inline bool is_here(const Literal *literal, const byte *at, const byte *end)
-{
-    return !((word_at(at) ^ literal->word) & literal->mask) && end - at >= literal->size &&
-           (literal->size <= 8 || !memcmp(at, literal->text, literal->size));
-}
-
 static bool is_one_of(const Literal *two, const byte *at, const byte *end)
 {
     return (end - at == two[0].size && is_here(&two[0], at, end)) ||
@@ -183,13 +177,11 @@ static bool put_other_request(Reading *reading, const Step *step, int64_t line, 
 }
 
 /* `method path protocol`: of three keys. */
-static bool put_request(Reading *reading, const Step *step, int64_t line, const Text *request)
+static bool put_parts(Reading *reading, const Key *key, int64_t line, const Text *request,
+                      const byte *protocol)
 {
-    const Key *key = &reading->keys[step->key];
-    const byte *protocol, *at = request->at, *end = request->end;
+    const byte *at = request->at, *end = request->end;
 
-    if (!find_protocol(at, end, &protocol))
-        return put_other_request(reading, step, line, request);
     while (at < protocol && *at >= 'A' && *at <= 'Z')
         at++;
     const byte *path = at + 1;
@@ -198,6 +190,26 @@ static bool put_request(Reading *reading, const Step *step, int64_t line, const 
     put_part(key, line, request, request->at, at);
     put_part(key + 1, line, request, path, protocol);
     return append_member(reading, key + 2, protocol + 1, end);
+}
+
+bool put_asked(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end)
+{
+    const Text request = {at, end, &reading->lines};
+    const byte *protocol, *space = find(at, end, ' ', ' ', 0);
+
+    if (!space || !find_protocol(at, end, &protocol) || find(space + 1, protocol, ' ', ' ', 0))
+        return false;
+    reading->seen |= 7ULL << key->first;
+    return put_parts(reading, reading->keys + key->first, line, &request, protocol);
+}
+
+static bool put_request(Reading *reading, const Step *step, int64_t line, const Text *request)
+{
+    const byte *protocol;
+
+    if (!find_protocol(request->at, request->end, &protocol))
+        return put_other_request(reading, step, line, request);
+    return put_parts(reading, &reading->keys[step->key], line, request, protocol);
 }
 
 /* Whether one space is between all words, and none around them. */
@@ -263,13 +275,10 @@ static inline const byte *end_of_time(Reading *reading, const Step *step, const 
 
     if (!size || reading->codes != step->codes || end - at < size || goes_on(stop, end) ||
         !is_same(at, reading->time, size)) {
-        uint64_t zone = 0;
         reading->time_size = 0;
-        stop = read_pattern(step->codes, at, end, &reading->micros, &reading->is_zoned, is_none,
-                            &zone);
-        if (!stop || (zone && reading->zone && zone != reading->zone))
+        stop = read_coded(reading, step->codes, at, end, is_none);
+        if (!stop)
             return NULL;
-        reading->zone |= zone;
         reading->codes = step->codes;
         reading->time = at;
         reading->time_size = stop - at;

@@ -30,6 +30,7 @@ class Form(IntEnum):
     JSON = 0
     LOGFMT = 1
     LAYOUT = 2
+    PAIRS = 3
 
 
 class Kind(IntEnum):
@@ -45,6 +46,7 @@ class Kind(IntEnum):
     NAMED = 7
     LESSER = 8
     NOTHING = 9
+    ASKED = 10
 
 
 class Key(NamedTuple):
@@ -53,7 +55,9 @@ class Key(NamedTuple):
     `words` of a `NAMED` one stand for others, of up to 12 bytes all; of one that `is_address` a
     port is left out, and what is behind the first of several. Those that stand for an empty text
     are no value. `inside` keys from number `first` on are within its values: they are behind all
-    that are within none. A `LESSER` one is an attribute where key number `main` has a value.
+    that are within none; of pairs, its texts are theirs, too, or, of an `ASKED` one, method, path
+    and protocol are. A `LESSER` one is an attribute where key number `main` has a value. A line has
+    the `label` (empty: the name).
     """
 
     name: str
@@ -65,6 +69,7 @@ class Key(NamedTuple):
     first: int = 0
     inside: int = 0
     main: int = 0
+    label: str = ""
 
 
 class Tell(NamedTuple):
@@ -74,16 +79,37 @@ class Tell(NamedTuple):
     is_ours: bool
 
 
+class Pairs(NamedTuple):
+    """How pairs are written: with a `sign` behind a label, and a byte `between` them.
+
+    With a head, the text `before` is in front of it, behind what the first key means, the next
+    `fields` keys mean those of it, the first of which is a number, each up to a bar, and the text
+    `after` is behind them. A value `none` is as good as missing. If they are `spaced`, a value goes
+    up to the spaces before the next label.
+    """
+
+    between: str = ""
+    sign: str = ""
+    none: str = ""
+    is_spaced: bool = False
+    before: str = ""
+    fields: int = 0
+    after: str = ""
+
+
 class Keys(NamedTuple):
     """How keys are read, the first `top` of them at the top of a line.
 
-    The first of the `tells` that a line has counts, `untold` if it has none.
+    The first of the `tells` that a line has counts, `untold` if it has none. Times that are not as
+    usual are read by the codes `way`.
     """
 
     all: Sequence[Key]
     top: int
     tells: Sequence[Tell] = ()
     untold: bool = True
+    way: bytes = b""
+    pairs: Pairs = Pairs()
 
 
 class Shape(IntEnum):
@@ -241,8 +267,10 @@ def _words(words: tuple[tuple[str, str], ...]) -> ctypes.Array[_Word]:
 
 class _Key(ctypes.Structure):
     _fields_ = (
+        ("label", ctypes.c_char_p),
         ("name", ctypes.c_char_p),
         ("size", ctypes.c_int64),
+        ("name_size", ctypes.c_int64),
         ("kind", ctypes.c_int64),
         ("shift", ctypes.c_int64),
         ("out", ctypes.c_void_p),
@@ -258,9 +286,12 @@ class _Key(ctypes.Structure):
     @classmethod
     def of(cls, key: Key, name: bytes, out: int | None) -> _Key:
         """What C is told of a key, whose `name` is as an object begins with it."""
+        label = key.label.encode() or name[2:-2]
         return cls(
+            label + bytes(SLACK),
             name + bytes(SLACK),
-            len(name) - len('{"":'),
+            len(label),
+            len(name),
             key.kind,
             key.shift,
             out,
@@ -367,6 +398,25 @@ class _Step(ctypes.Structure):
         )
 
 
+class _Pairs(ctypes.Structure):
+    _fields_ = (
+        ("before", _Literal),
+        ("after", _Literal),
+        ("count", ctypes.c_int64),
+        ("between", ctypes.c_uint8),
+        ("sign", ctypes.c_uint8),
+        ("none", ctypes.c_uint8),
+        ("is_spaced", ctypes.c_bool),
+    )
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> _Pairs:
+        """What C is told of them."""
+        literals = map(_Literal.of, (pairs.before, pairs.after))
+        signs = (ord(sign or "\0") for sign in (pairs.between, pairs.sign, pairs.none))
+        return cls(*literals, pairs.fields, *signs, pairs.is_spaced)
+
+
 class _Path(ctypes.Structure):
     _fields_ = (("steps", ctypes.POINTER(_Step)), ("count", ctypes.c_int64))
 
@@ -402,6 +452,8 @@ class _Reading(ctypes.Structure):
         ("paths", ctypes.c_void_p),
         ("path_count", ctypes.c_int64),
         ("spans", ctypes.c_void_p),
+        ("pairs", _Pairs),
+        ("way", ctypes.c_char_p),
         ("room", ctypes.c_int64),
         ("attributes", ctypes.c_void_p),
         ("lines", _Made),
@@ -531,6 +583,8 @@ def read(
         paths=ctypes.addressof(table_of_paths),
         path_count=len(paths),
         spans=spans.ctypes.data,
+        pairs=_Pairs.of(keys.pairs),
+        way=keys.way or None,
         room=_room_beside(keys.all),
         attributes=attributes.ctypes.data if has_attributes else None,
         timeless=all(key.kind is not Kind.TIME for key in keys.all),

@@ -47,9 +47,9 @@ typedef struct {
 /*
  * What a value becomes; a STATUS is SMALL, from 100 to 599. A NAMED is a text that may be one of
  * some words, or an address: see `put_named`. A LESSER is an attribute if the line has a value for the
- * key `main`; of NOTHING a line has none.
+ * key `main`; of NOTHING a line has none. An ASKED is a request line: see `put_asked`.
  */
-enum { TEXT, TIME, STATUS, SMALL, LARGE, SECONDS, ATTRIBUTE, NAMED, LESSER, NOTHING };
+enum { TEXT, TIME, STATUS, SMALL, LARGE, SECONDS, ATTRIBUTE, NAMED, LESSER, NOTHING, ASKED };
 
 /* A word, and what it means; both are short enough to be here. */
 typedef struct {
@@ -58,13 +58,13 @@ typedef struct {
 
 /*
  * A key of a line, and where its values go: one a line, in `out`, but for attributes. Of SECONDS,
- * 10^shift of the values' units are one. `name` is as an object begins with it, `{"name":`; `size`
- * is that of the name itself. Within its values are the keys from number `first` on, `count` of
- * them.
+ * 10^shift of the values' units are one. A line has the `label`, of this `size`; `name` is as an
+ * object begins with it, `{"name":`. Within its values are the keys from number `first` on, `count`
+ * of them; of pairs, what else its texts mean.
  */
 typedef struct {
-    const byte *name;
-    int64_t size;
+    const byte *label, *name;
+    int64_t size, name_size;
     int64_t kind;
     int64_t shift;
     void *out;
@@ -88,7 +88,7 @@ typedef struct {
 } Number;
 
 /* The formats. */
-enum { JSON, LOGFMT, LAYOUT };
+enum { JSON, LOGFMT, LAYOUT, PAIRS };
 
 typedef struct {
     const byte *text;
@@ -126,6 +126,14 @@ typedef struct {
     bool has_escapes;
 } Span;
 
+/* How pairs are written: see native/lines.py. */
+typedef struct {
+    Literal before, after;
+    int64_t count;
+    byte between, sign, none;
+    bool is_spaced;
+} Pairs;
+
 /*
  * The reading of lines: what Python says of it, then how far it is, which begins with 0. The last
  * time is often found again.
@@ -140,6 +148,8 @@ typedef struct {
     const Path *paths; /* of layouts: a line is of the first that fits */
     int64_t path_count;
     Span *spans;         /* as many as the longest of them has steps */
+    Pairs pairs;
+    const byte *way;     /* codes of times that are not as usual; NULL: there are none */
     int64_t room;        /* what an object takes beside two bytes for each of its line */
     View *attributes;    /* one a line; NULL if no key is an attribute */
     Made lines;          /* themselves */
@@ -160,7 +170,7 @@ typedef struct {
 /* Reads one line, less its line end; false leaves it open. */
 typedef bool ReadLine(Reading *reading, int64_t line, const byte *at, const byte *end);
 
-ReadLine read_json, read_logfmt, read_layout;
+ReadLine read_json, read_logfmt, read_layout, read_pairs;
 
 __extension__ typedef unsigned __int128 Wide;
 
@@ -333,6 +343,12 @@ static inline View made_view(const Made *made, int64_t begin)
     return view_of(made->data + begin, made->size - begin, made->buffer, made->data);
 }
 
+static inline bool is_here(const Literal *literal, const byte *at, const byte *end)
+{
+    return !((word_at(at) ^ literal->word) & literal->mask) && end - at >= literal->size &&
+           (literal->size <= 8 || !memcmp(at, literal->text, literal->size));
+}
+
 /* Which of 16 bytes are one of two, or less than `least`. */
 static inline uint64_t which_are(const byte *at, byte one, byte other, byte least)
 {
@@ -442,6 +458,13 @@ void begin_member(Reading *reading, const Key *key);
 /* Appends `"name":"text"`; false if there are control characters. */
 bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end);
 
+/*
+ * Reads a time as the codes say, and keeps what it says of its zone: returns where it ends, NULL if
+ * it is not as usual; see `read_pattern`.
+ */
+const byte *read_coded(Reading *reading, const byte *codes, const byte *at, const byte *end,
+                       bool *is_none);
+
 /* A text as the time of a line. */
 bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
                 ReadTime *read);
@@ -471,6 +494,9 @@ bool is_none(const Key *key, const byte *at, const byte *end);
  */
 bool put_named(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
                const Made *from);
+
+/* `METHOD path HTTP/1.1` as the values of the three keys within this one; false if it is none. */
+bool put_asked(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end);
 
 /* The text behind a quote as the value of a key; returns what follows, NULL if it is not usual. */
 const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byte *at,

@@ -6,6 +6,7 @@ static ReadLine *const FORMS[] = {
     [JSON] = read_json,
     [LOGFMT] = read_logfmt,
     [LAYOUT] = read_layout,
+    [PAIRS] = read_pairs,
 };
 
 /* Whether this is here, or, if it is 0, the end of a word. */
@@ -23,7 +24,7 @@ const Key *find_key(Reading *reading, const byte *at, const byte *end, byte clos
             likely = 0;
         const Key *key = &reading->keys[likely];
         if (closes(at + key->size, end, closing) &&
-            is_same(at, key->name + 2, key->size)) {
+            is_same(at, key->label, key->size)) {
             bool is_new = !(reading->seen >> likely & 1);
             reading->seen |= 1ULL << likely;
             reading->likely = likely + 1;
@@ -45,7 +46,7 @@ void begin_member(Reading *reading, const Key *key)
     Made *made = &reading->objects;
     byte *begin = made->data + made->size;
 
-    made->size = put(begin, key->name, key->size + 4) - made->data;
+    made->size = put(begin, key->name, key->name_size) - made->data;
     if (begin > made->data + reading->object)
         *begin = ',';
 }
@@ -78,6 +79,19 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
     return true;
 }
 
+const byte *read_coded(Reading *reading, const byte *codes, const byte *at, const byte *end,
+                       bool *is_none)
+{
+    uint64_t zone = 0;
+    const byte *stop = read_pattern(codes, at, end, &reading->micros, &reading->is_zoned, is_none,
+                                    &zone);
+
+    if (!stop || (zone && reading->zone && zone != reading->zone))
+        return NULL;
+    reading->zone |= zone;
+    return stop;
+}
+
 bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
                 ReadTime *read)
 {
@@ -87,7 +101,9 @@ bool put_moment(Reading *reading, const Key *key, int64_t line, const byte *at, 
         !is_same(at, reading->time, size)) {
         reading->time_size = 0;
         reading->codes = NULL;
-        if (!read(at, end, &reading->micros, &reading->is_zoned))
+        bool is_none;
+        if (!read(at, end, &reading->micros, &reading->is_zoned) &&
+            !(reading->way && read_coded(reading, reading->way, at, end, &is_none) == end))
             return false;
         reading->time = at;
         reading->time_size = size;

@@ -200,7 +200,7 @@ const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int
     enum { YEARLESS = 4 };
     int parts[NUMBERS] = {[YEAR] = -1}, half = -1, short_year;
     int64_t fraction = 0, seconds = -1;
-    const byte *zone = NULL, *begin;
+    const byte *zone = NULL, *begin, *stop = NULL; /* where the zone ends */
     bool is_name = false;
 
     *is_none = true;
@@ -268,6 +268,7 @@ const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int
                 *is_none = false; /* it may be a region */
                 return NULL;
             }
+            stop = at;
             break;
         case SEPARATOR:
             if (at >= end || (*at != ' ' && *at != 'T' && *at != 't'))
@@ -275,8 +276,8 @@ const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int
             at++;
             break;
         case MAYBE_ZONE:
-            if ((begin = end_of_zone(at, end, &zone, &is_name)))
-                at = begin;
+            if ((stop = end_of_zone(at, end, &zone, &is_name)))
+                at = stop;
             else
                 zone = NULL, is_name = false;
             break;
@@ -310,10 +311,10 @@ const byte *read_pattern(const byte *codes, const byte *at, const byte *end, int
     *micros += fraction;
     *is_zoned = zone || !has_year; /* what has no year gets a zone with it */
     if (!is_name)
-        return !zone || subtract_offset(zone, at, micros) ? at : NULL;
-    if (at - zone != 3 || (memcmp(zone, "UTC", 3) && memcmp(zone, "GMT", 3))) {
+        return !zone || subtract_offset(zone, stop, micros) ? at : NULL;
+    if (stop - zone != 3 || (memcmp(zone, "UTC", 3) && memcmp(zone, "GMT", 3))) {
         *is_zoned = false;
-        memcpy(name, zone, at - zone);
+        memcpy(name, zone, stop - zone);
     }
     return at;
 }

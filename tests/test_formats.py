@@ -93,6 +93,33 @@ def test_events_of_cef_behind_a_header_without_a_year_are_within_syslog() -> Non
     assert row["message"] == "worm stopped"
 
 
+@pytest.mark.parametrize("name", ["cef", "leef", "ltsv"])
+def test_lines_with_labels_are_read_the_fast_way_among_their_like(name: str) -> None:
+    read = describe(name).make(UTC)
+    for line in SAMPLES[name]:
+        assert all(certain(read, [line, line.replace("203.0.113.7", "10.0.0.1")], spelled=True))
+
+
+def test_a_line_with_other_labels_than_most_means_what_it_means_alone() -> None:
+    read = describe("cef").make(UTC)
+    head = "CEF:0|a|b|1.0|100|title|5|"
+    time, late = "rt=1795378505123", "end=1795378505124"
+    usual = [f"{head}{time} msg=text a={number}" for number in range(5)]
+    others = [f"{head}{time}", f"{head}msg=text {late}", f"{head}{time} msg=a level=b"]
+    assert certain(read, [*usual, *others], spelled=True) == [*5 * [True], *3 * [False]]
+    assert certain(read, [f"{usual[0]} {late}", *usual], spelled=True)[0]
+
+
+def test_the_time_of_a_label_is_in_any_usual_way() -> None:
+    at = utc(2026, 11, 22, 20, 15, 5)
+    for text in (
+        *("2026-11-22T20:15:05Z", "1795378505", "22/Nov/2026:20:15:05 +0000"),
+        *("[22/Nov/2026:21:15:05 +0100]", "22/Nov/2026:20:15:05 UTC", "Nov 22 2026 20:15:05 GMT"),
+    ):
+        assert row_of("ltsv", f"time:{text}")["timestamp"] == at, text
+        assert certain(describe("ltsv").make(UTC), [f"time:{text}\ta:b"]) == [True], text
+
+
 def test_vhost_combined_has_its_host_and_port() -> None:
     first, second = (row_of("vhost_combined", line) for line in SAMPLES["vhost_combined"][:2])
     assert (first["host"], attributes(first)) == (

@@ -35,7 +35,6 @@ SLOW = {
     *SAMPLES["sophos.definition.logfmt"],  # a day and a clock
     SAMPLES["google.definition.json"][4],
     SAMPLES["journald.definition.json"][3],  # a text in bytes
-    SAMPLES["nginx.definition.json"][2],  # the time of access logs
     SAMPLES["otel.definition.json"][3],  # an object as the text
     SAMPLES["ecs.definition.json"][2],  # a misfit
 }

@@ -29,7 +29,7 @@ from flows.parsing.fields import (
 )
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Row
-from flows.parsing.times import any_time, epoch, instant, iso
+from flows.parsing.times import any_time, epoch, instant, iso, way_of
 from native.lines import MOST_KEYS, Form, Key, Keys, Kind, Tell
 
 WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
@@ -334,11 +334,12 @@ def columns_of(
     shift: int,
     *,
     needs_time: bool = True,
+    spell: Callable[[Keys], Keys] = lambda keys: keys,
 ) -> pl.DataFrame:
     """All lines at once; those that are not as usual, or not of the most usual dialect, are open.
 
-    `members` are the keys and values of a line, if it is one. Of durations whose unit nobody names,
-    10^shift are a second.
+    `members` are the keys and values of a line, if it is one; `spell` says how they are written. Of
+    durations whose unit nobody names, 10^shift are a second.
     """
     places = range(len(lines))
     chosen = sorted({*places[:_SAMPLE], *places[-_SAMPLE:]})
@@ -361,6 +362,7 @@ def columns_of(
     if are_asked:
         line = Key(REQUEST, REQUEST, Kind.TEXT)
         keys = keys._replace(all=[line if key.name == REQUEST else key for key in keys.all])
+    keys = spell(keys)
     if needs_time and all(key.kind is not Kind.TIME for key in keys.all):
         return nothing(lines)
     frame = read_lines(form, lines, keys, zone)
@@ -460,7 +462,8 @@ def _keys(
         for known in table.firsts[key]:
             top[key].add(known, known.path[1:])
     places = sorted(known for key in top for known in table.firsts.get(key, ()))
-    main = _main(places, [line for lines in shapes.values() for line in lines])
+    sample = [line for lines in shapes.values() for line in lines]
+    main = _main(places, sample)
     nodes = list(top.values())
     firsts = []
     for node in nodes:  # which grow meanwhile
@@ -482,7 +485,18 @@ def _keys(
             if named.keys() >= set(tell)
         ],
         untold=not dialect.tells,
+        way=_way(main.get("timestamp"), sample),
     )
+
+
+def _way(place: Known | None, lines: Sequence[dict[str, Any]]) -> bytes:
+    """The codes of the times there, if the first of them is not written as usual."""
+    for line in lines if place else ():
+        assert place
+        if isinstance(text := _at(line, place.path), str):
+            way = way_of(text)
+            return way.codes if way else b""
+    return b""
 
 
 def _main(places: Sequence[Known], lines: Sequence[dict[str, Any]]) -> dict[str, Known]:

@@ -36,8 +36,13 @@ CLF = "%d/%b/%Y:%H:%M:%S %z"
 HAPROXY = "%d/%b/%Y:%H:%M:%S"
 """A `pattern`: HAProxy's `%t`, in no zone."""
 
-_OTHERS = (CLF, HAPROXY, "%m/%d/%Y %I:%M:%S %p")
-"""What a time under a key may be besides: .NET writes the last one where the culture is en-US."""
+_OTHERS = (
+    *(CLF, f"[{CLF}]", HAPROXY, f"{HAPROXY} %Z"),
+    *("%b %e %Y %H:%M:%S", "%b %e %Y %H:%M:%S %Z"),
+    "%m/%d/%Y %I:%M:%S %p",
+)
+"""What a time under a key may be besides: Apache's and nginx's, those of CEF, and what .NET writes
+where the culture is en-US."""
 
 YEARLESS = 4
 """The year of times that have none: a leap year, and before `FIRST`."""
@@ -341,10 +346,15 @@ def any_time(text: str, zone: ZoneInfo) -> datetime:
     """A time in one of the ways above. Raises `MalformedLine`."""
     if number(text) is not None:
         return epoch_text(text, zone)
-    for way in map(pattern, _OTHERS):
-        if way.expression.fullmatch(text):
-            return way.read(text, zone)
-    return iso(text, zone)
+    way = way_of(text)
+    return way.read(text, zone) if way else iso(text, zone)
+
+
+def way_of(text: str) -> Pattern | None:
+    """How a time is written that is neither a number nor ISO 8601."""
+    if _ISO.fullmatch(text):
+        return None
+    return next((way for way in map(pattern, _OTHERS) if way.expression.fullmatch(text)), None)
 
 
 _READ_TIME: dict[Meaning | None, Callable[[str, ZoneInfo], datetime]] = {

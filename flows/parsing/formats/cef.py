@@ -10,11 +10,14 @@ header of syslog. Severities 0 to 3 are `info`, 4 to 6 `warning`, 7 and 8 `error
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from connectors.errors import MalformedLine
-from flows.parsing.objects import iso_like, objects
+from flows.parsing.labels import Labelled, Spelling, Texts
+from native.lines import Pairs
 
-_LINE = re.compile(r"(.*?)CEF:\s*(\d+(?:\.\d+)?)((?:\|(?:[^|\\]|\\.)*){6})\|(.*)", re.DOTALL)
+_LINE = re.compile(r"(.*?)CEF:\s*([0-9]+(?:\.[0-9]+)?)((?:\|(?:[^|\\]|\\.)*){6})\|(.*)", re.DOTALL)
 _FIELD = re.compile(r"\|((?:[^|\\]|\\.)*)", re.DOTALL)
 _HEADER = (
     "deviceVendor",
@@ -24,7 +27,8 @@ _HEADER = (
     "name",
     "severity",
 )
-_KEY = re.compile(r"(?:\A|\s)\s*([\w.\[\]-]+)=")
+_KEY = re.compile(r"(?:\A|\s)\s*([\w.\[\]-]+)=", re.ASCII)
+SPACES = " \t\n\r\f\v"
 _ESCAPE = re.compile(r"\\([\\|=nr])")
 _MEANT = {"n": "\n", "r": "\r"}
 _NAMES = {
@@ -39,44 +43,69 @@ _NAMES = {
     "dvchost": "host",
 }
 _TIMES = ("rt", "end", "start")
+_PRIORITY = re.compile(r"^<\d+>(?:1 )?", re.ASCII)
+_WORDS = {"Low": "info", "Medium": "warning", "High": "error", "Very-High": "critical"}
 LEVELS = {str(number): "info" for number in range(4)}
 LEVELS |= {str(number): "warning" for number in range(4, 7)} | {"7": "error", "8": "error"}
 LEVELS |= {"9": "critical", "10": "critical"}
-LEVELS |= {"low": "info", "medium": "warning", "high": "error", "very-high": "critical"}
+LEVELS |= {
+    way(word): level for word, level in _WORDS.items() for way in (str, str.lower, str.upper)
+}
 """Severities of `cef` and `leef` -> words of syslog."""
 
 
-def _members(line: str) -> dict[str, object]:
+def _split(line: str) -> Texts:
     found = _LINE.fullmatch(line)
     if not found:
         raise MalformedLine("not_cef", "not CEF:version|, six fields and |, and pairs")
     syslog, version, header, extension = found.groups()
-    members: dict[str, object] = {"cefVersion": version}
+    texts = behind_syslog(syslog)
+    texts["cefVersion"] = version
     for name, text in zip(_HEADER, _FIELD.findall(header), strict=True):
-        members[name] = _plain(text)
+        texts[name] = _plain(text)
     keys = list(_KEY.finditer(extension))
     ends = [*(key.start() for key in keys[1:]), len(extension)]
     for key, end in zip(keys, ends, strict=False):
-        name = _NAMES.get(key.group(1), key.group(1))
-        members[name] = _plain(extension[key.end() : end].rstrip())
+        texts[key.group(1)] = _plain(extension[key.end() : end].rstrip(SPACES))
+    return texts
+
+
+def _members(texts: Texts) -> dict[str, object]:
+    members = with_time(texts, _TIMES, _NAMES)
     if "message" not in members:
         members["message"] = members.pop("name")
-    members["level"] = LEVELS.get(str(members["severity"]).lower(), members["severity"])
-    return with_time(members, _TIMES, syslog)
-
-
-def with_time(members: dict[str, object], keys: tuple[str, ...], syslog: str) -> dict[str, object]:
-    """The members, the first of the keys as their time, or the one that begins a syslog header."""
-    time = next((members.pop(key) for key in keys if key in members), None)
-    header = syslog.strip()
-    if time is None:
-        words = re.sub(r"^<\d+>(?:1 )?", "", header).split(" ")
-        time = words[0] if words[0][:4].isdigit() else None
-    if time is not None:
-        members["timestamp"] = iso_like(str(time))
-    if header:
-        members["syslog"] = header
+    members["level"] = LEVELS.get(texts["severity"], texts["severity"])
     return members
+
+
+def behind_syslog(header: str) -> Texts:
+    """What the line begins with."""
+    return {"syslog": found} if (found := header.strip(SPACES)) else {}
+
+
+def with_time(texts: Texts, labels: tuple[str, ...], names: Mapping[str, str]) -> dict[str, object]:
+    """The members, the first of the labels as their time, or what begins a syslog header."""
+    label = next((label for label in labels if label in texts), None)
+    members: dict[str, object] = {
+        names.get(each, each): text for each, text in texts.items() if each != label
+    }
+    if label:
+        members["timestamp"] = texts[label]
+    elif (time := re.sub(_PRIORITY, "", texts.get("syslog", "")).split(" ")[0])[:4].isdigit():
+        members["timestamp"] = time
+    return members
+
+
+def meanings(sample: Sequence[Texts], labels: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """What the header of syslog means, and the labels of times, in most of these lines.
+
+    A line with a label before the one that counts is another one.
+    """
+    times = Counter(next((each for each in labels if each in texts), None) for texts in sample)
+    time = max(times, key=times.__getitem__)
+    before = labels[: labels.index(time)] if time else labels
+    header = {"syslog": ("syslog",) if time else ("syslog", "timestamp")}
+    return {**header, **dict.fromkeys(before, ()), **({time: ("timestamp",)} if time else {})}
 
 
 def _plain(text: str) -> str:
@@ -85,8 +114,24 @@ def _plain(text: str) -> str:
     return _ESCAPE.sub(lambda found: _MEANT.get(found.group(1), found.group(1)), text)
 
 
-FORMAT = objects(
+def _spell(sample: Sequence[Texts], line: str) -> Spelling:
+    has_message = 2 * sum("msg" in texts for texts in sample) > len(sample)
+    labels = ("syslog", "cefVersion", *_HEADER)
+    head: dict[str, tuple[str, ...]] = {label: (label,) for label in labels}
+    head |= {"name": ("name" if has_message else "message",), "severity": ("severity", "level")}
+    return Spelling(
+        Pairs(" ", "=", is_spaced=True, before="CEF:", fields=len(head) - 1),
+        head | meanings(sample, _TIMES),
+        needed=("message",) if has_message else (),
+        words={"level": LEVELS},
+    )
+
+
+FORMAT = Labelled(
+    _split,
     _members,
+    _NAMES,
+    _spell,
     samples=(
         "CEF:0|Security|threatmanager|1.0|100|worm successfully stopped|10|rt=1795378505123 "
         "src=203.0.113.7 dst=198.51.100.1 spt=1232",

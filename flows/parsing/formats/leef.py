@@ -9,16 +9,20 @@ usual ways, else an ISO 8601 time that begins the header of syslog. Severities a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from connectors.errors import MalformedLine
-from flows.parsing.formats.cef import LEVELS, with_time
-from flows.parsing.objects import objects
+from flows.parsing.formats.cef import LEVELS, SPACES, behind_syslog, meanings, with_time
+from flows.parsing.labels import Labelled, Spelling, Texts
+from native.lines import Pairs
 
 _LINE = re.compile(
-    r"(.*?)LEEF:(\d(?:\.\d)?)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|(?:([^|=]{0,6})\|)?(.*)",
+    r"(.*?)LEEF:([0-9]+(?:\.[0-9]+)?)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|"
+    r"(?:([^|=]{0,6})\|)?(.*)",
     re.DOTALL,
 )
 _HEX = re.compile(r"0?[xX]([0-9A-Fa-f]{2,4})")
+_HEADER = ("leefVersion", "vendor", "product", "productVersion", "eventId")
 _NAMES = {
     "msg": "message",
     "src": "client_ip",
@@ -27,27 +31,59 @@ _NAMES = {
 }
 
 
-def _members(line: str) -> dict[str, object]:
+def _split(line: str) -> Texts:
+    syslog, *header, separator, rest = _parts(line)
+    texts = behind_syslog(syslog) | dict(zip(_HEADER, header, strict=True))
+    for pair in rest.split(_sign(separator)):
+        label, sign, text = pair.partition("=")
+        if sign:
+            texts[label.strip(SPACES)] = text.strip(SPACES)
+    return texts
+
+
+def _parts(line: str) -> tuple[str, ...]:
     found = _LINE.fullmatch(line)
     if not found:
         raise MalformedLine("not_leef", "not LEEF:version|, four fields and |, and pairs")
-    syslog, version, vendor, product, release, event, separator, rest = found.groups()
-    members: dict[str, object] = {"leefVersion": version, "vendor": vendor, "product": product}
-    members |= {"productVersion": release, "eventId": event}
+    return found.groups()
+
+
+def _sign(separator: str | None) -> str:
+    """What is between pairs, by what the header says of it, if it does."""
     if separator and (code := _HEX.fullmatch(separator)):
-        separator = chr(int(code.group(1), 16))
-    for pair in rest.split(separator or "\t"):
-        key, sign, value = pair.partition("=")
-        if sign:
-            members[_NAMES.get(key.strip(), key.strip())] = value.strip()
-    members.setdefault("message", event)
-    if "sev" in members:
-        members["level"] = LEVELS.get(str(members["sev"]), members["sev"])
-    return with_time(members, ("devTime",), syslog)
+        return chr(int(code.group(1), 16))
+    return separator or "\t"
 
 
-FORMAT = objects(
+def _members(texts: Texts) -> dict[str, object]:
+    members = with_time(texts, ("devTime",), _NAMES)
+    members.setdefault("message", texts["eventId"])
+    if "sev" in texts:
+        members["level"] = LEVELS.get(texts["sev"], texts["sev"])
+    return members
+
+
+def _spell(sample: Sequence[Texts], line: str) -> Spelling | None:
+    head: dict[str, tuple[str, ...]] = {label: (label,) for label in ("syslog", *_HEADER)}
+    head["eventId"] = ("eventId", "message")
+    separator = _parts(line)[-2]
+    sign = _sign(separator)
+    if len(sign) > 1 or not sign.isascii() or sign == "=":
+        return None
+    after = "" if separator is None else f"{separator}|"
+    return Spelling(
+        Pairs(sign, "=", before="LEEF:", fields=len(_HEADER), after=after),
+        head | meanings(sample, ("devTime",)) | {"sev": ("sev", "level")},
+        again=("message",),
+        words={"level": LEVELS},
+    )
+
+
+FORMAT = Labelled(
+    _split,
     _members,
+    _NAMES,
+    _spell,
     samples=(
         "LEEF:1.0|Microsoft|MSExchange|2016|15345|devTime=1795378505123\tsrc=203.0.113.7\t"
         "dst=198.51.100.1\tsev=5\tmsg=caf\u00e9",

@@ -9,13 +9,16 @@ mean as keys of `json`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from connectors.errors import MalformedLine
-from flows.parsing.objects import iso_like, objects
+from flows.parsing.labels import Labelled, Spelling, Texts
+from native.lines import Pairs
 
 _LABEL = re.compile(r"[0-9A-Za-z_.-]+")
 _REQUEST = re.compile(r"([A-Z]+) ([^ ]+) (HTTP/\d(?:\.\d)?)")
+_PARTS = ("method", "uri", "protocol")
 _NAMES = {
     "host": "client_ip",
     "size": "bytes_sent",
@@ -26,33 +29,45 @@ _NAMES = {
 }
 
 
-def _members(line: str) -> dict[str, object]:
-    members: dict[str, object] = {}
-    for field in line.split("\t"):
-        label, colon, value = field.partition(":")
-        name = _name(label)
-        if not (colon and name):
-            if not field:
+def _split(line: str) -> Texts:
+    texts: Texts = {}
+    for one in line.split("\t"):
+        label, colon, text = one.partition(":")
+        if not (colon and _is_label(label)):
+            if not one:
                 continue
-            raise MalformedLine("bad_ltsv", f"{field[:64]!r} is not label:value")
-        if name == "time":
-            value = iso_like(value.removeprefix("[").removesuffix("]"))
-        if name == "req" and (asked := _REQUEST.fullmatch(value)):
-            for key, part in zip(("method", "uri", "protocol"), asked.groups(), strict=True):
-                members.setdefault(key, part)
-        elif value != "-":
-            members[name] = value
-    return members
+            raise MalformedLine("bad_ltsv", f"{one[:64]!r} is not label:value")
+        texts.pop(label, None)  # the last one counts, where it is
+        texts[label] = text
+    return texts
 
 
 @lru_cache(maxsize=1024)
-def _name(label: str) -> str:
-    """The key that a label means; empty if it is none."""
-    return _NAMES.get(label, label) if _LABEL.fullmatch(label) else ""
+def _is_label(text: str) -> bool:
+    return bool(_LABEL.fullmatch(text))
 
 
-FORMAT = objects(
+def _members(texts: Texts) -> dict[str, object]:
+    members: dict[str, object] = {}
+    for label, text in texts.items():
+        if label == "req" and (asked := _REQUEST.fullmatch(text)):
+            for key, part in zip(_PARTS, asked.groups(), strict=True):
+                members.setdefault(key, part)
+        elif text != "-":
+            members[_NAMES.get(label, label)] = text
+    return members
+
+
+def _spell(sample: Sequence[Texts], line: str) -> Spelling:
+    asked = ("req", *_PARTS) if any("req" in texts for texts in sample) else ()
+    return Spelling(Pairs("\t", ":", none="-"), {"req": asked}, asked="req")
+
+
+FORMAT = Labelled(
+    _split,
     _members,
+    _NAMES,
+    _spell,
     samples=(
         "time:22/Nov/2026:20:15:05 +0000\thost:203.0.113.7\tforwardedfor:-\treq:GET /a?b=c HTTP/1.1"
         "\tstatus:200\tsize:512\treferer:-\tua:curl/8.7.1\treqtime:0.04831\tvhost:example.com",
