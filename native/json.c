@@ -276,3 +276,58 @@ bool read_json(Reading *reading, int64_t line, const byte *at, const byte *end)
             return false;
     }
 }
+
+/* Whether a text is a word of letters, digits, `_`, `.` and `-`. */
+static bool is_word(const byte *at, const byte *end)
+{
+    for (const byte *one = at; one < end; one++)
+        if ((byte)((*one | ' ') - 'a') >= 26 && (byte)(*one - '0') >= 10 && *one != '_' &&
+            *one != '.' && *one != '-')
+            return false;
+    return at < end;
+}
+
+/* The text up to a tab as the value of a key; returns what follows, NULL if it is not usual. */
+static const byte *put_column(Reading *reading, const Key *key, int64_t line, const byte *at,
+                              const byte *end)
+{
+    const byte *stop = find(at, end, '\t', '\t', 0);
+
+    reading->seen |= bit_of(reading, key);
+    return put_text(reading, key, line, at, stop ? stop : end) ? (stop ? stop : end) : NULL;
+}
+
+/*
+ * Time, level, maybe a logger, a message and maybe an object, with tabs between: of the first keys.
+ * The level may be in colour, nothing else.
+ */
+bool read_console(Reading *reading, int64_t line, const byte *at, const byte *end)
+{
+    enum { WHEN, LEVEL, LOGGER, MESSAGE };
+    const Key *keys = reading->keys;
+    const byte *stop = end - at > 4 && at[4] == '/' ? put_column(reading, keys, line, at, end) : NULL;
+
+    if (!stop || stop == end || !(stop = find(at = stop + 1, end, '\t', '\t', 0)))
+        return false;
+    const byte *behind = stop + 1;
+    if (stop - at > 9 && *at == '\x1b' && at[1] == '[' && at[4] == 'm') {
+        at += 5;
+        stop -= 4;
+        if (at[-3] - '0' > 9u || at[-2] - '0' > 9u || memcmp(stop, "\x1b[0m", 4))
+            return false;
+    }
+    reading->seen |= 1 << LEVEL;
+    if (!meaning_of(&keys[LEVEL], at, stop) || !put_text(reading, &keys[LEVEL], line, at, stop) ||
+        find(behind, end, '\x1b', '\x1b', 0))
+        return false;
+    stop = find(behind, end, '\t', '\t', 0);
+    if (stop && is_word(behind, stop)) {
+        if (!put_column(reading, &keys[LOGGER], line, behind, end))
+            return false;
+        behind = stop + 1;
+    }
+    stop = put_column(reading, &keys[MESSAGE], line, behind, end);
+    if (!stop || stop == end)
+        return stop;
+    return stop[1] == '{' && end[-1] == '}' && read_json(reading, line, stop + 1, end);
+}

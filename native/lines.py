@@ -31,6 +31,7 @@ class Form(IntEnum):
     LOGFMT = 1
     LAYOUT = 2
     PAIRS = 3
+    CONSOLE = 4
 
 
 class Kind(IntEnum):

@@ -88,7 +88,7 @@ typedef struct {
 } Number;
 
 /* The formats. */
-enum { JSON, LOGFMT, LAYOUT, PAIRS };
+enum { JSON, LOGFMT, LAYOUT, PAIRS, CONSOLE };
 
 typedef struct {
     const byte *text;
@@ -170,7 +170,7 @@ typedef struct {
 /* Reads one line, less its line end; false leaves it open. */
 typedef bool ReadLine(Reading *reading, int64_t line, const byte *at, const byte *end);
 
-ReadLine read_json, read_logfmt, read_layout, read_pairs;
+ReadLine read_json, read_logfmt, read_layout, read_pairs, read_console;
 
 __extension__ typedef unsigned __int128 Wide;
 

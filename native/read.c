@@ -7,6 +7,7 @@ static ReadLine *const FORMS[] = {
     [LOGFMT] = read_logfmt,
     [LAYOUT] = read_layout,
     [PAIRS] = read_pairs,
+    [CONSOLE] = read_console,
 };
 
 /* Whether this is here, or, if it is 0, the end of a word. */

@@ -93,7 +93,7 @@ def test_events_of_cef_behind_a_header_without_a_year_are_within_syslog() -> Non
     assert row["message"] == "worm stopped"
 
 
-@pytest.mark.parametrize("name", ["cef", "leef", "ltsv"])
+@pytest.mark.parametrize("name", ["caddy", "cef", "leef", "ltsv"])
 def test_lines_with_labels_are_read_the_fast_way_among_their_like(name: str) -> None:
     read = describe(name).make(UTC)
     for line in SAMPLES[name]:

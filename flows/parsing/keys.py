@@ -368,7 +368,12 @@ def columns_of(
     frame = read_lines(form, lines, keys, zone)
     if asks:
         frame = (_with_request if are_asked else _without_request)(frame)
-    if "level" in frame.columns and frame["level"].str.contains("\x1b", literal=True).any():
+    may_be_coloured = form is not Form.PAIRS or b"\x1b" in lines.data
+    if (
+        may_be_coloured
+        and "level" in frame.columns
+        and frame["level"].str.contains("\x1b", literal=True).any()
+    ):
         frame = frame.with_columns(pl.col("level").str.replace_all(COLOURS, ""))
     if dialect.unsaid:
         said = pl.col("level") if "level" in frame.columns else pl.lit("")

@@ -168,4 +168,5 @@ def _worded(key: Key, spelling: Spelling) -> Key:
     if not words:
         return key
     kind = key.kind if key.kind is Kind.NAMED else Kind.NOTHING
-    return key._replace(kind=kind, words=tuple({**dict(key.words), **words}.items()))
+    others = {word: meaning for word, meaning in key.words if word not in words}
+    return key._replace(kind=kind, words=tuple({**words, **others}.items()))

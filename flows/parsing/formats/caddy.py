@@ -8,18 +8,25 @@ object means that Caddy's encoder `json` writes. Times are UTC, unless Caddy is 
 from __future__ import annotations
 
 import re
+from zoneinfo import ZoneInfo
 
 import msgspec
+import polars as pl
 
 from connectors.errors import MalformedLine
-from flows.parsing.keys import without_colours
-from flows.parsing.objects import objects
+from flows.parsing.choice import Scanner
+from flows.parsing.keys import columns_of, without_colours
+from flows.parsing.lines import Lines
+from flows.parsing.objects import Objects
+from flows.parsing.times import UTC, pattern
+from native.lines import Form, Key, Keys, Kind, Tell
 
+_TIME = pattern("%Y/%m/%d %H:%M:%S")
 _LINE = re.compile(
-    r"(\d{4})/(\d\d)/(\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)\t([A-Z]+)\t"
-    r"(?:([\w.-]+)\t)?([^\t]*)(?:\t(\{.*\}))?",
-    re.ASCII | re.DOTALL,
+    rf"({_TIME.shape})\t([A-Z]+)\t(?:([\w.-]+)\t)?([^\t]*)(?:\t(\{{.*\}}))?", re.ASCII | re.DOTALL
 )
+_FIRST = ("ts", "level", "logger", "msg")
+_LEVELS = ("INFO", "WARN", "ERROR", "DEBUG", "DPANIC", "PANIC", "FATAL")
 _decode = msgspec.json.Decoder(dict[str, object]).decode
 
 
@@ -28,8 +35,8 @@ def _members(line: str) -> dict[str, object]:
     found = _LINE.fullmatch(without_colours(line))
     if not found:
         raise MalformedLine("not_caddy", "not time, level, logger, message, {fields} with tabs")
-    year, month, day, clock, level, logger, message, fields = found.groups()
-    members: dict[str, object] = {"level": level.lower(), "ts": f"{year}-{month}-{day}T{clock}Z"}
+    time, level, logger, message, fields = found.groups()
+    members: dict[str, object] = {"ts": _TIME.read(time, UTC).isoformat(), "level": level.lower()}
     if logger:
         members["logger"] = logger
     members["msg"] = message
@@ -39,8 +46,61 @@ def _members(line: str) -> dict[str, object]:
         raise MalformedLine("not_caddy", f"its fields are no object of JSON: {error}") from None
 
 
-FORMAT = objects(
-    _members,
+def _members_of_bytes(line: bytes) -> dict[str, object]:
+    try:
+        return _members(line.decode())
+    except (MalformedLine, UnicodeDecodeError):
+        return {}
+
+
+class _Console(Objects):
+    """See the module's docstring."""
+
+    def __init__(self, time_zone: ZoneInfo, shift: int, *, needs_time: bool = True) -> None:
+        super().__init__(_members, time_zone, shift, needs_time=needs_time)
+
+    def columns(self, lines: Lines) -> pl.DataFrame:
+        """All lines at once; those that are not as usual are left open."""
+        return columns_of(
+            Form.CONSOLE,
+            lines,
+            _members_of_bytes,
+            UTC,
+            self._shift,
+            needs_time=self._needs_time,
+            spell=_spelled,
+        )
+
+
+def _spelled(keys: Keys) -> Keys:
+    """The keys, those of the columns before others."""
+    olds = {key.name: number for number, key in enumerate(keys.all[: keys.top])}
+    order = [olds.get(name) for name in _FIRST]
+    order += [number for number in range(len(keys.all)) if number not in order]
+    places = {number: place for place, number in enumerate(order) if number is not None}
+    found = [
+        Key(_FIRST[place], "attributes", Kind.ATTRIBUTE)
+        if number is None
+        else keys.all[number]._replace(
+            first=places.get(keys.all[number].first, 0), main=places[keys.all[number].main]
+        )
+        for place, number in enumerate(order)
+    ]
+    if [key.kind for key in found[:2]] != [Kind.TIME, Kind.NAMED]:
+        return keys._replace(all=[])
+    found[1] = found[1]._replace(words=tuple((level, level.lower()) for level in _LEVELS))
+    return keys._replace(
+        all=found,
+        top=keys.top + order.count(None),
+        tells=[
+            Tell(tuple(places[number] for number in tell.keys), tell.is_ours) for tell in keys.tells
+        ],
+        way=_TIME.codes,
+    )
+
+
+FORMAT = Scanner(
+    _Console,
     samples=(
         "2026/11/22 20:15:05.123\tINFO\thttp.log.access\thandled request\t"
         '{"request": {"remote_ip": "203.0.113.7", "method": "GET", "host": "example.com", '
