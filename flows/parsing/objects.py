@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
@@ -18,13 +17,6 @@ from flows.parsing.parser import Row
 
 Members = Callable[[str], dict[str, object]]
 """The members of the object that a line means. Raises `MalformedLine`."""
-
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
-_NAMED = re.compile(
-    r"(?:(\d\d)/([A-Z][a-z]{2})/(\d{4}):|([A-Z][a-z]{2}) +(\d\d?) (\d{4}) )"
-    r"(\d\d:\d\d:\d\d(?:\.\d+)?)(?: ([+-][\d:]{2,6})| ([A-Z]{3,5}))?",
-    re.ASCII,
-)
 
 
 class Objects(JsonLines):
@@ -65,17 +57,3 @@ class Objects(JsonLines):
 def objects(members: Members, samples: tuple[str, ...]) -> Scanner:
     """Such a format as a value."""
     return Scanner(lambda zone, shift: Objects(members, zone, shift), samples)
-
-
-def iso_like(text: str) -> str:
-    """A time that names its month, as CLF and CEF do, in ISO 8601; another text as it is."""
-    found = _NAMED.fullmatch(text)
-    if not found:
-        return text
-    day, month, year = found.group(1, 2, 3) if found.group(1) else found.group(5, 4, 6)
-    number = _MONTHS.find(month) // 4 + 1
-    if not number:
-        return text
-    clock, offset, name = found.group(7, 8, 9)
-    zone = f" {name}" if name else offset or ""
-    return f"{year}-{number:02}-{day:>02} {clock}{zone}"
