@@ -69,7 +69,8 @@ def add_export(app: FastAPI, reader: Reader) -> None:
         rows = logs_of(reader)
         chosen = replace(await selection(rows, asked), is_whole=True)
         pages = _pages(rows, chosen, is_newest_first=order == "newest")
-        first = await anext(pages, ())  # what fails at once is answered as an error
+        # What fails at once is answered as an error. (A default that is a tuple breaks `anext`.)
+        first = await anext(pages, None) or []
         media, write, ending = _FORMATS[format_]
 
         async def written() -> AsyncGenerator[bytes, None]:

@@ -404,6 +404,17 @@ def test_an_export_has_every_row_once_in_order_however_pages_fall(
     assert found["file_id"].to_list() == [int(one["file_id"]) for one in listed]
 
 
+def test_an_export_of_no_time_at_all_has_no_rows(app: FastAPI) -> None:
+    end = {"from": "9999-12-31T23:59:59.999999Z"}
+    csv_, lines, arrow = (
+        get(app, "/logs/export", format=form, **end).content for form in ("csv", "ndjson", "arrow")
+    )
+    [header] = csv.reader(StringIO(csv_.decode()))
+    assert header[0] == "timestamp"
+    assert lines == b""
+    assert pl.read_ipc_stream(arrow).is_empty()
+
+
 FORMULAS = ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "\uff1d1", 'say "=1"', "a=1", ""]
 
 
