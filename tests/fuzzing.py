@@ -98,8 +98,8 @@ class Target:
             if given:
                 self._check(given[0] % len(self._names), given[1:].decode("utf-8", "replace"))
         except BaseException:  # which would not get through the C code
-            traceback.print_exc()
             print(f"{self._names[given[0] % len(self._names)]}: {given[1:]!r}", file=sys.stderr)
+            traceback.print_exc()
             os._exit(1)
         return 0
 

@@ -331,3 +331,7 @@ def test_what_a_line_within_says_of_its_stream_counts() -> None:
     inner = json.dumps({"ts": 0, "stream": "mine"})
     found = row_of("cri:json", f"2026-11-22T20:15:05Z stdout F {inner}")
     assert attributes(found) == {"stream": "mine"}
+
+
+def test_lines_in_which_nothing_has_a_value_are_left_open() -> None:
+    assert not any(certain(describe("ltsv").make(UTC), ["m", "r:-"], spelled=True))

@@ -69,6 +69,7 @@ class Clock:
         return self.now
 
     time = monotonic
+    thread_time = monotonic
 
 
 class NoEvents:

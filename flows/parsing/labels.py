@@ -138,7 +138,7 @@ def _spelled(form: Labelled, sample: Sequence[tuple[str, Texts]], keys: Keys) ->
     places = {key.name: place for place, key in enumerate([*top, *inside])}
 
     def placed(key: Key) -> Key:
-        main = keys.all[key.main].name
+        main = keys.all[key.main].name if keys.all else ""
         if key.kind is Kind.LESSER and main not in places:
             key = key._replace(kind=Kind.NOTHING)
         return key._replace(
