@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from connectors.batch import Span, Stream
 from connectors.errors import StoreError
 from connectors.sinks.retry import Retry
+from connectors.sinks.sqlite.database import connect
 from connectors.sinks.sqlite.store import SqliteStore
 from connectors.status import Status
 from connectors.store import open_store
@@ -80,6 +82,20 @@ def test_a_column_that_is_missing_is_added(store, file, tmp_path):
     with closing(open_store(settings, Retry())) as again:
         again.writer().write(batch(0, 2))
     assert file.execute("SELECT referer FROM logs").fetchall() == [("",), ("",)]
+
+
+def test_several_may_make_a_store_at_once(tmp_path):
+    starts = threading.Barrier(4)
+
+    def make(file: Path) -> set[str]:
+        starts.wait(30)
+        with closing(connect(file, make=True, enrichers=["user_agent"])) as db:
+            return {row[1] for row in db.execute("PRAGMA table_info(logs)")}
+
+    with ThreadPoolExecutor(4) as people:
+        for number in range(20):
+            made = list(people.map(make, [tmp_path / f"{number}.sqlite"] * 4))
+            assert all("browser_family" in columns for columns in made)
 
 
 def test_a_commit_returns_when_it_is_on_disk(store):

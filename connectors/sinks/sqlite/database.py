@@ -86,11 +86,13 @@ def connect(path: Path, *, make: bool = False, enrichers: Iterable[str] = ()) ->
             check_same_thread=False,
         )
         if make:
-            db.executescript(f"PRAGMA journal_mode = WAL; {_TABLES}")
+            # In one transaction: another process may find the same columns missing.
+            db.executescript(f"PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; {_TABLES}")
             there = {row[1] for row in db.execute("PRAGMA table_info(logs)")}
             for name, type_ in _columns_of_logs(enrichers).items():
                 if name not in there:
                     db.execute(f"ALTER TABLE logs ADD COLUMN {name} {type_}")
+            db.execute("COMMIT")
         db.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error as error:
         raise StoreError(f"Cannot open {path}: {error}.") from error
