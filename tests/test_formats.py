@@ -335,3 +335,9 @@ def test_what_a_line_within_says_of_its_stream_counts() -> None:
 
 def test_lines_in_which_nothing_has_a_value_are_left_open() -> None:
     assert not any(certain(describe("ltsv").make(UTC), ["m", "r:-"], spelled=True))
+
+
+def test_a_label_of_one_line_holds_no_separator_of_another() -> None:
+    head = "<13>1 2026-11-22T20:15:05Z gw LEEF:2.0|Lancope|StealthWatch"
+    lines = [f"{head}|1.0|41|^|1.1^sev=8^usrName=cust_1", f"{head}|41|^|1.1^sev=8"]
+    certain(describe("leef").make(UTC), lines, spelled=True)

@@ -120,7 +120,8 @@ def _spelled(form: Labelled, sample: Sequence[tuple[str, Texts]], keys: Keys) ->
     for number, label in enumerate({**spelling.names, **dict(counts.most_common())}):
         names = spelling.names.get(label, (form.names.get(label, label),))
         is_head = number <= spelling.pairs.fields > 0
-        if not is_head and (not names or not label or "|" in label or names[0] in taken):
+        is_cut = spelling.pairs.between in label or "|" in label  # by what other lines are between
+        if not is_head and (not names or not label or is_cut or names[0] in taken):
             continue
         if len(top) + len(inside) + len(names) > MOST_KEYS:
             continue
