@@ -11,10 +11,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from connectors.errors import MalformedLine
-from flows.parsing.formats.json import JsonLines
-from flows.parsing.keys import columns_of, row_of
+from flows.parsing.keys import columns_of
 from flows.parsing.lines import Lines
-from flows.parsing.parser import Row
+from flows.parsing.objects import Objects
 from native.lines import MOST_KEYS, Form, Key, Keys, Kind, Pairs, Tell
 
 Texts = dict[str, str]
@@ -59,28 +58,12 @@ class Labelled:
         return LabelledFormat(self, time_zone, duration_shift)
 
 
-class LabelledFormat(JsonLines):
+class LabelledFormat(Objects):
     """See the module's docstring."""
 
-    def __init__(
-        self,
-        form: Labelled,
-        time_zone: ZoneInfo,
-        duration_shift: int,
-        *,
-        needs_time: bool = True,
-    ) -> None:
-        super().__init__(time_zone, duration_shift, needs_time=needs_time)
+    def __init__(self, form: Labelled, time_zone: ZoneInfo, duration_shift: int) -> None:
+        super().__init__(lambda text: form.members(form.split(text)), time_zone, duration_shift)
         self._form = form
-
-    def timeless(self) -> LabelledFormat:
-        """The same for lines that may have no time."""
-        return LabelledFormat(self._form, self._zone, self._shift, needs_time=False)
-
-    def line(self, text: str) -> Row:
-        """One line. Raises `MalformedLine`."""
-        members = self._form.members(self._form.split(text))
-        return row_of(members, self._zone, self._shift, needs_time=self._needs_time)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""

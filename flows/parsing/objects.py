@@ -22,20 +22,9 @@ Members = Callable[[str], dict[str, object]]
 class Objects(JsonLines):
     """A format whose lines `members` makes objects of; keys mean what they mean in `json`."""
 
-    def __init__(
-        self,
-        members: Members,
-        time_zone: ZoneInfo,
-        duration_shift: int,
-        *,
-        needs_time: bool = True,
-    ) -> None:
-        super().__init__(time_zone, duration_shift, needs_time=needs_time)
+    def __init__(self, members: Members, time_zone: ZoneInfo, duration_shift: int) -> None:
+        super().__init__(time_zone, duration_shift)
         self._members = members
-
-    def timeless(self) -> Objects:
-        """The same for lines that may have no time."""
-        return Objects(self._members, self._zone, self._shift, needs_time=False)
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""

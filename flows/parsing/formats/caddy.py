@@ -56,8 +56,8 @@ def _members_of_bytes(line: bytes) -> dict[str, object]:
 class _Console(Objects):
     """See the module's docstring."""
 
-    def __init__(self, time_zone: ZoneInfo, shift: int, *, needs_time: bool = True) -> None:
-        super().__init__(_members, time_zone, shift, needs_time=needs_time)
+    def __init__(self, time_zone: ZoneInfo, shift: int) -> None:
+        super().__init__(_members, time_zone, shift)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from copy import copy
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -31,16 +32,16 @@ _UNREADABLE = re.compile(r"\bNaN\b|\bInfinity\b|[0-9][eE]\+?[0-9]{3}")
 class JsonLines:
     """See the module's docstring."""
 
-    def __init__(
-        self, time_zone: ZoneInfo, duration_shift: int, *, needs_time: bool = True
-    ) -> None:
+    def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
         self._zone = time_zone
         self._shift = duration_shift
-        self._needs_time = needs_time
+        self._needs_time = True
 
     def timeless(self) -> JsonLines:
         """The same for lines that may have no time."""
-        return type(self)(self._zone, self._shift, needs_time=False)
+        same = copy(self)
+        same._needs_time = False
+        return same
 
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
