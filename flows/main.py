@@ -17,7 +17,6 @@ from connectors.sources.source import SourceInput
 from connectors.sources.tailed_file import Limits
 from connectors.status import Status
 from connectors.store import Store
-from flows.choosing import Choices
 from flows.keeping import recorded
 from flows.parsing import AUTO
 from flows.process import job
@@ -67,6 +66,8 @@ def chooser(settings: Settings) -> Chooser | None:
     """Who finds out the formats of files; None: the settings name one for all."""
     if settings.log_format != AUTO:
         return None
+    from flows.choosing import Choices  # with all formats, which take 70 ms to load
+
     return Choices(settings, partial(say, level="info"))
 
 
