@@ -360,7 +360,12 @@ def test_sql_is_answered_as_a_table_and_a_chart_and_a_reload_asks_no_endless_que
     page.get_by_role("button", name="Chart").click()
     expect(page.get_by_role("group", name=re.compile("INFO up to 2.9K"))).to_be_visible()
     page.goto(page.url)
-    expect(page.get_by_role("group", name=re.compile("INFO up to 2.9K"))).to_be_visible()
+    chart = page.get_by_role("group", name=re.compile("INFO up to 2.9K"))
+    expect(chart).to_be_visible()
+    page.get_by_label("SQL", exact=True).fill("SELECT nothing FROM logs")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("nothing")
+    expect(chart).to_be_hidden()
 
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

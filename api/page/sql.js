@@ -47,7 +47,7 @@ export function SqlView() {
   };
   const past = kept(PAST);
   /** @type {Table | null} */
-  const table = /** @type {any} */ (answer.data);
+  const table = answer.error ? null : /** @type {any} */ (answer.data); // none of an earlier question
   const chart = useMemo(() => table && charted(table), [table]);
   const isChart = as === "chart" && chart;
   return html`<div class="stack">
@@ -65,7 +65,7 @@ export function SqlView() {
       </div>
     </form>
     ${isHeld && html`<p class="problem" role="status">This question had no answer yet. <button class="link" onClick=${() => run(sql)}>Ask it again</button></p>`}
-    ${sql && !isHeld && html`<${Panel} title="Answer" answer=${answer} aside=${table && html`<span class="quiet">${counted(table.rows.length, "row")}${table.is_whole ? "" : ", there are more"}${table.read_rows ? `, of ${short(table.read_rows)} that were read` : ""}</span>
+    ${sql && !isHeld && html`<${Panel} title="Answer" answer=${{ ...answer, data: table }} aside=${table && html`<span class="quiet">${counted(table.rows.length, "row")}${table.is_whole ? "" : ", there are more"}${table.read_rows ? `, of ${short(table.read_rows)} that were read` : ""}</span>
         ${chart && html`<span class="choose" role="group" aria-label="Shown as">${["table", "chart"].map((one) => html`<button key=${one} aria-pressed=${(isChart ? "chart" : "table") === one} onClick=${() => go({ as: one === "table" ? "" : one }, true)}>${one === "table" ? "Table" : "Chart"}</button>`)}</span>`}`}>
       ${table && (isChart ? html`<${Shown} of=${chart} />` : html`<${Rows} of=${table} key=${sql} />`)}
     <//>`}
