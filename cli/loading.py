@@ -62,7 +62,7 @@ def stop_with_parent() -> None:
 
 def _main() -> None:
     gc.disable()  # of what is imported, nothing is garbage: 7 % of the time
-    for module in ("api.app", "api.server", "flows.main"):
+    for module in ("api.app", "api.server", "flows.main", "flows.choosing"):
         importlib.import_module(module)
     gc.enable()
     told = sys.stdin.readline()
