@@ -58,7 +58,7 @@ _OF_TRANSPORT = {
 
 # Go's driver asks this first, in blocks of `client_protocol_version`. All that it asks then, it
 # reads in blocks of the revision that this answer tells: the engine writes those of revision 0.
-_FIRST = "SELECT displayName(), version(), revision(), timezone()"
+FIRST = "SELECT displayName(), version(), revision(), timezone()"
 
 _NOT_OF_A_HEADER = re.compile(r"[^ -~]|^ | $")  # RFC 9110, 5.5; ASCII
 
@@ -101,13 +101,13 @@ def create_query_app(accounts: FormattedAccounts, keys: Tokens) -> Starlette:
                 return PlainTextResponse("Ok.\n", headers=headers)
             began = time.monotonic_ns()
             accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-            greets = question.sql == _FIRST and question.format == "Native"
+            greets = question.sql == FIRST and question.format == "Native"
             if greets:
                 question = replace(question, sql="SELECT version()", format="RawBLOB")
 
             def made(answer: Formatted) -> tuple[Formatted, bytes]:
                 if greets:
-                    answer = replace(answer, data=_greeting(answer.data), format="Native")
+                    answer = replace(answer, data=greeting(answer.data), format="Native")
                 return answer, _sent(answer, accepts_gzip)
 
             answered = await questions.ask(request, question, made)
@@ -146,8 +146,8 @@ def _sent(answer: Formatted, accepts_gzip: bool) -> bytes:
     return answer.data
 
 
-def _greeting(version: bytes) -> bytes:
-    """The answer to `_FIRST`, as one block of any revision from 54454 on.
+def greeting(version: bytes) -> bytes:
+    """The answer to `FIRST`, as one block of any revision from 54454 on.
 
     Its info (no totals, bucket -1), how many columns and rows, and of each column its name, its
     type, that it is written as usual, and its value. Source: `NativeWriter` of ClickHouse.

@@ -13,8 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.clickhouse_protocol import FIRST, greeting
 from benchmarks.sink_server import SinkServer
 from tests.conftest import ROOT, wait_for
+from tests.servers.clickhouse_http import Server as ClickHouse
 from tests.servers.faulty import HANG, Answer, Delay, Reset
 from tests.servers.influxd import Influxd
 from tests.servers.influxdb_http import Server, refusal
@@ -195,6 +197,22 @@ def test_the_program_fails_writes_by_its_seed(influxd: Influxd, free_port: int) 
         assert program.wait() == 0
     assert status in (429, 503)
     assert points(influxd) == []
+
+
+# --- ClickHouse's interface ---------------------------------------------------------------------
+
+
+def test_the_bridge_to_clickhouse_answers_in_the_format_that_is_asked_for(tmp_path: Path) -> None:
+    # As Go's driver asks, by which the OpenTelemetry Collector inserts.
+    with closing(ClickHouse(tmp_path)) as server:
+
+        def ask(sql: str, **more: str) -> bytes:
+            given = {"default_format": "Native", "client_protocol_version": "54460", **more}
+            return httpx.post(server.url, params=given, content=sql).content
+
+        assert ask(FIRST) == greeting(ask("SELECT version() FORMAT RawBLOB"))
+        assert ask("SELECT {n:UInt8} AS n", param_n="7") == b"\x01\x01\x01n\x05UInt8\x07"
+        assert ask("SELECT 7", default_format="TabSeparated") == b"7\n"
 
 
 # --- servers that store nothing ----------------------------------------------------------------

@@ -25,6 +25,7 @@ from clickhouse_connect.driver._backend.models import QueryRuntime
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from api.clickhouse_protocol import FIRST, greeting
 from tests.conftest import ROOT, find_port, wait_for
 from tests.servers.faulty import Answer, Delay, Fault, FaultyServer, Request, Reset, Write, serve
 
@@ -131,7 +132,7 @@ class Server(FaultyServer):
 
     def _execute(self, statement: str, data: bytes, encoding: str, params: dict[str, str]) -> bytes:
         params = {**self.profile, **params}
-        bound = {name: value for name, value in params.items() if name.startswith("param_")}
+        bound = {name[6:]: value for name, value in params.items() if name.startswith("param_")}
         engine = self._engines.get()
         try:
             if self.closing.is_set():
@@ -147,7 +148,12 @@ class Server(FaultyServer):
                     self.inserts += 1
                 return b""
             query = statement.encode() + data
-            return engine._backend.execute_raw_query(query, bound, None, runtime, None)
+            if query == FIRST.encode():
+                return greeting(engine.server_version.encode())
+            fmt = params.get("default_format", "TabSeparated")
+            return engine._backend._run_with_settings(
+                query, fmt, runtime.settings, bound, runtime.database
+            ).bytes()
         finally:
             self._engines.put(engine)
 
