@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
 
@@ -24,7 +24,7 @@ RATE, SECONDS, ROUNDS = 10_000, 5.0, 4
 """Lines a second; how often a log is rotated, or a program killed, and how long after another."""
 
 _LATE_SECONDS = 0.1  # how long a log that was renamed goes on growing
-_START_SECONDS = 60.0  # in which a program begins to read
+_START_SECONDS = 120.0  # in which a program begins to read
 _QUIET_SECONDS, _MOST_SECONDS = 10.0, 120.0  # how long nothing comes any more; and at most
 
 _LINE = (
@@ -104,22 +104,20 @@ SCENARIOS: dict[str, Happens] = {
 class _Outcome:
     written: int
     lost: int
-    doubled: int
+    twice: int
 
 
 def measure(effort: Effort, scratch: Path) -> Iterator[Figure]:
-    """What each lost and had twice, in every scenario; nothing if it is to be brief."""
+    """What each was given, lost and had twice, in every scenario; nothing if it is to be brief."""
     for name, happens in {} if effort.brief else SCENARIOS.items():
         ours = _of_logwax(happens, new_directory(scratch))
         for program, peer in PEERS.items():
             if peer.is_installed and peer.keeps:
                 theirs = _of_peer(peer, happens, new_directory(scratch))
-                yield _figure(name, "lost", ours.lost, peer.name(program), theirs.lost)
-                yield _figure(name, "twice", ours.doubled, peer.name(program), theirs.doubled)
-
-
-def _figure(name: str, what: str, ours: int, beside: str, theirs: int) -> Figure:
-    return Figure("loss", f"{name}, {what}", "lines", [ours], beside, [theirs])
+                for what, our in asdict(ours).items():
+                    their = asdict(theirs)[what]
+                    beside = peer.name(program)
+                    yield Figure("loss", f"{name}, {what}", "lines", [our], beside, [their])
 
 
 def _of_peer(peer: Peer, happens: Happens, directory: Path) -> _Outcome:
@@ -131,7 +129,7 @@ def _of_peer(peer: Peer, happens: Happens, directory: Path) -> _Outcome:
         def start() -> Process:
             return peer.start(str(logs / "app.log"), server, directory)
 
-        written, process = _run(start, lambda: server.lines() > 0, happens, logs)
+        written, process = _run(start, server.lines, happens, logs)
         with process:
             _wait_until_quiet(process, server.lines)
             process.stop()
@@ -148,7 +146,7 @@ def _of_logwax(happens: Happens, directory: Path) -> _Outcome:
     def start() -> Process:
         return Process(sys.executable, *job, directory=directory, settings=settings)
 
-    written, process = _run(start, lambda: answers(f"{url}/health"), happens, logs)
+    written, process = _run(start, lambda: int(answers(f"{url}/health")), happens, logs)
     with process:
         process.rest(_QUIET_SECONDS)
         process.stop()
@@ -163,18 +161,26 @@ def _of_logwax(happens: Happens, directory: Path) -> _Outcome:
 
 
 def _run(
-    start: Callable[[], Process], has_begun: Callable[[], bool], happens: Happens, logs: Path
+    start: Callable[[], Process], seen: Callable[[], int], happens: Happens, logs: Path
 ) -> tuple[int, Process]:
-    """Write for a while; how many lines that were, and the process that still runs."""
+    """Write for a while; how many lines that were, and the process that still runs.
+
+    A process that was started has begun to read when more is `seen` of it than before.
+    """
+
+    def begin() -> Process:
+        before, process = seen(), start()
+        process.wait_for(lambda: seen() > before, "it has begun to read", _START_SECONDS)
+        return process
+
     writer = _Writer(logs)
-    process = start()
+    process = begin()
 
     def kill() -> None:
         nonlocal process
         process.kill()
-        process = start()
+        process = begin()
 
-    process.wait_for(has_begun, "it has begun to read", _START_SECONDS)
     for _ in range(ROUNDS):
         process.rest(SECONDS)
         happens(writer, kill)
