@@ -19,6 +19,7 @@ from benchmarks.sink_server import SinkServer
 
 LINE_PROTOCOL = "line protocol"
 EMBEDDED = "embedded"
+CLICKHOUSE = "ClickHouse over HTTP"
 NULL = "null"
 
 
@@ -164,6 +165,6 @@ STORES: dict[str, Callable[[Path], AbstractContextManager[dict[str, str]]]] = {
     NULL: _null,
     LINE_PROTOCOL: _line_protocol,
     EMBEDDED: _embedded,
-    "ClickHouse over HTTP": _clickhouse,
+    CLICKHOUSE: _clickhouse,
 }
 """What is measured: name -> settings of the job, while its server, if it needs one, runs."""

@@ -15,9 +15,11 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from benchmarks.job import (
+    CLICKHOUSE,
     EMBEDDED,
     LINE_PROTOCOL,
     NULL,
+    STORES,
     Log,
     answers,
     cost_of_a_line,
@@ -127,6 +129,22 @@ def _nowhere(directory: Path, is_kept: bool) -> Iterator[Server]:
 
 
 @contextmanager
+def _clickhouse(directory: Path, is_kept: bool) -> Iterator[Server]:
+    """Of which it makes the table itself."""
+    with STORES[CLICKHOUSE](directory) as settings:
+        url = settings["CLICKHOUSE_URL"]
+
+        def ask(what: str) -> str:
+            return _ask(f"{url}/?{urlencode({'query': f'SELECT {what} FROM otel_logs'})}")
+
+        yield Server(
+            {"URL": url, "PORT": str(free_port())},
+            lambda: int(ask("count()") or 0),
+            lambda: ask("Body"),
+        )
+
+
+@contextmanager
 def _victoria_logs(directory: Path, is_kept: bool) -> Iterator[Server]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -186,6 +204,16 @@ PEERS: dict[str, Peer] = {
     ),
     "OpenTelemetry Collector": Peer(
         NULL, None, ("otelcol", "--config", "{CONFIGURATIONS}/otelcol.yaml"), _nowhere, keeps=False
+    ),
+    "OpenTelemetry Collector to ClickHouse": Peer(
+        CLICKHOUSE,
+        None,
+        (
+            "otelcol",
+            *("--config", "{CONFIGURATIONS}/otelcol.yaml"),
+            *("--config", "{CONFIGURATIONS}/otelcol-clickhouse.yaml"),
+        ),
+        _clickhouse,
     ),
     "VictoriaLogs": Peer(
         EMBEDDED,
