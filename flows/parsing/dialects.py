@@ -124,6 +124,7 @@ USUAL = _dialect(
     means("referer", "referer referrer http_referer"),
     means("bytes_sent", "bytes_sent bytes body_bytes_sent response_size"),
     means("level", "level severity loglevel lvl log_level levelname Level", names=LEVELS),
+    means("level", "log.level logLevel LogLevel Severity LEVEL SEVERITY", names=LEVELS),
     means("message", "message msg Message"),
     means("host", "host hostname"),
 )
@@ -216,6 +217,8 @@ DIALECTS = (
         means("message", "msg logdesc"),
         means("bytes_sent", "sentbyte"),
     ),
+    # SonicWall: its SonicOS log events reference guide, "Syslog tags".
+    _dialect("sonicwall", "sn fw pri m", means("level", "pri", names=SYSLOG)),
     # Sophos Firewall: its guide to syslog messages, "Log fields".
     _dialect(
         "sophos",

@@ -61,8 +61,9 @@ _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SAYS_TIME = re.compile(".*(?:time|stamp|date)|at|ts|utc|epoch|millis|created?|published|when")
 _SAYS_ANOTHER = re.compile(  # a time of something else, or how long something takes
     "expir|until|next|valid|birth|last|first|seen|updat|modif|end|boot|install|process|renew|"
-    "up|run|life|real|elapsed|response|request|total|wait|cpu|duration|took"
+    "up|run|life|real|elapsed|response|request|total|wait|cpu|duration|took|not|zone|format"
 )
+_NAMES_TIME = {"time", "timestamp", "date"}
 _DEPTH = 4  # objects within objects in which a time is looked for
 _LIKELY = (10**9, 4 * 10**9)  # seconds, from 2001 to 2096: other numbers are rather no time
 
@@ -212,18 +213,20 @@ def _date_and_time(found: dict[str, object], zone: ZoneInfo) -> datetime | None:
 
 
 def _elsewhere(found: Mapping[str, object], zone: ZoneInfo) -> datetime | None:
-    """The time under the first key whose words say that it is one, the outer objects first."""
-    objects: list[Mapping[str, object]] = [found]
-    for _ in range(_DEPTH):
-        for each in objects:
-            for key, value in each.items():
-                if isinstance(value, (str, int, float)) and _says_time(key):
-                    amount = _number(value)
-                    if amount is not None and not _is_likely(amount):
-                        continue
-                    with suppress(MalformedLine):
-                        return any_time(str(value), zone) if amount is None else epoch(amount)
-        objects = [value for each in objects for value in each.values() if isinstance(value, dict)]
+    """The time under the first key whose words say that it is one, the outer objects first.
+
+    Where there is none, that under the first in whose words there is one, as in `TimeGenerated`.
+    """
+    for says in (_says_time, _names_time):
+        objects: list[Mapping[str, object]] = [found]
+        for _ in range(_DEPTH):
+            for each in objects:
+                for key, value in each.items():
+                    if isinstance(value, (str, int, float)) and says(key):
+                        moment = _likely(value, zone)
+                        if moment:
+                            return moment
+            objects = [one for each in objects for one in each.values() if isinstance(one, dict)]
     return None
 
 
@@ -236,10 +239,24 @@ def _says_time(key: str) -> bool:
     return not any(map(_SAYS_ANOTHER.match, words))
 
 
-def _is_likely(value: float) -> bool:
-    """Whether a number since 1970 is one of our days."""
+@lru_cache(maxsize=10_000)
+def _names_time(key: str) -> bool:
+    """Whether a key such as `EventTimeString` has a time in its words."""
+    words = [word.lower() for word in _WORD.findall(key)]
+    return not _NAMES_TIME.isdisjoint(words) and not any(map(_SAYS_ANOTHER.match, words))
+
+
+def _likely(value: str | float, zone: ZoneInfo) -> datetime | None:
+    """The time that a value means, if it is one of our days: others are rather no time."""
+    amount = _number(value)
     first, end = _LIKELY
-    return any(first * unit <= value < end * unit for unit in (1, 10**3, 10**6, 10**9))
+    units = (1, 10**3, 10**6, 10**9)
+    if amount is not None and not any(first * unit <= amount < end * unit for unit in units):
+        return None
+    with suppress(MalformedLine):
+        moment = any_time(str(value), zone) if amount is None else epoch(amount)
+        return moment if moment.year > 1970 else None  # which stands for none
+    return None
 
 
 def _at(found: object, path: Path) -> object:

@@ -39,10 +39,15 @@ HAPROXY = "%d/%b/%Y:%H:%M:%S"
 _OTHERS = (
     *(CLF, f"[{CLF}]", HAPROXY, f"{HAPROXY} %Z"),
     *("%b %e %Y %H:%M:%S", "%b %e %Y %H:%M:%S %Z"),
-    "%m/%d/%Y %I:%M:%S %p",
+    *("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p %z"),
+    *("%a %b %e %H:%M:%S %Y", "%a %b %e %H:%M:%S %Z %Y", "%a, %d %b %Y %H:%M:%S %Z"),
+    *("%Y-%m-%d%t%H:%M:%S%o", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S %z UTC"),
+    *("%Y/%m/%d%t%H:%M:%S%o", "%Y/%m/%d %H:%M:%S %z", "%Y:%m:%d %H:%M:%S"),
+    *("%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S"),
 )
-"""What a time under a key may be besides: Apache's and nginx's, those of CEF, and what .NET writes
-where the culture is en-US."""
+"""What a time under a key may be besides: Apache's and nginx's, those of CEF, what .NET writes
+where the culture is en-US, of ctime(3) and date(1), of mails (RFC 5322, section 3.3), of Go, those
+that are nearly ISO 8601, and what spreadsheets write."""
 
 YEARLESS = 4
 """The year of times that have none: a leap year, and before `FIRST`."""
@@ -61,6 +66,7 @@ NAMED = {
     **{"MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700"},
     **{"WET": "+0000", "WEST": "+0100", "CET": "+0100", "CEST": "+0200"},
     **{"EET": "+0200", "EEST": "+0300", "MSK": "+0300", "JST": "+0900", "KST": "+0900"},
+    **{"AEST": "+1000", "AEDT": "+1100", "NZST": "+1200", "NZDT": "+1300"},
 }
 """Names of zones that mean one thing nearly anywhere -> their offset: those of America by RFC 5322,
 section 4.3, the others by the time zone database."""

@@ -40,9 +40,11 @@ MEANINGS = {
     "DBG": "debug",
     "VRB": "trace",
     "FTL": "fatal",
+    "TRC": "trace",
+    "PNC": "panic",
 }
 """Levels that few programs have: those of java.util.logging, of winston (where `verbose` is above
-`debug`), of Microsoft.Extensions.Logging, supervisord and Serilog."""
+`debug`), of Microsoft.Extensions.Logging, supervisord, Serilog, zerolog and nats-server."""
 
 LEVELS = {
     name: name

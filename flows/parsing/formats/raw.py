@@ -2,9 +2,8 @@
 
 The time is the first that looks like one of those below in the first 128 characters; a line without
 one has the time at which its stream was seen first. The level is that of a message of Cisco's
-(`%LINK-3-UPDOWN`: its "System Message Format"), else the first word there that is one, in capital
-letters, in front of `:`, `]`, `)`, `>`, `|` or a tab in any, or behind `level=` and the like; else
-that of a priority of syslog in front.
+(`%LINK-3-UPDOWN`: its "System Message Format"), else the first word there that is one, as
+`said.ANYWHERE` has it; else that of a priority of syslog in front.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ import pyarrow as pa
 from connectors.batch import COLUMNS
 from connectors.errors import MalformedLine
 from flows.parsing.choice import Scanner
-from flows.parsing.formats.app import LEVELS, MEANINGS
 from flows.parsing.formats.syslog import LEVEL_OF, SEVERITY
 from flows.parsing.layout import Field, Layout, Variants
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, Row
+from flows.parsing.said import ANYWHERE
 from flows.parsing.times import ISO_8601, NAMED, WHEN_SEEN, names_of
 from native.lines import Meaning, Shape
 
@@ -32,12 +31,16 @@ _NEAR = 128  # characters
 _FAR = 12  # characters in front of the time by which an event is known to begin
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_GAP = r"""(?: - |[ \t"]+(?:time=)?"?)"""  # between a day and a clock, as in `date=... time=...`
+_GAP = r"""(?: - |[ \t",]+(?:time=)?"?)"""  # between a day and a clock, as in `date=... time=...`
+_DATE = "[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}"
 BEGINNINGS = (
-    f"[0-9]{{4}}[-/.][0-9]{{2}}[-/.][0-9]{{2}}(?:[Tt]|{_GAP})[0-9]{{2}}:[0-9]{{2}}:",
-    "[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}[Tt ][0-9]{1,2}:",
-    "[0-9]{2}/[0-9]{2}/[0-9]{4}-[0-9]{2}:",
-    "[0-9]{1,2}[/.][0-9]{1,2}[/.][0-9]{4},? [0-9]{1,2}:[0-9]{2}:[0-9]{2}(?: [AP]M)?",
+    f"{_DATE}(?:[Tt]|{_GAP})[0-9]{{2}}:[0-9]{{2}}:",
+    f"{_DATE}[Tt ][0-9]{{1,2}}:",
+    f"[0-9]{{4}} {_MONTH} [ 0-9]?[0-9] [0-9]{{2}}:",
+    "[0-9]{2}/[0-9]{2}(?:/[0-9]{2}|/[0-9]{4})?[-:][0-9]{2}:[0-9]{2}:",
+    "[0-9]{1,2}[/.][0-9]{1,2}[/.][0-9]{4}(?:, ?| - | )[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?: [AP]M)?",
+    "[0-9]{1,2}/[0-9]{1,2}/[0-9]{2},[0-9]{1,2}:[0-9]{2}:",
+    f"{_MONTH}-[0-9]{{2}}-[0-9]{{2}} [0-9]{{2}}:",
     "[0-9]{2}-[0-9]{2}-[0-9]{4} [0-9]{2}:",
     "[0-9]{4}:[0-9]{1,2}:[0-9]{1,2}-[0-9]{2}:",
     "[0-9]{8}[- ][0-9]{1,2}:",
@@ -49,6 +52,7 @@ BEGINNINGS = (
     r"^[0-9]{10}(?:[0-9]{3})?(?:\.[0-9]+)? ",
     r"1[0-9]{9}\.[0-9]{3,9} ",
 )
+_GAPS = (" ", ", ", ",", " - ")
 _PATTERNS = (
     ISO_8601,
     "%Y/%m/%d %H:%M:%S%o",
@@ -59,20 +63,29 @@ _PATTERNS = (
     "%d/%b/%Y:%H:%M:%S %z",
     "%d/%b/%Y:%H:%M:%S",
     "%d/%b/%Y %H:%M:%S",
-    "%d-%b-%Y %H:%M:%S",
+    "%d-%b-%Y %H:%M:%S%o",
     "%d %b %Y %H:%M:%S%o",
     "%d %b %H:%M:%S",
     "%a %b %e %H:%M:%S %Y",
     "%a %b %e %H:%M:%S %z %Y",
-    "%m/%d/%Y-%H:%M:%S",
-    "%m/%d/%Y, %I:%M:%S %p",
-    "%m/%d/%Y %I:%M:%S %p",
-    *(f"{day}{gap} %H:%M:%S" for day in ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y") for gap in ("", ",")),
+    *(f"%m/%d/%Y{gap}%I:%M:%S %p" for gap in _GAPS),
+    *(
+        f"{day}{gap}%H:%M:%S%o"
+        for day in ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
+        for gap in (*_GAPS, "-", ":")
+    ),
+    "%m/%d/%y,%H:%M:%S",
+    "%d/%m/%y,%H:%M:%S",
+    "%m/%d/%y-%H:%M:%S",
+    "%m/%d-%H:%M:%S",
+    "%b-%d-%y %H:%M:%S",
+    "%Y %b %e %H:%M:%S%o",
     "%d-%m-%Y %H:%M:%S",
     "%b %e, %Y %I:%M:%S %p",
     "%b %e %Y %H:%M:%S%o",
     "%b %e %H:%M:%S",
     "%y/%m/%d %H:%M:%S",
+    "%m/%d/%y %H:%M:%S",
     "%m-%d %H:%M:%S",
     "%m.%d %H:%M:%S",
     *(f"{letter}%m%d %H:%M:%S" for letter in "IWEF"),
@@ -84,19 +97,11 @@ _LAYOUTS = (
 )
 _TIMES = Variants(tuple(Layout(parts, samples=(), reason="no_timestamp") for parts in _LAYOUTS))
 _FIND_TIME = rf"\b(?:{'|'.join(BEGINNINGS)})[0-9A-Za-z:.,/+ -]*"
-_APART = re.compile(f"([0-9]){_GAP}([0-9]{{2}}:)", re.ASCII)
-_WORDS = (*LEVELS, "INFORMATIONAL", "Informational", "informational")
-_UPPER = "|".join(word for word in _WORDS if word.isupper())
-_OTHER = "|".join(word for word in _WORDS if not word.isupper())
-_NAMED_LEVEL = r"(?:log_?)?(?:[Ll]evel|[Ss]everity|[Pp]riority|pri)\"?[=:] ?\"?"
-_FIND_LEVEL = (
-    rf"(?:^|[^0-9A-Za-z_])((?:{_UPPER})(?:[^0-9A-Za-z_]|$)|(?:{_OTHER}) *[\]):>|\t]"
-    rf"|{_NAMED_LEVEL}(?:{_OTHER})(?:[^0-9A-Za-z_]|$))"
-)
-_AROUND_LEVEL = rf"^{_NAMED_LEVEL}|[^A-Za-z]+$"
+_APART = re.compile(f"^({_DATE}){_GAP}([0-9]{{2}}:)", re.ASCII)
+_NO_FRACTION = re.compile("(:[0-9]{2}),([0-9]{1,2},|[0-9]{10})", re.ASCII)  # but a cell of CSV
 _FIND_PRIORITY = "^<(1?[0-9]?[0-9])>"
-_time_in, _level_in, _number_in, _priority_in = (
-    re.compile(each, re.ASCII) for each in (_FIND_TIME, _FIND_LEVEL, SEVERITY, _FIND_PRIORITY)
+_time_in, _number_in, _priority_in = (
+    re.compile(each, re.ASCII) for each in (_FIND_TIME, SEVERITY, _FIND_PRIORITY)
 )
 _find_time = _FIND_TIME.replace(r"\b", r"(?-u:\b)")  # as Polars calls what `re.ASCII` is
 
@@ -135,16 +140,15 @@ class Raw:
                 row["timestamp"] = self._times.line(self._usual(time.group()))["timestamp"]
         if number := _number_in.search(near):
             row["level"] = LEVEL_OF[number.group(1)]
-        elif level := _level_in.search(near):
-            word = re.sub(_AROUND_LEVEL, "", level.group(1))
-            row["level"] = MEANINGS.get(word, word)
+        elif level := ANYWHERE.line(near):
+            row["level"] = level
         elif priority := _priority_in.search(near):
             row["level"] = LEVEL_OF.get(priority.group(1), "")
         return row
 
     def _usual(self, time: str) -> str:
         """A time with one space in front of its clock, and its zone as an offset."""
-        time = _APART.sub(r"\1 \2", time, count=1)
+        time = _NO_FRACTION.sub(r"\1 ,\2", _APART.sub(r"\1 \2", time), count=1)
         for name, offset in self._named.items():
             time = time.replace(name, offset)
         return time
@@ -153,13 +157,14 @@ class Raw:
         """All lines at once; those that are no text, or whose time is odd, are left open."""
         text = _texts(lines)
         near = text.str.head(_NEAR)
-        word = near.str.extract(_FIND_LEVEL).str.replace_all(_AROUND_LEVEL, "").replace(MEANINGS)
         number, priority = (
             near.str.extract(each).replace_strict(LEVEL_OF, default=None, return_dtype=pl.String)
             for each in (SEVERITY, _FIND_PRIORITY)
         )
+        word = ANYWHERE.columns(near)
         found = near.str.extract(_find_time, 0)
         usual = found.fill_null("").str.replace(_APART.pattern, "${1} ${2}")
+        usual = usual.str.replace(_NO_FRACTION.pattern, "${1} ,${2}")
         usual = usual.str.replace_many(self._named)
         times = self._times.columns(Lines("".join(usual + "\n").encode()))
         is_timeless = found.is_null()

@@ -7,7 +7,8 @@ BusyBox's syslogd and OpenWrt's logread, which add `facility.severity`. So auth.
 mail.log, messages and the like are of this format.
 
 The time lacks its year in most of them. A priority in front of it gives the level, else the
-severity in a message of Cisco's (`%LINK-3-UPDOWN: ...`, by its "System Message Format"). Some
+severity in a message of Cisco's (`%LINK-3-UPDOWN: ...`, by its "System Message Format"), else the
+word in front of the message (`error: ...`, of sshd; `<info> ...`, of NetworkManager). Some
 daemons write no host, some no program; launchd of macOS names a service behind the program, routers
 of Cisco have a colon in front of it.
 """
@@ -25,6 +26,7 @@ from flows.parsing.dialects import SYSLOG
 from flows.parsing.layout import SPACES, Field, Layout, Maybe, Part, Variants
 from flows.parsing.lines import Lines
 from flows.parsing.parser import Format, Row
+from flows.parsing.said import IN_FRONT
 from native.lines import Shape
 
 LEVEL_OF = {str(priority): SYSLOG[str(priority % 8)] for priority in range(24 * 8)}
@@ -97,7 +99,7 @@ def _layout(time: str, parts: _Parts) -> Layout:
 
 
 class _SevereFormat:
-    """Lines in whose messages there are severities."""
+    """Lines whose messages say how severe they are, where no priority does."""
 
     def __init__(self, plain: Format) -> None:
         self._plain = plain
@@ -105,29 +107,26 @@ class _SevereFormat:
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
         row = self._plain.line(text)
-        if "%" in text and not row.get("level"):
-            for name in ("message", "attributes"):  # a program is the first of the attributes
-                if found := _severity_in.search(str(row.get(name, ""))[:_NEAR]):
-                    row["level"] = SYSLOG[found.group(1)]
-                    break
-        return row
+        if row.get("level"):
+            return row
+        for name in ("message", "attributes"):  # a program is the first of the attributes
+            if found := _severity_in.search(str(row.get(name, ""))[:_NEAR]):
+                return {**row, "level": SYSLOG[found.group(1)]}
+        return {**row, "level": IN_FRONT.line(str(row.get("message", "")))}
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
         frame = self._plain.columns(lines)
-        near = [
-            pl.col(name).str.head(_NEAR)
-            for name in ("message", "attributes")
-            if name in frame.columns
-        ]
-        if b"%" not in lines.data or not near:
+        if "level" in frame.columns and (frame["level"] != "").all():
             return frame
-        found = (
-            each.str.extract(SEVERITY).replace_strict(SYSLOG, default=None, return_dtype=pl.String)
-            for each in near
-        )
-        said = pl.col("level").replace({"": None}) if "level" in frame.columns else pl.lit(None)
-        return frame.with_columns(level=pl.coalesce(said, *found, pl.lit("")))
+        near = [frame[name] for name in ("message", "attributes") if name in frame.columns]
+        said = [frame["level"].replace({"": None})] if "level" in frame.columns else []
+        if b"%" in lines.data:
+            numbers = (each.str.head(_NEAR).str.extract(SEVERITY) for each in near)
+            said += (each.replace_strict(SYSLOG, default=None) for each in numbers)
+        if "message" in frame.columns:
+            said.append(IN_FRONT.columns(frame["message"]))
+        return frame.with_columns(level=pl.coalesce(*said, pl.lit("")))
 
 
 FORMAT = Wrapped(
