@@ -29,7 +29,7 @@ from flows.parsing.fields import (
 )
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Row
-from flows.parsing.times import any_time, epoch, instant, iso, way_of
+from flows.parsing.times import any_time, epoch, instant, way_of
 from native.lines import MOST_KEYS, Form, Key, Keys, Kind, Tell
 
 WHOLE_NUMBERS = {"status_code": MAX_UINT16, "bytes_sent": MAX_UINT64}
@@ -63,7 +63,7 @@ _SAYS_ANOTHER = re.compile(  # a time of something else, or how long something t
     "expir|until|next|valid|birth|last|first|seen|updat|modif|end|boot|install|process|renew|"
     "up|run|life|real|elapsed|response|request|total|wait|cpu|duration|took|not|zone|format"
 )
-_NAMES_TIME = {"time", "timestamp", "date"}
+_NAMES_TIME = {"time", "timestamp", "date", "start", "seconds"}
 _DEPTH = 4  # objects within objects in which a time is looked for
 _LIKELY = (10**9, 4 * 10**9)  # seconds, from 2001 to 2096: other numbers are rather no time
 
@@ -206,7 +206,7 @@ def _date_and_time(found: dict[str, object], zone: ZoneInfo) -> datetime | None:
     offset = found.get("tz") or found.get("timezone")
     for behind in (f" {offset}", "") if offset else ("",):
         with suppress(MalformedLine):
-            moment = iso(f"{day} {clock}{behind}", zone)
+            moment = any_time(f"{day} {clock}{behind}", zone)
             del found["date"], found["time"]
             return moment
     return None

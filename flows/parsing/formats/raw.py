@@ -50,7 +50,7 @@ BEGINNINGS = (
     "[0-9]{2}[-.][0-9]{2} [0-9]{2}:[0-9]{2}:",
     "[IWEF][0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}[.]",  # klog
     r"^[0-9]{10}(?:[0-9]{3})?(?:\.[0-9]+)? ",
-    r"1[0-9]{9}\.[0-9]{3,9} ",
+    r"1[0-9]{9}(?:\.[0-9]{3,9} |\] )",
 )
 _GAPS = (" ", ", ", ",", " - ")
 _PATTERNS = (
@@ -125,7 +125,9 @@ class Raw:
     def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
         self._times = _TIMES.make(time_zone)
         names = NAMED.keys() - names_of(time_zone)
-        self._named = {" UTC": " +0000"} | {f" {name}": f" {NAMED[name]}" for name in names}
+        self._named = {"] ": " ", " UTC": " +0000"} | {
+            f" {name}": f" {NAMED[name]}" for name in names
+        }
 
     def timeless(self) -> Format:
         """The same within lines that have a time themselves, which counts."""
