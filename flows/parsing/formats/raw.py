@@ -31,7 +31,7 @@ _NEAR = 128  # characters
 _FAR = 12  # characters in front of the time by which an event is known to begin
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_GAP = r"""(?: - |[ \t",]+(?:time=)?"?)"""  # between a day and a clock, as in `date=... time=...`
+_GAP = r"""(?: - |[ \t",:]+(?:time=)?"?)"""  # between a day and a clock, as in `date=... time=...`
 _DATE = "[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}"
 BEGINNINGS = (
     f"{_DATE}(?:[Tt]|{_GAP})[0-9]{{2}}:[0-9]{{2}}:",
