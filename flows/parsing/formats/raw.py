@@ -50,7 +50,7 @@ BEGINNINGS = (
     "[0-9]{2}[-.][0-9]{2} [0-9]{2}:[0-9]{2}:",
     "[IWEF][0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}[.]",  # klog
     r"^[0-9]{10}(?:[0-9]{3})?(?:\.[0-9]+)? ",
-    r"1[0-9]{9}(?:\.[0-9]{3,9} |\] )",
+    r"1[0-9]{9}\.[0-9]{3,9} ",
 )
 _GAPS = (" ", ", ", ",", " - ")
 _PATTERNS = (
@@ -96,7 +96,7 @@ _LAYOUTS = (
     (Field("time", "timestamp", time=Meaning.EPOCH), " ", _REST),
 )
 _TIMES = Variants(tuple(Layout(parts, samples=(), reason="no_timestamp") for parts in _LAYOUTS))
-_FIND_TIME = rf"\b(?:{'|'.join(BEGINNINGS)})[0-9A-Za-z:.,/+ -]*"
+_FIND_TIME = rf"(?:\b(?:{'|'.join(BEGINNINGS)})|^\[[0-9]{{10}}\] )[0-9A-Za-z:.,/+ -]*"
 _APART = re.compile(f"^({_DATE}){_GAP}([0-9]{{2}}:)", re.ASCII)
 _NO_FRACTION = re.compile("(:[0-9]{2}),([0-9]{1,2},|[0-9]{10})", re.ASCII)  # but a cell of CSV
 _FIND_PRIORITY = "^<(1?[0-9]?[0-9])>"
@@ -125,7 +125,7 @@ class Raw:
     def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
         self._times = _TIMES.make(time_zone)
         names = NAMED.keys() - names_of(time_zone)
-        self._named = {"] ": " ", " UTC": " +0000"} | {
+        self._named = {"[": "", "] ": " ", " UTC": " +0000"} | {
             f" {name}": f" {NAMED[name]}" for name in names
         }
 
