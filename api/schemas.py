@@ -25,8 +25,8 @@ class RequestFigures(BaseModel):
         description="Successful requests, in percent of all; null without requests."
     )
     average_latency: float | None = Field(
-        description="Mean duration, in seconds; null, as the percentiles are, if no request has "
-        "one above 0."
+        description="Mean duration of the requests that have one, in seconds; null, as the "
+        "percentiles are, if none has."
     )
     median_latency: float | None = Field(description="50th percentile, in seconds.")
     p99_latency: float | None = Field(description="99th percentile, in seconds.")

@@ -49,7 +49,7 @@ def as_line(row: Mapping[str, Any]) -> str:
 
 def _duration(row: Mapping[str, Any]) -> str:
     seconds = row.get("duration")
-    return f"{1000 * seconds:.1f}ms" if seconds else ""
+    return "" if seconds is None else f"{1000 * seconds:.1f}ms"
 
 
 def _events(lines: Iterable[str]) -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from polars import selectors
 
 from connectors.encodings import UTF_8, Encoding
 from connectors.errors import MalformedLine
@@ -43,7 +44,8 @@ COLUMNS: dict[str, pl.DataType] = {
 of the file, `attributes` a JSON object of everything else the line had, `offset` the line's first
 byte in the file, `line` its number there, from 0, which is for stores that need it and need not be
 stored; (`file_id`, `offset`) is the identity of a line. No column holds nulls: a format leaves out
-the columns it never has, and stores fill them with empty text or 0."""
+the columns it never has, and what a line lacks is empty text or 0, which stores fill in, too. Only
+of a duration, which may be 0, none is none: NaN in a batch, null in a store."""
 
 ENRICHED: dict[str, dict[str, pl.DataType]] = {
     "user_agent": {
@@ -69,6 +71,11 @@ ENRICHED: dict[str, dict[str, pl.DataType]] = {
 }
 """Names of the enrichers that `ENRICHERS` turns on -> the columns that each adds to `COLUMNS`.
 Tables need them only where their enricher is on."""
+
+
+def with_nulls(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a batch with null in the place of NaN, for those who know null."""
+    return rows.with_columns(selectors.float().fill_nan(None))
 
 
 def columns_with(enrichers: Iterable[str]) -> dict[str, pl.DataType]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from connectors.batch import with_nulls
 from connectors.filters import TYPES, And, Condition, Filter, Not, Or, Text, Value, searched
 
 _NUMBER = re.compile("-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?")
@@ -26,9 +27,13 @@ _ORDERS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
 
 def filled(rows: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
     """The rows with these columns, as a store fills those that they lack."""
-    return rows.select(
-        pl.col(name) if name in rows.columns else pl.lit(_missing(name), TYPES[name]).alias(name)
-        for name in columns
+    return with_nulls(
+        rows.select(
+            pl.col(name)
+            if name in rows.columns
+            else pl.lit(_missing(name), TYPES[name]).alias(name)
+            for name in columns
+        )
     )
 
 
@@ -65,9 +70,11 @@ def _cost(part: Filter) -> int:
     return 0 if part.field.key is None else 2
 
 
-def _missing(name: str) -> str | int:
+def _missing(name: str) -> str | int | None:
     if name == "attributes":
         return "{}"
+    if name == "duration":
+        return None
     return "" if TYPES[name] == pl.String() else 0
 
 
@@ -84,7 +91,7 @@ def _comparison(part: Condition) -> pl.Expr:
         return _ORDERS[part.operator](column, pl.lit(value))
     dtype = TYPES[part.field.column]
     if dtype == pl.Float64():
-        return _float(column, part.operator, value)
+        return _ORDERS[part.operator](column, pl.lit(float(value)))
     if isinstance(dtype, pl.Datetime):
         return _ORDERS[part.operator](column.to_physical(), pl.lit(value, pl.Int64))
     return _integer(column.cast(pl.UInt64), part.operator, value)
@@ -95,11 +102,6 @@ def _contains(text: pl.Expr, part: str) -> pl.Expr:
     if not part:
         return text.is_not_null()
     return text.str.contains_any([part], ascii_case_insensitive=True)
-
-
-def _float(column: pl.Expr, operator: str, value: Value) -> pl.Expr:
-    """What is no number is neither more nor less; Polars takes NaN for the largest."""
-    return _ORDERS[operator](column, pl.lit(float(value))) & column.is_not_nan()
 
 
 def _integer(column: pl.Expr, operator: str, value: Value) -> pl.Expr:

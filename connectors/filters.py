@@ -4,7 +4,8 @@
 
 A condition names a column or, with `attr.`, a key of `attributes`; a text alone is looked for in
 every column of text. `and` may be left out. A condition is true or false, never unknown: what a row
-lacks is an empty text, and `!=` and `!~` say the contrary of `=` and `~`.
+lacks is an empty text, a duration that it lacks is neither more nor less than a number, and `!=`
+and `!~` say the contrary of `=` and `~`.
 """
 
 from __future__ import annotations

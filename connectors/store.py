@@ -52,8 +52,7 @@ class Ledger:
 class Figures:
     """Figures of the requests of one day or one range: rows that have a status code.
 
-    Latencies are in seconds, and None where no request has a duration: stores keep one that is
-    missing as 0, so that only where all are 0 they tell nothing.
+    Latencies are in seconds, of the requests that have a duration, and None where none has one.
     """
 
     total: int
@@ -67,14 +66,21 @@ class Figures:
         cls,
         total: int,
         successful: int,
+        measured: int | None,
         seconds: float | None,
         median: float | None,
         p99: float | None,
+        *,
+        none_is_zero: bool = False,
     ) -> Figures:
-        """Figures of what a store says; `seconds` is the sum of the durations."""
-        if not seconds or not seconds > 0:  # a sum may be NaN
+        """Figures of what a store says; `seconds` is the sum of the `measured` durations.
+
+        `none_is_zero`: what is missing is 0 among them, so where all are 0 they tell nothing.
+        """
+        if not measured or seconds is None or (none_is_zero and not seconds):
             return cls(total, successful, None, None, None)
-        return cls(total, successful, _finite(seconds / total), _finite(median), _finite(p99))
+        average = _finite(seconds / measured)
+        return cls(total, successful, average, _finite(median), _finite(p99))
 
 
 def _finite(value: float | None) -> float | None:

@@ -35,6 +35,7 @@ def can_write(columns: pl.DataFrame) -> bool:
 def write_block(columns: pl.DataFrame) -> Iterator[bytes | memoryview]:
     """The pieces of the block, each made when it is asked for; no column has nulls.
 
+    NaN is null. A column that holds none is not nullable, so a table of any kind takes it.
     Texts of which there are few are numbered, so that ClickHouse need not look at each of them.
     """
     yield _varint(columns.width) + _varint(columns.height)
@@ -42,7 +43,11 @@ def write_block(columns: pl.DataFrame) -> Iterator[bytes | memoryview]:
         if column.dtype in _TYPES:
             type_, dtype = _TYPES[column.dtype]
             values = np.ascontiguousarray(column.to_physical().to_numpy(), dtype)
-            yield _texts(column.name, type_)
+            if column.dtype.is_float() and (missing := np.isnan(values)).any():
+                yield _texts(column.name, f"Nullable({type_})")
+                yield missing.view(np.uint8).data
+            else:
+                yield _texts(column.name, type_)
             yield values.view(np.uint8).data
         else:
             yield from _write_texts(column)

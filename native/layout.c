@@ -5,6 +5,8 @@
  * Then the values of its fields are read; of nearly all lines of a single layout, at once.
  */
 
+#include <math.h>
+
 #include "native.h"
 
 /* A field, and where it is: in the lines, or in texts made of them. */
@@ -497,17 +499,18 @@ static inline bool read_straight(Reading *reading, int64_t line, const byte *at,
     return at == end;
 }
 
-/* Makes the columns of a line as they were before it was read. */
+/* Makes the columns of a line as they were before it was read: of seconds NaN is none. */
 static void forget(Reading *reading, int64_t line)
 {
     static const int64_t SIZES[] = {[TEXT] = sizeof(View), [TIME] = sizeof(int64_t),
                                     [STATUS] = sizeof(uint16_t), [SMALL] = sizeof(uint16_t),
-                                    [LARGE] = sizeof(uint64_t), [SECONDS] = sizeof(double),
-                                    [ATTRIBUTE] = 0};
+                                    [LARGE] = sizeof(uint64_t), [ATTRIBUTE] = 0};
     reading->objects.size = reading->object;
     reading->has_time = reading->timeless;
     for (const Key *key = reading->keys; key < reading->keys + reading->key_count; key++)
-        if (key->out)
+        if (key->out && key->kind == SECONDS)
+            ((double *)key->out)[line] = NAN;
+        else if (key->out)
             memset((byte *)key->out + line * SIZES[key->kind], 0, SIZES[key->kind]);
 }
 

@@ -535,13 +535,16 @@ def _room_beside(keys: Sequence[Key]) -> int:
     return len("{}") + len('"":true,') * len(keys) + names
 
 
-def _zeros(count: int, types: Sequence[np.dtype[Any]]) -> Iterator[npt.NDArray[Any]]:
-    """So many zeros of each type; all memory at once."""
+def _blanks(count: int, types: Sequence[np.dtype[Any]]) -> Iterator[npt.NDArray[Any]]:
+    """So many values of each type, which are none: NaN of floats, else 0; all memory at once."""
     room = -(-count // 16) * 16  # so that each begins where its type may
     memory = np.zeros(room * sum(each.itemsize for each in types), np.uint8)
     begin = 0
     for each in types:
-        yield memory[begin : begin + count * each.itemsize].view(each)
+        blank = memory[begin : begin + count * each.itemsize].view(each)
+        if each == np.float64:
+            blank.fill(np.nan)
+        yield blank
         begin += room * each.itemsize
 
 
@@ -554,13 +557,13 @@ def read(
 ) -> Read:
     """Lines of this format; what is no column's goes into the column `attributes`, if any is.
 
-    Lines of layouts are read by the steps of the first of them that fits.
+    Of seconds NaN is none. Lines of layouts are read by the steps of the first of them that fits.
     """
     assert native.library
     count = len(starts) - 1
     typed = {key.column: _DTYPES[key.kind] for key in keys.all if key.kind in _DTYPES}
     types = [dtype for dtype, _ in typed.values()]
-    *cells, attributes, ok = _zeros(count, [*types, _View, np.dtype(np.uint8)])
+    *cells, attributes, ok = _blanks(count, [*types, _View, np.dtype(np.uint8)])
     values = dict(zip(typed, cells, strict=True))
     names = [f'{{"{key.name}":'.encode() for key in keys.all]
     outs = {column: cell.ctypes.data for column, cell in values.items()}

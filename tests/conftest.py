@@ -263,7 +263,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
     client = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "clickhouse"))
     client.command(
         "CREATE TABLE logs (timestamp DateTime64(6, 'UTC'), customer_id String, success Bool, "
-        "duration Float64, status_code UInt16 DEFAULT 200) "
+        "duration Nullable(Float64), status_code UInt16 DEFAULT 200) "
         "ENGINE = MergeTree ORDER BY (customer_id, timestamp)"
     )
     client.command("CREATE TABLE dead_letters (raw String) ENGINE = MergeTree ORDER BY raw")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 import native
-from connectors.batch import COLUMNS, Parsed, Span, Stream, Taken
+from connectors.batch import COLUMNS, Parsed, Span, Stream, Taken, with_nulls
 from connectors.encodings import Encoding
 from connectors.errors import MalformedLine
 from connectors.sources.records import Piece, taken
@@ -26,7 +27,8 @@ SEEN = int(datetime(2026, 11, 23, tzinfo=timezone.utc).timestamp()) * 1_000_000
 """When the streams of the tests were seen first, as `Span.seen`: it is the year of the samples."""
 
 _EMPTY = {
-    name: {pl.String(): "", pl.Boolean(): False}.get(dtype, 0) for name, dtype in COLUMNS.items()
+    name: {pl.String(): "", pl.Boolean(): False, pl.Float64(): None}.get(dtype, 0)
+    for name, dtype in COLUMNS.items()
 }
 _IDENTITY = ("file_id", "offset", "line", "source")
 
@@ -91,10 +93,10 @@ def parse(
 
 
 def row_of(name: str, line: str, time_zone: str = "UTC") -> dict[str, Any]:
-    """The row that one good line becomes, less its identity."""
+    """The row that one good line becomes, less its identity, with None where NaN is none."""
     parsed = parse(name, line.encode() + b"\n", time_zone)
     assert parsed.rejected.is_empty(), parsed.rejected.to_dicts()
-    (row,) = parsed.rows.iter_rows(named=True)
+    (row,) = with_nulls(parsed.rows).iter_rows(named=True)
     return {key: value for key, value in row.items() if key not in _IDENTITY}
 
 
@@ -115,6 +117,8 @@ def filled(row: dict[str, Any]) -> dict[str, Any]:
     """The row with every column of the store; attributes as JSON of one spelling."""
     attributes = json.dumps(json.loads(row.get("attributes", "{}")), sort_keys=True)
     found = {name: value for name, value in row.items() if name in COLUMNS}
+    if math.isnan(found.get("duration") or 0):
+        del found["duration"]
     return {**_EMPTY, **found, "attributes": attributes}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -12,31 +13,33 @@ from statistics import fmean
 from typing import Any, cast
 
 import clickhouse_connect
+import polars as pl
 import pytest
 from clickhouse_connect.driver.client import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connectors.batch import COLUMNS as COLUMNS_OF_ROWS
 from connectors.errors import StoreError
 from connectors.filters import parse
 from connectors.logs import Selection
 from connectors.sinks.clickhouse import reader as clickhouse_reader
+from connectors.sinks.clickhouse.insert import insert_columns
 from connectors.sinks.clickhouse.logs import ClickHouseLogs
 from connectors.sinks.clickhouse.reader import (
-    ESTIMATES_OF_ALL,
-    ESTIMATES_OF_ONE,
+    ESTIMATES,
     RANKING_OF_CUSTOMERS,
     ClickHouseReader,
 )
 from connectors.sinks.clickhouse.store import ClickHouseStore
-from connectors.sinks.clickhouse.tables import REQUEST, prepare_tables
+from connectors.sinks.clickhouse.tables import PROJECTED, REQUEST, prepare_tables
 from connectors.sinks.sql_logs import Values
 from connectors.store import Figures, Statistics, open_store
 from settings import Settings
 from tests.conftest import DEADLINE, wait_for
 from tests.test_clickhouse_store import FORMER_LOGS
 
-Row = tuple[datetime, str, bool, float]
+Row = tuple[datetime, str, bool, float | None]
 COLUMNS = ["timestamp", "customer_id", "success", "duration", "status_code"]
 NO_REQUESTS = Statistics(Figures(0, 0, None, None, None), [])
 YEAR_ONE, END_OF_TIME = date.min, date.max
@@ -95,9 +98,9 @@ def percentile(values: Sequence[float], fraction: float) -> float:
 
 
 def figures(rows: Sequence[Row]) -> Figures:
-    durations = [duration for _, _, _, duration in rows]
+    durations = [duration for _, _, _, duration in rows if duration is not None]
     successful = sum(success for _, _, success, _ in rows)
-    if not any(durations):
+    if not durations:
         return Figures(len(rows), successful, None, None, None)
     return Figures(
         total=len(rows),
@@ -129,7 +132,7 @@ def test_percentiles_lie_between_the_closest_ranks(
 
 
 days = st.datetimes(datetime(2024, 2, 28), datetime(2024, 3, 2))
-durations = st.just(0.0) | st.floats(0, 1e4, allow_subnormal=False)
+durations = st.none() | st.just(0.0) | st.floats(0, 1e4, allow_subnormal=False)
 requests = st.lists(st.tuples(days, st.booleans(), durations), max_size=40)
 no_requests = st.lists(st.tuples(days, st.just(False), durations), min_size=1, max_size=5)
 customers = map("customer {}".format, itertools.count())  # one for each example
@@ -144,8 +147,8 @@ customers = map("customer {}".format, itertools.count())  # one for each example
 def test_figures_equal_those_of_plain_python(
     client: Client,
     reader: ClickHouseReader,
-    requests: list[tuple[datetime, bool, float]],
-    no_requests: list[tuple[datetime, bool, float]],
+    requests: list[tuple[datetime, bool, float | None]],
+    no_requests: list[tuple[datetime, bool, float | None]],
 ) -> None:
     customer = next(customers)
     rows, others = (
@@ -224,14 +227,14 @@ def test_no_duration_is_null_and_so_is_one_that_is_infinite(
     client: Client, reader: ClickHouseReader, monkeypatch: pytest.MonkeyPatch, estimated: bool
 ) -> None:
     limit(monkeypatch, 0 if estimated else 10**9)
-    for day, duration in enumerate((0.0, math.inf, math.nan, 2.0), 1):
+    for day, duration in enumerate((None, math.inf, math.nan, 2.0, 0.0), 1):
         insert(client, (at(f"2024-01-0{day}"), "cust_1", True, duration))
 
     found = statistics(reader, None, YEAR_ONE, END_OF_TIME)
     assert found
     assert found.estimated == estimated
-    assert [of_day.average for _, of_day in found.daily] == [None, None, None, 2.0]
-    assert [of_day.p99 for _, of_day in found.daily] == [None, None, None, 2.0]
+    assert [of_day.average for _, of_day in found.daily] == [None, None, None, 2.0, 0.0]
+    assert [of_day.p99 for _, of_day in found.daily] == [None, None, None, 2.0, 0.0]
     assert found.overall.average is None
 
 
@@ -442,14 +445,21 @@ def test_a_range_without_requests_has_no_estimate(
 @pytest.mark.parametrize(
     ("query", "projection"),
     [
-        (ESTIMATES_OF_ALL, "requests_by_day"),
-        (ESTIMATES_OF_ONE, "requests_by_customer"),
-        (RANKING_OF_CUSTOMERS.format(request=REQUEST, order="total"), "requests_by_customer"),
+        (ESTIMATES, "figures_by_day"),
+        (ESTIMATES, "figures_by_customer"),
+        (RANKING_OF_CUSTOMERS, "figures_by_customer"),
     ],
 )
 def test_estimates_read_the_projection_and_not_the_rows(
     store: ClickHouseStore, query: str, projection: str
 ) -> None:
+    query = query.format(
+        request=REQUEST,
+        measured=PROJECTED.measured,
+        projection=projection,
+        order="total",
+        customer="" if projection == PROJECTED.by_day else "customer_id = {customer:String} AND",
+    )
     store._client.command(SKEWED)
     store._client.command("OPTIMIZE TABLE logs FINAL")
     values = {
@@ -597,9 +607,8 @@ def test_the_documented_statements_make_a_table_of_an_earlier_version_new(
     prepare_tables(client, "logs", is_shared=True)
     client.command(SKEWED)
     assert "sorted as earlier versions did it" in capfd.readouterr().err
-    text = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
-    part = text.partition("### Tables of earlier versions")[2]
-    for statement in part.partition("```sql\n")[2].partition("```")[0].split(";\n"):
+    null, new = statements()
+    for statement in f"{new}{null}".split(";\n"):
         if statement:
             client.command(statement)
     prepare_tables(client, "logs", is_shared=True)
@@ -607,6 +616,76 @@ def test_the_documented_statements_make_a_table_of_an_earlier_version_new(
     assert client.query(made).result_rows == wanted[0]
     assert set(client.query(projected).result_rows) == wanted[1]
     assert client.query("SELECT count() FROM logs").result_rows == [(600_000,)]
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_duration_that_is_missing_is_0_in_a_table_of_an_earlier_version_until_it_is_altered(
+    is_compiled: bool,
+    store: ClickHouseStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    client = store._client
+    make_former(client, with_projections=True)
+    monkeypatch.setattr("connectors.sinks.clickhouse.logs._GOOD_FOR", 0)
+    if not is_compiled:
+        monkeypatch.setattr("native.library", None)
+    given = {
+        "timestamp": [at("2024-01-01")] * 4,
+        "customer_id": ["some", "some", "none", "fast"],
+        "status_code": [200] * 4,
+        "success": [True] * 4,
+        "duration": [1.0, math.nan, math.nan, 0.0],
+    }
+
+    def add(rows: int = 4) -> None:
+        frame = pl.DataFrame(given, {name: COLUMNS_OF_ROWS[name] for name in given})
+        insert_columns(client, "logs", frame[:rows], {"async_insert": 0})
+
+    def said() -> list[tuple[int, float | None, float | None]]:
+        """Count, average and median of all, of those that some, none, and all of 0 seconds have."""
+        found = []
+        for exact in (10**9, 0):
+            limit(monkeypatch, exact)
+            every = [asked(store, name).overall for name in (None, "some", "none", "fast")]
+            found.append([(one.total, one.average, one.median) for one in every])
+        assert found[0] == found[1]
+        assert store.reader
+        ranked = asyncio.run(
+            store.reader.ranking(("customer_id",), "latency", 3, YEAR_ONE, END_OF_TIME)
+        ).ranked
+        averages = {values[0]: figures.average for values, figures in ranked}
+        assert averages == {
+            name: average
+            for name, (_, average, _) in zip(("some", "none", "fast"), found[0][1:], strict=True)
+        }
+        return found[0]
+
+    prepare_tables(client, "logs", is_shared=True)
+    assert "a duration that is missing is 0" in capfd.readouterr().err
+    add()
+    assert said() == [(4, 0.25, 0.0), (2, 0.5, 0.5), (1, None, None), (1, None, None)]
+
+    client.command(statements()[0].rstrip(";\n"))
+    before = [(4, 0.25, 0.0), (2, 0.5, 0.5), (1, 0.0, 0.0), (1, 0.0, 0.0)]
+    assert said() == before
+    prepare_tables(client, "logs", is_shared=True)
+    assert "missing" not in capfd.readouterr().err
+    assert said() == before
+    add(3)
+    after = [(7, 0.4, 0.0), (4, pytest.approx(2 / 3), 1.0), (2, 0.0, 0.0), (1, 0.0, 0.0)]
+    assert said() == after
+    for name in (PROJECTED.by_day, PROJECTED.by_customer):
+        client.command(f"ALTER TABLE logs MATERIALIZE PROJECTION {name}")
+    assert said() == after
+    assert client.query("SELECT countIf(duration IS NULL) FROM logs").result_rows == [(2,)]
+
+
+def statements() -> Sequence[str]:
+    """What docs/operations.md has for tables of earlier versions."""
+    text = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+    part = text.partition("### Tables of earlier versions")[2].partition("\n### ")[0]
+    return re.findall(r"```sql\n(.*?)```", part, re.DOTALL)
 
 
 def counted(statistics: Statistics) -> list[tuple[int, int]]:
@@ -625,7 +704,7 @@ def test_projections_are_there_with_the_insert(
     client.command("SYSTEM STOP MERGES logs")
     insert(client, (at("2024-01-01"), "cust_1", True, 1.0))
     made = "SELECT projections FROM system.parts WHERE table = 'logs' AND active"
-    names = ["requests_by_customer", "requests_by_day", "requests_of_customer", "rows_by_time"]
+    names = ["figures_by_customer", "figures_by_day", "requests_of_customer", "rows_by_time"]
     assert client.query(made).result_rows == [(names,)]
 
 

@@ -111,7 +111,7 @@ def test_fills_columns_that_a_format_does_not_have(open_it):
     store = open_it()
     store.writer().write(batch(0, 1))
     found = store._client.query("SELECT method, bytes_sent, attributes, duration FROM logs")
-    assert found.result_rows == [("", 0, "{}", 0.0)]
+    assert found.result_rows == [("", 0, "{}", None)]
 
 
 def test_remembers_where_every_file_was_left(open_it):
@@ -343,7 +343,7 @@ def test_the_embedded_store_adds_a_column_that_is_missing(open_it):
 OTEL = """
 SELECT Timestamp, TraceId, SpanId, SeverityText, SeverityNumber, ServiceName, Body,
     ResourceAttributes['host.name'], LogAttributes['http.response.status_code'],
-    LogAttributes['a.b']
+    LogAttributes['a.b'], LogAttributes['http.server.request.duration']
 FROM otel_logs ORDER BY Timestamp
 """
 
@@ -353,16 +353,16 @@ def test_a_view_has_the_rows_with_the_columns_of_opentelemetry(open_it):
     store = open_it()
     attributes = '{"trace_id": "abc", "span_id": "d", "service": "shop", "a.b": 1.5, "c": {"d": 1}}'
     for values in (
-        f"(1, 'WARN', 'slow', '', '', 0, 'h', '{attributes}')",
-        "(2, '', '', 'GET', '/a', 503, '', '')",
+        f"(1, 'WARN', 'slow', '', '', 0, NULL, 'h', '{attributes}')",
+        "(2, '', '', 'GET', '/a', 503, 0, '', '')",
     ):
         store._client.command(
-            "INSERT INTO logs (timestamp, level, message, method, request_path, status_code, host, "
-            f"attributes) VALUES {values}"
+            "INSERT INTO logs (timestamp, level, message, method, request_path, status_code, "
+            f"duration, host, attributes) VALUES {values}"
         )
     first, second = store._client.query(OTEL).result_rows
-    assert first[1:] == ("abc", "d", "WARN", 13, "shop", "slow", "h", "", "1.5")
-    assert second[1:] == ("", "", "error", 17, "", "GET /a", "", "503", "")
+    assert first[1:] == ("abc", "d", "WARN", 13, "shop", "slow", "h", "", "1.5", "")
+    assert second[1:] == ("", "", "error", 17, "", "GET /a", "", "503", "", "0")
     assert first[0].timestamp() == 1
     found = store._client.query("SELECT LogAttributes FROM otel_logs ORDER BY Timestamp")
     assert found.result_rows[0][0]["c"] == '{"d":1}'
@@ -842,7 +842,7 @@ def test_what_is_left_of_many_refused_lines_is_one_part(open_it):
 
 def test_waits_while_the_table_takes_no_line_at_all(open_it):
     store = open_it()
-    for name in ("requests_by_day", "requests_by_customer", "requests_of_customer"):
+    for name in ("figures_by_day", "figures_by_customer", "requests_of_customer"):
         store._client.command(f"ALTER TABLE logs DROP PROJECTION {name}")
     store._client.command("ALTER TABLE logs DROP COLUMN status_code")
     writing = threading.Thread(target=store.writer().write, args=[batch(0, 5)], daemon=True)

@@ -127,9 +127,9 @@ def nearest_rank(values: Sequence[float], percent: int) -> float:
 
 
 def figures(rows: Sequence[Row]) -> Figures:
-    durations = [duration for _, _, _, duration in rows]
+    durations = [duration for _, _, _, duration in rows if duration is not None]
     successful = sum(success for _, _, success, _ in rows)
-    if not any(durations):
+    if not durations:
         return Figures(len(rows), successful, None, None, None)
     return Figures(
         total=len(rows),
@@ -152,7 +152,7 @@ days = st.datetimes(datetime(2024, 2, 28), datetime(2024, 3, 2))
 durations = st.just(0.0) | st.floats(0, 1e4, allow_subnormal=False)
 requests = st.lists(st.tuples(days, st.booleans(), durations), max_size=120)
 others = st.lists(st.tuples(days, st.just(False), durations), min_size=1, max_size=5)
-without_duration = st.lists(st.tuples(days, st.booleans(), st.just(0.0)), max_size=5)
+without_duration = st.lists(st.tuples(days, st.booleans(), st.none()), max_size=5)
 customers = map("customer {}".format, itertools.count())  # one for each example
 
 
@@ -162,16 +162,16 @@ customers = map("customer {}".format, itertools.count())  # one for each example
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # examples share one bucket
 )
 @given(requests=requests, others=others, without_duration=without_duration)
-@example(  # of nine the fifth is the third of the seven that have a duration
+@example(  # of nine requests, the figures are those of the seven that have a duration
     requests=[(datetime(2024, 2, 28), False, float(number > 1)) for number in range(7)],
     others=[(datetime(2024, 2, 28), False, 0.0)],
-    without_duration=[(datetime(2024, 2, 28), False, 0.0)] * 2,
+    without_duration=[(datetime(2024, 2, 28), False, None)] * 2,
 )
 def test_figures_equal_those_of_plain_python(
     bucket: Bucket,
     requests: list[tuple[datetime, bool, float]],
     others: list[tuple[datetime, bool, float]],
-    without_duration: list[tuple[datetime, bool, float]],
+    without_duration: list[tuple[datetime, bool, None]],
 ) -> None:
     customer = next(customers)
     rows, unmeasured, no_requests = (
@@ -303,7 +303,7 @@ def test_no_rows_have_no_statistics(tagged: Bucket) -> None:
 
 
 def test_requests_without_a_duration_have_no_latencies(tagged: Bucket) -> None:
-    rows = [(at("2024-01-01"), "cust_1", True, 0.0)]
+    rows = [(at("2024-01-01"), "cust_1", True, None)]
     tagged.insert(*rows, without="duration")
 
     nothing = Figures(1, 1, None, None, None)

@@ -317,7 +317,7 @@ def test_the_api_answers_in_sql_too_with_the_types_of_columns_and_not_without_en
     assert ten["columns"] == [
         {"name": "customer_id", "type": "String"},
         {"name": "offset", "type": "UInt64"},
-        {"name": "duration", "type": "Float64"},
+        {"name": "duration", "type": "Nullable(Float64)"},
     ]
     assert (ten["rows"], ten["is_whole"]) == ([["cust_0", "0", 0.5]], False)
     endless = query("SELECT number FROM system.numbers", limit=3).json()

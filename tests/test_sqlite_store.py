@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -73,7 +75,7 @@ def test_rows_dead_letters_and_the_entry_come_together_or_not_at_all(store, file
     )
     assert file.execute(
         "SELECT method, bytes_sent, attributes, duration FROM logs LIMIT 1"
-    ).fetchone() == ("", 0, "{}", 0.0)
+    ).fetchone() == ("", 0, "{}", None)
 
 
 def test_a_column_that_is_missing_is_added(store, file, tmp_path):
@@ -82,6 +84,26 @@ def test_a_column_that_is_missing_is_added(store, file, tmp_path):
     with closing(open_store(settings, Retry())) as again:
         again.writer().write(batch(0, 2))
     assert file.execute("SELECT referer FROM logs").fetchall() == [("",), ("",)]
+
+
+def test_a_file_of_an_earlier_version_where_none_was_0_goes_on_with_null(store, file):
+    for statement in (
+        "DROP INDEX requests",
+        "ALTER TABLE logs DROP COLUMN duration",
+        "ALTER TABLE logs ADD COLUMN duration REAL DEFAULT 0",
+        "INSERT INTO logs (customer_id, timestamp, status_code, file_id, offset) "
+        "VALUES ('former', 0, 200, 7, 0)",
+    ):
+        file.execute(statement)
+    writer = store.writer()
+    writer.write(batch(0, 2))
+    timed = batch(2, 4)
+    rows = timed.rows.with_columns(duration=pl.Series([float("nan"), 0.0]))
+    writer.write(replace(timed, rows=rows))
+    found = file.execute("SELECT duration FROM logs ORDER BY rowid").fetchall()
+    assert found == [(0.0,), (None,), (None,), (None,), (0.0,)]
+    former = asyncio.run(store.reader.statistics("former", date.min, date.max)).overall
+    assert (former.total, former.average) == (1, None), "nobody knows whether 0 is none"
 
 
 def test_several_may_make_a_store_at_once(tmp_path):

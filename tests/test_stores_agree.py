@@ -27,7 +27,19 @@ from tests.servers.influxd import Influxd
 
 ALWAYS = (date(1970, 1, 1), date(2099, 12, 31))
 ODD = ("app", "unmeasured", "mixed")
-CUSTOMERS = [None, *(f"cust_{number}" for number in range(1, 11)), *ODD, "nobody"]
+KNOWN = {  # customer -> how the durations of its requests are written, what the figures are
+    "some": (
+        ("", '"duration":0.5,', '"duration":null,', '"duration":1.5,', '"duration":"-",'),
+        1.0,
+    ),
+    "half": (("", '"duration":0.25,', '"duration":"NaN",'), 0.25),
+    "fast": (("", '"duration":0,', '"duration":0.0,', '"duration":-0,', '"duration_ms":"0",'), 0.0),
+    "none": (
+        ("", '"duration":null,', '"duration":"-",', '"duration":"",', '"duration":NaN,'),
+        None,
+    ),
+}
+CUSTOMERS = [None, *(f"cust_{number}" for number in range(1, 11)), *ODD, "nobody", *KNOWN]
 EDGES = [
     date.min,
     date(1677, 9, 20),
@@ -81,7 +93,28 @@ def odd_lines(random: Random) -> list[str]:
         }
         kept = {key: value for key, value in optional.items() if random.random() < 0.8}
         lines.append(line("mixed", **kept))
+    for customer, (durations, _) in KNOWN.items():
+        for more in durations:
+            time = '"ts":"2024-01-05T12:00:00Z"'
+            lines.append(f'{{{more}{time},"customer":"{customer}","path":"/a","status":200}}')
     return lines
+
+
+def agree_with_what_is_known(
+    asked: Sequence[str | None], said: Sequence[Statistics | None]
+) -> None:
+    """The figures of those customers that are `KNOWN`; they are `asked` for first."""
+    for customer, statistics in zip(asked, said, strict=False):
+        if customer in KNOWN:
+            durations, mean = KNOWN[customer]
+            assert statistics
+            found = statistics.overall
+            assert (found.total, found.average, found.p99 is None) == (
+                len(durations),
+                mean,
+                mean is None,
+            )
+            assert [of_day for _, of_day in statistics.daily] == [found]
 
 
 def odd_questions(random: Random) -> list[Question]:
@@ -181,9 +214,9 @@ def without_percentiles(statistics: Statistics | None) -> list[Figures]:
 
 
 def within_a_rank(durations: list[float], share: float, answer: float | None) -> bool:
-    """Whether `answer` lies between the neighbours of the exact rank; None: of zeros only."""
-    if answer is None:
-        return not any(durations)
+    """Whether `answer` lies between the neighbours of the exact rank; None: there are none."""
+    if answer is None or not durations:
+        return answer is None and not durations
     rank = share * (len(durations) - 1)
     low, high = max(0, int(rank) - 1), min(len(durations) - 1, int(rank) + 2)
     return durations[low] - 1e-9 <= answer <= durations[high] + 1e-9
@@ -224,7 +257,8 @@ def test_mongodb_says_the_same_as_sqlite(pipeline: Pipeline, mongodb: dict[str, 
     random = Random(7)
     logs = write_logs(pipeline, 500, random)
     of_odd = odd_questions(random)
-    questions = [(customer, *ALWAYS) for customer in CUSTOMERS[::5]] + of_odd[::5]
+    asked = [*CUSTOMERS[:15:5], *KNOWN]
+    questions = [(customer, *ALWAYS) for customer in asked] + of_odd[::5]
     said, found, by_hour, ranked = [], [], [], []
     for given in ({"store": "sqlite"}, mongodb):
         chosen = {**given, "data_dir": pipeline.directory / "data", "instance": "host"}
@@ -240,6 +274,8 @@ def test_mongodb_says_the_same_as_sqlite(pipeline: Pipeline, mongodb: dict[str, 
     assert said == said[:2] * 2
     sqlite, mongo = found
     assert any(sqlite)
+    for statistics in found:
+        agree_with_what_is_known(asked, statistics)
     for one, other in zip(sqlite, mongo, strict=True):
         for figures, same in zip(rounded(one), rounded(other), strict=True):
             assert replace(figures, median=None, p99=None) == replace(same, median=None, p99=None)
@@ -278,8 +314,10 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
         ranked.append(rankings)
     assert said[0][0] == f"lines={lines}"
     assert said == said[:2] * 4
-    assert said[1] == ["lines=500", "stored=500", "dead=0"]
+    assert said[1] == ["lines=518", "stored=518", "dead=0"]
     embedded, server, influx, sqlite = found
+    for statistics in found:
+        agree_with_what_is_known(CUSTOMERS, statistics)
     agree_by_hour(by_hour)
     client = clickhouse_connect.get_client(dsn=bridge.url)
     for question, first, second, third, fourth in zip(RANKINGS, *ranked, strict=True):
@@ -319,8 +357,8 @@ def test_every_store_has_the_same_lines_and_says_the_same_of_them(
                     "last": min(end, date(2299, 12, 31)),
                 }
                 rows = client.query(sorted_durations, values).result_rows
-                every = [duration for (duration,) in rows]
-                assert len(every) == figures.total
+                assert len(rows) == figures.total
+                every = [duration for (duration,) in rows if duration is not None]
                 assert within_a_rank(every, 0.5, figures.median)
                 assert within_a_rank(every, 0.99, figures.p99)
     client.close()

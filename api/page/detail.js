@@ -49,7 +49,7 @@ export function Detail({ known }) {
 /** @param {{ row: Row }} props */
 function Fields({ row }) {
   /** @type {[string, unknown][]} */
-  const plain = Object.entries(row).filter(([name, value]) => !HIDDEN.has(name) && value); // what it lacks is empty or 0
+  const plain = Object.entries(row).filter(([name, value]) => !HIDDEN.has(name) && (value || (name === "duration" && value === 0))); // what it lacks is empty or 0, or null
   const keys = attributes(row);
   if (row.attributes && row.attributes !== "{}" && !keys.length) plain.push(["attributes", row.attributes]);
   /** @type {[string, unknown][]} */

@@ -53,7 +53,7 @@ export function text(row) {
   if (row.method || row.endpoint) {
     parts.push([row.method, row.endpoint].filter(Boolean).join(" "));
     if (row.status_code) parts.push(String(row.status_code));
-    if (row.duration) parts.push(duration(row.duration));
+    if (typeof row.duration === "number") parts.push(duration(row.duration));
     if (row.customer_id) parts.push(row.customer_id);
   }
   if (row.message) parts.push(row.message);
@@ -116,6 +116,6 @@ export function attributes(row) {
 export function fieldOf(row, name) {
   const value = name.startsWith("attr.") ? attributes(row).find(([key]) => attribute(key) === name)?.[1] : row[name];
   if (value === null || value === undefined) return "";
-  if (name === "duration") return value ? duration(value) : "";
+  if (name === "duration") return duration(value);
   return (typeof value === "object" ? JSON.stringify(value) : String(value)).slice(0, 500);
 }

@@ -71,6 +71,10 @@ class SqlLogs(ABC):
         """
 
     @abstractmethod
+    async def knows_none(self) -> bool:
+        """Whether a row may have no duration; in tables of earlier versions it has 0 instead."""
+
+    @abstractmethod
     async def columns(self) -> Sequence[str]:
         """See `Logs`."""
 
@@ -133,8 +137,13 @@ class SqlLogs(ABC):
             estimated = requests > self.estimates_beyond
         bucket = self.bucket(self._adding(values)(width))
         found = await self._ask(self.requests_by_time(bucket, where, estimated=estimated), values)
+        knows_none = await self.knows_none()
+
+        def tells(longest: float | None) -> bool:
+            return longest is not None and (knows_none or longest > 0)
+
         return estimated, [
-            Moment(start, total, failed, *(map(float, percentiles) if longest else _UNKNOWN))
+            Moment(start, total, failed, *(map(float, percentiles) if tells(longest) else _UNKNOWN))
             for start, total, failed, *percentiles, longest in found
         ]
 

@@ -301,8 +301,12 @@ def _with_bytes(attributes: str, raw: bytes) -> str:
 
 
 def filled(frame: pl.DataFrame) -> pl.DataFrame:
-    """Every missing value as empty text, 0 or `{}`: stored columns hold no nulls."""
-    empty = {pl.String(): pl.lit(""), pl.Boolean(): pl.lit(False)}
+    """Every missing value as empty text, 0, NaN or `{}`: columns of a batch hold no nulls."""
+    empty = {
+        pl.String(): pl.lit(""),
+        pl.Boolean(): pl.lit(False),
+        pl.Float64(): pl.lit(float("nan")),
+    }
     return frame.with_columns(
         pl.col(name).fill_null(
             pl.lit("{}") if name == "attributes" else empty.get(frame.schema[name], pl.lit(0))

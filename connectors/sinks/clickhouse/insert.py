@@ -20,7 +20,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error
 
-from connectors.batch import PLACE, REFUSED
+from connectors.batch import PLACE, REFUSED, with_nulls
 from connectors.sinks.clickhouse.errors import (
     is_of_a_view,
     is_too_much,
@@ -55,6 +55,7 @@ def insert_lines(
     settings: dict[str, object] = {
         "async_insert": 0,
         "insert_deduplication_token": token,
+        "input_format_null_as_default": 1,  # for a duration that is none, in former tables
         # One insert is one part, or its token would not cover it.
         "max_insert_block_size": len(lines) + 1,
         "min_insert_block_size_rows": len(lines) + 1,
@@ -164,7 +165,7 @@ def _part(token: str, lines: pl.DataFrame) -> str:
 def insert_columns(
     client: Client, table: str, lines: pl.DataFrame, settings: dict[str, object]
 ) -> None:
-    """Insert lines as one block."""
+    """Insert lines as one block; a column that is not nullable takes its default for null."""
     lines = lines.drop("line", strict=False)  # the offset is identity enough here
     pieces: Iterable[bytes | memoryview]
     if can_write(lines):
@@ -178,7 +179,7 @@ def insert_columns(
 
 def _arrow(lines: pl.DataFrame) -> memoryview:
     # Texts are views into the lines of the whole batch: as such they would be written with it.
-    columns = lines.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    columns = with_nulls(lines).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, columns.schema) as stream:
         stream.write_table(columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -13,7 +13,14 @@ import polars as pl
 from connectors.contrast import LONGEST
 from connectors.filters import TYPES, And, Condition, Filter, Not, Or
 from connectors.logs import SHOWN, Place, Row, Selection
-from connectors.sinks.clickhouse.tables import COUNTED, COUNTS, MICROSECONDS, PIECE, PIECE_OF_ROW
+from connectors.sinks.clickhouse.tables import (
+    COUNTED,
+    COUNTS,
+    MICROSECONDS,
+    PIECE,
+    PIECE_OF_ROW,
+    is_nullable,
+)
 from connectors.sinks.sql_contrast import SqlContrast
 from connectors.sinks.sql_logs import Values, known
 
@@ -23,7 +30,7 @@ _NUMBER = "^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?$"
 _GRANULE = "(intDiv(_part_offset, 8192) + cityHash64(_part))"
 
 _COLUMNS = """
-SELECT name FROM system.columns
+SELECT name, type FROM system.columns
 WHERE database = currentDatabase() AND table = {name:String}
 """
 
@@ -76,7 +83,7 @@ class ClickHouseLogs(SqlContrast):
     table = "{table:Identifier}"
     estimates_beyond = 500_000  # exact ones need all durations in memory
     _counts = False
-    _columns: tuple[float, Sequence[str]] = (0.0, ())
+    _columns: tuple[float, Mapping[str, str]] = (0.0, {})
 
     def placeholder(self, name: str, value: str | int | float) -> str:
         """See `SqlLogs`."""
@@ -227,12 +234,19 @@ class ClickHouseLogs(SqlContrast):
 
     async def columns(self) -> Sequence[str]:
         """See `Logs`."""
-        asked, columns = self._columns
+        return known(await self._types())
+
+    async def knows_none(self) -> bool:
+        """See `SqlLogs`."""
+        return is_nullable((await self._types()).get("duration", ""))
+
+    async def _types(self) -> Mapping[str, str]:
+        asked, types = self._columns
         now = time.monotonic()
-        if not columns or now - asked > _GOOD_FOR:
-            columns = known([name for (name,) in await self._ask(_COLUMNS, {})])
-            self._columns = now, columns
-        return columns
+        if not types or now - asked > _GOOD_FOR:
+            types = {str(name): str(type_) for name, type_ in await self._ask(_COLUMNS, {})}
+            self._columns = now, types
+        return types
 
     async def newest(self, now: int) -> int | None:
         """See `Logs`."""

@@ -33,7 +33,7 @@ _OF_REQUESTS = {
     "http.route": "endpoint",
     "http.response.status_code": "if(status_code > 0, toString(status_code), '')",
     "http.response.body.size": "if(status_code > 0, toString(bytes_sent), '')",
-    "http.server.request.duration": "if(duration > 0, toString(duration), '')",
+    "http.server.request.duration": "ifNull(toString(duration), '')",
     "client.address": "client_ip",
     "user_agent.original": "user_agent",
     "http.request.header.referer": "referer",

@@ -18,7 +18,7 @@ from connectors.letters import Letters
 from connectors.logs import Logs
 from connectors.sinks.clickhouse.letters import ClickHouseLetters
 from connectors.sinks.clickhouse.logs import ClickHouseLogs
-from connectors.sinks.clickhouse.tables import MICROSECONDS, REQUEST
+from connectors.sinks.clickhouse.tables import FORMER, MICROSECONDS, PROJECTED, REQUEST, Projected
 from connectors.sinks.sql_logs import Values
 from connectors.store import Figures, Ranking, Statistics, hour
 
@@ -32,6 +32,7 @@ SELECT
     count(),
     countIf({request}),
     countIf(success AND {request}),
+    {measured},
     sumIf(duration, {request}),
     quantiles{way}If(0.5, 0.99)(duration, {request})
 FROM {{table:Identifier}}
@@ -46,13 +47,15 @@ _HOURS = f"intDiv({MICROSECONDS} - positiveModulo({MICROSECONDS}, 3600000000), 3
 _EXACT, _ESTIMATED = "ExactInclusive", "TDigest"
 
 # The inner part is that of the projections, which know nothing but days: word by word. Parts that
-# lack them, of earlier versions, are read row by row.
-_ESTIMATES = """
-SELECT day, sum(rows), sum(total), sum(successful), sum(seconds),
+# lack them, of earlier versions, are read row by row. Tables of earlier versions have other ones,
+# which do not count the durations: each request has one there.
+ESTIMATES = """
+SELECT day, sum(rows), sum(total), sum(successful), sum(measured), sum(seconds),
     quantilesTDigestMerge(0.5, 0.99)(latencies)
 FROM (
     SELECT toDate32(timestamp, 'UTC') AS day, count() AS rows, countIf({request}) AS total,
         countIf(success AND {request}) AS successful,
+        {measured} AS measured,
         sumIf(duration, {request}) AS seconds,
         quantilesTDigestStateIf(0.5, 0.99)(duration, {request}) AS latencies
     FROM {{table:Identifier}}
@@ -61,21 +64,17 @@ FROM (
 GROUP BY GROUPING SETS ((), (day)) ORDER BY grouping(day) DESC, day
 SETTINGS preferred_optimize_projection_name = '{projection}'
 """
-ESTIMATES_OF_ALL = _ESTIMATES.format(request=REQUEST, customer="", projection="requests_by_day")
-ESTIMATES_OF_ONE = _ESTIMATES.format(
-    request=REQUEST,
-    customer="customer_id = {customer:String} AND",
-    projection="requests_by_customer",
-)
+_OF_ONE = "customer_id = {customer:String} AND"
 
 # Of equal ones the first by name. The second way reads the projection of customers.
 _ORDERS = {
     "requests": "total",
     "errors": "total - successful",
-    "latency": "ifNotFinite(seconds / total, 0)",
+    "latency": "if(measured > 0, ifNotFinite(seconds / measured, 0), NULL)",  # null comes last
 }
 _RANKING = """
 SELECT {columns}, countIf({request}) AS total, countIf(success AND {request}) AS successful,
+    {measured} AS measured,
     sumIf(duration, {request}) AS seconds,
     quantiles{way}If(0.5, 0.99)(duration, {request}) AS latencies
 FROM {{table:Identifier}}
@@ -86,21 +85,24 @@ ORDER BY {order} DESC, {columns} LIMIT {{limit:UInt32}}
 """
 # Percentiles are merged for those only that come first.
 RANKING_OF_CUSTOMERS = """
-SELECT customer_id, sum(total_) AS total, sum(successful_) AS successful, sum(seconds_) AS seconds,
+SELECT customer_id, sum(total_) AS total, sum(successful_) AS successful,
+    sum(measured_) AS measured, sum(seconds_) AS seconds,
     quantilesTDigestMerge(0.5, 0.99)(latencies_) AS latencies
 FROM (
     SELECT customer_id, toDate32(timestamp, 'UTC') AS day, countIf({request}) AS total_,
-        countIf(success AND {request}) AS successful_, sumIf(duration, {request}) AS seconds_,
+        countIf(success AND {request}) AS successful_, {measured} AS measured_,
+        sumIf(duration, {request}) AS seconds_,
         quantilesTDigestStateIf(0.5, 0.99)(duration, {request}) AS latencies_
     FROM {{table:Identifier}}
     WHERE toDate32(timestamp, 'UTC') BETWEEN {{first:Date32}} AND {{last:Date32}}
         AND customer_id IN (
             SELECT customer_id FROM (
                 SELECT customer_id, sum(total_) AS total, sum(successful_) AS successful,
-                    sum(seconds_) AS seconds
+                    sum(measured_) AS measured, sum(seconds_) AS seconds
                 FROM (
                     SELECT customer_id, toDate32(timestamp, 'UTC') AS day,
                         countIf({request}) AS total_, countIf(success AND {request}) AS successful_,
+                        {measured} AS measured_,
                         sumIf(duration, {request}) AS seconds_
                     FROM {{table:Identifier}}
                     WHERE toDate32(timestamp, 'UTC') BETWEEN {{first:Date32}} AND {{last:Date32}}
@@ -110,7 +112,7 @@ FROM (
     GROUP BY customer_id, day)
 GROUP BY customer_id ORDER BY {order} DESC, customer_id
 LIMIT {{limit:UInt32}}
-SETTINGS preferred_optimize_projection_name = 'requests_by_customer'
+SETTINGS preferred_optimize_projection_name = '{projection}'
 """
 
 # The rows that exact figures are made of; those of a range of all are all over the table.
@@ -160,7 +162,8 @@ class ClickHouseReader:
         self._table = table
         self._mark = secrets.token_hex(8)
         self._cancelled = False
-        self.logs: Logs | None = ClickHouseLogs(self._rows)
+        self._logs = ClickHouseLogs(self._rows)
+        self.logs: Logs | None = self._logs
         soon = partial(self._rows, client=self._second)
         self.letters: Letters = ClickHouseLetters(self._rows, soon)
 
@@ -178,12 +181,13 @@ class ClickHouseReader:
             return None
         of_all = customer_id is None
         days: dict[str, Any] = {"customer": customer_id, "first": first, "last": last}
-        statement = partial(
-            _STATISTICS.format,
-            request=REQUEST,
-            customer="" if of_all else "customer_id = {customer:String} AND",
-            period=_HOURS if hourly else _DAYS,
-        )
+        of = await self._projected()
+        common = {
+            "request": REQUEST,
+            "measured": of.measured,
+            "customer": "" if of_all else _OF_ONE,
+        }
+        statement = partial(_STATISTICS.format, period=_HOURS if hourly else _DAYS, **common)
         row_by_row = partial(
             self._query,
             customer=customer_id,
@@ -198,14 +202,15 @@ class ClickHouseReader:
             [[rows]] = await self._query(_ROWS_OF_ALL if of_all else _ROWS_OF_ONE, **days)
             estimated = rows > EXACT_UP_TO
             if estimated and not hourly:
-                estimates = ESTIMATES_OF_ALL if of_all else ESTIMATES_OF_ONE
+                projection = of.by_day if of_all else of.by_customer
+                estimates = ESTIMATES.format(projection=projection, **common)
                 found = await self._query(estimates, **days)
             else:
                 way = _ESTIMATED if estimated else _EXACT
                 found = await row_by_row(statement(way=way))
         if not found or not found[0][1]:
             return None
-        return _statistics(found, estimated=estimated)
+        return _statistics(found, of, estimated=estimated)
 
     async def has_customer(self, customer_id: str) -> bool:
         """Whether any row, of any date, belongs to this customer."""
@@ -245,11 +250,14 @@ class ClickHouseReader:
         [[rows]] = await self._query(_ROWS_OF_ALL)
         estimated = rows > EXACT_UP_TO
         by_day = estimated and columns == ("customer_id",)
+        of = await self._projected()
         asked = (RANKING_OF_CUSTOMERS if by_day else _RANKING).format(
             columns=", ".join(columns),
             way=_ESTIMATED if estimated else _EXACT,
             order=_ORDERS[order],
             request=REQUEST,
+            measured=of.measured,
+            projection=of.by_customer,
         )
         found = await self._query(
             asked,
@@ -261,10 +269,13 @@ class ClickHouseReader:
         )
         width = len(columns)
         ranked = [
-            (tuple(value or "" for value in row[:width]), _figures((None, None, *row[width:])))
+            (tuple(value or "" for value in row[:width]), _figures((None, None, *row[width:]), of))
             for row in found
         ]
         return Ranking(ranked, estimated)
+
+    async def _projected(self) -> Projected:
+        return PROJECTED if await self._logs.knows_none() else FORMER
 
     async def _query(
         self, sql: str, client: _Client | None = None, most: int = 0, **parameters: object
@@ -320,10 +331,12 @@ def _microseconds(day: date) -> int:
     return (day - date(1970, 1, 1)).days * _DAY
 
 
-def _statistics(rows: Sequence[Sequence[Any]], *, estimated: bool) -> Statistics:
+def _statistics(rows: Sequence[Sequence[Any]], of: Projected, *, estimated: bool) -> Statistics:
     overall, *daily = rows
     return Statistics(
-        _figures(overall), [(_when(row[0]), _figures(row)) for row in daily if row[2]], estimated
+        _figures(overall, of),
+        [(_when(row[0]), _figures(row, of)) for row in daily if row[2]],
+        estimated,
     )
 
 
@@ -331,6 +344,6 @@ def _when(period: date | int) -> date:
     return period if isinstance(period, date) else hour(period)
 
 
-def _figures(row: Sequence[Any]) -> Figures:
-    _, _, total, successful, seconds, (median, p99) = row
-    return Figures.of(total, successful, seconds, median, p99)
+def _figures(row: Sequence[Any], of: Projected) -> Figures:
+    _, _, total, successful, measured, seconds, (median, p99) = row
+    return Figures.of(total, successful, measured, seconds, median, p99, none_is_zero=of is FORMER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 import polars as pl
 from clickhouse_connect.driver.client import Client
@@ -36,20 +37,47 @@ MICROSECONDS = "toUnixTimestamp64Micro(timestamp)"
 REQUEST = "ifNull(status_code, 0) > 0"  # fits a column that is made Nullable, too
 """What makes a row a request: it has a status."""
 
-# What statistics need of a day, for everybody and for each customer: there with the part, or not
-# at all. The figures are those of the query in `clickhouse_reader`, word by word.
-_FIGURES = f"""toDate32(timestamp, 'UTC'), count(), countIf({REQUEST}),
-            countIf(success AND {REQUEST}), sumIf(duration, {REQUEST}),
-            quantilesTDigestStateIf(0.5, 0.99)(duration, {REQUEST})"""
+
+class Projected(NamedTuple):
+    """Names of the projections of statistics, and how these count requests that have a duration."""
+
+    by_day: str
+    by_customer: str
+    measured: str
+
+    @property
+    def made(self) -> dict[str, str]:
+        """What statistics need of a day, for everybody and for each customer.
+
+        It is there with the part, or not at all. The figures are those of the query in
+        `clickhouse_reader`, word by word.
+        """
+        day = "toDate32(timestamp, 'UTC')"
+        figures = (
+            *(day, "count()", f"countIf({REQUEST})", f"countIf(success AND {REQUEST})"),
+            *(self.measured, f"sumIf(duration, {REQUEST})"),
+            f"quantilesTDigestStateIf(0.5, 0.99)(duration, {REQUEST})",
+        )
+        selected = ",\n            ".join(dict.fromkeys(figures))
+        return {
+            self.by_day: f"""PROJECTION {self.by_day} (
+        SELECT {selected}
+        GROUP BY {day})""",
+            self.by_customer: f"""PROJECTION {self.by_customer} (
+        SELECT customer_id, {selected}
+        GROUP BY customer_id, {day}){_SMALL_GRANULES}""",
+        }
+
+
 _SMALL_GRANULES = " WITH SETTINGS (index_granularity = 256)"  # one customer's states: 1/30 to read
-_STATISTICS = {
-    "requests_by_day": f"""PROJECTION requests_by_day (
-        SELECT {_FIGURES}
-        GROUP BY toDate32(timestamp, 'UTC'))""",
-    "requests_by_customer": f"""PROJECTION requests_by_customer (
-        SELECT customer_id, {_FIGURES}
-        GROUP BY customer_id, toDate32(timestamp, 'UTC')){_SMALL_GRANULES}""",
-}
+
+PROJECTED = Projected(
+    "figures_by_day", "figures_by_customer", f"countIf(duration IS NOT NULL AND {REQUEST})"
+)
+"""Those of tables in which a duration may be null."""
+
+FORMER = Projected("requests_by_day", "requests_by_customer", f"countIf({REQUEST})")
+"""Those of tables of earlier versions, in which each request has one: 0 if it is missing."""
 
 PIECE = 300_000_000
 """Microseconds of a piece of time: how many rows each has is counted when they are inserted."""
@@ -71,7 +99,7 @@ _OF_TIMES = {
         SELECT {PIECE_OF_ROW}, {", ".join(COUNTED)}, count()
         GROUP BY {PIECE_OF_ROW}, {", ".join(COUNTED)})""",
 }
-_PROJECTIONS = ",\n    ".join((*_STATISTICS.values(), *_OF_TIMES.values()))
+_PROJECTIONS = ",\n    ".join((*PROJECTED.made.values(), *_OF_TIMES.values()))
 
 _FORMER_ORDER = "customer_id, timestamp"
 _FORMER_PROJECTIONS = ("daily", "daily_by_customer")  # of all rows, requests or not
@@ -111,7 +139,7 @@ CREATE TABLE IF NOT EXISTS {{table:Identifier}} (
     status_code UInt16,
     status_class LowCardinality(String),
     success Bool,
-    duration Float64,
+    duration Nullable(Float64),
     client_ip String,
     user_agent LowCardinality(String),
     referer String,
@@ -256,7 +284,7 @@ def prepare_tables(
                     found[table] = {**columns, **found[table]}
                 _check_columns(table, columns, found[table])
                 if table == logs != EVENT_LOG:
-                    _add_projections(client, table, made)
+                    _add_projections(client, table, made, found[table]["duration"])
             # Whether this user may do what is going to be done.
             check_insert(client, table, columns)
         if logs != EVENT_LOG:
@@ -297,6 +325,11 @@ def columns_of(ddl: str) -> dict[str, str]:
     return dict(
         re.findall(r"^    (?!PROJECTION|INDEX)(\w+) (.+?)(?: DEFAULT .*?)?,?$", ddl, re.MULTILINE)
     )
+
+
+def is_nullable(type_: str) -> bool:
+    """Whether a column of this type holds null."""
+    return type_.startswith("Nullable(")
 
 
 def _missing(wanted: Mapping[str, str], found: Mapping[str, str]) -> str:
@@ -358,14 +391,23 @@ def _check_engine(client: Client, table: str, *, may_choose: bool) -> str:
     return str(made)
 
 
-def _add_projections(client: Client, table: str, made: str) -> None:
+def _add_projections(client: Client, table: str, made: str, duration: str) -> None:
     """To a table of an earlier version, or of somebody else; of parts to come only.
 
-    Where they replace those of an earlier version, the other parts get them in the background.
+    Where they replace those of an earlier version, the other parts get them in the background. They
+    are those for the type of the column `duration`.
     """
-    missing = [name for name in _STATISTICS if f"PROJECTION {name} " not in made]
-    former = [name for name in _FORMER_PROJECTIONS if f"PROJECTION {name} " in made]
-    changes = [f"ADD {_STATISTICS[name]}" for name in missing]
+    wanted, replaced = PROJECTED.made, (*_FORMER_PROJECTIONS, *FORMER.made)
+    if not is_nullable(duration):
+        wanted, replaced = FORMER.made, _FORMER_PROJECTIONS
+        say(
+            f"In the table {table} a duration that is missing is 0, as in earlier versions. All "
+            'goes on; averages and percentiles count it. docs/operations.md, "Tables of earlier '
+            'versions", has the statement that makes it null.'
+        )
+    missing = [name for name in wanted if f"PROJECTION {name} " not in made]
+    former = [name for name in replaced if f"PROJECTION {name} " in made]
+    changes = [f"ADD {wanted[name]}" for name in missing]
     changes += [f"DROP PROJECTION IF EXISTS {name}" for name in former]
     if former:
         changes += [f"MATERIALIZE PROJECTION {name}" for name in missing]

@@ -13,7 +13,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from connectors.batch import COLUMNS, Parsed, Stored
+from connectors.batch import COLUMNS, Parsed, Stored, with_nulls
 from connectors.errors import StoreError
 from connectors.saying import shown
 from connectors.sinks.null.store import NullStore, NullWriter
@@ -79,7 +79,7 @@ def as_text(batch: Parsed, is_terminal: bool) -> Iterator[str]:
 
 def _as_json(batch: Parsed) -> Iterator[str]:
     every = pl.DataFrame(schema=COLUMNS)
-    rows = pl.concat([every, batch.rows], how="diagonal")
+    rows = pl.concat([every, with_nulls(batch.rows)], how="diagonal")
     raw = pl.col("raw").map_elements(_text, pl.String)
     dead = batch.rejected.select(pl.lit(True).alias("dead_letter"), pl.exclude("raw"), raw)
     for lines in (rows, dead):
@@ -87,7 +87,8 @@ def _as_json(batch: Parsed) -> Iterator[str]:
 
 
 def _as_tables(batch: Parsed) -> Iterator[str]:
-    rows = batch.rows.select(name for name in _IN_TABLES if name in batch.rows.columns)
+    known = with_nulls(batch.rows)
+    rows = known.select(name for name in _IN_TABLES if name in known.columns)
     dead = batch.rejected.select("source", "offset", "reason", "detail", "raw")
     for title, lines in (("", rows), ("Dead letters", dead)):
         for some in lines.iter_slices(_ROWS_OF_A_TABLE):
@@ -116,7 +117,7 @@ def as_cell(value: object) -> str:
     """A value as a terminal may have it: nothing in it moves the cursor or changes a colour."""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03}"
-    return shown(value)[:_LONGEST_CELL]
+    return "" if value is None else shown(value)[:_LONGEST_CELL]
 
 
 def _text(raw: bytes) -> str:

@@ -1,7 +1,7 @@
 """InfluxDB's line protocol: rows as columns of text, and single points in plain Python.
 
 What the protocol cannot carry as what it is goes into the string field `<name>_text`, and empty
-text is left out: see docs/influxdb.md, "Values".
+text is left out, as is a duration that is none: see docs/influxdb.md, "Values".
 """
 
 from __future__ import annotations
@@ -235,7 +235,9 @@ def _tags_of(texts: list[str]) -> list[str | None]:
 
 
 def _field_parts(name: str, values: pl.Series) -> list[_Part]:
-    column, is_float = pl.lit(values), values.dtype.is_float()
+    is_float = values.dtype.is_float()
+    values = values.fill_nan(None) if is_float else values
+    column = pl.lit(values)
     # Compiled, a text is escaped as soon as it is found among the others.
     often = _SAMPLE if native.library and values.dtype == pl.String else _OFTEN_FIELD
     if not is_float and (coded := _coded(values, often)):

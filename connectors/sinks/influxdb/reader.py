@@ -6,11 +6,10 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
-from math import floor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -35,12 +34,6 @@ PERCENTILE("duration", 50), PERCENTILE("duration", 99)
 FROM "api_requests" WHERE {requests} GROUP BY time({period}) fill(none);
 SELECT PERCENTILE("duration", 50), PERCENTILE("duration", 99) FROM "api_requests" WHERE {requests}
 """
-_PERCENTILES = """
-SELECT PERCENTILE("duration", $median_{0}), PERCENTILE("duration", $p99_{0})
-FROM "api_requests" WHERE {requests} AND time >= $start_{0} AND time < $end_{0}
-"""
-_AT_ONCE = 100  # statements of a request
-
 _ANY_ROW = 'SELECT "event_time" FROM "api_requests" WHERE {rows} LIMIT 1'
 _RANGE = "time >= $start AND time < $end"
 
@@ -122,20 +115,15 @@ class InfluxReader:
             [any_row] = await self._ask(_ANY_ROW.format(rows=rows), values)
             return Statistics(Figures(0, 0, None, None, None), []) if any_row else None
         successful = dict(successes)
-        length = _HOUR if hourly else _DAY
-        days = [
-            _Found(time, time + length, successful.get(time, 0), *rest) for time, *rest in daily
-        ]
+        days = [_Found(time, successful.get(time, 0), *rest) for time, *rest in daily]
         whole = _Found(
             start,
-            end,
             sum(successful.values()),
             sum(day.total for day in days),
             sum(day.measured or 0 for day in days),
             sum(day.seconds or 0.0 for day in days),
             *(overall[0][1:] if overall else (None, None)),
         )
-        await self._correct([whole, *days], requests, values)
         return Statistics(
             whole.figures(),
             [
@@ -143,27 +131,6 @@ class InfluxReader:
                 for day in days
             ],
         )
-
-    async def _correct(
-        self, found: Iterable[_Found], requests: str, values: Mapping[str, object]
-    ) -> None:
-        """Ask for percentiles again where some requests have no field `duration`.
-
-        Which of them have it hangs on how lines came into batches. It counts as 0, as elsewhere.
-        """
-        mixed = [one for one in found if one.seconds and 0 < (one.measured or 0) < one.total]
-        for first in range(0, len(mixed), _AT_ONCE):
-            some = mixed[first : first + _AT_ONCE]
-            asked, statements = dict(values), []
-            for n, one in enumerate(some):
-                asked[f"start_{n}"], asked[f"end_{n}"] = one.start, min(one.end, _LAST_TIME)
-                asked[f"median_{n}"] = one.among_measured(50)
-                asked[f"p99_{n}"] = one.among_measured(99)
-                statements.append(_PERCENTILES.format(n, requests=requests))
-            answers = await self._ask(";".join(statements), asked)
-            for one, answer in zip(some, answers, strict=True):
-                median, p99 = answer[0][1:] if answer else (None, None)
-                one.median, one.p99 = median or 0.0, p99 or 0.0
 
     async def has_customer(self, customer_id: str) -> bool:
         """Whether any row, of any date, belongs to this customer."""
@@ -255,14 +222,13 @@ class InfluxReader:
 
 @dataclass
 class _Found:
-    """What a bucket says of the requests from `start` to before `end`, in nanoseconds.
+    """What a bucket says of the requests from `start` on, in nanoseconds.
 
     `measured` of them have a field `duration`, of which `seconds` is the sum; a column that no row
     of the bucket has gives null.
     """
 
     start: int
-    end: int
     successful: int
     total: int
     measured: int | None
@@ -270,18 +236,10 @@ class _Found:
     median: float | None
     p99: float | None
 
-    def among_measured(self, percent: float) -> float:
-        """Which percentile of the durations it is, if those that are missing count as 0.
-
-        Of n values in their order, InfluxDB takes the one at floor(n * percent / 100 + 0.5), from
-        1 on. What leads to one is its middle: at its edge, rounding decides.
-        """
-        measured = self.measured or self.total
-        place = floor(self.total * percent / 100 + 0.5) - (self.total - measured)
-        return max(0.0, 100 * place / measured)
-
     def figures(self) -> Figures:
-        return Figures.of(self.total, self.successful, self.seconds, self.median, self.p99)
+        return Figures.of(
+            self.total, self.successful, self.measured, self.seconds, self.median, self.p99
+        )
 
 
 def _reason(error: BaseException) -> str:

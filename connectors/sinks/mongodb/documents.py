@@ -19,7 +19,7 @@ import polars as pl
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
-from connectors.batch import ENRICHED, PLACE, Span, Stream, columns_with
+from connectors.batch import ENRICHED, PLACE, Span, Stream, columns_with, with_nulls
 
 Document = dict[str, Any]
 
@@ -123,11 +123,11 @@ def of_rows(rows: pl.DataFrame) -> Iterator[RawBSONDocument | str]:
     """Each row as a document, or why it is none.
 
     A date has milliseconds in BSON: `timestamp_us` has the same in microseconds since 1970.
-    `day` is whole days since then.
+    `day` is whole days since then. What is null is left out.
     """
     time = pl.col("timestamp").dt.replace_time_zone(None)
     us = time.to_physical()
-    columns = rows.drop("line", strict=False).with_columns(
+    columns = with_nulls(rows.drop("line", strict=False)).with_columns(
         timestamp=time, timestamp_us=us, day=(us // DAY).cast(pl.Int32)
     )
     for place, values in zip(ids(rows), columns.iter_rows(), strict=True):

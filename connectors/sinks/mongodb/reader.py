@@ -37,28 +37,33 @@ _READ: Document = {"$project": {"_id": 0, "day": 1, "status_code": 1, "success":
 
 @dataclass
 class _Found:
-    """The requests of one day: how many were successful, and the durations of all."""
+    """The requests of one day: how many they are, and successful, and the durations they have."""
 
+    total: int = 0
     successful: int = 0
     durations: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, request: Document) -> None:
         """One request more."""
+        self.total += 1
         self.successful += bool(request.get("success"))
-        self.durations.append(request.get("duration", 0.0))
+        if (duration := request.get("duration")) is not None:
+            self.durations.append(duration)
 
     def most(self, order: str) -> float:
         """What a ranking by `order` looks at."""
         if order == "latency":
-            return float(np.frombuffer(self.durations).mean())
-        return len(self.durations) - (self.successful if order == "errors" else 0)
+            return float(np.frombuffer(self.durations).mean()) if self.durations else -1.0
+        return self.total - (self.successful if order == "errors" else 0)
 
     @property
     def figures(self) -> Figures:
         """Percentiles are interpolated linearly between the closest ranks."""
+        if not self.durations:
+            return Figures(self.total, self.successful, None, None, None)
         values = np.frombuffer(self.durations)
-        median, p99 = np.percentile(values, (50, 99)) if len(values) else (None, None)
-        return Figures.of(len(values), self.successful, float(values.sum()), median, p99)
+        figures = len(values), float(values.sum()), *np.percentile(values, (50, 99))
+        return Figures.of(self.total, self.successful, *figures)
 
 
 class MongoReader:

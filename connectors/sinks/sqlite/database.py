@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 from polars import selectors
 
-from connectors.batch import PLACE, REFUSED, Span, columns_with
+from connectors.batch import PLACE, REFUSED, Span, columns_with, with_nulls
 from connectors.errors import StoreError
 from connectors.sinks.retry import Trouble
 from connectors.sinks.sql import DEAD_LETTERS
@@ -26,6 +26,7 @@ _DAY = 86_400 * 10**6  # microseconds
 _LARGEST = 2**63 - 1  # integers have a sign here
 
 _DEFAULTS = {pl.String(): "TEXT NOT NULL DEFAULT ''", pl.Float64(): "REAL DEFAULT 0"}
+_OTHERS = {"attributes": "TEXT NOT NULL DEFAULT '{}'", "duration": "REAL"}
 
 
 def _columns_of_logs(enrichers: Iterable[str] = ()) -> dict[str, str]:
@@ -34,7 +35,7 @@ def _columns_of_logs(enrichers: Iterable[str] = ()) -> dict[str, str]:
         name: _DEFAULTS.get(dtype, "INTEGER NOT NULL DEFAULT 0")
         for name, dtype in columns_with(enrichers).items()
         if name != "line"
-    } | {"attributes": "TEXT NOT NULL DEFAULT '{}'"}
+    } | _OTHERS
 
 
 _COLUMNS = ", ".join(f"{name} {type_}" for name, type_ in _columns_of_logs().items())
@@ -159,7 +160,9 @@ class Database(TransactionTable):
 
     def insert(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Insert the rows whose numbers fit; returns those that are `REFUSED`."""
-        rows, refused = what_fits(rows)
+        rows, refused = what_fits(with_nulls(rows))
+        if "duration" not in rows.columns:  # for which tables of earlier versions would have 0
+            rows = rows.with_columns(duration=pl.lit(None))
         self.add("logs", rows)
         return refused
 

@@ -67,10 +67,11 @@ class SqliteLogs(SqlContrast):
             f"sum(duration * max(0, 1 - abs(rank - last * {part})))" for part in (0.5, 0.95, 0.99)
         )
         return (
-            f"WITH found AS (SELECT {bucket} AS bucket, success, ifnull(duration, 0) AS duration "
+            f"WITH found AS (SELECT {bucket} AS bucket, success, duration "
             f"FROM {self.table} WHERE {where}), "
-            "ranked AS (SELECT *, row_number() OVER (PARTITION BY bucket ORDER BY duration) - 1 "
-            "AS rank, count(*) OVER (PARTITION BY bucket) - 1 AS last FROM found) "
+            "ranked AS (SELECT *, row_number() OVER (PARTITION BY bucket ORDER BY duration "
+            "NULLS LAST) - 1 AS rank, count(duration) OVER (PARTITION BY bucket) - 1 AS last "
+            "FROM found) "
             f"SELECT bucket, count(*), sum(NOT ifnull(success, 0)), {percentiles}, max(duration) "
             "FROM ranked GROUP BY bucket ORDER BY bucket"
         )
@@ -81,7 +82,7 @@ class SqliteLogs(SqlContrast):
         parts = [
             f"SELECT * FROM (SELECT {number}, count(*){', NULL' * number}, f{number}"
             f"{', NULL' * (len(fields) - number - 1)} FROM found GROUP BY f{number} "
-            f"ORDER BY count(*) DESC, f{number} LIMIT {most})"
+            f"ORDER BY count(*) DESC, f{number} NULLS LAST LIMIT {most})"
             for number in range(len(fields))
         ]
         parts.append(f"SELECT {len(fields)}, count(*){', NULL' * len(fields)} FROM found")
@@ -115,6 +116,10 @@ class SqliteLogs(SqlContrast):
             f"ORDER BY sum(sel) DESC, field, value LIMIT {most}"
         )
 
+    async def knows_none(self) -> bool:
+        """See `SqlLogs`."""
+        return not await self._ask(_ZERO_BY_DEFAULT, {})
+
     async def columns(self) -> Sequence[str]:
         """See `Logs`."""
         return known([name for (name,) in await self._ask(_COLUMNS, {})])
@@ -126,6 +131,9 @@ class SqliteLogs(SqlContrast):
 
 
 _COLUMNS = "SELECT name FROM pragma_table_info('logs')"
+_ZERO_BY_DEFAULT = """
+SELECT 1 FROM pragma_table_info('logs') WHERE name = 'duration' AND dflt_value IS NOT NULL
+"""
 _NEWEST = """
 SELECT coalesce((SELECT max(timestamp) FROM logs WHERE timestamp <= :now),
     (SELECT max(timestamp) FROM logs))

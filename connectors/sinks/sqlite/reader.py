@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ T = TypeVar("T")
 _SECONDS = 60  # what an answer about rows may take
 
 _EPOCH = date(1970, 1, 1)
+_UNKNOWN = (None, None)
 _HOUR, _DAY = 3_600 * 10**6, 86_400 * 10**6  # microseconds
 
 # `/` cuts towards 0, periods before 1970 are cut towards the past.
@@ -36,7 +38,7 @@ WITH found AS (
 """
 _DAYS = f"""{_FOUND}
 SELECT day, sum(is_request), sum(is_request AND success),
-    coalesce(sum(duration) FILTER (WHERE is_request), 0)
+    count(duration) FILTER (WHERE is_request), total(duration) FILTER (WHERE is_request)
 FROM found GROUP BY day ORDER BY day
 """
 # Between the closest ranks, linearly: each weighs what it is nearer to the place than the other.
@@ -45,27 +47,27 @@ _PERCENTILES = f"""{_FOUND}, ranked AS (
         row_number() OVER (PARTITION BY {{day}} ORDER BY duration) - 1 AS rank,
         (count(*) OVER (PARTITION BY {{day}}) - 1) * 0.5 AS median,
         (count(*) OVER (PARTITION BY {{day}}) - 1) * 0.99 AS p99
-    FROM found WHERE is_request)
+    FROM found WHERE is_request AND duration IS NOT NULL)
 SELECT day, sum(duration * max(0, 1 - abs(rank - median))),
     sum(duration * max(0, 1 - abs(rank - p99)))
 FROM ranked WHERE abs(rank - median) < 1 OR abs(rank - p99) < 1 GROUP BY day
 """
 
-_ORDERS = {"requests": "total", "errors": "total - successful", "latency": "seconds / total"}
+_ORDERS = {"requests": "total", "errors": "total - successful", "latency": "seconds / measured"}
 _RANKING = """
 WITH found AS (
-    SELECT {names}, success, coalesce(duration, 0) AS duration
+    SELECT {names}, success, duration
     FROM logs WHERE timestamp >= :start AND timestamp < :end AND status_code > 0),
 top AS (
     SELECT {columns}, count(*) AS total, sum(coalesce(success, 0)) AS successful,
-        sum(duration) AS seconds
+        count(duration) AS measured, sum(duration) AS seconds
     FROM found GROUP BY {columns} ORDER BY {order} DESC, {columns} LIMIT :limit),
 ranked AS (
-    SELECT {columns}, total, successful, seconds, duration,
-        row_number() OVER (PARTITION BY {columns} ORDER BY duration) - 1 AS rank,
-        (total - 1) * 0.5 AS median, (total - 1) * 0.99 AS p99
+    SELECT {columns}, total, successful, measured, seconds, duration,
+        row_number() OVER (PARTITION BY {columns} ORDER BY duration NULLS LAST) - 1 AS rank,
+        (measured - 1) * 0.5 AS median, (measured - 1) * 0.99 AS p99
     FROM found JOIN top USING ({columns}))
-SELECT {columns}, total, successful, seconds,
+SELECT {columns}, total, successful, measured, seconds,
     sum(duration * max(0, 1 - abs(rank - median))), sum(duration * max(0, 1 - abs(rank - p99)))
 FROM ranked GROUP BY {columns} ORDER BY {order} DESC, {columns}
 """
@@ -78,7 +80,8 @@ class SqliteReader:
         self._path = path
         self._open: set[sqlite3.Connection] = set()
         self._cancelled = False
-        self.logs: Logs | None = SqliteLogs(self._rows)
+        self._logs = SqliteLogs(self._rows)
+        self.logs: Logs | None = self._logs
         self.letters: Letters = SqliteLetters(self._rows)
 
     async def statistics(
@@ -91,22 +94,23 @@ class SqliteReader:
             "period": _HOUR if hourly else _DAY,
         }
         customer = "" if customer_id is None else "customer_id = :customer AND"
+        figures = partial(Figures.of, none_is_zero=not await self._logs.knows_none())
 
         def ask(db: sqlite3.Connection) -> Statistics | None:
             db.execute("BEGIN")  # one view for all figures
             days = db.execute(_DAYS.format(customer=customer), values).fetchall()
-            percentiles: dict[int | None, list[float]] = {}
+            percentiles: dict[int | None, Sequence[float | None]] = {}
             for day in ("day", "NULL"):
                 asked = _PERCENTILES.format(customer=customer, day=day)
                 percentiles |= {key: rest for key, *rest in db.execute(asked, values)}
             if not days:
                 return None
             sums = [sum(column) for column in list(zip(*days, strict=True))[1:]]
-            whole = Figures.of(*sums, *percentiles.get(None, [None, None]))
+            whole = figures(*sums, *percentiles.get(None, _UNKNOWN))
             daily = [
                 (
                     hour(day) if hourly else _EPOCH + timedelta(days=day),
-                    Figures.of(total, *rest, *percentiles[day]),
+                    figures(total, *rest, *percentiles.get(day, _UNKNOWN)),
                 )
                 for day, total, *rest in days
                 if total
@@ -156,7 +160,8 @@ class SqliteReader:
         values = {**_between(first, last), "limit": limit}
         rows = await self._ask(lambda db: db.execute(asked, values).fetchall())
         width = len(columns)
-        return Ranking([(tuple(row[:width]), Figures.of(*row[width:])) for row in rows])
+        figures = partial(Figures.of, none_is_zero=not await self._logs.knows_none())
+        return Ranking([(tuple(row[:width]), figures(*row[width:])) for row in rows])
 
     async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.to_thread(self._run, question)

@@ -49,8 +49,9 @@ class _TimedFormat:
         if "message" not in frame.columns or not frame["message"].str.starts_with(_TOOK).any():
             return frame
         parts = [pl.col("message").str.extract(MILLISECONDS, group) for group in (1, 2)]
-        micros = frame.select(pl.concat_str(parts).cast(pl.UInt64).fill_null(0)).to_series()
+        micros = frame.select(pl.concat_str(parts).cast(pl.UInt64)).to_series()
         # Polars would multiply by the inverse, and the product is not always the nearest.
+        # Of null, numpy makes NaN.
         return frame.with_columns(duration=pl.Series(micros.to_numpy() / 1_000_000))
 
 
