@@ -118,7 +118,7 @@ def api(server: ApiServer) -> Iterator[httpx.Client]:
 
 
 def insert(
-    store: Client, customer: str, *requests: tuple[str, bool, float], status: int = 200
+    store: Client, customer: str, *requests: tuple[str, bool, float | None], status: int = 200
 ) -> None:
     store.insert(
         "logs",
@@ -313,15 +313,16 @@ def test_an_applications_log_has_no_requests_and_is_no_outage(
 def test_latencies_are_null_where_no_request_has_a_duration(
     store: Client, api: httpx.Client, path: str
 ) -> None:
-    insert(store, "cust_1", *[("2024-01-01T00:00:00", True, 0.0)] * 3)
-    insert(store, "cust_1", ("2024-01-02T00:00:00", True, 0.4))
+    insert(store, "cust_1", *[("2024-01-01T00:00:00", True, None)] * 3)
+    insert(store, "cust_1", ("2024-01-02T00:00:00", True, 0.4), ("2024-01-03T00:00:00", True, 0.0))
 
     answer = api.get(path).json()
 
     latencies = ("uptime", "average_latency", "median_latency", "p99_latency")
     assert [answer["daily"][0][name] for name in latencies] == [100.0, None, None, None]
     assert [answer["daily"][1][name] for name in latencies] == [100.0, 0.4, 0.4, 0.4]
-    assert [answer[name] for name in latencies] == [100.0, 0.1, 0.0, 0.388]  # 0 beside others
+    assert [answer["daily"][2][name] for name in latencies] == [100.0, 0.0, 0.0, 0.0]
+    assert [answer[name] for name in latencies] == [100.0, 0.2, 0.2, 0.396]  # of two
 
 
 @pytest.mark.parametrize(
