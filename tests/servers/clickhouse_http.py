@@ -151,8 +151,9 @@ class Server(FaultyServer):
             if query == FIRST.encode():
                 return greeting(engine.server_version.encode())
             fmt = params.get("default_format", "TabSeparated")
+            settings = engine._backend._engine_settings(runtime.settings)
             return engine._backend._run_with_settings(
-                query, fmt, runtime.settings, bound, runtime.database
+                query, fmt, settings, bound, runtime.database
             ).bytes()
         finally:
             self._engines.put(engine)
