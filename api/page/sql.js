@@ -1,7 +1,7 @@
 // The console: a question in SQL, its answer as a table or a chart.
 
 import { html } from "./html.js";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { url, useAnswer } from "./ask.js";
 import { Lines } from "./chart.js";
 import { counted, short, toneOf, whole } from "./format.js";
@@ -33,7 +33,7 @@ export function SqlView() {
   const address = sql && !isHeld ? url("/query", { sql }) : null;
   const answer = useAnswer(address, turn.value);
   const isAsking = address !== null && answer.isLoading;
-  useEffect(() => {
+  useLayoutEffect(() => { // before anybody sees that it is asked, and may leave
     if (!isAsking) return;
     sessionStorage.setItem(UNDER_WAY, sql);
     return () => sessionStorage.removeItem(UNDER_WAY);
