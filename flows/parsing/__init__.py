@@ -21,6 +21,7 @@ FORMATS: dict[str, str] = {
         "xferlog",
         "cef",
         "leef",
+        "panos",
         "caddy",
         "ltsv",
         "logfmt",
