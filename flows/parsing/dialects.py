@@ -34,6 +34,12 @@ OTEL = {
 }
 """https://opentelemetry.io/docs/specs/otel/logs/data-model/#displaying-severity"""
 
+AZURE = {
+    str(number): name
+    for number, name in enumerate(["critical", "error", "warning", "info", "verbose"], 1)
+}
+"""The levels of events of .NET (System.Diagnostics.Tracing.EventLevel)."""
+
 MONGODB = {"F": "fatal", "E": "error", "W": "warning", "I": "info"} | {
     f"D{number}" if number else "D": "debug" for number in range(6)
 }
@@ -191,6 +197,28 @@ DIALECTS = (
         means("user_agent", "userAgent"),
         means("message", "eventName"),
         means("host", "eventSource"),
+    ),
+    # Azure: "Common and service-specific schemas for Azure resource logs". What Microsoft Defender
+    # XDR streams is of it, too ("Streaming API"): there, `time` is when an event was received.
+    _dialect(
+        "azure",
+        "time category operationName | time tenantId category properties",
+        means("timestamp", "properties.Timestamp time"),
+        means("level", "level Level", names=AZURE),
+        means("duration", "durationMs", "ms"),
+        means("client_ip", "callerIpAddress", address=True),
+        means("message", "operationName"),
+    ),
+    # Palo Alto Networks: the log reference of its Strata Logging Service, in JSON.
+    _dialect(
+        "panos",
+        "TimeGenerated LogType",
+        means("timestamp", "TimeGenerated"),
+        means("customer_id", "SourceUser"),
+        means("client_ip", "SourceAddress"),
+        means("bytes_sent", "BytesSent"),
+        means("level", "VendorSeverity Severity"),
+        means("host", "DeviceName"),
     ),
     # Kubernetes: the reference of its API `audit.k8s.io/v1`, "Event". `level` says how much of a
     # request is logged.

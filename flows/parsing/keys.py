@@ -58,12 +58,15 @@ _WITH_PORT = re.compile(r"\[([^\[\]]*)\]:[0-9]{1,5}|([^:\[\]]*):[0-9]{1,5}")
 _MISSING = object()
 _TIMES = {alias.key: alias for alias in USUAL.aliases if alias.column == "timestamp"}
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_SAYS_TIME = re.compile(".*(?:time|stamp|date)|at|ts|utc|epoch|millis|created?|published|when")
+_SAYS_TIME = re.compile(
+    ".*(?:time|stamp|date)|at|ts|rt|utc|epoch|millis|created?|published|when|occurr?ed|generated"
+)
 _SAYS_ANOTHER = re.compile(  # a time of something else, or how long something takes
     "expir|until|next|valid|birth|last|first|seen|updat|modif|end|boot|install|process|renew|"
     "up|run|life|real|elapsed|response|request|total|wait|cpu|duration|took|not|zone|format"
 )
 _NAMES_TIME = {"time", "timestamp", "date", "start", "seconds"}
+_SAYS_TAKEN = re.compile("receiv|ingest|insert|index")  # when others took a line
 _DEPTH = 4  # objects within objects in which a time is looked for
 _LIKELY = (10**9, 4 * 10**9)  # seconds, from 2001 to 2096: other numbers are rather no time
 
@@ -215,9 +218,10 @@ def _date_and_time(found: dict[str, object], zone: ZoneInfo) -> datetime | None:
 def _elsewhere(found: Mapping[str, object], zone: ZoneInfo) -> datetime | None:
     """The time under the first key whose words say that it is one, the outer objects first.
 
-    Where there is none, that under the first in whose words there is one, as in `TimeGenerated`.
+    Where there is none, that under the first in whose words there is one, as in `TimeGenerated`, at
+    last one of what took the line, as in `TimeReceived`.
     """
-    for says in (_says_time, _names_time):
+    for says in (_says_time, _names_time, _names_taking):
         objects: list[Mapping[str, object]] = [found]
         for _ in range(_DEPTH):
             for each in objects:
@@ -233,17 +237,33 @@ def _elsewhere(found: Mapping[str, object], zone: ZoneInfo) -> datetime | None:
 @lru_cache(maxsize=10_000)
 def _says_time(key: str) -> bool:
     """Whether a key such as `creationTime` means the time of a line, by its words."""
-    words = [word.lower() for word in _WORD.findall(key)]
+    words = _words(key)
     if not words or not _SAYS_TIME.fullmatch(words[-1]):
         return False
-    return not any(map(_SAYS_ANOTHER.match, words))
+    return not any(_SAYS_ANOTHER.match(word) or _SAYS_TAKEN.match(word) for word in words)
 
 
 @lru_cache(maxsize=10_000)
 def _names_time(key: str) -> bool:
     """Whether a key such as `EventTimeString` has a time in its words."""
-    words = [word.lower() for word in _WORD.findall(key)]
-    return not _NAMES_TIME.isdisjoint(words) and not any(map(_SAYS_ANOTHER.match, words))
+    words = _words(key)
+    is_other = any(_SAYS_ANOTHER.match(word) or _SAYS_TAKEN.match(word) for word in words)
+    return not _NAMES_TIME.isdisjoint(words) and not is_other
+
+
+@lru_cache(maxsize=10_000)
+def _names_taking(key: str) -> bool:
+    """Whether a key such as `TimeReceived` has the time at which a line was taken."""
+    words = _words(key)
+    is_time = any(map(_SAYS_TIME.fullmatch, words))
+    return (
+        is_time and any(map(_SAYS_TAKEN.match, words)) and not any(map(_SAYS_ANOTHER.match, words))
+    )
+
+
+def _words(key: str) -> list[str]:
+    """The words of a key, in lower case."""
+    return [word.lower() for word in _WORD.findall(key)]
 
 
 def _likely(value: str | float, zone: ZoneInfo) -> datetime | None:
