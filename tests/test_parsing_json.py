@@ -94,6 +94,31 @@ def test_which_of_two_aliases_wins_is_decided_for_each_line() -> None:
     assert in_order["attributes"].to_list() == ["{}", "{}", '{"http_status":500}'] * 50
 
 
+NAMED = {
+    'app: {"ts":"%s"}': {"named": "app"},
+    'app_v2.1 -:{"ts":"%s","a":1}': {"named": "app_v2.1", "a": 1},
+    '@cee: {"ts":"%s","a":1}': {"a": 1},
+    '@cee:{ "ts":"%s"}': {},
+}
+"""Lines with something in front of an object, and their attributes."""
+
+
+@pytest.mark.parametrize("text", NAMED)
+def test_what_is_in_front_of_an_object_is_a_name_or_the_cookie_of_syslog(text: str) -> None:
+    line = text % NOON
+    assert all(certain(UTC, [line] * 3, spelled=True))
+    row = filled(row_of("json", line))
+    assert json.loads(str(row["attributes"])) == NAMED[text]
+    assert row["timestamp"] == utc(2026, 11, 1, 12)
+
+
+@pytest.mark.parametrize(
+    "text", ['two words: {"ts":"%s"}', 'app: ["%s"]', "app: %s", 'a{"ts":"%s"}']
+)
+def test_other_texts_in_front_of_an_object_are_no_name(text: str) -> None:
+    assert refusal_of("json", text % NOON)[0] == "bad_json"
+
+
 def test_a_known_key_that_is_null_is_as_good_as_missing() -> None:
     row = row_of("json", line(status=None, http_status=404, customer_id=None, duration_ms=None))
     assert filled(row) == filled({"timestamp": utc(2026, 11, 1, 12), "status_code": 404})
@@ -117,6 +142,7 @@ def test_a_known_key_that_is_null_is_as_good_as_missing() -> None:
         '{"TimeReceived":"2026-11-22T20:15:09Z","DetectedDateTime":"2026-11-22T20:15:05Z"}',
         '{"ingestion_timestamp":"2026-11-22T20:15:09Z","TimeDetected":"2026-11-22T20:15:05Z"}',
         '{"received_at":"2026-11-22T20:15:05Z"}',
+        '{"occurred":"22-Nov-2026 20:15:05"}',
         '{"end":"2026-11-22T20:15:09Z","rt":"2026-11-22T20:15:05Z"}',
         '{"EventEndTime":"1970-01-01T00:00:00Z","EventTimeString":"11/22/2026 8:15:05 PM +00:00"}',
         '{"start":1795378505,"end":1795378560}',

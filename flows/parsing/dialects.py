@@ -212,8 +212,8 @@ DIALECTS = (
     # Palo Alto Networks: the log reference of its Strata Logging Service, in JSON.
     _dialect(
         "panos",
-        "TimeGenerated LogType",
-        means("timestamp", "TimeGenerated"),
+        "TimeGenerated LogType | EventTime LogTime LogType",
+        means("timestamp", "TimeGenerated EventTime"),
         means("customer_id", "SourceUser"),
         means("client_ip", "SourceAddress"),
         means("bytes_sent", "BytesSent"),

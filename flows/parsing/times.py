@@ -43,7 +43,7 @@ _OTHERS = (
     *("%a %b %e %H:%M:%S %Y", "%a %b %e %H:%M:%S %Z %Y", "%a, %d %b %Y %H:%M:%S %Z"),
     *("%Y-%m-%d%t%H:%M:%S%o", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S %z UTC"),
     *("%Y/%m/%d%t%H:%M:%S%o", "%Y/%m/%d %H:%M:%S %z", "%Y:%m:%d %H:%M:%S"),
-    *("%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S"),
+    *("%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%d-%b-%Y %H:%M:%S"),
 )
 """What a time under a key may be besides: Apache's and nginx's, those of CEF, what .NET writes
 where the culture is en-US, of ctime(3) and date(1), of mails (RFC 5322, section 3.3), of Go, those

@@ -4,6 +4,9 @@ Keys become columns as `flows/parsing/dialects.py` says; of several for one colu
 first there wins. Any other key, nested values too, goes into `attributes`, and so does a known
 key whose line has a better alias. A known key that is null is as good as missing. A line needs a
 timestamp.
+
+In front of the object may be a name and a colon, an attribute then, or `@cee:`, the cookie by which
+syslog's messages are known as JSON (rsyslog's documentation, "mmjsonparse").
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import json
 import math
 import re
 from copy import copy
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -25,7 +29,12 @@ from flows.parsing.lines import Lines
 from flows.parsing.parser import Row
 from native.lines import Form
 
+NAME = "named"
+"""The attribute of what is in front of an object."""
+
 _decode = msgspec.json.Decoder().decode
+_NAMED = re.compile(r'^(?:@cee|([A-Za-z][\w.-]*)(?: -)?): *\{(?=\s*")', re.MULTILINE | re.ASCII)
+_NAMED_BYTES = re.compile(_NAMED.pattern.encode(), re.MULTILINE)
 _UNREADABLE = re.compile(r"\bNaN\b|\bInfinity\b|[0-9][eE]\+?[0-9]{3}")
 
 
@@ -46,7 +55,7 @@ class JsonLines:
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
         try:
-            found = _value_of(text)
+            found = _value_of(text if text.startswith("{") else _NAMED.sub(_begin_of, text, 1))
             if not isinstance(found, dict):
                 raise MalformedLine("not_an_object", f"{type(found).__name__}, not an object")
             return row_of(found, self._zone, self._shift, needs_time=self._needs_time)
@@ -55,9 +64,24 @@ class JsonLines:
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
+        if len(lines.beginning_with(ord("{"))) < len(lines):
+            lines = lines.changed(partial(_NAMED_BYTES.sub, _begin_of_bytes))
         return columns_of(
             Form.JSON, lines, _members, self._zone, self._shift, needs_time=self._needs_time
         )
+
+
+def _begin(name: str) -> str:
+    """How an object begins that has this name in front of it."""
+    return f'{{"{NAME}":"{name}",' if name else "{"
+
+
+def _begin_of(head: re.Match[str]) -> str:
+    return _begin(head.group(1) or "")
+
+
+def _begin_of_bytes(head: re.Match[bytes]) -> bytes:
+    return _begin((head.group(1) or b"").decode()).encode()
 
 
 def _value_of(text: str) -> object:
