@@ -55,17 +55,19 @@ _PRIORITY = re.compile(r"<(\d{1,3})>", re.ASCII)
 def _members(line: str) -> dict[str, object]:
     if line.count(",") <= _TIME:
         raise MalformedLine("not_panos", "fewer fields than the head has")
-    cells = split(line, ",")
+    cells = split(line, ",") if '"' in line else line.split(",")
     times = (cells[1], cells[_TIME]) if len(cells) > _TIME else ("",)
     if not all(map(_MOMENT.fullmatch, times)) or not _WORD.fullmatch(cells[_TYPE]):
         raise MalformedLine("not_panos", "not two times in fields 2 and 7, and a type in field 4")
     syslog, _, cells[0] = cells[0].rpartition(" ")
-    cells[_TIME] = _exact(cells)
+    cells[_TIME] = _exact(line, cells)
     keys = _KEYS.get(cells[_TYPE])
     rest = EXTRA if keys else _OTHERS
     keys = keys or _KEYS_OF_HEAD
     members: dict[str, object] = dict(behind_syslog(syslog))
-    members |= {key: text for key, cell in zip(keys, cells, strict=False) if (text := cell.strip())}
+    members |= {
+        key: text for key, cell in zip(keys, cells, strict=False) if (text := cell.strip(" "))
+    }
     if more := ",".join(cells[len(keys) :]).strip(","):
         members[rest] = more
     if level := str(members.get("level", "")):
@@ -75,10 +77,12 @@ def _members(line: str) -> dict[str, object]:
     return members
 
 
-def _exact(cells: list[str]) -> str:
-    """The time of a line, the one of high resolution if it is the same."""
+def _exact(line: str, cells: list[str]) -> str:
+    """The time of a line, the one of high resolution if it is of the same minute."""
     time = cells[_TIME]
     minute = time[:16].replace("/", "-").replace(" ", "T")
+    if minute not in line:  # as in nearly all of before PAN-OS 10
+        return time
     near = (cell for cell in cells[_TIME + 1 :] if cell.startswith(minute))
     return next(filter(_HIGH.fullmatch, near), time)
 
