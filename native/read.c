@@ -216,15 +216,23 @@ const byte *put_quoted(Reading *reading, const Key *key, int64_t line, const byt
     return at;
 }
 
+/* Ends the object of a line, which often is the one of the line before: then both share it. */
 static void end_object(Reading *reading, int64_t line)
 {
     static const View NOTHING = {2, {"{}"}};
     Made *made = &reading->objects;
+    const byte *begin = made->data + reading->object;
+    const int64_t size = made->size + 1 - reading->object;
 
     if (made->size == reading->object) {
         reading->attributes[line] = NOTHING;
+        return;
+    }
+    append(made, "}", 1);
+    if (reading->object >= size && is_same(begin - size, begin, size)) {
+        made->size = reading->object;
+        reading->attributes[line] = view_of(begin - size, size, made->buffer, made->data);
     } else {
-        append(made, "}", 1);
         reading->attributes[line] = made_view(made, reading->object);
     }
 }

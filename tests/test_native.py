@@ -13,6 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 from zipfile import ZipFile
 from zlib import crc32
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -26,6 +27,8 @@ from connectors.batch import COLUMNS
 from connectors.distinct import distinct
 from connectors.sinks.influxdb.line_protocol import encode
 from flows.enrichment.enricher import enricher
+from flows.parsing.formats import combined
+from flows.parsing.lines import Lines
 from log_generator.formats import FORMATS as GENERATED
 from log_generator.formats import render
 from log_generator.values import Traffic
@@ -144,6 +147,16 @@ def with_nothing_behind(texts: list[str]) -> pl.Series:
     made = texts_of(views, [pa.py_buffer(text) for text in memory])
     assert Views(made).values == views.ctypes.data
     return made
+
+
+def test_a_line_with_the_attributes_of_the_line_before_shares_them() -> None:
+    """Else every line of an access log would take memory for its protocol."""
+    lines = Lines(b"".join(f"{sample}\n".encode() for sample in combined.FORMAT.samples[:1] * 3))
+    attributes = combined.FORMAT.make(ZoneInfo("UTC")).columns(lines)["attributes"]
+    _, views, *_ = attributes.to_arrow(compat_level=pl.CompatLevel.newest()).buffers()
+    first, second, _ = np.frombuffer(views, "V16")  # the last line is read in a copy of it
+    assert attributes.to_list() == ['{"protocol":"HTTP/1.1"}'] * 3
+    assert first == second
 
 
 def test_texts_with_nothing_behind_them_are_read_as_others() -> None:
