@@ -8,11 +8,13 @@ int64_t logwax_find_newlines(const byte *begin, int64_t size, int64_t *places, i
     const byte *at = begin;
     int64_t count = 0;
 
-    for (; begin + size - at >= LANES; at += LANES) {
-        unsigned which = bits(load(at) == '\n');
+    for (; begin + size - at >= 4 * LANES; at += 4 * LANES) {
+        uint64_t which = 0;
+        for (int part = 0; part < 4 * LANES; part += LANES)
+            which |= (uint64_t)bits(load(at + part) == '\n') << part;
         for (; which; which &= which - 1, count++)
             if (count < room)
-                places[count] = at + __builtin_ctz(which) + 1 - begin;
+                places[count] = at + __builtin_ctzll(which) + 1 - begin;
     }
     for (; at < begin + size; at++) {
         if (*at != '\n')
