@@ -265,7 +265,7 @@ static inline bool put_field(Reading *reading, const Step *step, int64_t line, T
 static bool goes_on(const byte *at, const byte *end)
 {
     at += end - at > 1 && *at == ' ';
-    return at < end && (is_digit(*at) || strchr(".,:/+-", *at) || (*at | ' ') - 'a' < 26u);
+    return at < end && ((*at >= '+' && *at <= ':') || (*at | ' ') - 'a' < 26u); /* +,-./0-9: */
 }
 
 /* Reads a time that ends by itself, which often is the one of the line before. */
