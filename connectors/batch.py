@@ -316,8 +316,8 @@ class Taken(Block):
         return pl.DataFrame(
             {
                 "file_id": pl.Series([stream.id for stream in streams], dtype=pl.UInt64)[which],
-                "offset": self.places.astype(np.uint64),
-                "line": numbers.astype(np.uint64),
+                "offset": self.places.view(np.uint64),
+                "line": numbers.view(np.uint64),
                 "source": pl.Series([stream.name for stream in streams], dtype=pl.String)[which],
             }
         )
