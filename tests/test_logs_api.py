@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -335,6 +336,25 @@ def test_pages_of_every_store_go_by_time_file_and_offset(
     by_place = sorted(ROWS, key=lambda one: [one["timestamp"], one["file_id"], one["offset"]])
     wanted = [one["offset"] for one in by_place]
     assert [offset for *_, offset in seen] == (wanted if order == "oldest" else wanted[::-1])
+
+
+# Seconds before the newest row.
+FAR = (100 * 365 * 86400, 400 * 86400, 86401, 86400, 6100, 6000, 6000, 61, 60, 60, 59, 1, 0)
+
+
+def test_rows_are_found_however_far_they_are_apart(tmp_path: Path) -> None:
+    made = open_made("embedded", tmp_path)
+    for number, age in enumerate(FAR):  # in parts of their own
+        time = START - timedelta(seconds=age)
+        insert(made, [{**ROWS[0], "timestamp": time, "file_id": 1, "offset": number}])
+    app = create_app(cast(Reader, made.reader))
+    asked = {"from": "1910-01-01", "to": "2200-01-01"}
+    for filter_, limit in product(["", "not level = never", "offset >= 1"], [1, 2, 5, 100]):
+        wanted = [*range("offset" in filter_, len(FAR))]
+        for order, places in (("oldest", wanted), ("newest", wanted[::-1])):
+            found = pages(app, limit=limit, order=order, filter=filter_, **asked)
+            assert [one["offset"] for page in found for one in page] == places
+    made.close()
 
 
 def test_the_range_is_the_last_hour_of_what_is_stored_by_default(app: FastAPI) -> None:

@@ -16,6 +16,7 @@ from connectors.logs import SHOWN, Place, Row, Selection
 from connectors.sinks.clickhouse.tables import (
     COUNTED,
     COUNTS,
+    FORMER_ORDER,
     MICROSECONDS,
     PIECE,
     PIECE_OF_ROW,
@@ -34,9 +35,9 @@ SELECT name, type FROM system.columns
 WHERE database = currentDatabase() AND table = {name:String}
 """
 
-_HAS_COUNTS = f"""
-SELECT position(create_table_query, 'PROJECTION {COUNTS} ') > 0 FROM system.tables
-WHERE database = currentDatabase() AND name = {{name:String}}
+_MADE = """
+SELECT sorting_key, create_table_query FROM system.tables
+WHERE database = currentDatabase() AND name = {name:String}
 """
 
 # Whole pieces of time are in the projection; what is before and behind them is counted by rows.
@@ -71,7 +72,7 @@ _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 _EVER = 2**62  # later than any time
 
-# Of a short time: to read many fresh parts in order costs more than to sort a few rows.
+# Of a piece: to read many fresh parts in order costs more than to sort what fits.
 _UNORDERED = "\nSETTINGS optimize_read_in_order = 0, optimize_use_projections = 0"
 
 _GOOD_FOR = 10.0  # seconds, that the columns of a table are taken for what they were
@@ -82,7 +83,7 @@ class ClickHouseLogs(SqlContrast):
 
     table = "{table:Identifier}"
     estimates_beyond = 500_000  # exact ones need all durations in memory
-    _counts = False
+    _as_made = "", ""
     _columns: tuple[float, Mapping[str, str]] = (0.0, {})
 
     def placeholder(self, name: str, value: str | int | float) -> str:
@@ -122,24 +123,33 @@ class ClickHouseLogs(SqlContrast):
     async def rows(
         self, chosen: Selection, most: int, *, is_newest_first: bool, after: Place | None
     ) -> Sequence[Row]:
-        """See `Logs`. Where all are asked for, those of a minute are looked at first."""
-        rows = partial(super().rows, most=most, is_newest_first=is_newest_first, after=after)
-        if chosen.filter == And(()):
-            start, end = chosen.start, chosen.end
-            if is_newest_first:
-                end = min(end, after.time + 1) if after else end
-                start = max(start, end - _MINUTE)
-            else:
-                start = max(start, after.time) if after else start
-                end = min(end, start + _MINUTE)
-            found = await rows(replace(chosen, start=start, end=end))
+        """See `Logs`. The time that comes first is looked at first, until there are enough."""
+        rows = partial(super().rows, is_newest_first=is_newest_first, after=after)
+        start, end = chosen.start, chosen.end
+        if after and is_newest_first:
+            end = min(end, after.time + 1)
+        elif after:
+            start = max(start, after.time)
+        order, _ = await self._made()
+        found: list[Row] = []
+        passed, width = 0, _MINUTE
+        while end - start < _EVER and width < end - start and order != FORMER_ORDER:
+            near = end - width if is_newest_first else start + width
+            piece = (near, end) if is_newest_first else (start, near)
+            found += await rows(replace(chosen, start=piece[0], end=piece[1]), most - len(found))
             if len(found) == most:
                 return found
-        return await rows(chosen)
+            start, end = (start, near) if is_newest_first else (near, end)
+            passed += width
+            # Twice as long as the others take, as far as one knows.
+            width = max(passed, 2 * passed * (most - len(found)) // (len(found) + 1))
+        rest = replace(chosen, start=start, end=end)
+        return [*found, *await rows(rest, most - len(found))]
 
     def reading(self, chosen: Selection) -> str:
         """See `SqlLogs`."""
-        return _UNORDERED if chosen.end - chosen.start <= _MINUTE else ""
+        in_order = chosen.filter != And(()) and chosen.end - chosen.start <= _MINUTE
+        return "" if in_order or chosen.end - chosen.start >= _EVER else _UNORDERED
 
     async def histogram(
         self, chosen: Selection, width: int, column: str
@@ -147,7 +157,8 @@ class ClickHouseLogs(SqlContrast):
         """See `Logs`. Of rows that are counted already, few are read."""
         first, last = -(-chosen.start // PIECE) * PIECE, chosen.end // PIECE * PIECE
         is_counted = width % PIECE == 0 and column in COUNTED and _is_counted(chosen.filter)
-        if not (is_counted and first < last and await self._has_counts()):
+        _, made = await self._made() if is_counted and first < last else ("", "")
+        if f"PROJECTION {COUNTS} " not in made:
             return await super().histogram(chosen, width, column)
         values: Values = {}
         add = self._adding(values)
@@ -168,12 +179,12 @@ class ClickHouseLogs(SqlContrast):
             for start, value, count in await self._ask(statement, values)
         ]
 
-    async def _has_counts(self) -> bool:
-        """Whether the table has the projection; it does not lose it."""
-        if not self._counts:
-            found = await self._ask(_HAS_COUNTS, {})
-            self._counts = bool(found and found[0][0])
-        return self._counts
+    async def _made(self) -> tuple[str, str]:
+        """The order of the table and the statement that makes it: neither changes for the worse."""
+        if not any(self._as_made):
+            found = await self._ask(_MADE, {})
+            self._as_made = (str(found[0][0]), str(found[0][1])) if found else ("", "")
+        return self._as_made
 
     def requests_by_time(self, bucket: str, where: str, *, estimated: bool) -> str:
         """See `SqlLogs`."""

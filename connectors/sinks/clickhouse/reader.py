@@ -133,8 +133,13 @@ _AT_ONCE = 3  # times `EXACT_UP_TO`: rows that are read without counting them fi
 
 _TOO_MANY_ROWS = 158
 
-# Of questions about rows, beside which a pipeline may be at work.
-_LIMITS = {"max_execution_time": 60, "max_memory_usage": 1024**3}
+# Of questions about rows, beside which a pipeline may be at work. The third would have all columns
+# of a filter read that in part of them is decided already.
+_OF_ROWS = {
+    "max_execution_time": 60,
+    "max_memory_usage": 1024**3,
+    "use_top_k_dynamic_filtering": 0,
+}
 
 _HAS_CUSTOMER = "SELECT 1 FROM {table:Identifier} WHERE customer_id = {customer:String} LIMIT 1"
 
@@ -233,7 +238,7 @@ class ClickHouseReader:
     ) -> Sequence[Sequence[Any]]:
         client = client or self._client
         values = {"table": self._table, "name": self._table, **values}
-        settings = {"log_comment": self._mark, **_LIMITS}
+        settings = {"log_comment": self._mark, **_OF_ROWS}
         query = partial(self._run, client, sql, values, settings)
         return await to_thread.run_sync(query, limiter=client.threads)
 
@@ -295,6 +300,7 @@ class ClickHouseReader:
             raise StoreError("The process is about to end.")
         try:
             known = client().server_settings
+            settings = {name: settings[name] for name in settings if name in known}
             if all(known[name].readonly for name in settings):  # and so are those of the statement
                 sql, settings = sql.partition("\nSETTINGS ")[0], {}
             return client().query(sql, values, settings=settings).result_rows

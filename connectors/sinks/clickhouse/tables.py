@@ -101,7 +101,7 @@ _OF_TIMES = {
 }
 _PROJECTIONS = ",\n    ".join((*PROJECTED.made.values(), *_OF_TIMES.values()))
 
-_FORMER_ORDER = "customer_id, timestamp"
+FORMER_ORDER = "customer_id, timestamp"
 _FORMER_PROJECTIONS = ("daily", "daily_by_customer")  # of all rows, requests or not
 
 _LATER = {"alter_sync": 0, "mutations_sync": 0}  # a start does not wait for old parts
@@ -382,7 +382,7 @@ def _check_engine(client: Client, table: str, *, may_choose: bool) -> str:
             f"The table {table} would not notice that an insert came twice. To change it: ALTER "
             f"TABLE {table} MODIFY SETTING {setting} = 10000"
         )
-    if order == _FORMER_ORDER:
+    if order == FORMER_ORDER:
         say(
             f"The table {table} is sorted as earlier versions did it. All goes on; questions about "
             'a time take longer than they would. docs/operations.md, "Tables of earlier '
