@@ -262,10 +262,11 @@ static inline bool put_field(Reading *reading, const Step *step, int64_t line, T
 }
 
 /* Whether a digit, or what else a time may consist of, may go on with it here. */
-static bool goes_on(const byte *at, const byte *end)
+static bool goes_on(const Step *step, const byte *at, const byte *end)
 {
-    at += end - at > 1 && *at == ' ';
-    return at < end && ((*at >= '+' && *at <= ':') || (*at | ' ') - 'a' < 26u); /* +,-./0-9: */
+    at += step->has_zone && end - at > 1 && *at == ' ';
+    return at < end && ((*at >= '+' && *at <= ':') /* +,-./0-9: */
+                        || (step->has_zone && (*at | ' ') - 'a' < 26u));
 }
 
 /* Reads a time that ends by itself, which often is the one of the line before. */
@@ -275,9 +276,8 @@ static inline const byte *end_of_time(Reading *reading, const Step *step, const 
     const int64_t size = reading->time_size;
     const byte *stop = at + size;
 
-    if (!size || reading->codes != step->codes || end - at < size || goes_on(stop, end) ||
+    if (!size || reading->codes != step->codes || end - at < size || goes_on(step, stop, end) ||
         !is_same(at, reading->time, size)) {
-        reading->time_size = 0;
         stop = read_coded(reading, step->codes, at, end, is_none);
         if (!stop)
             return NULL;
@@ -416,16 +416,23 @@ static __attribute__((noinline)) Fit go_back(const Path *path, Span *spans, cons
     return NEVER;
 }
 
-/* Takes a line apart: where each part is, NULL of those that are left out. */
-static inline Fit take_apart(Reading *reading, const Path *path, const byte *at, const byte *end)
+/*
+ * Takes a line apart: where each part is, NULL of those that are left out. `tried` says how many
+ * steps were.
+ */
+static __attribute__((noinline)) Fit take_apart(Reading *reading, const Path *path, const byte *at,
+                                                const byte *end, int64_t *tried)
 {
     enum { FEW_WAYS = 4, MOST_WAYS = 100 };
     const byte *begin = at;
     const Step *step = path->steps, *last = step + path->count;
     Span *spans = reading->spans;
 
+    *tried = 0;
     for (int ways = 0;;) {
         bool is_odd = false;
+        if (*tried <= step - path->steps)
+            *tried = step - path->steps + 1;
         if (step == last && at == end)
             return SURELY;
         Span *span = &spans[step - path->steps];
@@ -478,11 +485,12 @@ __attribute__((always_inline)) static inline bool put_value(Reading *reading, co
 }
 
 /* Reads a line, as nearly all are, whose fields end where they may end first. */
-static inline bool read_straight(Reading *reading, int64_t line, const byte *at, const byte *end)
+static inline bool read_straight(Reading *reading, const Path *path, int64_t line, const byte *at,
+                                 const byte *end)
 {
-    const Step *last = reading->paths->steps + reading->paths->count;
+    const Step *last = path->steps + path->count;
 
-    for (const Step *step = reading->paths->steps; step < last; step++) {
+    for (const Step *step = path->steps; step < last; step++) {
         bool is_odd = false;
         Span span;
         span.end = end_of_part(reading, step, at, end, &span, &is_odd);
@@ -514,34 +522,34 @@ static void forget(Reading *reading, int64_t line)
             memset((byte *)key->out + line * SIZES[key->kind], 0, SIZES[key->kind]);
 }
 
-/* Reads a line of the first layout that fits. */
-static __attribute__((noinline)) bool read_anyhow(Reading *reading, int64_t line, const byte *at,
-                                                  const byte *end)
-{
-    for (const Path *path = reading->paths; path < reading->paths + reading->path_count; path++) {
-        Fit fit = take_apart(reading, path, at, end);
-        if (fit == NEVER)
-            continue;
-        if (fit == UNKNOWN)
-            return false;
-        const Span *span = reading->spans;
-        for (const Step *step = path->steps; step < path->steps + path->count; step++, span++)
-            if (span->at && !put_value(reading, step, line, span))
-                return false;
-        return true;
-    }
-    return false;
-}
-
+/* Reads a line of the first layout that fits, most lines of that of the last one, at once. */
 bool read_layout(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
+    const Path *path = reading->paths, *stop = path + reading->path_count;
     const int64_t texts = reading->texts.size;
+    int64_t tried = INT64_MAX; /* so many steps of the layout before, which does not fit */
 
-    if (reading->path_count == 1) {
-        if (read_straight(reading, line, at, end))
-            return true;
-        reading->texts.size = texts;
-        forget(reading, line);
+    for (; path < stop; path++) {
+        if (tried <= path->shared)
+            continue;
+        if (path == reading->paths + reading->usual) {
+            if (read_straight(reading, path, line, at, end))
+                return true;
+            reading->texts.size = texts;
+            forget(reading, line);
+        }
+        Fit fit = take_apart(reading, path, at, end, &tried);
+        if (fit == SURELY)
+            break;
+        if (fit == UNKNOWN)
+            return false;
     }
-    return read_anyhow(reading, line, at, end);
+    if (path == stop)
+        return false;
+    reading->usual = path - reading->paths;
+    const Span *span = reading->spans;
+    for (const Step *step = path->steps; step < path->steps + path->count; step++, span++)
+        if (span->at && !put_value(reading, step, line, span))
+            return false;
+    return true;
 }

@@ -6,6 +6,8 @@ import ctypes
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cache
+from itertools import pairwise, takewhile
+from operator import eq
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -215,6 +217,12 @@ class Step(NamedTuple):
         return self.shape < Shape.MOMENT and not self.width and not self.codes
 
     @property
+    def has_zone(self) -> bool:
+        """Whether a zone may be the last of its time."""
+        zones = (Part.ZONE, Part.ZONE_NAME, Part.MAYBE_ZONE)
+        return any(code & _PARTS in zones for code in self.codes if code >= _ABOVE_LITERALS)
+
+    @property
     def is_watched(self) -> bool:
         """Whether there is more to be known of the field than where it ends."""
         return bool(self.odd or self.is_even)
@@ -237,6 +245,7 @@ class Read(NamedTuple):
     zone: str
 
 
+_ABOVE_LITERALS, _PARTS = 128, 31  # of codes: see times.c
 _CLOCK = 2  # beside 0 and 1, for a line whose time is of no zone
 _SPAN = 24  # bytes
 _View = np.dtype("V16")
@@ -359,6 +368,7 @@ class _Step(ctypes.Structure):
         ("is_byte", ctypes.c_bool),
         ("is_found", ctypes.c_bool),
         ("is_cell", ctypes.c_bool),
+        ("has_zone", ctypes.c_bool),
         ("least", ctypes.c_uint8),
         ("until", ctypes.c_uint8 * 2),
         ("odd", ctypes.c_uint8 * 2),
@@ -393,6 +403,7 @@ class _Step(ctypes.Structure):
             step.is_byte,
             step.is_found,
             step.is_cell,
+            step.has_zone,
             step.least,
             (ctypes.c_uint8 * 2)(*step.until),
             odd,
@@ -419,13 +430,20 @@ class _Pairs(ctypes.Structure):
 
 
 class _Path(ctypes.Structure):
-    _fields_ = (("steps", ctypes.POINTER(_Step)), ("count", ctypes.c_int64))
+    _fields_ = (
+        ("steps", ctypes.POINTER(_Step)),
+        ("count", ctypes.c_int64),
+        ("shared", ctypes.c_int64),
+    )
 
 
 @cache
 def _paths(paths: Paths) -> ctypes.Array[_Path]:
     tables = [(_Step * len(steps))(*map(_Step.of, steps)) for steps in paths]
-    return (_Path * len(paths))(*(_Path(table, len(table)) for table in tables))
+    shared = [sum(takewhile(bool, map(eq, *two))) for two in pairwise(((), *paths))]
+    return (_Path * len(paths))(
+        *(_Path(table, len(table), same) for table, same in zip(tables, shared, strict=True))
+    )
 
 
 class _Made(ctypes.Structure):
@@ -462,7 +480,7 @@ class _Reading(ctypes.Structure):
         ("objects", _Made),
         ("timeless", ctypes.c_int64),
         ("zone", ctypes.c_uint64),
-        ("progress", ctypes.c_int64 * 9),
+        ("progress", ctypes.c_int64 * 10),
     )
 
 

@@ -109,15 +109,15 @@ typedef struct {
     int64_t key, shape, meaning, longest_empty;
     int64_t end_count, behind, width, together;
     bool may_be_last, is_json, is_even, is_choice, is_watched, is_guess, is_fixed, is_byte,
-        is_found, is_cell;
+        is_found, is_cell, has_zone;
     byte least, until[2]; /* where an end may be */
     byte odd[2];          /* with any of which the definition is asked */
 } Step;
 
-/* A layout. */
+/* A layout; its first `shared` steps are those of the one before, too. */
 typedef struct {
     const Step *steps;
-    int64_t count;
+    int64_t count, shared;
 } Path;
 
 /* Where a part of a line is. */
@@ -159,6 +159,7 @@ typedef struct {
     uint64_t seen;       /* a bit for each key of this line */
     uint64_t empty;      /* those that have no value */
     int64_t likely;      /* number of the key that may be next */
+    int64_t usual;       /* number of the layout of the line before */
     int64_t object;      /* where the one of this line begins */
     const byte *time;    /* the last one, of which there may be none */
     int64_t time_size, micros;
@@ -460,7 +461,7 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
 
 /*
  * Reads a time as the codes say, and keeps what it says of its zone: returns where it ends, NULL if
- * it is not as usual; see `read_pattern`.
+ * it is not as usual, and the last time stays; see `read_pattern`.
  */
 const byte *read_coded(Reading *reading, const byte *codes, const byte *at, const byte *end,
                        bool *is_none);

@@ -84,11 +84,14 @@ const byte *read_coded(Reading *reading, const byte *codes, const byte *at, cons
                        bool *is_none)
 {
     uint64_t zone = 0;
-    const byte *stop = read_pattern(codes, at, end, &reading->micros, &reading->is_zoned, is_none,
-                                    &zone);
+    int64_t micros;
+    bool is_zoned;
+    const byte *stop = read_pattern(codes, at, end, &micros, &is_zoned, is_none, &zone);
 
     if (!stop || (zone && reading->zone && zone != reading->zone))
         return NULL;
+    reading->micros = micros;
+    reading->is_zoned = is_zoned;
     reading->zone |= zone;
     return stop;
 }
