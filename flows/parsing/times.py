@@ -443,6 +443,12 @@ def _nearest(times: _Micros, near: _Micros) -> _Micros:
 
     29 February is in the nearest leap year.
     """
+    ends = np.array([times.min(), times.max()])
+    if len(times) > len(ends) and not near.ndim and ends[0] // _DAY == ends[1] // _DAY:
+        moved = _nearest(ends, near) - ends
+        if moved[0] == moved[1]:  # as all between them then are
+            found: _Micros = times + moved[0]
+            return found
     since = times - _start_of(np.array(YEARLESS))
     years = near.astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64) + 1970
     found, far = _in_years(since, years, near)

@@ -117,10 +117,11 @@ class _SevereFormat:
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
         frame = self._plain.columns(lines)
-        if "level" in frame.columns and (frame["level"] != "").all():
+        has_level = frame["level"] != "" if "level" in frame.columns else pl.Series([False])
+        if has_level.all():
             return frame
         near = [frame[name] for name in ("message", "attributes") if name in frame.columns]
-        said = [frame["level"].replace({"": None})] if "level" in frame.columns else []
+        said = [frame["level"].replace({"": None})] if has_level.any() else []
         if b"%" in lines.data:
             numbers = (each.str.head(_NEAR).str.extract(SEVERITY) for each in near)
             said += (each.replace_strict(SYSLOG, default=None) for each in numbers)
