@@ -108,7 +108,8 @@ static const byte *read_head(Reading *reading, int64_t line, const byte *at, con
 
 static bool is_of_key(byte one)
 {
-    return (one | ' ') - 'a' < 26u || one - '0' < 10u || (one && strchr("_.-[]", one));
+    return (one | ' ') - 'a' < 26u || (one >= '-' && one <= '9' && one != '/') || one == '_' ||
+           one == '[' || one == ']';
 }
 
 /* Where the next key is, behind spaces, or the end. */

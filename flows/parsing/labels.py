@@ -119,6 +119,9 @@ def _spelled(form: Labelled, sample: Sequence[tuple[str, Texts]], keys: Keys) ->
         top.append(own._replace(label=label, first=len(inside), inside=len(others)))
         inside += others
         taken |= {*names} - {*spelling.again}
+    head = [*spelling.names][: spelling.pairs.fields + 1] if spelling.pairs.fields else []
+    order = [*dict.fromkeys([*head, *counts, *spelling.names])]  # as in a line: it is found sooner
+    top.sort(key=lambda key: order.index(key.label))
     places = {key.name: place for place, key in enumerate([*top, *inside])}
 
     def placed(key: Key) -> Key:
