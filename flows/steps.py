@@ -13,7 +13,7 @@ from flows.enrichment.enricher import enricher
 from flows.keeping import keeper
 from flows.labels import labelled
 from flows.parsing import AUTO, EVENTS
-from flows.parsing.choice import Headed, describe
+from flows.parsing.choice import headed
 from flows.parsing.parser import parser
 from flows.pii import Rules
 from settings import Settings
@@ -35,8 +35,8 @@ def framing_of(form: str, text: str) -> Framing | None:
 
 def header_of(form: str) -> str | None:
     """How lines begin that name columns, where the format is `form`; None: none does."""
-    found = None if form == AUTO else describe(form)
-    return found.header if isinstance(found, Headed) else None
+    found = None if form == AUTO else headed(form)
+    return found.header if found else None
 
 
 def parse_step(settings: Settings) -> Callable[[Taken], Parsed]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
@@ -124,8 +125,15 @@ class _Mixed:
 
 def described(text: str, header: str) -> Description:
     """The same, of lines whose columns are named by `header` (empty: by nothing)."""
+    form = headed(text) if header else None
+    return form.headed(header) if form else describe(text)
+
+
+@lru_cache(maxsize=256)  # to ask for a protocol is slow
+def headed(text: str) -> Headed | None:
+    """What `text` means, if a line of the file names the columns. Raises `ValueError`."""
     found = describe(text)
-    return found.headed(header) if header and isinstance(found, Headed) else found
+    return found if isinstance(found, Headed) else None
 
 
 def describe(text: str) -> Description:

@@ -291,8 +291,11 @@ class Layout:
 
     def _may_be(self, text: str) -> bool:
         """False for most lines of other formats: for these, nothing large has to be compiled."""
-        literals = (part for part in self.parts if isinstance(part, str))
-        return all(part in text for part in literals) and bool(self._first.match(text))
+        return all(map(text.__contains__, self._literals)) and bool(self._first.match(text))
+
+    @cached_property
+    def _literals(self) -> list[str]:
+        return [part for part in self.parts if isinstance(part, str)]
 
     @cached_property
     def _first(self) -> re.Pattern[str]:

@@ -16,7 +16,7 @@ from connectors.errors import MalformedLine
 from connectors.sources.content import Content
 from connectors.sources.sense import FIRST_LINE, header_before, headers_in, is_directive
 from flows.parsing import ANY, EVENTS, FORMATS, OUTER
-from flows.parsing.choice import Headed, describe, described
+from flows.parsing.choice import described, headed
 from flows.parsing.fields import MISFITS
 from flows.parsing.formats.raw import beginning
 from flows.parsing.lines import Lines
@@ -85,6 +85,8 @@ class Choice:
         return f"{text}, {other.name} {other.taken}" if other else text
 
 
+_NEVER_INNER = (ANY, *OUTER)  # formats that are in no other one
+
 Headers = Mapping[str, str]
 """How headers begin, as `Headed.header` says -> the one that lines are behind."""
 
@@ -92,9 +94,9 @@ Headers = Mapping[str, str]
 def known_headers(content: Content, start: int, encoding: Encoding) -> Headers:
     """The headers of the lines of a file from `start` on. Raises `OSError`."""
     head, found = content.read(_HEAD, 0), {}
-    for form in map(describe, FORMATS):
+    for form in filter(None, map(headed, FORMATS)):
         # Who has headers has one soon: else it is not worth to look for it.
-        if isinstance(form, Headed) and any(headers_in(head, form.header, encoding)):
+        if any(headers_in(head, form.header, encoding)):
             header = header_before(content, form.header, start, encoding)
             if form.names_time(header):
                 found[form.header] = header
@@ -121,7 +123,7 @@ def choose(
     zone = ZoneInfo(time_zone)
     if before and (kept := _try(before, heads, zone, headers)) and kept.share >= _INNER:
         return Choice(kept, None, has_events)
-    found = [one for one in ranked(heads, time_zone, headers) if one.name != ANY]
+    found = ranked(heads, time_zone, headers, but=(ANY,))
     outer = [one for one in found if one.name in OUTER and one.share >= _INNER]
     found = [inner for one in outer if (inner := _inner(one, heads, zone))] + found
     found.sort(key=lambda one: one.worth, reverse=True)
@@ -169,13 +171,15 @@ def has_time(line: str, time_zone: str) -> bool:
 
 
 def ranked(
-    lines: Sequence[str], time_zone: str = "UTC", headers: Headers | None = None
+    lines: Sequence[str],
+    time_zone: str = "UTC",
+    headers: Headers | None = None,
+    but: Sequence[str] = (),
 ) -> list[Candidate]:
-    """The formats that take some of these lines, the best first."""
+    """The formats that take some of these lines, the best first, but for some that do not count."""
     zone = ZoneInfo(time_zone)
-    found = [
-        one for name in FORMATS if (one := _try(name, lines, zone, headers)) and one.typed >= 0
-    ]
+    tried = (_try(name, lines, zone, headers) for name in FORMATS if name not in but)
+    found = [one for one in tried if one and one.typed >= 0]
     return sorted(found, key=lambda one: one.worth, reverse=True)  # equal ones stay in order
 
 
@@ -200,8 +204,10 @@ def _inner(outer: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate 
         if row := takes(outer.name, line, zone.key):
             texts.append(str(row.get("message", "")).split("\n")[0])
     texts = [text for text in texts if text and not _CONTINUES.match(text)]
-    for one in [*ranked(texts, zone.key, {}), *_timeless(texts, zone)] if texts else ():
-        if one.name not in (ANY, *OUTER) and one.share >= _INNER:
+    if not texts:
+        return None
+    for one in [*ranked(texts, zone.key, {}, _NEVER_INNER), *_timeless(texts, zone)]:
+        if one.share >= _INNER:
             return _try(f"{outer.name}:{one.name}", lines, zone)
     return None
 
@@ -211,7 +217,7 @@ def _timeless(lines: Sequence[str], zone: ZoneInfo) -> list[Candidate]:
     found = []
     for name in FORMATS:
         form = format_of(name, zone)
-        if isinstance(form, Timeless):
+        if name not in _NEVER_INNER and isinstance(form, Timeless):
             form = form.timeless()
             rows = _rows(form, lines[:_PROBES])
             if any(row.get("message") or row.get("method") for row in rows):
@@ -224,17 +230,17 @@ def _try(
 ) -> Candidate | None:
     """How a format takes these lines; None: it takes none of some."""
     try:
-        form = describe(name)
+        form = headed(name)
     except ValueError:  # the format of before is known no more
         return None
     last, fits, count = "", list[Candidate](), 0
     for last, some in behind(name, lines, headers):
         count += len(some)
-        if isinstance(form, Headed) and not last:
+        if form and not last:
             continue
         if fit := _fit(name, format_of(name, zone, last), some):
             fits.append(fit)
-    if not count and isinstance(form, Headed) and form.names_time(last):
+    if not count and form and form.names_time(last):
         return Candidate(name, len(lines), len(lines), 0, last)  # its rows are yet to come
     taken = sum(fit.taken for fit in fits)
     typed = sum(fit.typed * fit.taken for fit in fits)
@@ -245,8 +251,8 @@ def behind(
     name: str, lines: Sequence[str], headers: Headers | None = None
 ) -> Iterator[tuple[str, list[str]]]:
     """The headers of some lines, empty where there is none, and the rows behind each of them."""
-    form = describe(name)
-    if not isinstance(form, Headed):
+    form = headed(name)
+    if not form:
         yield "", list(lines)
         return
     begins, rows = form.header, list[str]()

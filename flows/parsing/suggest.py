@@ -32,7 +32,7 @@ def fitting(lines: Sequence[str], time_zone: str = "UTC") -> list[tuple[str, flo
     """The formats that take some of these lines, each with its share of them, the best first."""
     from flows.parsing.ranking import ranked
 
-    return [(one.name, one.share) for one in ranked(lines, time_zone) if one.name != ANY]
+    return [(one.name, one.share) for one in ranked(lines, time_zone, but=(ANY,))]
 
 
 def best_fit(lines: Sequence[str], *, other_than: str, time_zone: str = "UTC") -> str:
