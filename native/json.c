@@ -251,7 +251,13 @@ static const byte *put_value(Reading *reading, const Key *key, int64_t line, con
 
 bool read_json(Reading *reading, int64_t line, const byte *at, const byte *end)
 {
-    at = skip_spaces(at, end);
+    static const char COOKIE[] = "@cee:"; /* of syslog */
+
+    if (end - at > 5 && *at == '@' && !memcmp(at, COOKIE, 5))
+        for (at += 5; at < end && *at == ' ';)
+            at++;
+    else
+        at = skip_spaces(at, end);
     if (at == end || *at++ != '{')
         return false;
     for (;;) {

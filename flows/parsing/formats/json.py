@@ -64,7 +64,7 @@ class JsonLines:
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        if len(lines.beginning_with(ord("{"))) < len(lines):
+        if sum(len(lines.beginning_with(ord(one))) for one in "{@") < len(lines):
             lines = lines.changed(partial(_NAMED_BYTES.sub, _begin_of_bytes))
         return columns_of(
             Form.JSON, lines, _members, self._zone, self._shift, needs_time=self._needs_time
@@ -110,7 +110,7 @@ def _float(text: str) -> float | str:
 def _members(line: bytes) -> dict[str, object]:
     """The members of the object that a line is, none if it is not one."""
     try:
-        found = _decode(line)
+        found = _decode(line.removeprefix(b"@cee:"))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
