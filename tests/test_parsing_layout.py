@@ -218,6 +218,22 @@ def test_a_time_with_an_odd_sign_is_left_to_the_definition() -> None:
     assert parse("mongod", b"2026-11-22T20:15:05.123+0000 [conn1] end\n").rows.height == 1
 
 
+def test_of_variants_the_first_that_fits_counts_behind_a_line_of_a_later_one() -> None:
+    first = Layout((Field("one"), " ", Field("two"), "|", TIME), (), "not_first")
+    later = Layout((Field("all", shape=Shape.WORDS), "|", TIME), (), "not_later")
+    lines = ["a b c|1795378505", "a b|1795378505", "a b c d|1795378506", "b a|1795378506"]
+    assert certain(Variants((first, later)).make(UTC), lines, spelled=True) == [True] * 4
+
+
+@pytest.mark.parametrize("behind", ["", ".5", ",25 x", "+02:00", " Z", "Z", " x"])
+def test_what_goes_on_with_a_time_counts_though_nothing_did_in_the_line_before(behind: str) -> None:
+    text = Field("text", shape=Shape.WORDS, empty=())
+    for time in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S%o"):
+        form = Layout((Field("time", "timestamp", time=time), Maybe(" ", text)), (), "not_it")
+        lines = ["2026-11-22 20:15:05 x", f"2026-11-22 20:15:05{behind}", "2026-11-22 20:15:05 y"]
+        assert certain(form.make(BERLIN), lines, spelled=True)[::2] == [True, True]
+
+
 def test_variants_have_the_samples_of_all_of_them() -> None:
     assert Variants((KLOG, COLUMNS)).samples == KLOG.samples + COLUMNS.samples
 
