@@ -265,6 +265,25 @@ def test_parts_that_a_container_wrote_are_joined_by_stream(
         ]
 
 
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize(
+    "value", [r'"\ud83d"', "[" * 100_000 + "]" * 100_000], ids=["half", "deep"]
+)
+def test_lines_that_docker_cannot_have_written_are_not_joined(value: str, at: int) -> None:
+    """Half of a surrogate pair is no text; nobody reads so many arrays."""
+    behind = ['"attrs":{}'] * 2
+    behind[at] = f'"attrs":{{"a":{value}}}'
+    texts = r"2026-11-22 20:15:05 ERROR boom\n", r"\tat a.B\n"
+    time = '"time":"2026-11-22T20:15:05Z"'
+    lines = [
+        f'{{"log":"{text}","stream":"stdout",{time},{more}}}\n'
+        for text, more in zip(texts, behind, strict=True)
+    ]
+    found = parsed(together(framed("".join(lines).encode(), "docker:java")), "docker")
+    assert (len(found.rows), len(found.rejected)) == ((0, 1), (1, 0))[at]
+
+
 # Reading
 
 

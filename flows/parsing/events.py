@@ -69,9 +69,11 @@ def whole_text(container: str, text: str) -> str:
     if container not in JOINS or len(lines) == 1:
         return text
     try:
-        return JOINS[container](lines)
-    except (ValueError, KeyError, TypeError, IndexError):  # a line that is none of it
+        joined = JOINS[container](lines)
+        joined.encode()  # half of a surrogate pair is no text
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):  # a line of another kind
         return text
+    return joined
 
 
 def whole_texts(container: str, events: Lines) -> Lines:

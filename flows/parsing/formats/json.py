@@ -95,7 +95,7 @@ def _value_of(text: str) -> object:
         if not _UNREADABLE.search(text):
             raise
         try:
-            found = json.loads(text, parse_constant=str, parse_float=_float)
+            found = LENIENT.decode(text)
             encode(found).encode()  # half of a surrogate pair is no text
         except (ValueError, RecursionError):
             raise error from None
@@ -105,6 +105,10 @@ def _value_of(text: str) -> object:
 def _float(text: str) -> float | str:
     found = float(text)
     return found if math.isfinite(found) else text
+
+
+LENIENT = json.JSONDecoder(parse_constant=str, parse_float=_float)
+"""Has texts in the place of numbers that are none of JSON, or of 64 bits."""
 
 
 def _members(line: bytes) -> dict[str, object]:

@@ -15,6 +15,7 @@ import polars as pl
 from flows.parsing.choice import Wrapped
 from flows.parsing.fields import encode
 from flows.parsing.formats.app import texts
+from flows.parsing.formats.json import LENIENT
 from flows.parsing.layout import Variants
 from flows.parsing.lines import Lines
 from flows.parsing.parser import OK, Format, Row
@@ -23,7 +24,6 @@ _OPENING = re.compile(r" (?=[{\[])")
 _NONE = " [] []"
 _BEHIND = ("context", "extra")
 _MOST_TRIED = 32
-_decode = json.JSONDecoder().raw_decode
 
 
 class _MonologFormat:
@@ -58,10 +58,12 @@ def _split(text: str) -> tuple[str, dict[str, object]]:
         values: list[object] = []
         while text.startswith((" {", " ["), at) and len(values) < len(_BEHIND):
             try:
-                value, at = _decode(text, at + 1)
+                value, end = LENIENT.raw_decode(text, at + 1)
+                encode(value).encode()  # half of a surrogate pair is no text
             except (ValueError, RecursionError):
                 break
             values.append(value)
+            at = end
         if at == len(text):
             behind = zip(_BEHIND, values, strict=False)
             return text[: place.start()], {name: value for name, value in behind if value}
