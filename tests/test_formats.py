@@ -8,15 +8,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cli.samples import batch_of
 from flows.parsing import FORMATS, OUTER
 from flows.parsing.choice import describe
 from flows.steps import parse_step
 from settings import Settings
-from tests.parsing_checks import SEEN, certain, filled, mutated, parse, refusal_of, row_of, utc
+from tests.parsing_checks import SEEN, certain, filled, parse, refusal_of, row_of, utc
 
 UTC = ZoneInfo("UTC")
 NESTED = {
@@ -30,7 +28,6 @@ NESTED = {
     for name in ("json", "combined", "api_requests")
 }
 SAMPLES = {name: list(describe(name).samples) for name in FORMATS} | NESTED
-PARTS = '" \\[]{}-+0:/\t\r\xa0x,.'
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -43,16 +40,6 @@ def test_the_samples_of_a_format_are_lines_of_it(name: str) -> None:
 def test_the_first_sample_of_a_format_is_read_the_fast_way(name: str) -> None:
     form = describe(name).make(UTC)
     assert all(certain(form, SAMPLES[name][:1] * 3, spelled=True))
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_what_is_compiled_agrees_with_the_definition(name: str, data: st.DataObject) -> None:
-    lines = data.draw(
-        st.lists(mutated(st.sampled_from(SAMPLES[name]), PARTS), min_size=1, max_size=8)
-    )
-    certain(describe(name).make(UTC), lines, spelled=True)
 
 
 def test_an_attribute_that_is_left_open_is_not_taken_for_the_next_line() -> None:
@@ -301,9 +288,37 @@ def test_colours_are_no_part_of_a_line(name: str) -> None:
         assert row_of(name, coloured) == row_of(name, plain)
 
 
+@pytest.mark.parametrize("behind", ["\r\x1b[m", "\r\r\x1b[m", "\x1b[m\r\x1b[m\x1b[m", "\r\x1b[m\r"])
+def test_only_the_last_cr_is_of_the_end_of_a_line_with_colours(behind: str) -> None:
+    assert all(certain(describe("go").make(UTC), [f"{SAMPLES['go'][0]}{behind}"] * 3))
+
+
+def test_a_character_with_a_colour_in_it_is_no_text() -> None:
+    line = f"{SAMPLES['go'][0]}\udcc3\x1b[m\udca9"
+    assert not any(certain(describe("go").make(UTC), [line] * 3))
+    parsed = parse("go", line.encode(errors="surrogateescape"))
+    assert parsed.rows["message"][0].endswith("\ufffd\ufffd")
+
+
 def test_what_only_looks_like_a_level_is_none() -> None:
     for line in ("2026-11-22 20:15:05 Informed of x", "2026-11-22 20:15:05 INFOX x"):
         assert refusal_of("app", line)[0] == "not_app"
+
+
+def test_a_cr_at_the_end_of_a_text_within_a_line_is_no_part_of_it() -> None:
+    line = "2026-11-22T20:15:05Z stdout F no answer\r"
+    assert row_of("cri:raw", f"{line}\r")["message"] == "no answer"
+    assert all(certain(describe("cri:raw").make(UTC), [f"{line}\r"] * 3))
+
+
+def test_what_is_behind_a_message_of_monolog_is_text_and_json() -> None:
+    begin = "[2026-11-22T20:15:05+00:00] shop.ERROR: no answer"
+    row = row_of("monolog", f'{begin} {{"a":NaN,"b":-Infinity,"c":1e400,"d":1.50}} []')
+    context = {"a": "NaN", "b": "-Infinity", "c": "1e400", "d": 1.5}
+    assert attributes(row) == {"channel": "shop", "context": context}
+    for half in ('{"a":"\\ud83d"}', '{"\\ude00":1}', '{"a":1} ["\\ud83d"]'):
+        row = row_of("monolog", f"{begin} {half}")
+        assert row["message"] == f"no answer {half}"
 
 
 def test_a_part_of_a_line_is_kept_as_it_is_with_its_tag() -> None:

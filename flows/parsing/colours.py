@@ -12,7 +12,15 @@ from flows.parsing.keys import COLOURS, without_colours
 from flows.parsing.lines import Lines
 from flows.parsing.parser import Format, Row
 
-_COLOURS = re.compile(COLOURS.encode())
+# Where one is behind a CR, at the end of a line, that is no part of its end: it gets another.
+_COLOURS = re.compile(rf"(\r)(?:{COLOURS})+$|{COLOURS}".encode(), re.MULTILINE)
+
+
+def bare(lines: Lines) -> Lines:
+    """The lines as `without_colours` has them, each with its end."""
+    if b"\x1b" not in lines.data:  # of one byte, which is found far quicker than two
+        return lines
+    return lines.changed(partial(_COLOURS.sub, rb"\1\1"))
 
 
 class _WithoutColours:
@@ -27,9 +35,7 @@ class _WithoutColours:
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        if b"\x1b" in lines.data:
-            lines = lines.changed(partial(_COLOURS.sub, b""))
-        return self._plain.columns(lines)
+        return self._plain.columns(bare(lines))
 
 
 Coloured = partial(Wrapped, wrap=_WithoutColours)

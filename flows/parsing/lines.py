@@ -85,11 +85,14 @@ class Lines:
         return pl.Series(np.logical_or.reduceat(is_it, self.starts[:-1]))
 
     def changed(self, change: Callable[[bytes], bytes]) -> Lines:
-        """Each line as `change` makes it, which is told of one or more, and keeps their ends."""
-        if np.array_equal(Lines(self.data).starts, self.starts):
-            return Lines(change(self.data))
+        """Each line as `change` makes it, which is told of one or more, and keeps their ends.
+
+        What is not valid UTF-8 stays so: without some of its bytes it might be.
+        """
+        if np.array_equal(Lines(self.text).starts, self.starts):
+            return Lines(change(self.text))
         begins, ends = self.starts[:-1].tolist(), self.starts[1:].tolist()
-        found = [change(self.data[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+        found = [change(self.text[begin:end]) for begin, end in zip(begins, ends, strict=True)]
         return Lines(b"".join(found), np.concatenate(([0], np.cumsum([*map(len, found)]))))
 
     @cached_property

@@ -30,9 +30,9 @@ import polars as pl
 
 from connectors.errors import MalformedLine
 from flows.parsing.choice import Scanner
+from flows.parsing.colours import bare
 from flows.parsing.dialects import SYSLOG
 from flows.parsing.keys import (
-    COLOURS,
     Table,
     columns_of,
     dialect_of,
@@ -57,7 +57,6 @@ _ESCAPE = re.compile(
 )
 _NAMES = dict(zip(b'"\\/abfnrtv', b'"\\/\a\b\f\n\r\t\v', strict=True))
 _MISSING = ("", '""', "null")
-_COLOURS = re.compile(COLOURS.encode())
 _PRIORITY = re.compile("^<(1?[0-9]?[0-9])> *", re.MULTILINE | re.ASCII)
 _PRIORITIES = re.compile(_PRIORITY.pattern.encode(), re.MULTILINE)
 
@@ -85,8 +84,7 @@ class Logfmt:
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        if b"\x1b" in lines.data:  # of one byte, which is found far quicker than two
-            lines = lines.changed(partial(_COLOURS.sub, b""))
+        lines = bare(lines)
         if len(lines.beginning_with(ord("<"))):
             lines = lines.changed(partial(_PRIORITIES.sub, _level_of_bytes))
         return columns_of(

@@ -206,7 +206,7 @@ def _texts(lines: Lines) -> pl.Series:
     array = pa.LargeStringArray.from_buffers(
         len(lines), pa.py_buffer(lines.starts), pa.py_buffer(lines.text)
     )
-    return pl.Series(array).str.replace(r"\r?\n\z", "")
+    return pl.Series(array).str.strip_suffix("\n").str.strip_suffix("\r")
 
 
 FORMAT = Scanner(
