@@ -85,8 +85,8 @@ SECONDS = Layout(
 )
 
 ALL: dict[str, Description] = {
-    "syslog": Variants((OLD_SYSLOG, NEW_SYSLOG)),
-    "klog": KLOG,
+    "two_syslogs": Variants((OLD_SYSLOG, NEW_SYSLOG)),
+    "lettered": KLOG,
     "columns": COLUMNS,
     "seconds": SECONDS,
     "any": Variants((COLUMNS, KLOG, SECONDS, NEW_SYSLOG, OLD_SYSLOG)),

@@ -7,12 +7,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from flows.parsing.choice import describe
 from flows.parsing.lines import Lines
-from tests.parsing_checks import SEEN, certain, filled, mutated, refusal_of, row_of, utc
+from tests.parsing_checks import SEEN, certain, filled, refusal_of, row_of, utc
 
 UTC = ZoneInfo("UTC")
 HEADS = {
@@ -87,15 +85,6 @@ def test_colours_in_texts_are_removed() -> None:
     lines = [HEADS["syslog"] + f"\x1b[32mmsg=a{number} n=1\x1b[0m" for number in range(3)]
     certain(describe("syslog:logfmt").make(UTC), lines, spelled=True)
     assert row_of("syslog:logfmt", lines[2])["message"] == "a2"
-
-
-@pytest.mark.parametrize("name", LINES)
-@settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_what_is_compiled_agrees_with_the_definition(name: str, data: st.DataObject) -> None:
-    lines = st.sampled_from(LINES[name])
-    edited = data.draw(st.lists(mutated(lines, '" \\[]{}:,-0n='), min_size=1, max_size=6))
-    certain(describe(name).make(UTC), edited, spelled=True)
 
 
 @pytest.mark.parametrize("inner", ["go", "python", "app"])

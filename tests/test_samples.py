@@ -18,8 +18,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from connectors.batch import PLACE
 from connectors.encodings import UTF_8
@@ -27,7 +25,7 @@ from connectors.sources.sense import headers_in, is_directive
 from flows.parsing import FORMATS
 from flows.parsing.choice import Headed, describe, described
 from flows.parsing.parser import parser
-from tests.parsing_checks import batch, certain, filled, mutated, parse, row_of
+from tests.parsing_checks import batch, certain, filled, parse, row_of
 
 FOLDER = Path(__file__).parent / "formats"
 FILES = sorted(path.stem for path in FOLDER.glob("*.log"))
@@ -91,15 +89,6 @@ def test_a_format_that_has_samples_has_five() -> None:
     for file in FILES:
         counts[format_of(file)] += len(lines_of(file))
     assert {name: count for name, count in counts.items() if count < 5} == {}
-
-
-@pytest.mark.parametrize("file", FILES)
-@settings(max_examples=20, deadline=None)
-@given(data=st.data())
-def test_what_is_compiled_agrees_with_the_definition(file: str, data: st.DataObject) -> None:
-    form = described(format_of(file), header_of(file)).make(ZoneInfo("UTC"))
-    lines = mutated(st.sampled_from(lines_of(file)), '" \\[]{}():,-+0n=/|.\t')
-    certain(form, data.draw(st.lists(lines, min_size=1, max_size=6)), spelled=True)
 
 
 @pytest.mark.parametrize("name", sorted({*FORMATS, *map(format_of, FILES)}))
