@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections import Counter, OrderedDict, deque
+import time
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +20,24 @@ from connectors.accounts import FRAGMENTS
 from connectors.batch import Numbers, Parsed, Span, Taken
 from connectors.encodings import UTF_8
 from connectors.saying import say, shown
+from connectors.sources.around import lines_before
 from connectors.sources.framing import PRESETS, frame
 from connectors.sources.samples import lines_of, sample
-from connectors.sources.sense import Sense, Unknown
-from flows.parsing import ANY, AUTO, EVENTS
+from connectors.sources.sense import Sense, Unknown, is_directive
+from flows.parsing import ANY, AUTO, EVENTS, FORMATS
+from flows.parsing.cells import CellsFormat
 from flows.parsing.formats.raw import beginning
 from flows.parsing.parser import Row
-from flows.parsing.ranking import Candidate, Headers, choose, has_time, known_headers, takes
+from flows.parsing.ranking import (
+    Candidate,
+    Headers,
+    choose,
+    format_of,
+    has_time,
+    known_headers,
+    takes,
+)
+from flows.parsing.times import WHEN_SEEN
 from flows.pii import NO_LINE
 from flows.steps import framing_of, header_of
 from settings import Settings
@@ -32,6 +47,14 @@ Flags = npt.NDArray[np.bool_]
 _TOLD = 20  # files whose format is said
 _KEPT = 200  # lines of a change that are looked at
 _FEW, _MANY = 5, 20  # refused lines that show a change, and that show a wrong choice
+_LONG = 150  # refused lines in a row that are worth another format, whatever that is
+_MOST_DOUBLED = 10  # changes of a file, each of which needs twice as many lines as the one before
+_ASKED = 2000  # lines that another format is asked about
+_REST = 20  # times as long as that took, it is not asked again
+_CREDIT = 10.0  # seconds of such a rest that may be saved up
+_SHAPE = 64  # characters of a line by which lines are known that are of no other format
+_MOST_SHAPES = 10_000
+_MOST_FORMATS = 3
 _ALL = 0.9  # share of the lines that are refused since a change
 _SOME = 0.02  # share of them that makes a choice doubtful
 _FEW_TIMED = 0.1  # share of lines that go on with others and may have a time
@@ -39,6 +62,9 @@ _SURE = 0.95  # share of them that another format has to take
 _CALM = 10_000  # lines without a refused one, after which those before are forgotten
 _MOST_FILES = 10_000
 _SHOWN = 160  # characters of a line
+_HALF = 0.5  # share of them that is enough if there are many
+_EVENT = 48 * 1024  # bytes of lines that go on with one
+_LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d+")
 
 
 class Choices:
@@ -61,9 +87,12 @@ class Choices:
         self._chosen: dict[int, tuple[Sense, str]] = {}  # by file; and its format before
         self._known = lru_cache(maxsize=256)(self._sense_of)
         self._rule = lru_cache(maxsize=_MOST_FILES)(settings.rules.of)
-        self._changes: Counter[int] = Counter()  # by file
         self._named: OrderedDict[str, str] = OrderedDict()  # the last format by the file's name
         self._doubts: OrderedDict[int, _Doubt] = OrderedDict()
+        self._had: dict[int, list[str]] = {}  # the formats before of each file that has changed
+        self._waiting: dict[int, tuple[int, int]] = {}  # from where, and how much was looked at
+        self._shapes: set[tuple[str, str, str]] = set()  # of lines that are of no other format
+        self._rested = 0.0  # from when on the next one is looked at
         self._told = 0
 
     def choose(self, file: Unknown) -> Sense | None:
@@ -73,13 +102,16 @@ class Choices:
             return self._known(rule.format, rule.multiline)
         sense, before = self._chosen.get(file.file_id, (None, ""))
         if sense and file.format in ("", before, sense.format):  # else another process knows better
-            return sense
+            return self._apart(file, sense)
         framed = file.evidence.framing if file.evidence else ""
         if file.format and (known := self._known(file.format, framed)):
-            return known
+            return self._apart(file, known)
         lines = self._lines(file)
         headers = known_headers(file.open(), file.start, file.encoding)
-        found = choose(lines, self._zone, self._named.get(file.name, ""), headers)
+        named = self._named.get(file.name, "")
+        if _takes_any(named) and len(lines) >= _MANY:  # which shows what else they may be
+            named = ""
+        found = choose(lines, self._zone, named, headers)
         if not found:
             return None
         name = found.best.name
@@ -184,74 +216,177 @@ class Choices:
     # Whether they still fit
 
     def look(self, batch: Taken, parsed: Parsed) -> None:
-        """See `Chooser`: where many lines are refused and another format fits, choose that one."""
-        letters = parsed.rejected
-        if batch.in_doubt or not (len(letters) or self._doubts):
+        """See `Chooser`: where lines are refused, or any is taken, another format may fit."""
+        if batch.in_doubt:
             return
+        letters = parsed.rejected
         usual = letters.filter(~letters["reason"].is_in(FRAGMENTS))
         refused = {
             key[0]: part["offset"].to_numpy().astype(np.int64)
             for key, part in usual.partition_by("file_id", as_dict=True).items()
         }
-        edges = np.cumsum([0, *(span.records for span in batch.spans)]).tolist()
-        for at, span in enumerate(batch.spans):
-            offsets = refused.get(span.stream.id)
+        end = 0
+        for span in batch.spans:
+            begin, end = end, end + span.records
             rule = self._rule(span.stream.name)
-            is_told = rule and rule.format not in ("", AUTO)
-            if (
-                span.format
-                and not is_told
-                and (offsets is not None or span.stream.id in self._doubts)
-            ):
-                records = np.arange(edges[at], edges[at + 1])
-                sizes = batch.starts[records + 1] - batch.starts[records]
-                records = records[sizes > len("\r\n") * batch.encoding.unit]  # the others are empty
-                bad = np.isin(batch.places[records], [] if offsets is None else offsets)
-                self._judge(span, batch, records, bad)
+            if not span.format or begin == end or (rule and rule.format not in ("", AUTO)):
+                continue
+            offsets, doubt = refused.get(span.stream.id), self._doubts.get(span.stream.id)
+            other = (doubt and doubt.other) or self._other(span, batch, end - 1)
+            if offsets is None and not doubt and not other:
+                continue
+            records = np.arange(max(begin, end - _ASKED) if other else begin, end)
+            sizes = batch.starts[records + 1] - batch.starts[records]
+            records = records[sizes > len("\r\n") * batch.encoding.unit]  # the others are empty
+            bad = np.isin(batch.places[records], [] if offsets is None else offsets)
+            if other:
+                other, are_of_it = self._those_of(other, span, batch, records, doubt)
+                bad |= are_of_it
+            self._judge(span, batch, records, bad, other)
 
-    def _judge(self, span: Span, batch: Taken, records: Numbers, bad: Flags) -> None:
+    def _other(self, span: Span, batch: Taken, number: int) -> Candidate | None:
+        """Another format that a line is of, which its own has taken for no good reason."""
+        if not self._is_odd(span, batch, number) or not (text := _head(batch, number)):
+            return None
+        shape = span.format, span.header, _shape(text)
+        if shape in self._shapes or time.monotonic() < self._rested:
+            return None
+        if not (best := self._asked(span.format, [text])):
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            self._shapes.add(shape)
+        return best
+
+    def _those_of(
+        self, other: Candidate, span: Span, batch: Taken, records: Numbers, doubt: _Doubt | None
+    ) -> tuple[Candidate, Flags]:
+        """Which records are of another format; it may be yet another one, by those of before."""
+        odd = [number for number in records.tolist() if self._is_odd(span, batch, number)]
+        taken = [number for number in odd if self._takes(other, _head(batch, number))]
+        if len(taken) < len(odd) and doubt and time.monotonic() >= self._rested:
+            texts = doubt.texts + [_head(batch, number) for number in odd[-_KEPT:]]
+            if better := self._asked(span.format, texts):
+                other = better
+                taken = [number for number in odd if self._takes(other, _head(batch, number))]
+        return other, np.isin(records, taken)
+
+    def _asked(self, own: str, texts: list[str]) -> Candidate | None:
+        """The best format; what that takes of this process is little, for a rest follows."""
+        began = time.monotonic()
+        best = self._best(own, texts)
+        rest = _REST * (time.monotonic() - began)
+        self._rested = max(self._rested, began - _CREDIT) + rest
+        return best
+
+    def _is_odd(self, span: Span, batch: Taken, number: int) -> bool:
+        """Whether its own format takes a line that need not be of it."""
+        if span.header or _takes_any(span.format):
+            return not self._owns(span, _head(batch, number))
+        return False
+
+    def _owns(self, span: Span, text: str) -> bool:
+        """Whether a line is clearly of the format that it is read by."""
+        if _takes_any(span.format):
+            return False
+        if span.header:
+            form = format_of(span.format, ZoneInfo(self._zone), span.header)
+            is_row = not isinstance(form, CellsFormat) or form.is_filled(text)
+            return is_directive(text, span.header) or is_row
+        return takes(span.format, text, self._zone) is not None
+
+    def _judge(
+        self, span: Span, batch: Taken, records: Numbers, bad: Flags, other: Candidate | None
+    ) -> None:
         file_id = span.stream.id
         with self._lock:
             doubt = self._doubts.setdefault(file_id, _Doubt())
             if len(self._doubts) > _MOST_FILES:
                 self._doubts.popitem(last=False)
+        doubt.other = other
         doubt.add(batch, records, bad)
-        found = self._changed(span, doubt) or self._better(span, batch, records, doubt)
+        found = self._changed(span, doubt)
+        if not found and not other:
+            found = self._better(span, batch, records, doubt)
         if found or doubt.calm >= _CALM:
             with self._lock:
                 self._doubts.pop(file_id, None)
         if found:
-            self._change(span, *found)
+            how = "are of another format" if other else "rejected"
+            self._change(span, batch, *found, how)
 
-    def _change(self, span: Span, best: Candidate, since: _Refused) -> None:
-        place, text, row = next(
-            (place, text, row) for place, text in since.first if (row := self._takes(best, text))
-        )
-        self._changes[span.stream.id] += 1
-        sense = self._sense(best.name, why=_fit(best))
-        self._remember(span.stream.id, span.stream.name, sense, span.format)
-        when = row.get("timestamp")
-        clock = f", {when:%H:%M:%S}" if isinstance(when, datetime) else ""
-        how = f"It begins with {shown(text[:_SHOWN])}"
-        if self._settings.pii:
-            how = NO_LINE[0].upper() + NO_LINE[1:]
+    def _change(self, span: Span, batch: Taken, best: Candidate, since: _Refused, how: str) -> None:
+        file_id, had = span.stream.id, self._had.setdefault(span.stream.id, [])
+        name = best.name
+        if name in had:  # it seems that both take turns
+            name = _together(name, span.format) or name
+        had.append(span.format)
+        rule = self._rule(span.stream.name)
+        events = (rule.multiline if rule else "") or self.events(name, since.texts)
+        sense = self._sense(name, events, _fit(best))
+        self._remember(file_id, span.stream.name, sense, span.format)
+        place, text = next(line for line in since.kept if self._is_of(best, line[1]))
+        place, text = self._begin(span, batch, best, place, text)
+        rows = (self._takes(best, line) for line in [text, *since.texts])
+        when = _clock(next(row for row in rows if row is not None))
         self._warn(
-            f"{span.stream.name}, byte {place:,}{clock}: {100 * since.share:.0f} % rejected since; "
-            f"{_fit(best)}, and is the format from now on. `logwax redrive` stores what was "
-            f"rejected. {how}"
+            f"{span.stream.name}, byte {place:,}{when}: {100 * since.share:.0f} % {how} since; "
+            f"{_fit(best)}, and {_is_now(best, name)}. `logwax redrive` stores what was "
+            f"rejected. {self._shown(text)}"
         )
+
+    def _shown(self, text: str) -> str:
+        if self._settings.pii:
+            return NO_LINE[0].upper() + NO_LINE[1:]
+        return f"It begins with {shown(text[:_SHOWN])}"
+
+    def _begin(
+        self, span: Span, batch: Taken, best: Candidate, place: int, text: str
+    ) -> tuple[int, str]:
+        """Where the lines of the best format begin, of which one is at this place.
+
+        A process that ran before may have read them. Some may be of the format of before, too.
+        """
+        first = earliest = place, text
+        both = 0
+        for line in lines_before(span, place, batch.encoding):
+            if not self._is_of(best, line[1]):
+                return earliest
+            earliest = line
+            if self._owns(span, line[1]):
+                both += 1
+                if both > _MANY:  # it takes all of them
+                    break
+            else:
+                first, both = line, 0
+        return first
 
     def _changed(self, span: Span, doubt: _Doubt) -> tuple[Candidate, _Refused] | None:
         """The format of lines that have changed: nearly all of the newest are refused."""
-        since = doubt.since
-        few = _FEW * 10 ** min(4, self._changes[span.stream.id])  # of a file with two formats
+        since, other = doubt.since, doubt.other
+        few = (_MANY if other else _FEW) << min(
+            _MOST_DOUBLED, len(self._had.get(span.stream.id, ()))
+        )
         if since.refused < max(few, since.next_look):
             return None
-        best = self._best(span, [text for _, text in since.newest])
-        if best and any(self._takes(best, text) for _, text in since.first):
+        share = _HALF if since.refused >= _LONG else _SURE
+        best = self._best(span.format, since.texts, share)
+        if not best and not other:
+            best = self._any(span.format, since)
+        if best and any(self._is_of(best, text) for text in since.texts):
             return best, since
         since.next_look = 2 * since.refused
         return None
+
+    def _any(self, name: str, since: _Refused) -> Candidate | None:
+        """The format of before, and any line beside it, if so many are of no format."""
+        found = choose(since.texts, self._zone, headers={})
+        if not found or found.best.name != ANY or since.refused < _MANY:
+            return None
+        timed = sum(has_time(text, self._zone) for text in since.texts)
+        # Long traces have no times, but lines that go on with others.
+        if 2 * timed < len(since.texts) and (found.has_events or since.refused < _LONG):
+            return None
+        return replace(found.best, name=_together(name, ANY) or ANY)
 
     def _better(
         self, span: Span, batch: Taken, records: Numbers, doubt: _Doubt
@@ -262,24 +397,114 @@ class Choices:
         doubt.next_look = 2 * doubt.refused
         some = records[:: max(1, len(records) // _KEPT)].tolist()
         texts = [batch.decoded(number)[0] for number in some]
-        best = self._best(span, [text for _, text in doubt.first] + texts)
+        best = self._best(span.format, doubt.texts + texts, header=span.header)
         # Lines that are not of the format within another one are no reason to give that up.
         if not best or best.name == span.format.partition(":")[0]:
             return None
-        return (best, doubt) if any(self._takes(best, text) for _, text in doubt.first) else None
+        return (best, doubt) if any(self._is_of(best, text) for text in doubt.texts) else None
 
     def _takes(self, one: Candidate, text: str) -> Row | None:
         return takes(one.name, text, self._zone, one.header)
 
-    def _best(self, span: Span, texts: list[str]) -> Candidate | None:
-        """The format that nearly all of these lines fit, if it is another one."""
-        found = choose(texts, self._zone, headers={})
-        is_other = found and found.best.name not in (ANY, span.format)
-        return found.best if found and is_other and found.best.share >= _SURE else None
+    def _is_of(self, one: Candidate, text: str) -> bool:
+        """Whether a line is of a format; those that say what its columns are count."""
+        says = bool(one.header) and is_directive(text, one.header)
+        return says or self._takes(one, text) is not None
+
+    def _best(
+        self, own: str, texts: list[str], share: float = _SURE, header: str = ""
+    ) -> Candidate | None:
+        """The format that so many of these lines fit, if it is not their own.
+
+        That is one of them only if it has no `header`, or this one is in front of them.
+        """
+        begins = header_of(own) if header else None
+        found = choose(texts, self._zone, headers={} if begins is None else {begins: header})
+        if not found or found.best.share < share:
+            return None
+        is_other = found.best.name not in (own, *own.split("|"))
+        return found.best if is_other and found.best.name.partition(":")[0] != ANY else None
+
+    def _apart(self, file: Unknown, sense: Sense) -> Sense:
+        """How lines are meant if many wait that go on with one, and that another format takes.
+
+        Each of them is a record then.
+        """
+        framing, begin = sense.framing, file.start
+        if not framing or not framing.rules.begins or self._settings.log_multiline:
+            return sense
+        before, seen = self._waiting.get(file.file_id, (-1, 0))
+        size = file.size - begin
+        if begin != before or size < 2 * seen:
+            self._waiting[file.file_id] = begin, seen if begin == before else 0
+            return sense
+        self._waiting[file.file_id] = begin, size
+        data = file.open().read(min(size, _EVENT), begin)
+        ends = file.encoding.ends(data)
+        kinds = framing.kinds(data, ends, file.encoding)
+        firsts = frame(kinds, np.concatenate(([0], ends[:-1])), ends).firsts
+        last = int(firsts[1]) if len(firsts) > 1 else len(ends)
+        if last < _MANY:
+            return sense
+        lines = [
+            (
+                begin + at,
+                file.encoding.without_end(data[at:end]).decode(file.encoding.name, "replace"),
+            )
+            for at, end in pairwise(ends[:last].tolist())
+        ]
+        best = self._best(sense.format, [text for _, text in lines if text])
+        if not best:
+            return sense
+        place, text, row = next(
+            (place, text, row) for place, text in lines if (row := self._takes(best, text))
+        )
+        name = _together(best.name, sense.format) or best.name
+        found = self._sense(name, why=_fit(best))
+        self._remember(file.file_id, file.name, found, file.format)
+        self._warn(
+            f"{file.name}, byte {place:,}{_clock(row)}: lines go on with one before; {_fit(best)}, "
+            f"and {_is_now(best, name)}. {self._shown(text)}"
+        )
+        return found
+
+
+def _takes_any(name: str) -> bool:
+    return ANY in name.split("|")
+
+
+def _together(name: str, other: str) -> str:
+    """The format of lines of both, as they take turns; empty: there is none."""
+    names = list(dict.fromkeys([*name.split("|"), *other.split("|")]))
+    is_plain = all(one in FORMATS and header_of(one) is None for one in names)
+    return "|".join(names) if is_plain and len(names) <= _MOST_FORMATS else ""
 
 
 def _fit(one: Candidate) -> str:
+    if _takes_any(one.name):
+        return "no other format fits"
     return f"{one.name} fits {100 * one.share:.1f} % of {one.lines} lines"
+
+
+def _is_now(best: Candidate, name: str) -> str:
+    is_it = name == best.name and not _takes_any(name)
+    return f"{'' if is_it else name + ' '}is the format from now on"
+
+
+def _clock(row: Row) -> str:
+    """When a line says that it is, if it does."""
+    when = row.get("timestamp")
+    return f", {when:%H:%M:%S}" if isinstance(when, datetime) and when != WHEN_SEEN else ""
+
+
+def _shape(text: str) -> str:
+    """A line less what varies."""
+    return _LETTERS.sub("a", _DIGITS.sub("0", text[:_SHAPE]))
+
+
+def _head(batch: Taken, number: int) -> str:
+    """The first line of a record."""
+    return batch.decoded(number)[0].partition("\n")[0]
 
 
 @dataclass
@@ -297,6 +522,18 @@ class _Refused:
         """The share of the lines that were refused."""
         return self.refused / self.lines
 
+    @property
+    def kept(self) -> list[tuple[int, str]]:
+        """The first and the newest that were refused, with their places."""
+        return list(dict(self.first + list(self.newest)).items())
+
+    @property
+    def texts(self) -> list[str]:
+        """Some of them, the first and the last ones."""
+        texts = [text for _, text in self.kept]
+        half = _KEPT // 2
+        return texts if len(texts) <= _KEPT else texts[:half] + texts[-half:]
+
     def add(self, batch: Taken, records: Numbers, bad: Flags) -> None:
         """The next records of the file, and which of them were refused."""
         wrong = records[bad].tolist()
@@ -310,10 +547,11 @@ class _Refused:
 class _Doubt(_Refused):
     """The lines of a file since the first refused one; `since` which nearly all are.
 
-    The last `calm` ones were not.
+    The last `calm` ones were not. `other`: the format of lines that count as refused, too.
     """
 
     calm: int = 0
+    other: Candidate | None = None
     since: _Refused = field(default_factory=_Refused)
 
     def add(self, batch: Taken, records: Numbers, bad: Flags) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
+from connectors.batch import Span
 from connectors.encodings import Encoding
 from connectors.sources.content import Content, open_content
-from connectors.sources.evidence import fits
+from connectors.sources.evidence import Evidence, fits
+from connectors.sources.names import of_record
 from connectors.sources.tailed_file import TailedFile
 
 REACH = 256 * 1024
@@ -16,6 +18,7 @@ REACH = 256 * 1024
 FileLine = tuple[int, str]
 """Where a line begins, and the beginning of its text; what is not of its encoding is replaced."""
 
+_MOST_BEFORE = 64 * REACH
 _TRIES = 3  # while a worker moves on in the file
 
 
@@ -29,7 +32,10 @@ def lines_around(file: TailedFile, offset: int, most: int) -> Sequence[FileLine]
         with closing(open_content(file.path)) as content:
             if content.is_compressed or not _is_it(file, content, offset):
                 return None
-            return _lines(content, file.encoding, offset, most)
+            unit = file.encoding.unit
+            first = max(0, offset - REACH) // unit * unit
+            data = content.read(offset + REACH - first, first)
+            return [(at, text[:most]) for at, text in _lines(data, first, file.encoding)]
     except OSError:  # it is not there any more
         return None
 
@@ -45,9 +51,30 @@ def _is_it(file: TailedFile, content: Content, offset: int) -> bool:
     return False
 
 
-def _lines(content: Content, encoding: Encoding, offset: int, most: int) -> Sequence[FileLine]:
-    first = max(0, offset - REACH) // encoding.unit * encoding.unit
-    data = content.read(offset + REACH - first, first)
+def lines_before(span: Span, place: int, encoding: Encoding) -> Iterator[FileLine]:
+    """The whole lines of the file of a span before a place in it, the last one first.
+
+    There are none, or no more, where its bytes are not proven to be those that were read, or are
+    compressed, and beyond 16 MiB. It is looked for at the path by which it was known first.
+    """
+    try:
+        with closing(open_content(of_record(span.stream.name))) as content:
+            if content.is_compressed or not fits(content, Evidence.of(span.proof), span.end):
+                return
+            low = max(0, place - _MOST_BEFORE)
+            while place > low:
+                first = max(0, place - REACH) // encoding.unit * encoding.unit
+                found = _lines(content.read(place - first, first), first, encoding)
+                yield from reversed(found)
+                if not found:  # a line of more than that
+                    return
+                place = found[0][0]
+    except OSError:  # it is not there any more
+        return
+
+
+def _lines(data: bytes, first: int, encoding: Encoding) -> list[FileLine]:
+    """The whole lines in the bytes of a file from `first` on, without empty ones."""
     found, begin = [], 0
     for end in map(int, encoding.ends(data)):
         line = data[begin:end]
@@ -57,6 +84,6 @@ def _lines(content: Content, encoding: Encoding, offset: int, most: int) -> Sequ
         if not at:
             text = text.removeprefix("\ufeff")  # a byte order mark
         if text and (begin or not first):  # of the first one the beginning may be missing
-            found.append((at, text[:most]))
+            found.append((at, text))
         begin = end
     return found

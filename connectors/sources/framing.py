@@ -21,6 +21,9 @@ from connectors.encodings import UTF_8, Encoding
 MOST_LINES, MOST_BYTES = 5000, 1024 * 1024
 """What an event has at most: what follows is an event of its own."""
 
+LONG_LINES = 1000
+"""Lines of an event of which it is worth to ask whether they belong to it."""
+
 QUIET_SECONDS = 5.0
 """How long a file must not have grown before the event at its end is taken as whole."""
 

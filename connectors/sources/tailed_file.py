@@ -18,7 +18,13 @@ from connectors.encodings import Encoding
 from connectors.saying import say
 from connectors.sources.content import Content, open_content
 from connectors.sources.evidence import REACH, Evidence, digest, fits, observe
-from connectors.sources.framing import MOST_BYTES, MOST_LINES, QUIET_SECONDS, Framing
+from connectors.sources.framing import (
+    LONG_LINES,
+    MOST_BYTES,
+    MOST_LINES,
+    QUIET_SECONDS,
+    Framing,
+)
 from connectors.sources.names import of_record, recorded
 from connectors.sources.records import KEPT_OF_LONG, Events, Piece, line_ends, with_last
 from connectors.sources.sense import Chooser, Sense, header_before, headers_in
@@ -587,6 +593,10 @@ class TailedFile:
             self.scanned = max(self.scanned, start + len(data))
             self.ended = start + int(ends[-1])
         bounds = events.frame.bounds[events.frame.bounds <= whole]
+        if self.limits.chooser:  # who looks first at what begins with a long event
+            firsts = np.append(events.firsts, len(ends))
+            long = firsts[1:-1][np.diff(firsts[1:]) >= LONG_LINES]
+            bounds = bounds[bounds <= (long[0] if len(long) else whole)]
         fit = (np.searchsorted(events.firsts, bounds) <= room) & (ends[bounds - 1] <= room_bytes)
         bounds = bounds[: max(int(fit.sum()), is_alone)]
         if not len(bounds):

@@ -183,6 +183,13 @@ class CellsFormat:
             row["attributes"] = encode(attributes)
         return row
 
+    def is_filled(self, text: str) -> bool:
+        """Whether a line has just the cells that the header names."""
+        try:
+            return len(self._cells(text)) == len(self._columns.fields)
+        except MalformedLine:
+            return False
+
     def _separator(self, text: str) -> str:
         separators = self._columns.separators
         return next((one for one in separators[:-1] if one in text), separators[-1])
