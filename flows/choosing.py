@@ -311,10 +311,11 @@ class Choices:
             with self._lock:
                 self._doubts.pop(file_id, None)
         if found:
-            how = "are of another format" if other else "rejected"
-            self._change(span, batch, *found, how)
+            self._change(span, batch, *found, is_rejected=not other)
 
-    def _change(self, span: Span, batch: Taken, best: Candidate, since: _Refused, how: str) -> None:
+    def _change(
+        self, span: Span, batch: Taken, best: Candidate, since: _Refused, *, is_rejected: bool
+    ) -> None:
         file_id, had = span.stream.id, self._had.setdefault(span.stream.id, [])
         name = best.name
         if name in had:  # it seems that both take turns
@@ -328,10 +329,12 @@ class Choices:
         place, text = self._begin(span, batch, best, place, text)
         rows = (self._takes(best, line) for line in [text, *since.texts])
         when = _clock(next(row for row in rows if row is not None))
+        how, redrive = "of another format", ""
+        if is_rejected:
+            how, redrive = "rejected", " `logwax redrive` stores what was rejected."
         self._warn(
             f"{span.stream.name}, byte {place:,}{when}: {100 * since.share:.0f} % {how} since; "
-            f"{_fit(best)}, and {_is_now(best, name)}. `logwax redrive` stores what was "
-            f"rejected. {self._shown(text)}"
+            f"{_fit(best)}, and {_is_now(best, name)}.{redrive} {self._shown(text)}"
         )
 
     def _shown(self, text: str) -> str:
@@ -372,7 +375,7 @@ class Choices:
         best = self._best(span.format, since.texts, share)
         if not best and not other:
             best = self._any(span.format, since)
-        if best and any(self._is_of(best, text) for text in since.texts):
+        if best and any(self._takes(best, text) for text in since.texts):
             return best, since
         since.next_look = 2 * since.refused
         return None
@@ -401,7 +404,7 @@ class Choices:
         # Lines that are not of the format within another one are no reason to give that up.
         if not best or best.name == span.format.partition(":")[0]:
             return None
-        return (best, doubt) if any(self._is_of(best, text) for text in doubt.texts) else None
+        return (best, doubt) if any(self._takes(best, text) for text in doubt.texts) else None
 
     def _takes(self, one: Candidate, text: str) -> Row | None:
         return takes(one.name, text, self._zone, one.header)
@@ -439,7 +442,7 @@ class Choices:
             self._waiting[file.file_id] = begin, seen if begin == before else 0
             return sense
         self._waiting[file.file_id] = begin, size
-        data = file.open().read(min(size, _EVENT), begin)
+        data, encoding = file.open().read(min(size, _EVENT), begin), file.encoding.name
         ends = file.encoding.ends(data)
         kinds = framing.kinds(data, ends, file.encoding)
         firsts = frame(kinds, np.concatenate(([0], ends[:-1])), ends).firsts
@@ -447,13 +450,10 @@ class Choices:
         if last < _MANY:
             return sense
         lines = [
-            (
-                begin + at,
-                file.encoding.without_end(data[at:end]).decode(file.encoding.name, "replace"),
-            )
-            for at, end in pairwise(ends[:last].tolist())
+            (begin + at, file.encoding.without_end(data[at:end]).decode(encoding, "replace"))
+            for at, end in pairwise([0, *ends[:last].tolist()])
         ]
-        best = self._best(sense.format, [text for _, text in lines if text])
+        best = self._best(sense.format, [text for _, text in lines[1:] if text])
         if not best:
             return sense
         place, text, row = next(
