@@ -404,6 +404,8 @@ class Choices:
         # Lines that are not of the format within another one are no reason to give that up.
         if not best or best.name == span.format.partition(":")[0]:
             return None
+        if span.format in best.name.split("|"):  # most lines are of it
+            best = replace(best, name=_together(span.format, best.name) or best.name)
         return (best, doubt) if any(self._takes(best, text) for text in doubt.texts) else None
 
     def _takes(self, one: Candidate, text: str) -> Row | None:
@@ -453,7 +455,7 @@ class Choices:
             (begin + at, file.encoding.without_end(data[at:end]).decode(encoding, "replace"))
             for at, end in pairwise([0, *ends[:last].tolist()])
         ]
-        best = self._best(sense.format, [text for _, text in lines[1:] if text])
+        best = self._best(sense.format, [text for _, text in lines[len(lines) // 2 :] if text])
         if not best:
             return sense
         place, text, row = next(

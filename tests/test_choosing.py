@@ -28,7 +28,7 @@ from flows.parsing.parser import parser
 from flows.parsing.ranking import choose, takes
 from flows.steps import watched
 from settings import Settings
-from tests.conftest import Pipeline
+from tests.conftest import Pipeline, wait_for
 from tests.tailing import Memory, Tail, append
 from tests.test_audit import logwax
 
@@ -264,6 +264,136 @@ def test_the_line_with_which_a_format_changes_is_shown_unless_pii_is_set(
     assert "combined fits" in made.said[1]
     assert ("203.0.113.7" in made.said[1]) == (not pii)
     assert ("No line is shown, for PII is set" in made.said[1]) == bool(pii)
+
+
+def write(made: Auto, log: Path, make: Make, first: int, last: int, step: int = 10) -> int:
+    """Write lines and read them, a few at a time; returns how many became rows."""
+    rows = 0
+    for begin in range(first, last, step):
+        append(log, lines(make, begin, min(last, begin + step)))
+        rows += sum(len(some.rows) for some in made.read())
+    return rows
+
+
+def a_word(number: int) -> str:
+    return f"[22|Nov|2026 20.15.{number % 60:02}] <{number}> 0x{number:04x} to be continued"
+
+
+def test_lines_of_no_format_become_rows_beside_those_of_before(auto: Auto, tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    write(auto, log, a_json, 0, 100)
+    begin = log.stat().st_size
+    assert write(auto, log, a_word, 100, 400) == 140  # without a time, only many are a change
+    assert formats(auto.memory) == {"a.log": "json|raw"}
+    assert f"byte {begin:,}: 100 % rejected since; no other format fits" in auto.said[1]
+    assert write(auto, log, a_json, 400, 500) == 100
+    assert len(auto.said) == 2
+
+
+def test_a_format_that_any_line_is_of_is_given_up_for_one_that_fits(
+    auto: Auto, tmp_path: Path
+) -> None:
+    log = tmp_path / "a.log"
+    write(auto, log, a_word, 0, 100)
+    begin = log.stat().st_size
+    assert formats(auto.memory) == {"a.log": "raw"}
+    write(auto, log, a_combined, 100, 150)
+    assert formats(auto.memory) == {"a.log": "combined"}
+    assert f", byte {begin:,}, 20:15:40: 100 % of another format since" in auto.said[1]
+
+
+def test_formats_that_come_back_take_turns_from_then_on(auto: Auto, tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    for turn in range(8):
+        write(auto, log, (a_json, a_combined)[turn % 2], 100 * turn, 100 * turn + 100)
+    assert formats(auto.memory) == {"a.log": "json|combined"}
+    assert len(auto.said) == 3  # the choice, and two changes
+    assert write(auto, log, a_combined, 800, 900) == 100
+
+
+def test_a_second_program_that_writes_into_a_file_is_read_beside_the_first(
+    auto: Auto, tmp_path: Path
+) -> None:
+    log = tmp_path / "a.log"
+    write(auto, log, a_json, 0, 400)
+    begin = log.stat().st_size
+
+    def both(number: int) -> str:
+        return (a_logfmt if number % 4 == 0 else a_json)(number)
+
+    write(auto, log, both, 400, 600)
+    assert formats(auto.memory) == {"a.log": "json|logfmt"}
+    assert f", byte {begin:,}, 20:15:40: " in auto.said[1]
+    assert write(auto, log, both, 600, 800) == 200
+
+
+def test_other_keys_of_json_are_no_change(auto: Auto, tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+
+    def another(number: int) -> str:
+        return json.dumps({"@timestamp": 1795000000 + number, "level": "warn", "message": "x"})
+
+    assert write(auto, log, a_json, 0, 100) == 100
+    assert write(auto, log, another, 100, 300) == 200
+    assert len(auto.said) == 1
+
+
+def test_damaged_lines_are_no_change_and_hide_none(auto: Auto, tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+
+    def damaged(number: int) -> str:
+        return a_json(number)[: 30 if number % 100 == 7 else None]
+
+    write(auto, log, damaged, 0, 40_000, 1000)
+    assert len(auto.said) == 1
+    begin = log.stat().st_size
+    write(auto, log, a_combined, 40_000, 40_050)
+    assert f", byte {begin:,}, 20:15:40: " in auto.said[1]
+    assert formats(auto.memory) == {"a.log": "combined"}
+
+
+def test_what_another_process_has_read_of_a_change_counts(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    first = Auto(log)
+    write(first, log, a_json, 0, 100)
+    begin = log.stat().st_size
+    write(first, log, a_combined, 100, 104)
+    first.close()
+    second = Auto(log, first.memory)
+    write(second, log, a_combined, 104, 130)
+    second.close()
+    (said,) = second.said
+    assert f", byte {begin:,}, 20:15:40: " in said
+
+
+def test_a_file_that_takes_the_name_of_any_lines_is_looked_at_anew(
+    auto: Auto, tmp_path: Path
+) -> None:
+    log = tmp_path / "a.log"
+    write(auto, log, a_word, 0, 100)
+    log.rename(tmp_path / "a.log.1")
+    assert write(auto, log, a_combined, 100, 150, 50) == 50
+    assert sorted(span.format for span in auto.memory.files.values()) == ["combined", "raw"]
+    assert not any("byte" in said for said in auto.said)
+
+
+@pytest.mark.parametrize("burst", [30, 3000])
+def test_lines_of_another_format_do_not_go_on_with_the_event_before(
+    auto: Auto, tmp_path: Path, burst: int
+) -> None:
+    log = tmp_path / "a.log"
+
+    def event(number: int) -> str:
+        return f"22.11.2026 20:15:{number % 60:02} order {number}\nis stored\nat last"
+
+    assert write(auto, log, event, 0, 100) == 99  # the last one may go on
+    begin = log.stat().st_size
+    append(log, lines(a_combined, 100, 100 + burst))
+    rows: list[Parsed] = []
+    wait_for(lambda: rows.extend(auto.read()) or len(auto.said) == 2, "the change")
+    rows += auto.read()
+    assert sum(len(some.rows) for some in rows) == 3 + burst
+    assert f", byte {begin:,}, 20:15:40: lines go on with one before; combined" in auto.said[1]
 
 
 def test_odd_lines_and_traces_are_no_change(auto: Auto, tmp_path: Path) -> None:
