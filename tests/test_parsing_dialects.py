@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flows.parsing.choice import describe
-from flows.parsing.dialects import DIALECTS
+from flows.parsing.dialects import DIALECTS, USUAL
 from flows.parsing.formats.logfmt import Logfmt
-from flows.parsing.keys import dialect_of
+from flows.parsing.keys import Table, dialect_of
 from tests.parsing_checks import certain, filled, misfits_of, row_of, utc
 
 FOLDER = Path(__file__).parent / "dialects"
@@ -82,6 +82,19 @@ def test_every_dialect_has_five_samples() -> None:
     for dialect in DIALECTS:
         lines = [SAMPLES[name] for name in SAMPLES if name.partition(".")[0] == dialect.name]
         assert len([*chain(*lines)]) >= 5, dialect.name
+
+
+def test_a_key_that_means_something_only_in_what_is_within_it_is_an_attribute_as_it_is() -> None:
+    for dialect in (USUAL, *DIALECTS):
+        table = Table.of(dialect)
+        for key in table.firsts.keys() - table.keys:
+            for tell in dialect.tells or [()]:
+                pairs = " ".join(f"{one}=1" for one in tell if one != key)
+                line = f"time={NOON} ts={NOON} {pairs} {key}"
+                lines = [line + value for value in ("", "=", '=""', "=null", "=a")]
+                certain(FORMS["logfmt"], lines, spelled=True)
+    row = row_of("logfmt", "date=2026-11-22 time=20:15:05 eventtime=1795378505 logid=7 log")
+    assert json.loads(row["attributes"])["log"] is True
 
 
 @pytest.mark.parametrize("kind", FORMS)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -102,6 +103,12 @@ class Table:
                 known = Known(2 * rank + (len(path) > 1), path, alias)
                 table.firsts.setdefault(path[0], []).append(known)
         return table
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Those whose own value may have a meaning, not just what is within it."""
+        places = chain.from_iterable(self.firsts.values())
+        return frozenset(known.path[0] for known in places if len(known.path) == 1)
 
     def places(self, found: Mapping[str, object]) -> list[Known]:
         """Where values may be in a line, the first that fits a column counts."""

@@ -78,7 +78,7 @@ class Logfmt:
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
         pairs = dict(_pairs(_PRIORITY.sub(_level, without_colours(text), 1)))
-        known = Table.of(dialect_of(pairs)).firsts
+        known = Table.of(dialect_of(pairs)).keys
         found = {key: _meaning(value, key in known) for key, value in pairs.items()}
         return row_of(found, self._zone, self._shift, needs_time=self._needs_time)
 
