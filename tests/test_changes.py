@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, cycle, islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,10 @@ class Watched:
 
     def wait_until_said(self, changes: Sequence[Change], seconds: float) -> None:
         """Wait until each of these changes was said."""
-        wait_for(lambda: all(map(self.sentences, changes)), "the changes", seconds)
+        end = time.monotonic() + seconds
+        for one in changes:
+            said = partial(self.sentences, one)
+            wait_for(said, f"what is said of {one.name}", max(end - time.monotonic(), 0.1))
 
     def sentences(self, change: Change) -> list[str]:
         """What was said of a file as it ran."""
