@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -59,6 +59,7 @@ _ALL = 0.9  # share of the lines that are refused since a change
 _SOME = 0.02  # share of them that makes a choice doubtful
 _FEW_TIMED = 0.1  # share of lines that go on with others and may have a time
 _SURE = 0.95  # share of them that another format has to take
+_AT_ONCE, _PROBED = 512, 16  # lines before those of a change: of so many, one in so many is tried
 _CALM = 10_000  # lines without a refused one, after which those before are forgotten
 _MOST_FILES = 10_000
 _SHOWN = 160  # characters of a line
@@ -311,11 +312,9 @@ class Choices:
             with self._lock:
                 self._doubts.pop(file_id, None)
         if found:
-            self._change(span, batch, *found, is_rejected=not other)
+            self._change(span, batch, *found)
 
-    def _change(
-        self, span: Span, batch: Taken, best: Candidate, since: _Refused, *, is_rejected: bool
-    ) -> None:
+    def _change(self, span: Span, batch: Taken, best: Candidate, since: _Refused) -> None:
         file_id, had = span.stream.id, self._had.setdefault(span.stream.id, [])
         name = best.name
         if name in had:  # it seems that both take turns
@@ -330,7 +329,7 @@ class Choices:
         rows = (self._takes(best, line) for line in [text, *since.texts])
         when = _clock(next(row for row in rows if row is not None))
         how, redrive = "of another format", ""
-        if is_rejected:
+        if takes(span.format, text, self._zone, span.header) is None:
             how, redrive = "rejected", " `logwax redrive` stores what was rejected."
         self._warn(
             f"{span.stream.name}, byte {place:,}{when}: {100 * since.share:.0f} % {how} since; "
@@ -347,20 +346,26 @@ class Choices:
     ) -> tuple[int, str]:
         """Where the lines of the best format begin, of which one is at this place.
 
-        A process that ran before may have read them. Some may be of the format of before, too.
+        A process that ran before may have read them. Some may be of the format of before, too, and
+        a few of none.
         """
         first = earliest = place, text
         both = 0
-        for line in lines_before(span, place, batch.encoding):
-            if not self._is_of(best, line[1]):
-                return earliest
-            earliest = line
-            if self._owns(span, line[1]):
-                both += 1
-                if both > _MANY:  # it takes all of them
-                    break
-            else:
-                first, both = line, 0
+        lines = lines_before(span, place, batch.encoding)
+        while some := list(islice(lines, _AT_ONCE)):
+            if all(self._is_only_of(best, span, text) for _, text in [*some[::_PROBED], some[-1]]):
+                first, both = some[-1], 0
+                continue
+            for line in some:
+                if not self._is_of(best, line[1]):
+                    return earliest
+                earliest = line
+                if self._owns(span, line[1]):
+                    both += 1
+                    if both > _MANY:  # it takes all of them
+                        return first
+                else:
+                    first, both = line, 0
         return first
 
     def _changed(self, span: Span, doubt: _Doubt) -> tuple[Candidate, _Refused] | None:
@@ -407,6 +412,9 @@ class Choices:
         if span.format in best.name.split("|"):  # most lines are of it
             best = replace(best, name=_together(span.format, best.name) or best.name)
         return (best, doubt) if any(self._takes(best, text) for text in doubt.texts) else None
+
+    def _is_only_of(self, one: Candidate, span: Span, text: str) -> bool:
+        return self._is_of(one, text) and not self._owns(span, text)
 
     def _takes(self, one: Candidate, text: str) -> Row | None:
         return takes(one.name, text, self._zone, one.header)

@@ -12,7 +12,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -29,6 +29,7 @@ from tests.test_samples import FILES, FOLDER, format_of, header_of, lines_of
 
 _WITH_HEADER_IN_FRONT = {"csv", "tsv"}  # of the file: none is in its midst
 _RATE = 20  # lines a second of who writes slowly
+_AT_ONCE = 5  # files that change at the same time
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,20 @@ class Watched:
 
         wait_for(lambda: stored() == sizes, "all bytes in the store", pause=0.1)
 
-    def wait_until_said(self, changes: Sequence[Change], seconds: float) -> None:
-        """Wait until each of these changes was said."""
+    def change(
+        self, changes: Sequence[Change], part: slice, seconds: float
+    ) -> Iterator[tuple[Change, int]]:
+        """Write new lines, some files at a time; each change has to be said so soon.
+
+        Yields how long each file is by then.
+        """
+        for begin in range(0, len(changes), _AT_ONCE):
+            some = changes[begin : begin + _AT_ONCE]
+            self.write(some, part)
+            self._wait_until_said(some, seconds)
+            yield from ((one, self.path(one).stat().st_size) for one in some)
+
+    def _wait_until_said(self, changes: Sequence[Change], seconds: float) -> None:
         end = time.monotonic() + seconds
         for one in changes:
             said = partial(self.sentences, one)
@@ -167,7 +180,7 @@ class Watched:
         """What was said of a file as it ran."""
         return [said for said in list(self.said) if f"{change.name}, byte " in said]
 
-    def write(self, changes: Sequence[Change], part: slice = slice(None)) -> None:
+    def write(self, changes: Sequence[Change], part: slice) -> None:
         """Write new lines of these changes, some of them slowly."""
         for one in changes:
             append(self.path(one), b"" if one.is_slow else data(one.new[part]))
@@ -191,9 +204,7 @@ def test_a_change_is_said_with_its_byte_and_its_clock_and_what_follows_is_rows(
         append(watched.path(one), data(one.old))
     watched.wait_until_stored()
 
-    watched.write(others)
-    watched.wait_until_said(others, seconds)
-    behind = {one: watched.path(one).stat().st_size for one in others}
+    behind = dict(watched.change(others, slice(None), seconds))
     watched.write(others, slice(-12, None))
     watched.write(killed, slice(4))  # too few to show what they are
     watched.wait_until_stored()
@@ -201,9 +212,7 @@ def test_a_change_is_said_with_its_byte_and_its_clock_and_what_follows_is_rows(
     pipeline.running.kill()
     pipeline.running.wait()
     watched.start()
-    watched.write(killed, slice(4, None))
-    watched.wait_until_said(killed, seconds)
-    behind |= {one: watched.path(one).stat().st_size for one in killed}
+    behind |= watched.change(killed, slice(4, None), seconds)
     watched.write(killed, slice(-12, None))
     watched.wait_until_stored()
     assert pipeline.stop() == 0

@@ -31,6 +31,7 @@ SEVERAL = [
     *("cri:json", "cri:combined", "cri:logfmt", "cri:raw", "docker:json", "docker:api_requests"),
     *("docker:log4j", "syslog:cef", "syslog:json", "syslog:logfmt", "syslog:combined"),
     *("syslog5424:json", "raw:json", "json|combined", "logfmt|app"),
+    *("syslog|postgresql_csv|raw", "app|json|cef"),
 ]
 """Formats within others, and those whose lines take turns."""
 

@@ -47,6 +47,9 @@ SLOW_SECONDS = 1.0
 UNREADABLE_SECONDS = 30.0
 """When the bytes of a block in doubt that could not be read are asked for again."""
 
+PATIENCE_SECONDS = 10.0
+"""How much longer lines of a file wait of which a whole batch waits than those of a quiet one."""
+
 HOUSEKEEPING_SECONDS = 3600.0
 """How often it is noted which of the known files are gone."""
 
@@ -66,9 +69,10 @@ class Catalog:
 
     A file is read by one worker at a time. Its next bytes are handed out while the last ones are on
     their way to the store, and its blocks are recorded in order all the same. Files whose lines
-    have waited longest go first. Which files there are: see `Files`. With a `claims` directory,
-    processes that name the same one share the files: a file is with one process at a time, until
-    what it has read is stored. Who has one that others ask for gives it up now and then.
+    have waited longest go first, short backlogs before long ones. Which files there are: see
+    `Files`. With a `claims` directory, processes that name the same one share the files: a file is
+    with one process at a time, until what it has read is stored. Who has one that others ask for
+    gives it up now and then.
     """
 
     def __init__(
@@ -519,8 +523,9 @@ class Catalog:
             file.let_go()
             if file.content:
                 self._files.handles.limit()
-        # A file with a long backlog goes behind those that have waited since it was read last.
-        waiting.sort(key=lambda item: max(item[0], item[1].served_at))
+        # A file with a long backlog goes behind those that have waited since it was read last, and
+        # for a while behind those with a short one.
+        waiting.sort(key=lambda item: max(item[0], item[1].served_at) + self._patience(item[1]))
         files = [file for _, file in waiting]
         is_due = any(
             not self._follow or now - since >= self._limits.seconds for since, _ in waiting
@@ -532,6 +537,10 @@ class Catalog:
                 or sum(file.lines for file in files) >= self._limits.lines
             )
         return self._as_many_as_fit(files) if is_due else []
+
+    def _patience(self, file: TailedFile) -> float:
+        """Seconds by which others may come later and still go first: it has them for its length."""
+        return PATIENCE_SECONDS * min(1.0, (file.size - file.position) / self._limits.bytes)
 
     def _look_again(self, file: TailedFile, now: float) -> None:
         """See what has come to a file of which batches are on their way: no poll looks at it."""

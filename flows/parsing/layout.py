@@ -279,11 +279,14 @@ class Layout:
 
     def row(self, text: str, zone: ZoneInfo) -> Row:
         """One line. Raises `MalformedLine`."""
-        if self.is_spaced:
-            text = " ".join(filter(None, text.split(" ")))
+        text = self.even(text)
         if not self._may_be(text):
             raise MalformedLine(self.reason, partial(self._misfit, text))
         return self.readers.row(text, zone)
+
+    def even(self, text: str) -> str:
+        """A line as it is read: runs of spaces may be as good as one."""
+        return " ".join(filter(None, text.split(" "))) if self.is_spaced else text
 
     def has_parts(self, text: str) -> bool:
         """Whether a line has all parts, whatever their values."""
@@ -291,15 +294,18 @@ class Layout:
 
     def _may_be(self, text: str) -> bool:
         """False for most lines of other formats: for these, nothing large has to be compiled."""
-        return all(map(text.__contains__, self._literals)) and bool(self._first.match(text))
+        return all(map(text.__contains__, self._literals)) and bool(self.begin.match(text))
 
     @cached_property
     def _literals(self) -> list[str]:
         return [part for part in self.parts if isinstance(part, str)]
 
     @cached_property
-    def _first(self) -> re.Pattern[str]:
-        return re.compile(_pattern(self.parts[0]), re.DOTALL)
+    def begin(self) -> re.Pattern[str]:
+        """What lines begin with, up to the first part that none leaves out."""
+        is_there = [not isinstance(part, Maybe) for part in self.parts]
+        parts = self.parts[: is_there.index(True) + 1]
+        return re.compile("".join(map(_pattern, parts)), re.DOTALL)
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
@@ -512,6 +518,28 @@ class Variants:
         """Lines of all of them, those of the first before others."""
         return tuple(sample for layout in self.layouts for sample in layout.samples)
 
+    def beginning_as(self, text: str) -> Iterator[Layout]:
+        """The layouts that a line begins as; if there are none, the first one, which says so."""
+        even = self.layouts[0].even(text)
+        fits: dict[int, bool] = {}
+        for layout, at in zip(self.layouts, self._begin_of, strict=True):
+            if at not in fits:
+                fits[at] = bool(self._begins[at].match(even))
+            if fits[at]:
+                yield layout
+        if not any(fits.values()):
+            yield self.layouts[0]
+
+    @cached_property
+    def _begins(self) -> list[re.Pattern[str]]:
+        """Each beginning that there is, once."""
+        return list(dict.fromkeys(one.begin for one in self.layouts))
+
+    @cached_property
+    def _begin_of(self) -> list[int]:
+        """Which of them each layout has."""
+        return [self._begins.index(one.begin) for one in self.layouts]
+
     @cached_property
     def keys(self) -> dict[tuple[Key, ...], int]:
         """What the compiled part makes of all fields, and the number of the first of these keys."""
@@ -542,7 +570,7 @@ class LayoutFormat:
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`: that of the layout that the line looks like."""
         why: Why | None = None
-        for layout in self._variants.layouts:
+        for layout in self._variants.beginning_as(text):
             try:
                 return layout.row(text, self._zone)
             except MalformedLine as error:

@@ -13,7 +13,7 @@ from connectors.errors import MalformedLine, Why
 from flows.parsing.compiled import nothing
 from flows.parsing.fields import encode
 from flows.parsing.lines import Lines
-from flows.parsing.parser import OK, Format, Row
+from flows.parsing.parser import OK, Format, Row, filled
 
 _NONE = "{}"
 
@@ -27,13 +27,12 @@ class Timeless(Protocol):
 
 
 class Mixed:
-    """Lines of several formats in turn: a line is of the first that takes it.
-
-    What the first one is not certain of is read one by one: the others are rare.
-    """
+    """Lines of several formats in turn: a line is of the first that takes it."""
 
     def __init__(self, formats: Sequence[Format]) -> None:
         self._formats = formats
+        self._first, *others = formats
+        self._others = Mixed(others) if others else None
 
     def line(self, text: str) -> Row:
         """One line. Raises the `MalformedLine` of the first format if none takes it."""
@@ -47,8 +46,30 @@ class Mixed:
         raise MalformedLine(*why)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
-        """All lines at once; those that are not as usual in the first format are left open."""
-        return self._formats[0].columns(lines)
+        """All lines at once; those that are not as usual in the format that takes them are open."""
+        frame = self._first.columns(lines)
+        if not self._others or (certain := frame[OK].to_numpy()).all():
+            return frame
+        left = [n for n in np.flatnonzero(~certain).tolist() if self._is_refused(lines.raw(n))]
+        if not left:
+            return frame
+        refused = np.array(left)
+        rest = self._others.columns(lines.only(refused))
+        order = np.concatenate((np.delete(np.arange(len(lines)), refused), refused))
+        kept = frame[np.delete(np.arange(len(lines)), refused)]
+        both = filled(pl.concat([kept, rest], how="diagonal"))
+        return both[np.argsort(order)]
+
+    def _is_refused(self, line: bytes) -> bool:
+        """Whether a line is certainly not of the first format."""
+        try:
+            text = line.decode()
+            self._first.line(text)
+        except UnicodeDecodeError:
+            return False
+        except MalformedLine:
+            return not text.startswith("\ufeff")  # which does not count in front of a file
+        return False
 
 
 class Nested:
