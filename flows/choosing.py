@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -305,7 +305,7 @@ class Choices:
                 self._doubts.popitem(last=False)
         doubt.other = other
         doubt.add(batch, records, bad)
-        found = self._changed(span, doubt)
+        found = self._changed(span, batch, doubt)
         if not found and not other:
             found = self._better(span, batch, records, doubt)
         if found or doubt.calm >= _CALM:
@@ -368,7 +368,9 @@ class Choices:
                     first, both = line, 0
         return first
 
-    def _changed(self, span: Span, doubt: _Doubt) -> tuple[Candidate, _Refused] | None:
+    def _changed(
+        self, span: Span, batch: Taken, doubt: _Doubt
+    ) -> tuple[Candidate, _Refused] | None:
         """The format of lines that have changed: nearly all of the newest are refused."""
         since, other = doubt.since, doubt.other
         few = (_MANY if other else _FEW) << min(
@@ -377,13 +379,22 @@ class Choices:
         if since.refused < max(few, since.next_look):
             return None
         share = _HALF if since.refused >= _LONG else _SURE
-        best = self._best(span.format, since.texts, share)
+        texts = [*self._directives(span, batch, since.kept[0][0]), *since.texts]
+        best = self._best(span.format, texts, share)
         if not best and not other:
             best = self._any(span.format, since)
         if best and any(self._takes(best, text) for text in since.texts):
             return best, since
         since.next_look = 2 * since.refused
         return None
+
+    def _directives(self, span: Span, batch: Taken, place: int) -> list[str]:
+        """The lines in front of a place that look like directives of a file's header."""
+        if not span.header:
+            return []
+        lines = (text for _, text in lines_before(span, place, batch.encoding))
+        found = takewhile(lambda text: is_directive(text, span.header), lines)
+        return list(islice(found, _MANY))[::-1]
 
     def _any(self, name: str, since: _Refused) -> Candidate | None:
         """The format of before, and any line beside it, if so many are of no format."""

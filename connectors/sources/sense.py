@@ -79,10 +79,10 @@ class Chooser(Protocol):
 def is_directive(line: str, header: str) -> bool:
     """Whether a line of a format with a header is none of its rows.
 
-    It is the header once more; or begins with `#`, as the header does (W3C, Zeek).
+    It is the header once more; or begins with `#` and a word, as the header does (W3C, Zeek).
     """
     if header.startswith("#"):
-        return line.startswith("#")
+        return line.startswith("#") and (header.startswith("# ") or not line.startswith("# "))
     return line == header
 
 
