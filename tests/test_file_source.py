@@ -15,6 +15,7 @@ import pytest
 
 from connectors.batch import BlockId, Span, Stream, Taken
 from connectors.errors import StoreError
+from connectors.sources import catalog
 from connectors.sources.catalog import FIRST_LINES
 from connectors.sources.files import FileSource
 from connectors.sources.tailed_file import Limits
@@ -238,6 +239,32 @@ def test_collects_the_lines_of_several_files_in_one_batch_with_their_places(tail
     found = {Path(s.stream.name).name: (s.start, s.end, s.records) for s in batch.spans}
     assert found == {"a.log": (0, 6, 2), "b.log": (0, 3, 1)}
     assert len(batch.data) == 9
+
+
+def test_a_line_of_a_quiet_file_goes_before_backlogs_that_wait_for_longer(tail, tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.log").write_bytes(b"backlog\n" * 1000)
+    tailed = tail(tmp_path / "*.log", limits=Limits(bytes=800, seconds=0.0))
+    tailed.read(800)
+    append(tmp_path / "d.log", b"quiet\n")
+    tailed.poll_soon()
+    assert b"quiet\n" in tailed.batch().data
+
+
+def test_a_backlog_is_read_however_much_comes_to_quiet_files(tail, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "PATIENCE_SECONDS", 3.0)
+    (tmp_path / "long.log").write_bytes(b"backlog\n" * 1000)
+    tailed = tail(tmp_path / "*.log", limits=Limits(bytes=800, seconds=0.0))
+    tailed.read(800)
+
+    def is_read_on() -> bool:
+        for number in range(3):  # as much as a batch takes
+            append(tmp_path / f"{number}.log", b"%d: quiet\n" % number * 30)
+        tailed.poll_soon()
+        return b"backlog\n" in tailed.batch().data
+
+    assert not is_read_on()
+    wait_for(is_read_on, "the backlog")
 
 
 def test_reads_a_line_longer_than_a_batch_whole(tail, tmp_path):
