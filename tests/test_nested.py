@@ -103,3 +103,10 @@ def test_lines_without_a_time_are_of_that_at_which_they_were_seen(name: str) -> 
     row = row_of(f"raw:{name}", TEXTS[name][0])
     assert row["timestamp"].timestamp() * 1e6 == SEEN
     assert (row["message"], [*attributes(row)], row.get("level", "")) == ("started", ["n"], "")
+
+
+def test_lines_of_formats_in_turn_are_read_at_once_but_for_what_none_takes() -> None:
+    form = describe("json|combined|raw").make(UTC)
+    lines = [describe(name).samples[0] for name in ("combined", "json", "combined")]
+    assert certain(form, [*lines, "a line of none", "\ufeff{}"]) == [True] * 4 + [False]
+    assert certain(describe("json|combined").make(UTC), [*lines, "a line of none"])[-1] is False
