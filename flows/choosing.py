@@ -357,10 +357,12 @@ class Choices:
                 first, both = some[-1], 0
                 continue
             for line in some:
-                if not self._is_of(best, line[1]):
+                is_owned = self._owns(span, line[1])
+                is_behind_names = bool(best.header) and is_directive(earliest[1], best.header)
+                if not self._is_of(best, line[1]) or (is_owned and is_behind_names):
                     return earliest
                 earliest = line
-                if self._owns(span, line[1]):
+                if is_owned:
                     both += 1
                     if both > _MANY:  # it takes all of them
                         return first
@@ -389,12 +391,9 @@ class Choices:
         return None
 
     def _directives(self, span: Span, batch: Taken, place: int) -> list[str]:
-        """The lines in front of a place that look like directives of a file's header."""
-        if not span.header:
-            return []
+        """The lines in front of a place that may name its columns: other formats lose them."""
         lines = (text for _, text in lines_before(span, place, batch.encoding))
-        found = takewhile(lambda text: is_directive(text, span.header), lines)
-        return list(islice(found, _MANY))[::-1]
+        return list(islice(takewhile(lambda text: text.startswith("#"), lines), _MANY))[::-1]
 
     def _any(self, name: str, since: _Refused) -> Candidate | None:
         """The format of before, and any line beside it, if so many are of no format."""

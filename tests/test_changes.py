@@ -105,6 +105,7 @@ FEW = [
     Change("ltsv.nginx-1.22.1", "docker.definition", is_slow=True),
     Change("syslog.rsyslog-8.2302.0", "w3c.definition-iis", size=2000),
     Change("raw.definition", "postgresql.postgresql-15.18"),
+    Change("spring_boot.logback-1.2.11", "w3c.definition-iis"),
     Change("w3c.definition-iis", "zeek.definition-http"),
     Change("zeek.definition-http", "mysql_slow.definition"),
     Change("postgresql_csv.postgresql-15.18", "log4j.log4j-2.19.0", added=90),
