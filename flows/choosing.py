@@ -358,8 +358,8 @@ class Choices:
                 continue
             for line in some:
                 is_owned = self._owns(span, line[1])
-                is_behind_names = bool(best.header) and is_directive(earliest[1], best.header)
-                if not self._is_of(best, line[1]) or (is_owned and is_behind_names):
+                is_in_front = self._names(best, earliest[1]) and not self._names(best, line[1])
+                if not self._is_of(best, line[1]) or (is_owned and is_in_front):
                     return earliest
                 earliest = line
                 if is_owned:
@@ -431,8 +431,10 @@ class Choices:
 
     def _is_of(self, one: Candidate, text: str) -> bool:
         """Whether a line is of a format; those that say what its columns are count."""
-        says = bool(one.header) and is_directive(text, one.header)
-        return says or self._takes(one, text) is not None
+        return self._names(one, text) or self._takes(one, text) is not None
+
+    def _names(self, one: Candidate, text: str) -> bool:
+        return bool(one.header) and is_directive(text, one.header)
 
     def _best(
         self, own: str, texts: list[str], share: float = _SURE, header: str = ""
