@@ -133,7 +133,7 @@ def choose(
         any_line = _try(ANY, heads, zone) or Candidate(ANY, 0, len(heads), 0)
         found.insert(0, _inner(any_line, heads, zone) or any_line)
     if found[0].name == ANY or found[0].share < _INNER:
-        timed = [line for line in heads if has_time(line, zone.key)]
+        timed = _timed(heads, zone)
         is_clear = timed[:1] == heads[:1] or len(timed) > 1  # else what has no time is no rest
         is_some = is_clear and len(timed) < len(heads) and beginning(timed)
         others = choose(timed, time_zone, headers={}) if is_some else None
@@ -148,7 +148,7 @@ def _mixed(best: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate |
     if best.header or best.name in EVENTS:
         return None
     while len(names) < _MOST_MIXED:
-        rest = [line for line in rest if not takes(names[-1], line, zone.key)]
+        rest = _refused(names[-1], rest, zone)
         others = ranked(rest, zone.key, {}) if len(rest) >= _SOME * len(lines) else []
         many = [one for one in others if one.taken >= _SOME * len(lines)]
         if many and many[0].name == ANY and not _have_times(rest, zone):
@@ -161,7 +161,25 @@ def _mixed(best: Candidate, lines: Sequence[str], zone: ZoneInfo) -> Candidate |
 
 def _have_times(lines: Sequence[str], zone: ZoneInfo) -> bool:
     """Whether half of these lines have a time somewhere."""
-    return 2 * sum(has_time(line, zone.key) for line in lines) >= len(lines)
+    return 2 * len(_timed(lines, zone)) >= len(lines)
+
+
+def _timed(lines: Sequence[str], zone: ZoneInfo) -> list[str]:
+    """Those of these lines that have a time somewhere."""
+    frame = format_of(ANY, zone).columns(_joined(lines))
+    known = zip(lines, frame[OK], frame["timestamp"] != WHEN_SEEN, strict=True)
+    return [text for text, sure, has in known if (has if sure else has_time(text, zone.key))]
+
+
+def _refused(name: str, lines: Sequence[str], zone: ZoneInfo) -> list[str]:
+    """Those of these lines that a format does not take."""
+    certain = format_of(name, zone).columns(_joined(lines))[OK]
+    known = zip(lines, certain, strict=True)
+    return [text for text, sure in known if not sure and not takes(name, text, zone.key)]
+
+
+def _joined(lines: Sequence[str]) -> Lines:
+    return Lines("".join(f"{line}\n" for line in lines).encode(errors="replace"))
 
 
 def has_time(line: str, time_zone: str) -> bool:
@@ -271,8 +289,7 @@ def _fit(name: str, form: Format, lines: Sequence[str]) -> Candidate | None:
     probes = lines[:: max(1, len(lines) // _PROBES)]
     if not any(_rows(form, probes)):
         return None
-    text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
-    frame = form.columns(Lines(text))
+    frame = form.columns(_joined(lines))
     certain = frame.drop_in_place(OK).to_numpy()
     unsure = np.flatnonzero(~certain).tolist()
     some = unsure[:: 1 + len(unsure) // _ONE_BY_ONE]
