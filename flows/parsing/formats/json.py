@@ -92,7 +92,7 @@ def _value_of(text: str) -> object:
     try:
         return _decode(text)
     except msgspec.MsgspecError as error:
-        if not _UNREADABLE.search(text):
+        if "{" not in text or not _UNREADABLE.search(text):
             raise
         try:
             found = LENIENT.decode(text)
