@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from connectors.encodings import UTF_8
 
@@ -94,6 +95,13 @@ class Lines:
         begins, ends = self.starts[:-1].tolist(), self.starts[1:].tolist()
         found = [change(self.text[begin:end]) for begin, end in zip(begins, ends, strict=True)]
         return Lines(b"".join(found), np.concatenate(([0], np.cumsum([*map(len, found)]))))
+
+    def texts(self) -> pl.Series:
+        """The lines of `text`, without their ends."""
+        array = pa.LargeStringArray.from_buffers(
+            len(self), pa.py_buffer(self.starts), pa.py_buffer(self.text)
+        )
+        return pl.Series(array).str.strip_suffix("\n").str.strip_suffix("\r")
 
     @cached_property
     def text(self) -> bytes:

@@ -14,7 +14,6 @@ from contextlib import suppress
 from zoneinfo import ZoneInfo
 
 import polars as pl
-import pyarrow as pa
 
 from connectors.batch import COLUMNS
 from connectors.errors import MalformedLine
@@ -29,7 +28,17 @@ from native.lines import Meaning, Shape
 
 _NEAR = 128  # characters
 _FAR = 12  # characters in front of the time by which an event is known to begin
-_MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_WHOLE = tuple(
+    f"{month}{rest}"
+    for month, rest in zip(
+        _MONTHS,
+        ("uary", "ruary", "ch", "il", "", "e", "y", "ust", "tember", "ober", "ember", "ember"),
+        strict=True,
+    )
+)
+_UPPER = (month.upper() for month in _MONTHS)
+_MONTH = f"(?:{'|'.join((*_WHOLE, *_MONTHS, *_UPPER))})"
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _GAP = r"""(?: - |[ \t",:]+(?:time=)?"?)"""  # between a day and a clock, as in `date=... time=...`
 _DATE = "[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}"
@@ -38,57 +47,80 @@ BEGINNINGS = (
     f"{_DATE}[Tt ][0-9]{{1,2}}:",
     f"[0-9]{{4}} {_MONTH} [ 0-9]?[0-9] [0-9]{{2}}:",
     "[0-9]{2}/[0-9]{2}(?:/[0-9]{2}|/[0-9]{4})?[-:][0-9]{2}:[0-9]{2}:",
-    "[0-9]{1,2}[/.][0-9]{1,2}[/.][0-9]{4}(?:, ?| - | )[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?: [AP]M)?",
-    "[0-9]{1,2}/[0-9]{1,2}/[0-9]{2},[0-9]{1,2}:[0-9]{2}:",
+    "[0-9]{1,2}[/.][0-9]{1,2}[/.][0-9]{4}(?:, ?| --? | )[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?: [AP]M)?",
+    "[0-9]{1,2}/[0-9]{1,2}/[0-9]{2}, ?[0-9]{1,2}:[0-9]{2}:",
     f"{_MONTH}-[0-9]{{2}}-[0-9]{{2}} [0-9]{{2}}:",
     "[0-9]{2}-[0-9]{2}-[0-9]{4} [0-9]{2}:",
     "[0-9]{4}:[0-9]{1,2}:[0-9]{1,2}-[0-9]{2}:",
-    "[0-9]{8}[- ][0-9]{1,2}:",
-    f"[0-9]{{1,2}}[-/ ]{_MONTH}(?:[-/ ][0-9]{{4}})?[: ][0-9]{{1,2}}:",
+    "[0-9]{6}(?:[0-9]{2})?[- ][0-9]{1,2}:[0-9]{2}:",
+    f"[0-9]{{1,2}}[-/ ]?{_MONTH}(?:[-/ ]?[0-9]{{4}})?(?:::?| )[0-9]{{1,2}}:[0-9]{{2}}:",
     f"(?:{_DAY} )?{_MONTH} [ 0-9]?[0-9],? (?:[0-9]{{4}},? )?[0-9]{{1,2}}:",
+    f"(?:{'|'.join(each.lower() for each in _MONTHS)})/[0-9]{{2}}(?:/[0-9]{{4}})? [0-9]{{2}}:",
     "[0-9]{2}/[0-9]{2}/[0-9]{2} [0-9]{1,2}:",
-    "[0-9]{2}[-.][0-9]{2} [0-9]{2}:[0-9]{2}:",
-    "[IWEF][0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}[.]",  # klog
-    r"^[0-9]{10}(?:[0-9]{3})?(?:\.[0-9]+)? ",
+    "(?:[0-9]{2}-)?[0-9]{2}[-.][0-9]{2}[ |][0-9]{2}:[0-9]{2}:",
+    "[IWEF](?:[0-9]{2})?[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}[.]",  # klog, and with a year
+    "[0-9]{4}[-.][0-9]{2}[-.][0-9]{2}-[0-9]{2}[.][0-9]{2}[.][0-9]{2}[:.][0-9]",
+    "(?:[0-9]{8}:|[0-9]{4}/)[0-9]{6}[.][0-9]{3}",
+    r"^[0-9]{10}(?:[0-9]{3})?(?:\.[0-9]+)?:? ",
     r"1[0-9]{9}\.[0-9]{3,9} ",
 )
 _GAPS = (" ", ", ", ",", " - ")
+_MONTH_OF = {
+    form: name
+    for name, whole in zip(_MONTHS, _WHOLE, strict=True)
+    for form in (whole, name.upper())
+    if form != name
+} | {f"{name.lower()}/": f"{name}/" for name in _MONTHS}
 _PATTERNS = (
     ISO_8601,
     "%Y/%m/%d %H:%M:%S%o",
     "%Y.%m.%d %H:%M:%S",
     "%Y:%m:%d-%H:%M:%S",
-    "%Y%m%d-%H:%M:%S:%f",
+    "%Y%m%d-%H:%M:%S",
     "%Y%m%d %H:%M:%S",
+    "%y%m%d %H:%M:%S",
+    "%Y-%m-%d-%H.%M.%S",
+    "%Y.%m.%d-%H.%M.%S:%f",
+    "%Y%m%d:%H%M%S",
+    "%m%d/%H%M%S",
     "%d/%b/%Y:%H:%M:%S %z",
     "%d/%b/%Y:%H:%M:%S",
     "%d/%b/%Y %H:%M:%S",
     "%d-%b-%Y %H:%M:%S%o",
+    "%d-%b-%Y::%H:%M:%S",
+    "%d%b%Y %H:%M:%S",
     "%d %b %Y %H:%M:%S%o",
     "%d %b %H:%M:%S",
     "%a %b %e %H:%M:%S %Y",
     "%a %b %e %H:%M:%S %z %Y",
+    "%a %b %e %H:%M:%S",
     *(f"%m/%d/%Y{gap}%I:%M:%S %p" for gap in _GAPS),
     *(
         f"{day}{gap}%H:%M:%S%o"
         for day in ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
         for gap in (*_GAPS, "-", ":")
     ),
-    "%m/%d/%y,%H:%M:%S",
-    "%d/%m/%y,%H:%M:%S",
+    "%d/%m/%Y -- %H:%M:%S",
+    *(f"{day},{gap}%H:%M:%S" for day in ("%m/%d/%y", "%d/%m/%y") for gap in ("", " ")),
     "%m/%d/%y-%H:%M:%S",
     "%m/%d-%H:%M:%S",
     "%b-%d-%y %H:%M:%S",
     "%Y %b %e %H:%M:%S%o",
     "%d-%m-%Y %H:%M:%S",
     "%b %e, %Y %I:%M:%S %p",
+    "%b %e, %Y, %I:%M:%S %p",
+    "%b %e, %Y %H:%M:%S%o",
     "%b %e %Y %H:%M:%S%o",
     "%b %e %H:%M:%S",
+    "%b/%d/%Y %H:%M:%S",
+    "%b/%d %H:%M:%S",
     "%y/%m/%d %H:%M:%S",
     "%m/%d/%y %H:%M:%S",
+    "%y-%m-%d %H:%M:%S",
     "%m-%d %H:%M:%S",
+    "%m-%d|%H:%M:%S",
     "%m.%d %H:%M:%S",
-    *(f"{letter}%m%d %H:%M:%S" for letter in "IWEF"),
+    *(f"{letter}{day} %H:%M:%S" for day in ("%m%d", "%y%m%d") for letter in "IWEF"),
 )
 _REST = Field("rest", "message", Shape.WORDS)
 _LAYOUTS = (
@@ -99,6 +131,7 @@ _TIMES = Variants(tuple(Layout(parts, samples=(), reason="no_timestamp") for par
 _FIND_TIME = rf"(?:\b(?:{'|'.join(BEGINNINGS)})|^\[[0-9]{{10}}\] )[0-9A-Za-z:.,/+ -]*"
 _APART = re.compile(f"^({_DATE}){_GAP}([0-9]{{2}}:)", re.ASCII)
 _NO_FRACTION = re.compile("(:[0-9]{2}),([0-9]{1,2},|[0-9]{10})", re.ASCII)  # but a cell of CSV
+_COLON = re.compile("(:[0-9]{2}:[0-9]{2}):([0-9]{3})", re.ASCII)  # in front of milliseconds
 _FIND_PRIORITY = "^<(1?[0-9]?[0-9])>"
 _time_in, _number_in, _priority_in = (
     re.compile(each, re.ASCII) for each in (_FIND_TIME, SEVERITY, _FIND_PRIORITY)
@@ -125,9 +158,9 @@ class Raw:
     def __init__(self, time_zone: ZoneInfo, duration_shift: int) -> None:
         self._times = _TIMES.make(time_zone)
         names = NAMED.keys() - names_of(time_zone)
-        self._named = {"[": "", "] ": " ", " UTC": " +0000"} | {
-            f" {name}": f" {NAMED[name]}" for name in names
-        }
+        self._named = _MONTH_OF | {"[": "", "] ": " ", ": ": " ", " UTC": " +0000"}
+        self._named |= {f" {name}": f" {NAMED[name]}" for name in names}
+        self._names = re.compile("|".join(map(re.escape, self._named)))
 
     def timeless(self) -> Format:
         """The same within lines that have a time themselves, which counts."""
@@ -149,15 +182,14 @@ class Raw:
         return row
 
     def _usual(self, time: str) -> str:
-        """A time with one space in front of its clock, and its zone as an offset."""
-        time = _NO_FRACTION.sub(r"\1 ,\2", _APART.sub(r"\1 \2", time), count=1)
-        for name, offset in self._named.items():
-            time = time.replace(name, offset)
-        return time
+        """A time with one space in front of its clock, short months, and its zone as an offset."""
+        time = _COLON.sub(r"\1.\2", _APART.sub(r"\1 \2", time), count=1)
+        time = _NO_FRACTION.sub(r"\1 ,\2", time, count=1)
+        return self._names.sub(lambda name: self._named[name.group()], time)
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are no text, or whose time is odd, are left open."""
-        text = _texts(lines)
+        text = lines.texts()
         near = text.str.head(_NEAR)
         number, priority = (
             near.str.extract(each).replace_strict(LEVEL_OF, default=None, return_dtype=pl.String)
@@ -166,6 +198,7 @@ class Raw:
         word = ANYWHERE.columns(near)
         found = near.str.extract(_find_time, 0)
         usual = found.fill_null("").str.replace(_APART.pattern, "${1} ${2}")
+        usual = usual.str.replace(_COLON.pattern, "${1}.${2}")
         usual = usual.str.replace(_NO_FRACTION.pattern, "${1} ,${2}")
         usual = usual.str.replace_many(self._named)
         times = self._times.columns(Lines("".join(usual + "\n").encode()))
@@ -199,14 +232,6 @@ class _Within:
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are no text, or whose time is odd, are left open."""
         return self._raw.columns(lines).drop("timestamp", strict=False)
-
-
-def _texts(lines: Lines) -> pl.Series:
-    """The lines without their ends."""
-    array = pa.LargeStringArray.from_buffers(
-        len(lines), pa.py_buffer(lines.starts), pa.py_buffer(lines.text)
-    )
-    return pl.Series(array).str.strip_suffix("\n").str.strip_suffix("\r")
 
 
 FORMAT = Scanner(
