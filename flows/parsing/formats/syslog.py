@@ -66,8 +66,13 @@ _OF_HOST: tuple[_Parts, ...] = (
     (_HOST, " ", *_FACILITY, *_TAG),
     (_HOST, SPACES, Field("program", shape=Shape.WORDS), *_PID, ": ", _MESSAGE),
 )
+_CHARON: _Parts = (Field("thread", shape=Shape.DIGITS), "[", Field("group"), "] ", _MESSAGE)
 _RARE: tuple[tuple[str, _Parts], ...] = (
     (_BSD, _TAG),
+    (_BSD, _CHARON),
+    ("%Y-%m-%d %H:%M:%S%z", _OF_HOST[2]),
+    ("%Y-%m-%d %H:%M:%S%z", (" ", *_OF_HOST[2])),
+    (_BSD, (Field("program"), "[", Field("pid"), "] ", _MESSAGE)),
     ("%a %b %e %H:%M:%S %Y", (*_FACILITY, *_TAG)),
     (_BSD, ("--- ", _MESSAGE, " ---")),
     (
@@ -88,7 +93,7 @@ _SAMPLES = (
 def _check(texts: Mapping[str, str]) -> None:
     """Refuse a line without a host, of which something else would be taken for one."""
     host = texts.get("host", "")
-    if host.endswith(":") or host.startswith("["):
+    if host.endswith(":") or "[" in host:
         raise MalformedLine("not_syslog", f"{host[:64]!r} is no host")
 
 
@@ -107,32 +112,32 @@ class _SevereFormat:
     def line(self, text: str) -> Row:
         """One line. Raises `MalformedLine`."""
         row = self._plain.line(text)
+        if said := IN_FRONT.line(str(row.get("message", ""))):
+            return {**row, "level": said}
         if row.get("level"):
             return row
         for name in ("message", "attributes"):  # a program is the first of the attributes
             if found := _severity_in.search(str(row.get(name, ""))[:_NEAR]):
                 return {**row, "level": SYSLOG[found.group(1)]}
-        return {**row, "level": IN_FRONT.line(str(row.get("message", "")))}
+        return {**row, "level": ""}
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
         frame = self._plain.columns(lines)
-        has_level = frame["level"] != "" if "level" in frame.columns else pl.Series([False])
-        if has_level.all():
-            return frame
         near = [frame[name] for name in ("message", "attributes") if name in frame.columns]
-        said = [frame["level"].replace({"": None})] if has_level.any() else []
+        said = [IN_FRONT.columns(frame["message"])] if "message" in frame.columns else []
+        if "level" in frame.columns:
+            said.append(frame["level"].replace({"": None}))
         if b"%" in lines.data:
             numbers = (each.str.head(_NEAR).str.extract(SEVERITY) for each in near)
             said += (each.replace_strict(SYSLOG, default=None) for each in numbers)
-        if "message" in frame.columns:
-            said.append(IN_FRONT.columns(frame["message"]))
         return frame.with_columns(level=pl.coalesce(*said, pl.lit("")))
 
 
 FORMAT = Wrapped(
     Variants(
         (
+            _layout("%d %b %H:%M:%S", _TAG),  # before its day is seconds since 1970
             *(_layout(time, parts) for time in _TIMES for parts in _OF_HOST),
             *(_layout(time, parts) for time, parts in _RARE),
         )
