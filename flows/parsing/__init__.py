@@ -23,6 +23,7 @@ FORMATS: dict[str, str] = {
         "leef",
         "panos",
         "caddy",
+        "winevent",
         "ltsv",
         "logfmt",
         # whose columns a line names
@@ -80,6 +81,7 @@ FORMATS: dict[str, str] = {
         "auditd",
         "syslog5424",
         "android",
+        "macos",
         "dpkg",
         "bgl",
         "hpc",

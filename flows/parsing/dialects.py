@@ -40,6 +40,9 @@ AZURE = {
 }
 """The levels of events of .NET (System.Diagnostics.Tracing.EventLevel)."""
 
+NEXTCLOUD = dict(zip("01234", ("debug", "info", "warning", "error", "fatal"), strict=True))
+"""The admin manual of Nextcloud, "Logging", "Log level"."""
+
 MONGODB = {"F": "fatal", "E": "error", "W": "warning", "I": "info"} | {
     f"D{number}" if number else "D": "debug" for number in range(6)
 }
@@ -475,6 +478,15 @@ DIALECTS = (
         means("level", "lvl"),
         means("bytes_sent", "size"),
         means("duration", "time_ms", "ms"),
+    ),
+    # Nextcloud and ownCloud: the admin manual of Nextcloud, "Logging".
+    _dialect(
+        "nextcloud",
+        "reqId remoteAddr level",
+        means("level", "level", names=NEXTCLOUD),
+        means("customer_id", "user", names={"--": ""}),
+        means("client_ip", "remoteAddr"),
+        means("user_agent", "userAgent"),
     ),
     # structlog: its documentation, "Logging Best Practices" (JSONRenderer).
     _dialect(

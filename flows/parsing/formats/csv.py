@@ -19,6 +19,14 @@ _KNOWN = {
     "date": Field("date", "timestamp", time=None),
     "time": Field("time", CLOCK),
 }
+_OF_EVENTS = {
+    name: Field(name, column, time=None, empty=())
+    for column, names in {
+        "timestamp": ("date and time", "timecreated", "timegenerated"),
+        "level": ("leveldisplayname", "entrytype"),
+    }.items()
+    for name in names
+}
 
 
 def columns(header: str, shift: int, separators: str = ",;|") -> Columns:
@@ -26,7 +34,9 @@ def columns(header: str, shift: int, separators: str = ",;|") -> Columns:
     separator = max(separators, key=header.count)
     names = [name.strip() for name in names_in(header.removeprefix("#"), separator)]
     lower = [name.lower() for name in names]
-    known = _KNOWN if ("date", "time") in pairwise(lower) else {}
+    known = _OF_EVENTS | _KNOWN if ("date", "time") in pairwise(lower) else _OF_EVENTS
+    if lower[-1:] == ["task category"]:
+        names.append("message")  # the Event Viewer does not name it
     return Columns(named(names, known, shift), separator)
 
 
