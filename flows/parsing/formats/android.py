@@ -35,6 +35,23 @@ _FORMS: tuple[tuple[Part, ...], ...] = (
 )
 
 
+_STUDIO: tuple[tuple[Part, ...], ...] = (
+    (
+        SPACES,
+        _PID,
+        "-",
+        _TID,
+        SPACES,
+        _TAG,
+        SPACES,
+        Field("package"),
+        SPACES,
+        _LEVEL,
+        "  ",
+        _MESSAGE,
+    ),
+    (" ", _PID, "-", _TID, "/", Field("package"), " ", _LEVEL, "/", _WORDS, ": ", _MESSAGE),
+)
 _SAMPLES = (
     "11-22 20:15:05.123  1234  5678 I ActivityManager: Start proc 4321 for service",
     "11-22 20:15:05.123  1234  5678 W chatty  : caf\u00e9",
@@ -47,4 +64,9 @@ def _layout(time: str, form: tuple[Part, ...]) -> Layout:
     return Layout(parts, _SAMPLES if is_usual else (), "not_android")
 
 
-FORMAT = Variants(tuple(_layout(time, form) for time in _TIMES for form in _FORMS))
+FORMAT = Variants(
+    (
+        *(_layout(time, form) for time in _TIMES for form in _FORMS),
+        *(_layout(_TIMES[1], form) for form in _STUDIO),
+    )
+)

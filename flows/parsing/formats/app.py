@@ -85,6 +85,9 @@ def texts(
 
 _TEMPLATES = (
     "{time} {level:9} {message}",
+    "{time} [{level}]  {message}",
+    "    {time} [{level}]  {message}",
+    "    {time} [{level}] {message}",
     "{time} [{level:9}] {message}",
     "[{time}] [{level:9}] {message}",
     "[{time}] {level:9} {message}",
@@ -102,6 +105,8 @@ _TEMPLATES = (
     "{level:9}: {time} {message}",
     "[{level:9}] {time} {message}",
     "[{level:9}] [{time}] {message}",
+    "{level:9} [{time}] {message}",
+    "[{time} {level:9}] {message}",
     "{level:9}: [{time}] {message}",
     "{time}: [{level:9}] {message}",
     "{time}: {level:9}: {message}",

@@ -28,8 +28,16 @@ FORMAT = Coloured(
                 "{time} - {level:5} [{threadName}] - {message}",
                 "{time} [myid:{myid}] - {level:5} [{threadName}] - {message}",
                 "[{time}] {level:5} {message} ({logger})",
-                "{time} {level:5} ({threadName}) [{context}] {logger} {message}",
+                "{time} {level:5} ({threadName}) [] {logger} {message}",
+                "{time} {level:5} ({threadName}) [ {context}] {logger} {message}",
+                "{time} {level:5} ({threadName}) [c:{context}] {logger} {message}",
                 "{time} {level:5} [{logger}] ({threadName}) {message}",
+                "{time} {level:5} {logger:60} [{context}] - {message}",
+                "{time} {level:5} [{threadName}] {user} {logger} - {message}",
+                "{time} {level:5} [{threadName}] [{logger}] {message}",
+                "{time} [{threadName}] {level:5} {logger} [{context}] - {message}",
+                "{time} [{service:5}] [{level:5}] [{trace}] [{caller}] [{threadName}] - {message}",
+                "{level:5} {time} [{shard}] {logger} - {message}",
                 "{time} | {level:5} | {message} | {logger} | {threadName}",
                 "{level:5} [{threadName}] {time} {filename}:{lineno} - {message}",
                 "{time} [id={thread_id}]\t{level}\t{logger}: {message}",
@@ -44,6 +52,19 @@ FORMAT = Coloured(
                 time="%y/%m/%d %H:%M:%S",
             ),
             *texts("not_log4j", *_LOGGED, time=SLASHES),
+            *texts(
+                "not_log4j",
+                "[{time}] [{threadName}/{level}] [{logger}]: {message}",
+                time="%d%b%Y %H:%M:%S",
+            ),
+            *texts(
+                "not_log4j", "{time} [{threadName}] {level} - {message}", time="%b %e, %Y %H:%M:%S"
+            ),
+            *texts(
+                "not_log4j",
+                "{time} {level:5} {program}[{context}][{logger}] {message}",
+                time="%Y.%m.%d %H:%M:%S",
+            ),
             *texts(
                 "not_log4j", "{time} {thread} {level} {logger}: {message}", time="%y%m%d %H%M%S"
             ),

@@ -25,6 +25,10 @@ _FORMS: tuple[tuple[Part, ...], ...] = (
     (" ", _THREAD, " [", _LEVEL, "] ", _MESSAGE),
     (" ", Field("program", choices=("mysqld_safe",)), " ", _MESSAGE),
 )
+_ENTRYPOINT: tuple[Part, ...] = (
+    *(" [", _LEVEL, "] [", Field("subsystem", choices=("Entrypoint",)), "]: "),
+    _MESSAGE,
+)
 _OLD_FORMS: tuple[tuple[Part, ...], ...] = (
     (" [", _LEVEL, "] ", _MESSAGE),
     (SPACES, Field("subsystem", choices=("InnoDB",)), ": ", _MESSAGE),
@@ -44,5 +48,6 @@ FORMAT = Variants(
         ),
         *(_layout(time, form) for form in _FORMS for time in _TIMES),
         *(_layout(time, form) for form in _OLD_FORMS for time in _OLD),
+        _layout("%Y-%m-%d %H:%M:%S%z", _ENTRYPOINT),
     )
 )

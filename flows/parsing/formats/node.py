@@ -12,13 +12,20 @@ from flows.parsing.layout import Variants
 
 FORMAT = Coloured(
     Variants(
-        texts(
-            "not_node",
-            "{time} [{label}] {level}: {message}",
-            "[{time}] {level:5} ({logger}/{process}): {message}",
-            "[{time}] {level:5} ({process}): {message}",
-            "[{time}] [{level}] {logger} - {message}",
-            samples=("2026-11-22T20:15:05.123Z [orders] info: order 4711 stored",),
+        (
+            *texts(
+                "not_node",
+                "{time} [{label}] {level}: {message}",
+                "[{time}] {level:5} ({logger}/{process}): {message}",
+                "[{time}] {level:5} ({process}): {message}",
+                "[{time}] [{level}] {logger} - {message}",
+                samples=("2026-11-22T20:15:05.123Z [orders] info: order 4711 stored",),
+            ),
+            *texts(
+                "not_node",
+                "{time} - [{level}] {message}",
+                time="%d %b %H:%M:%S",
+            ),
         )
     )
 )

@@ -16,16 +16,27 @@ _LEVELS = {
     "Deprecated": "notice",
     "Parse error": "error",
 }
+_OF_FPM = ("DEBUG", "NOTICE", "WARNING", "ERROR", "ALERT")
 FORMAT = Variants(
-    texts(
-        "not_php",
-        "[{time}] PHP {level}:  {message}",
-        "[{time}] {message}",
-        time="%d-%b-%Y %H:%M:%S %Z",
-        levels=_LEVELS,
-        samples=(
-            "[22-Nov-2026 20:15:05 UTC] PHP Warning:  Undefined variable $a in /a.php on line 3",
-            "[22-Nov-2026 20:15:05 Europe/Berlin] caf\u00e9 is closed",
+    (
+        *texts(
+            "not_php",
+            "[{time}] PHP {level}:  {message}",
+            "[{time}] {message}",
+            time="%d-%b-%Y %H:%M:%S %Z",
+            levels=_LEVELS,
+            samples=(
+                "[22-Nov-2026 20:15:05 UTC] PHP Warning:  Undefined variable $a in /a.php on "
+                "line 3",
+                "[22-Nov-2026 20:15:05 Europe/Berlin] caf\u00e9 is closed",
+            ),
+        ),
+        *texts(
+            "not_php",
+            "[{time}] {level}: {message}",
+            "[{time}] {message}",
+            time="%d-%b-%Y %H:%M:%S",
+            levels={name: name for name in _OF_FPM},
         ),
     )
 )

@@ -11,14 +11,23 @@ from flows.parsing.layout import Variants
 
 FORMAT = Coloured(
     Variants(
-        texts(
-            "not_ruby",
-            *(
-                f"{letter}, [{{time}} #{{process}}] {{level:5}} -- {{program}}: {{message}}"
-                for letter in "IDWEFA"
+        (
+            *texts(
+                "not_ruby",
+                *(
+                    f"{letter}, [{{time}} #{{process}}] {{level:5}} -- {{program}}: {{message}}"
+                    for letter in "IDWEFA"
+                ),
+                levels={**LEVELS, "ANY": "ANY"},
+                samples=("I, [2026-11-22T20:15:05.123456 #1234]  INFO -- shop: order 4711 stored",),
             ),
-            levels={**LEVELS, "ANY": "ANY"},
-            samples=("I, [2026-11-22T20:15:05.123456 #1234]  INFO -- shop: order 4711 stored",),
+            *texts(
+                "not_ruby",
+                "{time} pid={process} tid={thread} {level}: {message}",
+                "{time} pid={process} tid={thread} {context} {level}: {message}",
+                "{time} {process} TID-{thread} {level}: {message}",
+                "{time} {process} TID-{thread} {context} {level}: {message}",
+            ),
         )
     )
 )

@@ -7,6 +7,9 @@ The context is kept as it is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from connectors.errors import MalformedLine
 from flows.parsing.layout import Field, Layout, Maybe, Part, Variants
 from native.lines import Meaning, Shape
 
@@ -20,13 +23,19 @@ _WHERE: tuple[tuple[tuple[Part, ...], str], ...] = (
 )
 
 
+def _check(texts: Mapping[str, str]) -> None:
+    """Refuse what takes a message for a logger, and the context for the message."""
+    if texts["message"].startswith("{"):
+        raise MalformedLine("not_zap", "the message is missing")
+
+
 def _layout(time: Meaning, where: tuple[Part, ...], sample: str) -> Layout:
     parts = (
         *(Field("time", "timestamp", time=time), "\t", Field("level", "level"), "\t", *where),
-        Field("message", "message", Shape.WORDS, empty=()),
+        Field("message", "message", Shape.WORDS, empty=(), odd="{"),
         Maybe("\t", Field("context", shape=Shape.WORDS)),
     )
-    return Layout(parts, (sample,), "not_zap")
+    return Layout(parts, (sample,), "not_zap", _check)
 
 
 FORMAT = Variants(
