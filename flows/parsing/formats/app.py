@@ -33,6 +33,8 @@ MEANINGS = {
     "fail": "error",
     "ERRO": "error",
     "DEBG": "debug",
+    "DDEBUG": "debug",
+    "SUBDEBUG": "debug",
     "TRAC": "trace",
     "BLAT": "trace",
     "INF": "info",
@@ -44,7 +46,8 @@ MEANINGS = {
     "PNC": "panic",
 }
 """Levels that few programs have: those of java.util.logging, of winston (where `verbose` is above
-`debug`), of Microsoft.Extensions.Logging, supervisord, Serilog, zerolog and nats-server."""
+`debug`), of Microsoft.Extensions.Logging, supervisord, Serilog, zerolog,
+nats-server and DNF."""
 
 LEVELS = {
     name: name

@@ -64,6 +64,7 @@ BEGINNINGS = (
     r"^[0-9]{10}(?:[0-9]{3})?(?:\.[0-9]+)?:? ",
     r"1[0-9]{9}\.[0-9]{3,9} ",
 )
+_HEADS = (*BEGINNINGS, 'Started [A-Z]+ "')  # as Rails begins a request, whose time is behind it
 _GAPS = (" ", ", ", ",", " - ")
 _MONTH_OF = {
     form: name
@@ -144,7 +145,7 @@ def beginning(lines: Sequence[str]) -> str:
 
     It is one for `LOG_MULTILINE`.
     """
-    for each in BEGINNINGS:
+    for each in _HEADS:
         found = [re.search(each, line[:_NEAR], re.ASCII) for line in lines]
         places = [one.start() for one in found if one]
         if places and len(places) == len(lines) and max(places) <= _FAR:

@@ -81,6 +81,7 @@ _RARE: tuple[tuple[str, _Parts], ...] = (
     ),
     (_BSD, (_HOST, " : ", *_TAG)),
     (_BSD_WITH_YEAR, (_HOST, " : ", *_TAG)),
+    (_BSD_WITH_YEAR, _TAG),
     (_BSD, (_HOST, " ", _MESSAGE)),
     (_BSD_WITH_YEAR, (_HOST, " ", _MESSAGE)),
 )
