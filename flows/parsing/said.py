@@ -52,10 +52,10 @@ def _level(found: str) -> str:
 
 
 ANYWHERE = Said(
-    rf"^(?:{_OTHER})[ /]|^(?:[\[(]{_LETTER}[\])] |\[ ?{_LETTER} [0-9]|{_LETTER} \[)"
+    rf"^(?:{_OTHER})[ /]|^(?:[\[(]{_LETTER}[\])] |<{_LETTER}>|\[ ?{_LETTER} [0-9]|{_LETTER} \[)"
     rf"|^{_LETTER}(?:/[0-9A-Za-z_.]{{3,}}[ (]|[0-9]{{4,6}} [0-9]{{2}}:)"
     rf"|[,:\"](?:{_OTHER})\"?,[^ ]"
-    rf"|:[0-9]{{2}}(?:[.,][0-9]+)?Z?:? {_LETTER}!? |\] {_LETTER} \["
+    rf"|:[0-9]{{2}}(?:[.,][0-9]+)?Z?:? {_LETTER}!? |\] {_LETTER} \[|\]\[{_LETTER}\]\["
     rf"| {_LETTER}/[0-9A-Za-z_.]{{3,}}[:(]"
     rf"|(?:^|[^0-9A-Za-z_])(?:(?:{_UPPER}){_END}|(?:{_OTHER}) *[\]):>|\t]"
     rf"|{_NAMED}(?:{_OTHER}){_END})"

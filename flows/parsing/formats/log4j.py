@@ -32,6 +32,7 @@ FORMAT = Coloured(
                 "{time} {level:5} ({threadName}) [ {context}] {logger} {message}",
                 "{time} {level:5} ({threadName}) [c:{context}] {logger} {message}",
                 "{time} {level:5} [{logger}] ({threadName}) {message}",
+                "{time} {level:5} : {logger} - {message}",
                 "{time} {level:5} {logger:60} [{context}] - {message}",
                 "{time} {level:5} [{threadName}] {user} {logger} - {message}",
                 "{time} {level:5} [{threadName}] [{logger}] {message}",

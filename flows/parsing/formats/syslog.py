@@ -82,6 +82,7 @@ _RARE: tuple[tuple[str, _Parts], ...] = (
     (_BSD, (_HOST, " : ", *_TAG)),
     (_BSD_WITH_YEAR, (_HOST, " : ", *_TAG)),
     (_BSD_WITH_YEAR, _TAG),
+    ("%Y-%m-%dT%H:%M:%S%z", (Field("program"), "[", Field("pid"), "]: ", _MESSAGE)),  # Heroku's
     (_BSD, (_HOST, " ", _MESSAGE)),
     (_BSD_WITH_YEAR, (_HOST, " ", _MESSAGE)),
 )
