@@ -193,6 +193,11 @@ static const byte *append_value(Made *made, const byte *at, const byte *end, int
     return stop;
 }
 
+const byte *append_any(Made *made, const byte *at, const byte *end)
+{
+    return append_value(made, at, end, 0, NULL);
+}
+
 /* A value as an attribute; none if all that is in it goes elsewhere. */
 static const byte *put_member(Reading *reading, const Key *key, int64_t line, const byte *at,
                               const byte *end)

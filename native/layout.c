@@ -233,6 +233,14 @@ static bool is_usual(const Step *step, const byte *at, const byte *end)
     return !step->is_even || is_evenly_spaced(at, end);
 }
 
+/* Looks at more of the field than where it ends: false if the definition has to. */
+static bool watch(Reading *reading, const Step *step, Text *text)
+{
+    return is_usual(step, text->at, text->end) &&
+           (!step->rest ||
+            put_rest(reading, step->rest, &reading->keys[step->key + 1], text->at, &text->end));
+}
+
 /* Whether the field is one of those that it can be. */
 static bool is_chosen(const Step *step, const Key *key, const byte *at, const byte *end)
 {
@@ -477,7 +485,7 @@ __attribute__((always_inline)) static inline bool put_value(Reading *reading, co
         text.end--;
         if (span->has_escapes)
             halve_quotes(reading, &text);
-    } else if ((step->is_watched && !is_usual(step, text.at, text.end)) ||
+    } else if ((step->is_watched && !watch(reading, step, &text)) ||
                (span->has_escapes && !unescape(reading, step, &text))) {
         return false;
     }

@@ -137,6 +137,14 @@ class Meaning(IntEnum):
     PATTERN = 3
 
 
+class Rest(IntEnum):
+    """What is behind the text of a field: see the enumeration of the same names in `native.h`."""
+
+    NONE = 0
+    PAIRS = 1
+    VALUES = 2
+
+
 class Part(IntEnum):
     """What a time consists of: see the enumeration of the same names in `native.h`."""
 
@@ -171,7 +179,8 @@ class Step(NamedTuple):
     A line is left open if the field has one of two `odd` bytes; if it `is_even`, so is one with
     more than a space between words. Two `words` stand for none, or are all there are, if it
     `is_choice`. `is_guess`: a line may be of the layout all the same if an end is not here. A step
-    that `is_fixed` ends in one place only. One that `is_cell` may be in quotes (RFC 4180).
+    that `is_fixed` ends in one place only. One that `is_cell` may be in quotes (RFC 4180). Of a
+    `rest` the keys behind the step's are.
     """
 
     key: int
@@ -192,6 +201,7 @@ class Step(NamedTuple):
     is_guess: bool = False
     is_fixed: bool = False
     is_cell: bool = False
+    rest: Rest = Rest.NONE
 
     @property
     def until(self) -> bytes:
@@ -225,7 +235,7 @@ class Step(NamedTuple):
     @property
     def is_watched(self) -> bool:
         """Whether there is more to be known of the field than where it ends."""
-        return bool(self.odd or self.is_even)
+        return bool(self.odd or self.is_even or self.rest)
 
 
 Paths: TypeAlias = tuple[tuple[Step, ...], ...]
@@ -358,6 +368,7 @@ class _Step(ctypes.Structure):
         ("behind", ctypes.c_int64),
         ("width", ctypes.c_int64),
         ("together", ctypes.c_int64),
+        ("rest", ctypes.c_int64),
         ("may_be_last", ctypes.c_bool),
         ("is_json", ctypes.c_bool),
         ("is_even", ctypes.c_bool),
@@ -393,6 +404,7 @@ class _Step(ctypes.Structure):
             len(step.ends[0].encode()) if step.takes_end else 0,
             step.width,
             step.together,
+            step.rest,
             step.may_be_last,
             step.is_json,
             step.is_even,

@@ -99,6 +99,7 @@ typedef struct {
 /* How far a field of a layout goes, and what it means beyond the kind of its key. */
 enum { WORD, TWO_WORDS, DIGITS, WORDS, ESCAPED, MOMENT, SPACES, LITERAL };
 enum { ISO, EPOCH, REQUEST, PATTERN };
+enum { NO_REST, PAIRS_BEHIND, VALUES_BEHIND };
 
 /* A part of a layout: see native/lines.py. */
 typedef struct {
@@ -107,7 +108,7 @@ typedef struct {
     Literal words[2]; /* texts that stand for none; or the only ones, if it `is_choice` */
     const byte *codes;
     int64_t key, shape, meaning, longest_empty;
-    int64_t end_count, behind, width, together;
+    int64_t end_count, behind, width, together, rest;
     bool may_be_last, is_json, is_even, is_choice, is_watched, is_guess, is_fixed, is_byte,
         is_found, is_cell, has_zone;
     byte least, until[2]; /* where an end may be */
@@ -436,6 +437,11 @@ const byte *append_text(Made *made, const byte *at, const byte *end, bool is_jso
 /* The same in quotes, as Python writes them; `at` is behind the first one. */
 const byte *append_json(Made *made, const byte *at, const byte *end);
 
+/* json.c */
+
+/* Appends a value as Python writes it; returns what follows it, NULL if it is not as usual. */
+const byte *append_any(Made *made, const byte *at, const byte *end);
+
 /* read.c */
 
 /*
@@ -456,7 +462,10 @@ void put_time(Reading *reading, const Key *key, int64_t line, int64_t micros, bo
 /* Appends `"name":` to the attributes of the line. */
 void begin_member(Reading *reading, const Key *key);
 
-/* Appends `"name":"text"`; false if there are control characters. */
+/* Appends `"text"`; false if there are control characters. */
+bool append_quoted(Made *made, const byte *at, const byte *end);
+
+/* The same as a member of the attributes. */
 bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end);
 
 /*
@@ -495,6 +504,12 @@ bool is_none(const Key *key, const byte *at, const byte *end);
  */
 bool put_named(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end,
                const Made *from);
+
+/*
+ * What is behind a text, of the kind `rest`, as attributes: `end` becomes that of the text. The
+ * `keys` are those of a logger, or of the values. False if it is not as usual.
+ */
+bool put_rest(Reading *reading, int64_t rest, const Key *keys, const byte *at, const byte **end);
 
 /* `METHOD path HTTP/1.1` as the values of the three keys within this one; false if it is none. */
 bool put_asked(Reading *reading, const Key *key, int64_t line, const byte *at, const byte *end);

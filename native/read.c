@@ -52,11 +52,8 @@ void begin_member(Reading *reading, const Key *key)
         *begin = ',';
 }
 
-bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end)
+bool append_quoted(Made *made, const byte *at, const byte *end)
 {
-    Made *made = &reading->objects;
-
-    begin_member(reading, key);
     byte *to = made->data + made->size;
     *to++ = '"';
     if (end - at <= LANES && !(which_are(at, '"', '\\', ' ') << (LANES - (end - at)) & 0xffff)) {
@@ -78,6 +75,12 @@ bool append_member(Reading *reading, const Key *key, const byte *at, const byte 
     *to++ = '"';
     made->size = to - made->data;
     return true;
+}
+
+bool append_member(Reading *reading, const Key *key, const byte *at, const byte *end)
+{
+    begin_member(reading, key);
+    return append_quoted(&reading->objects, at, end);
 }
 
 const byte *read_coded(Reading *reading, const byte *codes, const byte *at, const byte *end,

@@ -321,6 +321,15 @@ def test_what_is_behind_a_message_of_monolog_is_text_and_json() -> None:
         assert row["message"] == f"no answer {half}"
 
 
+def test_a_value_in_brackets_goes_on_up_to_a_space() -> None:
+    line = "2026-11-22 20:15:05 [info     ] order stored   [shop] at=[::1]:80 ids=[1, 2] b='a c'"
+    form = describe("structlog").make(UTC)
+    assert all(certain(form, [line] * 3))
+    row = row_of("structlog", line)
+    assert row["message"] == "order stored"
+    assert attributes(row) == {"logger": "shop", "at": "[::1]:80", "ids": "[1, 2]", "b": "a c"}
+
+
 def test_a_part_of_a_line_is_kept_as_it_is_with_its_tag() -> None:
     found = row_of("cri:json", SAMPLES["cri"][1])
     assert found["message"] == '{"ts": "caf\u00e9'

@@ -159,7 +159,7 @@ class CellsFormat:
         fields = self._columns.fields
         cells = self._cells(text)
         row: Row = {}
-        attributes: dict[str, str] = {}
+        attributes: dict[str, object] = {}
         for at, (one, cell) in enumerate(zip(fields, cells, strict=False)):
             if one.column == "timestamp":
                 has_clock = at + 1 < len(fields) and fields[at + 1].column == CLOCK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from decimal import Decimal
@@ -42,6 +43,15 @@ _ESCAPED = dict(zip(b'"\\ntrbv', b'"\\\n\t\r\b\v', strict=True))
 
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """A value as it is stored."""
+
+
+def _float(text: str) -> float | str:
+    found = float(text)
+    return found if math.isfinite(found) else text
+
+
+LENIENT = json.JSONDecoder(parse_constant=str, parse_float=_float)
+"""Has texts in the place of numbers that are none of JSON, or of 64 bits."""
 
 
 class Escapes(Enum):

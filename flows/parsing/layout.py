@@ -23,8 +23,9 @@ from flows.parsing.compiled import read_lines
 from flows.parsing.fields import NO_VALUE, READ, Escapes, encode, put_numbers, unescape
 from flows.parsing.lines import Lines
 from flows.parsing.parser import Row
+from flows.parsing.rest import KEYS, apart
 from flows.parsing.times import pattern, reader_of
-from native.lines import MOST_HERE, Form, Key, Kind, Meaning, Paths, Shape, Step
+from native.lines import MOST_HERE, Form, Key, Kind, Meaning, Paths, Rest, Shape, Step
 
 REQUEST = "request"
 """The column of a request line: method, path and `attributes.protocol`."""
@@ -66,7 +67,7 @@ class Field:
     decided by the definition; if a comma is one, what is before it counts, and all is an attribute.
     `choices`: all that it can be; if they are more than two, each has up to 12 bytes. Of durations,
     10^shift of the unit are a second. What `is_cell` may be in quotes, which only the compiled part
-    knows: it is for `cells.py`.
+    knows: it is for `cells.py`. A `rest` behind its text is attributes: see `rest.py`.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Field:
     words: Mapping[str, str] = field(default_factory=dict)
     width: int = 0
     is_cell: bool = False
+    rest: Rest = Rest.NONE
 
     @property
     def is_pattern(self) -> bool:
@@ -119,7 +121,8 @@ class Field:
         if len(self.choices) > _MOST_WORDS:
             meanings = {word: meanings.get(word, word) for word in self.choices}
         words = tuple(meanings.items())
-        return (Key(self.name, self.column or "attributes", kind, self.shift, words),)
+        behind = (Key(name, "attributes", Kind.ATTRIBUTE) for name in KEYS[self.rest])
+        return (Key(self.name, self.column or "attributes", kind, self.shift, words), *behind)
 
 
 class Spaces(Enum):
@@ -184,7 +187,7 @@ class Readers:
         if self.check:
             self.check(texts)
         row: Row = {}
-        attributes: dict[str, str] = {}
+        attributes: dict[str, object] = {}
         for one in self._in_order:
             if one.name in texts:
                 put(one, texts[one.name], zone, row, attributes)
@@ -205,7 +208,7 @@ class Readers:
         return sorted(self.fields, key=rarity)
 
 
-def put(field: Field, text: str, zone: ZoneInfo, row: Row, attributes: dict[str, str]) -> None:
+def put(field: Field, text: str, zone: ZoneInfo, row: Row, attributes: dict[str, object]) -> None:
     """Put a field into the row, or its attributes; numbers that do not fit are misfits."""
     if field.column == "timestamp":
         row["timestamp"] = reader_of(field.time)(text, zone)
@@ -220,13 +223,15 @@ def put(field: Field, text: str, zone: ZoneInfo, row: Row, attributes: dict[str,
         if "," in field.odd and "," in meant:
             attributes[field.name] = meant
             meant = meant.partition(",")[0]
+        meant, behind = apart(meant, field.rest)
+        attributes |= behind
         if field.column:
             row[field.column] = meant
         elif meant:
             attributes[field.name] = meant
 
 
-def _put_request(field: Field, text: str, row: Row, attributes: dict[str, str]) -> None:
+def _put_request(field: Field, text: str, row: Row, attributes: dict[str, object]) -> None:
     """Method, path and protocol of a request line; one of another shape is kept whole."""
     meant = unescape(text, field.escapes)
     asked = _REQUEST.fullmatch(meant)
@@ -500,6 +505,7 @@ def _step(field: Field, end: _End, keys: Mapping[str, int]) -> Step:
         is_choice=bool(field.choices),
         is_guess=end.is_guess,
         is_cell=field.is_cell,
+        rest=field.rest,
         is_fixed=field.is_cell
         or is_bracketed
         or is_word

@@ -14,7 +14,7 @@ from flows.parsing.colours import Coloured
 from flows.parsing.layout import Field, Layout, Maybe, Part, Variants
 from flows.parsing.times import ISO_8601
 from flows.parsing.translate.python import translate
-from native.lines import Shape
+from native.lines import Rest, Shape
 
 _NAMES = "info warn error debug warning trace fatal critical notice alert emergency emerg crit err"
 _OTHERS = "panic success information"
@@ -65,11 +65,12 @@ def texts(
     time: str = ISO_8601,
     levels: Mapping[str, str] = LEVELS,
     samples: tuple[str, ...] = (),
+    rest: Rest = Rest.NONE,
 ) -> tuple[Layout, ...]:
     """A layout for each template, which is in the style `{` of `logging`.
 
-    `time` is how a time is written; a level is one of `levels`, which say what they mean. The
-    samples are of the first one.
+    `time` is how a time is written; a level is one of `levels`, which say what they mean; `rest` is
+    behind the message. The samples are of the first one.
     """
     shape = Shape.WORDS if any(" " in name for name in levels) else Shape.WORD
     level = Field("level", "level", shape, choices=tuple(levels), words=levels)
@@ -79,6 +80,8 @@ def texts(
             return part
         if part.column == "timestamp":
             return replace(part, time=time)
+        if part.column == "message":
+            return replace(part, rest=rest)
         return level if part.column == "level" else part
 
     layouts = map(translate, templates)

@@ -11,8 +11,6 @@ syslog's messages are known as JSON (rsyslog's documentation, "mmjsonparse").
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from copy import copy
 from functools import partial
@@ -23,7 +21,7 @@ import polars as pl
 
 from connectors.errors import MalformedLine
 from flows.parsing.choice import Scanner
-from flows.parsing.fields import encode
+from flows.parsing.fields import LENIENT, encode
 from flows.parsing.keys import columns_of, row_of
 from flows.parsing.lines import Lines
 from flows.parsing.parser import Row
@@ -100,15 +98,6 @@ def _value_of(text: str) -> object:
         except (ValueError, RecursionError):
             raise error from None
         return found
-
-
-def _float(text: str) -> float | str:
-    found = float(text)
-    return found if math.isfinite(found) else text
-
-
-LENIENT = json.JSONDecoder(parse_constant=str, parse_float=_float)
-"""Has texts in the place of numbers that are none of JSON, or of 64 bits."""
 
 
 def _members(line: bytes) -> dict[str, object]:

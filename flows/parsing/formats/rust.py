@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from flows.parsing.colours import Coloured
 from flows.parsing.formats.app import texts
-from flows.parsing.formats.pairs import WithPairs
 from flows.parsing.layout import Variants
+from native.lines import Rest
 
-FORMAT = WithPairs(
-    Coloured(
-        Variants(
-            texts(
-                "not_rust",
-                "[{time} {level:5} {logger}] {message}",
-                "{time} {level:5} {logger}: {message}",
-                "{time} {level:5} {message}",
-                time="%Y-%m-%dT%H:%M:%S%z",
-                samples=("[2026-11-22T20:15:05Z INFO  shop::orders] order 4711 stored",),
-            )
+FORMAT = Coloured(
+    Variants(
+        texts(
+            "not_rust",
+            "[{time} {level:5} {logger}] {message}",
+            "{time} {level:5} {logger}: {message}",
+            "{time} {level:5} {message}",
+            time="%Y-%m-%dT%H:%M:%S%z",
+            samples=("[2026-11-22T20:15:05Z INFO  shop::orders] order 4711 stored",),
+            rest=Rest.PAIRS,
         )
     )
 )

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from flows.parsing.colours import Coloured
 from flows.parsing.formats.app import texts
-from flows.parsing.formats.pairs import WithPairs
 from flows.parsing.layout import Variants
+from native.lines import Rest
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
-FORMAT = WithPairs(
-    Coloured(
-        Variants(
-            texts(
-                "not_structlog",
-                "{time} [{level:9}] {message}",
-                levels={name: name for name in _LEVELS},
-                samples=(
-                    "2026-11-22 20:15:05 [info     ] order stored",
-                    "2026-11-22T20:15:05.123Z [warning  ] disk full     [shop] name='a b'",
-                ),
-            )
+FORMAT = Coloured(
+    Variants(
+        texts(
+            "not_structlog",
+            "{time} [{level:9}] {message}",
+            levels={name: name for name in _LEVELS},
+            samples=(
+                "2026-11-22 20:15:05 [info     ] order stored",
+                "2026-11-22T20:15:05.123Z [warning  ] disk full     [shop] name='a b'",
+            ),
+            rest=Rest.PAIRS,
         )
     )
 )
