@@ -327,12 +327,19 @@ static __attribute__((noinline)) const byte *end_of_other(Reading *reading, cons
     return stop;
 }
 
-/* Where a cell ends in whose quotes a quote is doubled (RFC 4180); NULL if that is not as usual. */
-static const byte *end_of_cell(const Step *step, const byte *at, const byte *end, bool *has_escapes)
+/*
+ * Where a cell ends in whose quotes a quote is doubled (RFC 4180); NULL if the line ends with it, or
+ * if it is odd.
+ */
+static const byte *end_of_cell(const Step *step, const byte *at, const byte *end, bool *has_escapes,
+                               bool *is_odd)
 {
     for (at++; (at = find(at, end, '"', '"', 0)) && end - at > 1 && at[1] == '"'; at += 2)
         *has_escapes = true;
-    return at && may_end(step, at + 1, end) ? at + 1 : NULL;
+    if (at && may_end(step, at + 1, end))
+        return at + 1;
+    *is_odd = !at || at + 1 < end;
+    return NULL;
 }
 
 /* Where a part ends that is here; NULL if it is not, unless `is_odd` leaves the line open. */
@@ -347,11 +354,8 @@ static inline const byte *end_of_part(Reading *reading, const Step *step, const 
     span->has_escapes = false;
     if (!step->is_found)
         return end_of_other(reading, step, begin, end, is_odd);
-    if (step->is_cell && begin < end && *begin == '"') {
-        stop = end_of_cell(step, begin, end, &span->has_escapes);
-        *is_odd = !stop;
-        return stop;
-    }
+    if (step->is_cell && begin < end && *begin == '"')
+        return end_of_cell(step, begin, end, &span->has_escapes, is_odd);
     stop = end_of_field(step, begin, end, &span->has_escapes);
     if (stop && step->is_choice && !is_chosen(step, &reading->keys[step->key], begin, stop)) {
         *is_odd = !step->is_fixed;

@@ -321,6 +321,22 @@ def test_what_is_behind_a_message_of_monolog_is_text_and_json() -> None:
         assert row["message"] == f"no answer {half}"
 
 
+def test_cells_of_postgresql_say_which_client_and_how_many_there_are() -> None:
+    begin = "2026-11-22 20:15:05.123 UTC,,,1234"
+    middle = "6b0994d9.4d2,1,,2026-11-22 20:15:00 UTC,,0,LOG,00000,two"
+    clients = {'"[local]"': {}, "": {}, '"2001:db8::7:50122"': {"remote_port": "50122"}}
+    form = describe("postgresql_csv").make(UTC)
+    for client, parts in clients.items():
+        for behind in (8, 9, 10, 12):
+            line = f"{begin},{client},{middle}{',' * behind}"
+            assert all(certain(form, [line] * 3)), line
+            found = attributes(row_of("postgresql_csv", line))
+            assert {name: found[name] for name in found if name.startswith("remote")} == parts
+    line = f"{begin},,{middle}{',' * 11}"
+    assert refusal_of("postgresql_csv", line)[0] == "not_postgresql_csv"
+    assert not any(certain(form, [line] * 3))
+
+
 def test_a_value_in_brackets_goes_on_up_to_a_space() -> None:
     line = "2026-11-22 20:15:05 [info     ] order stored   [shop] at=[::1]:80 ids=[1, 2] b='a c'"
     form = describe("structlog").make(UTC)

@@ -45,16 +45,21 @@ class _TimedFormat:
 
     def columns(self, lines: Lines) -> pl.DataFrame:
         """All lines at once; those that are not as usual are left open."""
-        frame = self._plain.columns(lines)
-        if "message" not in frame.columns or not frame["message"].str.starts_with(_TOOK).any():
-            return frame
-        parts = [pl.col("message").str.extract(MILLISECONDS, group) for group in (1, 2)]
-        micros = frame.select(pl.concat_str(parts).cast(pl.UInt64)).to_series()
-        # Polars would multiply by the inverse, and the product is not always the nearest.
-        # Of null, numpy makes NaN.
-        return frame.with_columns(duration=pl.Series(micros.to_numpy() / 1_000_000))
+        return with_durations(self._plain.columns(lines))
 
 
+def with_durations(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the durations that are in their messages."""
+    if "message" not in frame.columns or not frame["message"].str.starts_with(_TOOK).any():
+        return frame
+    parts = [pl.col("message").str.extract(MILLISECONDS, group) for group in (1, 2)]
+    micros = frame.select(pl.concat_str(parts).cast(pl.UInt64)).to_series()
+    # Polars would multiply by the inverse, and the product is not always the nearest.
+    # Of null, numpy makes NaN.
+    return frame.with_columns(duration=pl.Series(micros.to_numpy() / 1_000_000))
+
+
+TIME = Field("time", "timestamp", time="%Y-%m-%d %H:%M:%S %Z")
 _UNKNOWN = ("[unknown]",)
 _USER = Field("user", "customer_id", Shape.WORDS, empty=_UNKNOWN)
 _DATABASE = Field("database", shape=Shape.WORDS, empty=_UNKNOWN)
@@ -94,7 +99,7 @@ _SAMPLES = (
 
 def _layout(prefix: tuple[Part | Maybe, ...]) -> Layout:
     parts: tuple[Part | Maybe, ...] = (
-        Field("time", "timestamp", time="%Y-%m-%d %H:%M:%S %Z"),
+        TIME,
         *prefix,
         *(Field("level", "level", words={"LOG": "info"}), ":  "),
         Field("message", "message", Shape.WORDS, empty=()),
