@@ -254,12 +254,12 @@ static inline bool put_field(Reading *reading, const Step *step, int64_t line, T
 
     if (key->kind == TIME)
         return put_moment(reading, key, line, text->at, text->end, TIMES[step->meaning]);
-    if (key->kind != TEXT && key->kind != ATTRIBUTE)
-        return put_amount(key, line, text->at, text->end);
     if (step->meaning == REQUEST)
         return put_request(reading, step, line, text);
     if (text->end - text->at <= step->longest_empty && is_one_of(step->words, text->at, text->end))
         text->end = text->at;
+    if (key->kind != TEXT && key->kind != ATTRIBUTE)
+        return put_amount(key, line, text->at, text->end);
     const View *meaning = key->word_count ? meaning_of(key, text->at, text->end) : NULL;
     if (meaning)
         *text = (Text){meaning->here, meaning->here + meaning->size, &reading->lines};

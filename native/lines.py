@@ -143,6 +143,7 @@ class Rest(IntEnum):
     NONE = 0
     PAIRS = 1
     VALUES = 2
+    OTHERS = 3
 
 
 class Part(IntEnum):

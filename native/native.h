@@ -99,7 +99,7 @@ typedef struct {
 /* How far a field of a layout goes, and what it means beyond the kind of its key. */
 enum { WORD, TWO_WORDS, DIGITS, WORDS, ESCAPED, MOMENT, SPACES, LITERAL };
 enum { ISO, EPOCH, REQUEST, PATTERN };
-enum { NO_REST, PAIRS_BEHIND, VALUES_BEHIND };
+enum { NO_REST, PAIRS_BEHIND, VALUES_BEHIND, OTHERS_BEHIND };
 
 /* A part of a layout: see native/lines.py. */
 typedef struct {
@@ -507,7 +507,7 @@ bool put_named(Reading *reading, const Key *key, int64_t line, const byte *at, c
 
 /*
  * What is behind a text, of the kind `rest`, as attributes: `end` becomes that of the text. The
- * `keys` are those of a logger, or of the values. False if it is not as usual.
+ * `keys` are those of a logger, of the values, or of all texts. False if it is not as usual.
  */
 bool put_rest(Reading *reading, int64_t rest, const Key *keys, const byte *at, const byte **end);
 

@@ -183,8 +183,21 @@ static bool put_values(Reading *reading, const Key *keys, const byte *at, const 
     return true;
 }
 
+/* The first of several texts with commas between; all of them are an attribute. */
+static bool put_others(Reading *reading, const Key *key, const byte *at, const byte **end)
+{
+    const byte *comma = find(at, *end, ',', ',', 0);
+
+    if (comma && !append_member(reading, key, at, *end))
+        return false;
+    *end = comma ? comma : *end;
+    return true;
+}
+
 bool put_rest(Reading *reading, int64_t rest, const Key *keys, const byte *at, const byte **end)
 {
+    if (rest == OTHERS_BEHIND)
+        return put_others(reading, keys, at, end);
     while (*end > at && (*end)[-1] == ' ')
         (*end)--;
     return rest == PAIRS_BEHIND ? put_pairs(reading, keys, at, end)

@@ -23,7 +23,7 @@ from flows.parsing.compiled import read_lines
 from flows.parsing.fields import NO_VALUE, READ, Escapes, encode, put_numbers, unescape
 from flows.parsing.lines import Lines
 from flows.parsing.parser import Row
-from flows.parsing.rest import KEYS, apart
+from flows.parsing.rest import apart, names_of
 from flows.parsing.times import pattern, reader_of
 from native.lines import MOST_HERE, Form, Key, Kind, Meaning, Paths, Rest, Shape, Step
 
@@ -64,10 +64,10 @@ class Field:
     what is behind may touch it. `empty`: texts that stand for none, two at most; `-` never means a
     number. `usual`: what is nearly always here, and not worth to be kept. `words`: what texts mean,
     of up to 12 bytes; others mean themselves. A line with one of two `odd` characters here is
-    decided by the definition; if a comma is one, what is before it counts, and all is an attribute.
-    `choices`: all that it can be; if they are more than two, each has up to 12 bytes. Of durations,
-    10^shift of the unit are a second. What `is_cell` may be in quotes, which only the compiled part
-    knows: it is for `cells.py`. A `rest` behind its text is attributes: see `rest.py`.
+    decided by the definition. `choices`: all that it can be; if they are more than two, each has up
+    to 12 bytes. Of durations, 10^shift of the unit are a second. What `is_cell` may be in quotes,
+    which only the compiled part knows: it is for `cells.py`. A `rest` behind its text is
+    attributes: see `rest.py`.
     """
 
     name: str
@@ -121,7 +121,9 @@ class Field:
         if len(self.choices) > _MOST_WORDS:
             meanings = {word: meanings.get(word, word) for word in self.choices}
         words = tuple(meanings.items())
-        behind = (Key(name, "attributes", Kind.ATTRIBUTE) for name in KEYS[self.rest])
+        behind = (
+            Key(name, "attributes", Kind.ATTRIBUTE) for name in names_of(self.rest, self.name)
+        )
         return (Key(self.name, self.column or "attributes", kind, self.shift, words), *behind)
 
 
@@ -219,12 +221,9 @@ def put(field: Field, text: str, zone: ZoneInfo, row: Row, attributes: dict[str,
         _put_request(field, text, row, attributes)
     elif text != field.usual:
         meant = "" if text in field.empty else unescape(text, field.escapes)
-        meant = "" if meant in field.empty else field.words.get(meant, meant)
-        if "," in field.odd and "," in meant:
-            attributes[field.name] = meant
-            meant = meant.partition(",")[0]
-        meant, behind = apart(meant, field.rest)
+        meant, behind = apart(meant, field.rest, field.name)
         attributes |= behind
+        meant = "" if meant in field.empty else field.words.get(meant, meant)
         if field.column:
             row[field.column] = meant
         elif meant:

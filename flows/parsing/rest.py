@@ -2,6 +2,7 @@
 
 `PAIRS`, as structlog and tracing write them: a logger in brackets, and `key=value`. `VALUES`, as
 Monolog writes them: up to two values of JSON, the context and the extra; empty ones are left out.
+`OTHERS`: behind the first of several texts with commas between; all of them are the attribute.
 """
 
 from __future__ import annotations
@@ -22,14 +23,20 @@ _WITH_PAIRS = re.compile(
 _OPENING = re.compile(r" (?=[{\[])")
 _MOST_TRIED = 32
 
-KEYS = {Rest.NONE: (), Rest.PAIRS: ("logger",), Rest.VALUES: ("context", "extra")}
-"""The names that attributes may have beside those of pairs."""
+_NAMES = {Rest.NONE: (), Rest.PAIRS: ("logger",), Rest.VALUES: ("context", "extra")}
 
 
-def apart(text: str, rest: Rest) -> tuple[str, Mapping[str, object]]:
-    """A text without what goes on behind it, and that by its names."""
+def names_of(rest: Rest, name: str) -> tuple[str, ...]:
+    """The names that attributes may have of a field of this name, beside those of pairs."""
+    return (name,) if rest is Rest.OTHERS else _NAMES[rest]
+
+
+def apart(text: str, rest: Rest, name: str) -> tuple[str, Mapping[str, object]]:
+    """A text of the field of this name without what goes on behind it, and that by its names."""
     if rest is Rest.PAIRS:
         return _pairs(text)
+    if rest is Rest.OTHERS and "," in text:
+        return text.partition(",")[0], {name: text}
     return _values(text) if rest is Rest.VALUES else (text, {})
 
 
@@ -53,7 +60,7 @@ def _plain(value: str) -> str:
 
 def _values(text: str) -> tuple[str, Mapping[str, object]]:
     text = text.rstrip(" ")
-    names = KEYS[Rest.VALUES]
+    names = _NAMES[Rest.VALUES]
     for place in islice(_OPENING.finditer(text), _MOST_TRIED):
         at = place.start()
         values: list[object] = []

@@ -11,7 +11,7 @@ Nothing is escaped.
 from __future__ import annotations
 
 from flows.parsing.layout import REQUEST, Field, Layout, Part, Variants, quoted
-from native.lines import Shape
+from native.lines import Rest, Shape
 
 _REASON = "not_envoy"
 
@@ -24,7 +24,7 @@ _BEGIN: tuple[Part, ...] = (
 _REST: tuple[Part, ...] = (
     Field("bytes_received"), " ", Field("bytes", "bytes_sent"), " ",
     Field("duration", "duration", shift=3), " ", Field("upstream_service_time"), ' "',
-    Field("x_forwarded_for", "client_ip", Shape.WORDS, odd=","), '" "',
+    Field("x_forwarded_for", "client_ip", Shape.WORDS, rest=Rest.OTHERS), '" "',
     quoted("user agent", "user_agent"), '" "', quoted("request_id"), '" "',
     quoted("authority", "host"), '" "', quoted("upstream_host"), '"',
 )
