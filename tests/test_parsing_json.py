@@ -724,3 +724,13 @@ def test_a_level_has_no_colours(level: str) -> None:
 def test_values_within_values_are_read_the_fast_way() -> None:
     usual = json.dumps({"ts": NOON, "http": {"url": "/a", "tags": ["x", {"n": 1.5}]}})
     assert all(certain(UTC, [usual] * 3))
+
+
+def test_of_several_records_in_a_list_the_first_is_read_however_little_it_says() -> None:
+    records = [{"timeUnixNano": "1795378505123000000"}, {"severityText": "FATAL", "body": "b"}]
+    line = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]})
+    row = row_of("json", line)
+    assert (row["timestamp"], row.get("level")) == (utc(2026, 11, 22, 20, 15, 5, 123000), None)
+    assert json.loads(row["attributes"])["resourceLogs"][0]["scopeLogs"] == [
+        {"logRecords": [records[1]]}
+    ]

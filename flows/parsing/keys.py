@@ -143,9 +143,11 @@ def row_of(found: dict[str, object], zone: ZoneInfo, shift: int, *, needs_time: 
     row: Row = {}
     misfits: list[str] = []
     no_time: Why | None = None
-    for _, path, alias in table.places(found):
-        column, value = alias.column, _at(found, path)
-        if value is _MISSING:
+    # All are looked up before one is taken out: that moves the elements of a list.
+    places = [(path, alias, _at(found, path)) for _, path, alias in table.places(found)]
+    for path, alias, value in places:
+        column = alias.column
+        if value is _MISSING or _at(found, path) is not value:
             continue
         if _is_nothing(alias, value):
             _take(found, path)
